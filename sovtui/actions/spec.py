@@ -1,0 +1,80 @@
+"""What an action file exports: one SPEC, from which key, footer, palette, help, command and README row come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sovtui.config.schema import Config
+from sovtui.core.state import State
+
+
+class Verdict(StrEnum):
+    GO = "go"
+    """At once."""
+    ASK = "ask"
+    """Only after the operator has read `reason` and said yes."""
+    NO = "no"
+    """Not now; `reason` says why and what to do."""
+
+
+class Where(StrEnum):
+    BOX = "box"
+    """An on-box machine does it, with a receipt."""
+    ALERTS = "alerts"
+    """Alertmanager's silences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator wants."""
+
+    host: str
+    target: str = ""
+    """Mode, backup, service or alert fingerprint, by the action."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """`comment`, `for` (seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done, decided from the state without waiting for anything."""
+
+    action: str
+    wish: Wish
+    title: str
+    """`Switch spark to Qwen 3.6`."""
+    verdict: Verdict
+    reason: str = ""
+    """For ASK what would be lost, for NO why not: whole sentences."""
+    steps: tuple[str, ...] = ()
+    """What will happen, in words, in order."""
+    commands: tuple[str, ...] = ()
+    """The commands that need rights on the host."""
+    where: Where = Where.BOX
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """For the box: `kind`, `target` and `plan` of `onbox.machine`; empty for other places."""
+    exit_code: int = 4
+    """What a headless command exits with if the verdict is NO."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One action."""
+
+    id: str
+    """Its name as a command and in the key map: `drop-caches`."""
+    title: str
+    key: str
+    """Default key; empty where the keys come from the configuration (modes)."""
+    help: str
+    """One sentence."""
+    target: str
+    """What it applies to: `mode`, `service`, `backup`, `alert`, or empty for the host itself."""
+    plan: Callable[[State, Config, Wish], Plan]
+    dangerous: bool = True
+    """Changes something: not offered in read-only mode."""
+    order: int = 50
+    """Place in footer and help."""

@@ -1,0 +1,159 @@
+"""The configuration as frozen dataclasses: every key, its type, its default, its meaning. No reading, no files.
+
+`load` fills these from TOML; `sovtui config schema` prints the docstrings below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NewType
+
+Bytes = NewType("Bytes", int)
+"""A size: `"22 GB"` (10⁹), `"22 GiB"` (2³⁰), or a number of bytes."""
+Seconds = NewType("Seconds", float)
+"""A duration: `"15m"`, `"26h"`, `"2h30m"`, `"8d"`, or a number of seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeConfig:
+    """A named, exclusive state of a box."""
+
+    name: str
+    """The word used on the command line. `none` is always there and need not be configured."""
+    key: str = ""
+    """One key, `1` to `9`, that switches to it."""
+    title: str = ""
+    """What the screen calls it; default: its name."""
+    engine: str = ""
+    """The software that serves: `vllm` or `sglang`. Empty: readiness is told by the units alone."""
+    url: str = ""
+    """Where the engine answers, as seen from the host itself."""
+    model: str = ""
+    """The id that `/v1/models` must list. Needed where two modes share a port; empty: any id."""
+    services: tuple[str, ...] = ()
+    """What must run: `NAME.service`, `user:NAME.service` or `container:NAME`."""
+    needs: Bytes | None = None
+    """Memory that it needs free before it starts."""
+    expect_tok_s: float | None = None
+    """Decode speed of one stream when all is well."""
+    metrics: str = ""
+    """Label matchers of its series in Prometheus; default: instance ending in the url's port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchConfig:
+    """How a switch is done on this host."""
+
+    drop_caches: bool = True
+    """Sync and drop the page cache between stop and start."""
+    ready_timeout: Seconds = Seconds(900.0)
+    """How long an engine may take until it is ready."""
+    stop_timeout: Seconds = Seconds(120.0)
+    """How long the others may take until they are really gone."""
+    rollback: bool = True
+    """Bring the previous mode back if the new one fails."""
+    floor: tuple[str, ...] = ()
+    """Services that no switch ever stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupConfig:
+    """One backup destination."""
+
+    name: str
+    service: str
+    """The unit that runs it."""
+    max_age: Seconds = Seconds(93600.0)
+    """It is late when the last success is older."""
+    metric: str = ""
+    """PromQL that gives the unix time of the last success; default: the unit's own last successful end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """One machine of the estate."""
+
+    link: Literal["ssh", "local"] = "ssh"
+    """How it is reached."""
+    address: str = ""
+    """`USER@NAME`, or a name of ssh_config; default: the host's own name here. Port, key and jump host come from ssh_config."""
+    role: Literal["box", "management", "edge", "nas"] = "box"
+    """What it is for."""
+    tailnet: str = ""
+    """Its name in the tailnet."""
+    memory: Literal["auto", "unified", "discrete"] = "auto"
+    """Whether CPU and GPU share one memory."""
+    instance: str = ""
+    """Label matchers that find this host's series in Prometheus (node and GPU exporters); default: none if it is the only box, else its name."""
+    watch: tuple[str, ...] = ()
+    """More services to show, beside those of modes, floor and backups."""
+    mode: tuple[ModeConfig, ...] = ()
+    """`[[host.NAME.mode]]`, any number."""
+    switch: SwitchConfig = field(default_factory=SwitchConfig)
+    backup: tuple[BackupConfig, ...] = ()
+    """`[[host.NAME.backup]]`, any number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusConfig:
+    """What speaks the Prometheus API."""
+
+    url: str
+    """Base address, path prefix included."""
+    via: str = ""
+    """The host through whose link it is reached; empty: directly."""
+    interval: Seconds = Seconds(1.0)
+    """How often it is asked."""
+    timeout: Seconds = Seconds(5.0)
+    """How long one answer may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertmanagerConfig:
+    """What speaks the Alertmanager API, version 2."""
+
+    url: str
+    """Base address, path prefix included."""
+    via: str = ""
+    """The host through whose link it is reached; empty: directly."""
+    interval: Seconds = Seconds(5.0)
+    """How often it is asked."""
+    timeout: Seconds = Seconds(5.0)
+    """How long one answer may take."""
+    author: str = ""
+    """Who acknowledges; default: user and machine name of the client."""
+    acknowledge_for: Seconds = Seconds(7200.0)
+    """How long an acknowledgement holds unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileConfig:
+    """A routing profile: its ordered chain and the tier that the chain must keep."""
+
+    name: str
+    tier: Literal["T1", "T2", "T3", "T4"]
+    """T1 local only … T3 cloud explicit, T4 coordination."""
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenConfig:
+    """The control room itself."""
+
+    theme: str = "sovtui-dark"
+    """A theme's name; `sovtui themes` lists them."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """Other keys for actions: `drop-caches = "d"`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file."""
+
+    host: dict[str, HostConfig] = field(default_factory=dict)
+    """`[host.NAME]`, any number; the first is shown first."""
+    prometheus: PrometheusConfig | None = None
+    alertmanager: AlertmanagerConfig | None = None
+    profile: tuple[ProfileConfig, ...] = ()
+    """`[[profile]]`, any number."""
+    screen: ScreenConfig = field(default_factory=ScreenConfig)

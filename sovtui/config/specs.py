@@ -1,0 +1,46 @@
+"""From configuration to the core's values: what the screen and the reducer need to know of each host. Pure."""
+
+from __future__ import annotations
+
+from sovtui.config.schema import Config, HostConfig, ModeConfig
+from sovtui.core.model import Backup, HostSpec, Mode
+
+
+def host_specs(config: Config) -> tuple[HostSpec, ...]:
+    """One spec per configured host, in the order of the file."""
+    return tuple(host_spec(name, host) for name, host in config.host.items())
+
+
+def host_spec(name: str, host: HostConfig) -> HostSpec:
+    return HostSpec(
+        name=name,
+        kind=host.link,
+        address=host.address or name,
+        role=host.role,
+        memory=host.memory,
+        modes=tuple(mode_spec(mode) for mode in host.mode),
+        floor=host.switch.floor,
+        services=watched(host),
+        backups=tuple(Backup(b.name, b.service, float(b.max_age)) for b in host.backup),
+    )
+
+
+def mode_spec(mode: ModeConfig) -> Mode:
+    return Mode(
+        name=mode.name,
+        key=mode.key,
+        title=mode.title or mode.name,
+        engine=mode.engine,
+        url=mode.url,
+        model=mode.model,
+        services=mode.services,
+        needs_bytes=mode.needs,
+        expect_tok_s=mode.expect_tok_s,
+    )
+
+
+def watched(host: HostConfig) -> tuple[str, ...]:
+    """Every service of the host that is looked at, each once: modes, floor, backups, the extra ones."""
+    names = [s for mode in host.mode for s in mode.services]
+    names += [*host.switch.floor, *(b.service for b in host.backup), *host.watch]
+    return tuple(dict.fromkeys(names))

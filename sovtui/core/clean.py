@@ -1,0 +1,52 @@
+"""Hostile text to inert text. Everything that comes from outside passes here once, at the adapter.
+
+Must not know what the text is for: it only makes it safe to put in a terminal cell.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+Clean = NewType("Clean", str)
+"""Text that holds no control, bidi or zero-width character and no line break."""
+
+MAX_CHARS = 2000
+"""Longest line kept; a megabyte on one line is cut here, with a sign."""
+
+# C0 and C1 controls, zero-width characters, bidi marks, overrides and isolates, line and paragraph
+# separators, byte order mark, tags, variation selectors, interlinear marks and lone surrogates.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+# A whole escape sequence goes, not only its first byte: otherwise "[31m" stays behind as noise.
+_SEQUENCE = re.compile(
+    "\x1b\\][^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?|[\x90\x98\x9d-\x9f][^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
+    "|\x1b[PX^_][^\x1b]*(?:\x1b\\\\)?|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]?|\x1b[ -/]*[0-~]?"
+)
+
+
+def clean(text: str, limit: int = MAX_CHARS) -> Clean:
+    """Return `text` as one inert line of at most `limit` characters.
+
+    Tabs become spaces, a carriage return keeps what was written last (progress bars), line breaks
+    become spaces, everything that could move the cursor or hide text is dropped.
+    """
+    cut = len(text) > limit * 8
+    text = text[: limit * 8]  # bound the work before the regular expressions see it
+    if not text.isascii() or not text.isprintable():
+        text = _SEQUENCE.sub("", text)
+        if "\r" in text:
+            parts = [part for part in text.replace("\r\n", "\n").split("\r") if part.strip()]
+            text = parts[-1] if parts else ""
+        text = text.expandtabs(4).replace("\n", " ")
+        text = _UNSAFE.sub("", text)
+    if cut or len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return Clean(text)
+
+
+def clean_bytes(raw: bytes, limit: int = MAX_CHARS) -> Clean:
+    """`clean` for bytes of unknown encoding: invalid UTF-8 becomes the replacement character."""
+    return clean(raw[: limit * 16].decode("utf-8", "replace"), limit)

@@ -1,0 +1,112 @@
+"""All that can change the state. Adapters make events; only `state.reduce` reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, Link, Service, Source
+from sovtui.core.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A second has passed; readings may turn stale."""
+
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure of one host. `subject`: mode name for engine figures, GPU id for GPU figures, else empty."""
+
+    figure: str
+    reading: Reading
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    host: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """History of one figure: points (unix seconds, value), oldest first. Replaces what is older than its last point."""
+
+    host: str
+    figure: str
+    subject: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    host: str
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChanged:
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesSeen:
+    """State of services; those not named keep what they had."""
+
+    host: str
+    services: tuple[Service, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeen:
+    host: str
+    mode: str
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsSeen:
+    """The whole list, as of `at`."""
+
+    alerts: tuple[Alert, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BackupsSeen:
+    host: str
+    backups: tuple[Backup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionChanged:
+    """The newest state of one action on a host."""
+
+    host: str
+    run: ActionRun
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptsSeen:
+    """Receipts on a host, newest first."""
+
+    host: str
+    runs: tuple[ActionRun, ...]
+
+
+Event = (
+    Tick
+    | Samples
+    | Curve
+    | LinkChanged
+    | SourceChanged
+    | ServicesSeen
+    | EngineSeen
+    | AlertsSeen
+    | BackupsSeen
+    | ActionChanged
+    | ReceiptsSeen
+)

@@ -1,0 +1,226 @@
+"""The nouns of the product as frozen values: modes, services, links, alerts, backups, actions. No I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class LinkPhase(StrEnum):
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    ASKING = "asking"
+    """Waits for the operator: an unknown host key, a passphrase."""
+    UP = "up"
+    DOWN = "down"
+    """Lost or not reached; it tries again by itself at `retry_at`."""
+    REFUSED = "refused"
+    """It will not try again by itself: wrong or unknown host key, no permission."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a host is reached, now."""
+
+    phase: LinkPhase = LinkPhase.IDLE
+    kind: str = "ssh"
+    """`ssh`, `local` or `demo`."""
+    address: str = ""
+    since: datetime | None = None
+    reason: str = ""
+    """Why it is not up: what happened, where, what to do next."""
+    latency_seconds: float | None = None
+    retry_at: datetime | None = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something asked for figures: `prometheus`, `alertmanager`, `probe`, `nvml`."""
+
+    name: str
+    host: str = ""
+    """The host whose figures it tells; empty for one that tells of all."""
+    ok: bool | None = None
+    """None until it has been asked once."""
+    reason: str = ""
+    last_ok_at: datetime | None = None
+    detail: str = ""
+    """Version or address, for the operator."""
+
+
+class ServiceKind(StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+    CONTAINER = "container"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A unit or container as its supervisor tells it. `name` is the configured word: `x.service`, `user:x.service`, `container:x`."""
+
+    name: str
+    active: str = "unknown"
+    """systemd's ActiveState: active, activating, deactivating, inactive, failed; `missing` if no such unit; `unknown` if not told."""
+    sub: str = ""
+    result: str = ""
+    since: datetime | None = None
+    """When it entered this state."""
+    restarts: int | None = None
+    """NRestarts since it was last started by hand; None where not told."""
+    main_pid: int | None = None
+    memory_bytes: int | None = None
+    description: str = ""
+    at: datetime | None = None
+    source: str = ""
+    reason: str = ""
+
+
+class EnginePhase(StrEnum):
+    UNKNOWN = "unknown"
+    ABSENT = "absent"
+    """Its services are not running."""
+    STARTING = "starting"
+    WARMING = "warming"
+    READY = "ready"
+    ASLEEP = "asleep"
+    DEAD = "dead"
+    """It was ready since its unit started and no longer answers."""
+    WRONG_MODEL = "wrong-model"
+    """Something answers on the port, but it serves another model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a mode's engine said of itself when last asked."""
+
+    phase: EnginePhase = EnginePhase.UNKNOWN
+    models: tuple[str, ...] = ()
+    """Ids that `/v1/models` lists."""
+    context_tokens: int | None = None
+    version: str = ""
+    progress: str = ""
+    """What a start is doing, in the engine's words, cleaned."""
+    reason: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A named, exclusive state of a box (from the configuration)."""
+
+    name: str
+    key: str = ""
+    title: str = ""
+    engine: str = ""
+    url: str = ""
+    model: str = ""
+    """Id that `/v1/models` must list; empty: any."""
+    services: tuple[str, ...] = ()
+    needs_bytes: int | None = None
+    expect_tok_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup destination."""
+
+    name: str
+    service: str = ""
+    max_age_seconds: float | None = None
+    last_success_at: datetime | None = None
+    last_result: str = ""
+    """`success`, `failed`, `running`, or empty where not told."""
+    at: datetime | None = None
+    source: str = ""
+    reason: str = ""
+    """Why the last success is not known."""
+
+
+class AlertState(StrEnum):
+    ACTIVE = "active"
+    ACKNOWLEDGED = "acknowledged"
+    """Silenced by at least one silence."""
+    INHIBITED = "inhibited"
+    UNPROCESSED = "unprocessed"
+    PENDING = "pending"
+    """Known to Prometheus only: its `for` has not run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    id: str
+    author: str
+    comment: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert of Alertmanager. All text is clean."""
+
+    fingerprint: str
+    name: str
+    severity: str = ""
+    state: AlertState = AlertState.ACTIVE
+    since: datetime | None = None
+    summary: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    """As Alertmanager has them, uncleaned: a silence must match them exactly. Clean before showing."""
+    silences: tuple[Silence, ...] = ()
+
+    def label(self, name: str) -> str:
+        return dict(self.labels).get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an action."""
+
+    name: str
+    state: str
+    """`running`, `done`, `failed`, `skipped`."""
+    began_at: datetime
+    seconds: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRun:
+    """An action on a host, running or ended, as its receipt tells it."""
+
+    id: str
+    kind: str
+    target: str
+    who: str
+    began_at: datetime
+    steps: tuple[Step, ...] = ()
+    lines: tuple[str, ...] = ()
+    """The last lines of what it follows (engine's journal), clean."""
+    outcome: str = ""
+    """Empty while it runs; else an `Outcome` of `onbox.receipt`."""
+    reason: str = ""
+    seconds: float | None = None
+    figures: tuple[tuple[str, float], ...] = ()
+    """`before.memory.available_bytes` and the like."""
+
+    @property
+    def running(self) -> bool:
+        return not self.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """What the configuration says of a host, as far as the screen needs it."""
+
+    name: str
+    kind: str = "ssh"
+    address: str = ""
+    role: str = "box"
+    memory: str = "auto"
+    modes: tuple[Mode, ...] = ()
+    floor: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    """Everything watched: those of modes, floor, backups and the extra ones listed."""
+    backups: tuple[Backup, ...] = field(default_factory=tuple)

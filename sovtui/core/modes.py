@@ -1,0 +1,114 @@
+"""What is hot: the rule that turns services, engine and figures of a host into one word per mode. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sovtui.core.model import Engine, EnginePhase, Mode
+from sovtui.core.reading import Status
+from sovtui.core.state import Host
+
+
+class Heat(StrEnum):
+    COLD = "cold"
+    STARTING = "starting"
+    HOT = "hot"
+    BROKEN = "broken"
+    """Its services run but it does not serve what it should, or one of them failed."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ModeView:
+    mode: Mode
+    heat: Heat
+    busy: bool | None = None
+    """Whether requests run or wait; None where it cannot be told or the mode is not hot."""
+    reason: str = ""
+    """Why BROKEN, STARTING or UNKNOWN, for the user."""
+
+    @property
+    def word(self) -> str:
+        """`busy`, `resident`, or the heat."""
+        if self.heat is Heat.HOT and self.busy is not None:
+            return "busy" if self.busy else "resident"
+        return str(self.heat)
+
+
+RUNNING = ("active", "activating", "deactivating", "reloading")
+
+
+def mode_view(host: Host, mode: Mode) -> ModeView:
+    """Judge one mode. Unit state alone is never enough for HOT: the engine must serve the right model."""
+    services = [host.services[name] for name in mode.services if name in host.services]
+    actives = [service.active for service in services]
+    engine = host.engines.get(mode.name, Engine())
+    if len(services) < len(mode.services) or any(a == "unknown" for a in actives):
+        return ModeView(mode, Heat.UNKNOWN, reason="its services are not known yet")
+    failed = [s.name for s in services if s.active == "failed"]
+    if failed:
+        return ModeView(mode, Heat.BROKEN, reason=f"{', '.join(failed)} failed")
+    if mode.services and all(a == "active" for a in actives):
+        return _served(host, mode, engine)
+    if any(a in RUNNING for a in actives):
+        return ModeView(mode, Heat.STARTING, reason=engine.progress or f"{services[0].name} is {actives[0]}")
+    if not mode.services and mode.url and engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP):
+        return _served(host, mode, engine)
+    if not mode.services and not mode.url:
+        return ModeView(mode, Heat.UNKNOWN, reason="neither services nor url are configured")
+    if not mode.services and engine.phase is EnginePhase.UNKNOWN:
+        return ModeView(mode, Heat.UNKNOWN, reason=engine.reason or "not asked yet")
+    return ModeView(mode, Heat.COLD)
+
+
+def _served(host: Host, mode: Mode, engine: Engine) -> ModeView:
+    if not mode.url:
+        return ModeView(mode, Heat.HOT, busy_or_none(host, mode))
+    match engine.phase:
+        case EnginePhase.READY:
+            return ModeView(mode, Heat.HOT, busy_or_none(host, mode))
+        case EnginePhase.ASLEEP:
+            return ModeView(mode, Heat.BROKEN, reason="the engine sleeps: requests would hang")
+        case EnginePhase.STARTING | EnginePhase.WARMING:
+            return ModeView(mode, Heat.STARTING, reason=engine.progress or str(engine.phase))
+        case EnginePhase.DEAD | EnginePhase.WRONG_MODEL:
+            return ModeView(mode, Heat.BROKEN, reason=engine.reason)
+        case EnginePhase.ABSENT:
+            return ModeView(mode, Heat.STARTING, reason="nothing answers on its port yet")
+        case EnginePhase.UNKNOWN:
+            return ModeView(mode, Heat.UNKNOWN, reason=engine.reason or "its engine has not been asked yet")
+
+
+def busy_or_none(host: Host, mode: Mode) -> bool | None:
+    """Busy if fresh figures say that requests run or wait or tokens move; None if no fresh figure tells."""
+    readings = [host.reading(f, mode.name) for f in ("engine.running", "engine.waiting", "engine.decode_tok_s")]
+    told = [r.value for r in readings if r.status is Status.FRESH and r.value is not None]
+    if not told:
+        return None
+    return any(value > 0 for value in told)
+
+
+def mode_views(host: Host) -> tuple[ModeView, ...]:
+    """All configured modes, in the order of the configuration."""
+    return tuple(mode_view(host, mode) for mode in host.spec.modes)
+
+
+def hot_modes(host: Host) -> tuple[Mode, ...]:
+    """Those that are hot; more than one means that the box is in trouble."""
+    return tuple(view.mode for view in mode_views(host) if view.heat is Heat.HOT)
+
+
+def unified(host: Host) -> bool | None:
+    """Whether CPU and GPU share one memory: as configured, else told by a GPU that has no memory figures; None if unknown."""
+    if host.spec.memory != "auto":
+        return host.spec.memory == "unified"
+    gpus = host.subjects("gpu.use_ratio") or host.subjects("gpu.power_watts") or host.subjects("gpu.memory_total_bytes")
+    if not gpus:
+        return None
+    total = host.reading("memory.total_bytes").value
+    for gpu in gpus:
+        memory = host.reading("gpu.memory_total_bytes", gpu)
+        if memory.value is not None and (total is None or memory.value >= total / 10):
+            return False
+    return True

@@ -1,0 +1,221 @@
+"""State: frozen slices, one per question on the screen, and the one function that changes it.
+
+`reduce` is pure: same state and event, same result. Slices that do not change stay the same object, so a
+subscriber can compare by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import assert_never
+
+from sovtui.core.catalog import CATALOG, stale_after
+from sovtui.core.events import (
+    ActionChanged,
+    AlertsSeen,
+    BackupsSeen,
+    Curve,
+    EngineSeen,
+    Event,
+    LinkChanged,
+    ReceiptsSeen,
+    Sample,
+    Samples,
+    ServicesSeen,
+    SourceChanged,
+    Tick,
+)
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, LinkPhase, Service, Source
+from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
+
+FigureKey = tuple[str, str]
+"""(figure key, subject)."""
+
+CURVE_POINTS = 600
+"""Points kept per curve; at one a second that is ten minutes."""
+RECEIPTS = 50
+"""Receipts kept per host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """All that is known of one host."""
+
+    spec: HostSpec
+    link: Link = field(default_factory=Link)
+    figures: Mapping[FigureKey, Reading] = field(default_factory=dict)
+    curves: Mapping[FigureKey, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    """(unix seconds, value), oldest first."""
+    services: Mapping[str, Service] = field(default_factory=dict)
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+    """By mode name."""
+    backups: Mapping[str, Backup] = field(default_factory=dict)
+    action: ActionRun | None = None
+    """The running action, or the last one that this client followed to its end."""
+    receipts: tuple[ActionRun, ...] = ()
+
+    def reading(self, figure: str, subject: str = "") -> Reading:
+        """The figure, or an unknown one: never None, never zero for nothing."""
+        return self.figures.get((figure, subject), UNKNOWN)
+
+    def subjects(self, figure: str) -> tuple[str, ...]:
+        """All subjects that have this figure, in order."""
+        return tuple(sorted(subject for key, subject in self.figures if key == figure))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole of it."""
+
+    now: datetime
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    sources: Mapping[tuple[str, str], Source] = field(default_factory=dict)
+    """By (source name, host)."""
+    alerts: tuple[Alert, ...] = ()
+    alerts_at: datetime | None = None
+    demo: bool = False
+    read_only: bool = False
+
+
+def initial(specs: tuple[HostSpec, ...], now: datetime, *, demo: bool = False, read_only: bool = False) -> State:
+    """The state before anything answered: everything unknown."""
+    hosts = {
+        spec.name: Host(
+            spec,
+            Link(kind=spec.kind, address=spec.address),
+            services={name: Service(name) for name in spec.services},
+            backups={backup.name: backup for backup in spec.backups},
+        )
+        for spec in specs
+    }
+    return State(now, hosts, demo=demo, read_only=read_only)
+
+
+def reduce(state: State, event: Event) -> State:
+    """The state after `event`. Events about hosts that are not configured change nothing."""
+    match event:
+        case Tick(now):
+            return _tick(state, now)
+        case SourceChanged(source):
+            old = state.sources.get((source.name, source.host))
+            if old is not None and source.last_ok_at is None:
+                source = replace(source, last_ok_at=old.last_ok_at)
+            if old == source:
+                return state
+            return replace(state, sources={**state.sources, (source.name, source.host): source})
+        case AlertsSeen(alerts, at):
+            return replace(state, alerts=state.alerts if alerts == state.alerts else alerts, alerts_at=at)
+        case (
+            Samples() | Curve() | LinkChanged() | ServicesSeen() | EngineSeen() | BackupsSeen() | ActionChanged() | ReceiptsSeen()
+        ):
+            host = state.hosts.get(event.host)
+            if host is None:
+                return state
+            new = _reduce_host(host, event)
+            return state if new is host else replace(state, hosts={**state.hosts, event.host: new})
+        case _:
+            assert_never(event)
+
+
+HostEvent = Samples | Curve | LinkChanged | ServicesSeen | EngineSeen | BackupsSeen | ActionChanged | ReceiptsSeen
+
+
+def _reduce_host(host: Host, event: HostEvent) -> Host:
+    match event:
+        case Samples(_, samples):
+            return _take_samples(host, samples)
+        case Curve(_, figure, subject, points):
+            key = (figure, subject)
+            newer = tuple(p for p in host.curves.get(key, ()) if not points or p[0] > points[-1][0])
+            return replace(host, curves={**host.curves, key: (points + newer)[-CURVE_POINTS:]})
+        case LinkChanged(_, link):
+            return _take_link(host, link)
+        case ServicesSeen(_, services):
+            merged = {**host.services, **{service.name: service for service in services}}
+            return host if merged == host.services else replace(host, services=merged)
+        case EngineSeen(_, mode, engine):
+            if host.engines.get(mode) == engine:
+                return host
+            return replace(host, engines={**host.engines, mode: engine})
+        case BackupsSeen(_, backups):
+            return replace(host, backups={**host.backups, **{backup.name: backup for backup in backups}})
+        case ActionChanged(_, run):
+            if host.action == run:
+                return host
+            if host.action is not None and host.action.running and not run.running and host.action.id != run.id:
+                return host  # an older receipt does not hide what is running
+            rest = tuple(r for r in host.receipts if r.id != run.id)
+            receipts = (
+                host.receipts if run.running else tuple(sorted((run, *rest), key=lambda r: r.began_at, reverse=True))[:RECEIPTS]
+            )
+            return replace(host, action=run, receipts=receipts)
+        case ReceiptsSeen(_, runs):
+            return replace(host, receipts=runs[:RECEIPTS])
+        case _:
+            assert_never(event)
+
+
+def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
+    figures = dict(host.figures)
+    curves: dict[FigureKey, tuple[tuple[float, float], ...]] | None = None
+    changed = False
+    for sample in samples:
+        key = (sample.figure, sample.subject)
+        old = figures.get(key, UNKNOWN)
+        new = merge(old, sample.reading)
+        if new == old and key in figures:
+            continue
+        figures[key] = new
+        changed = True
+        spec = CATALOG.get(sample.figure)
+        if spec and spec.curve and new is sample.reading and new.value is not None and new.at is not None:
+            curves = dict(host.curves) if curves is None else curves
+            points = curves.get(key, ())
+            at = new.at.timestamp()
+            if not points or at > points[-1][0]:
+                curves[key] = (*points[-(CURVE_POINTS - 1) :], (at, new.value))
+    if not changed:
+        return host
+    return replace(host, figures=figures, curves=host.curves if curves is None else curves)
+
+
+def _take_link(host: Host, link: Link) -> Host:
+    if link == host.link:
+        return host
+    new = replace(host, link=link)
+    if link.phase is LinkPhase.UP or host.link.phase is not LinkPhase.UP:
+        return new
+    # The link went down: what came straight from the host keeps its value and age, and says so.
+    reason = "the link is down"
+    services = {name: replace(s, reason=reason) if s.active != "unknown" else s for name, s in host.services.items()}
+    figures = {
+        key: replace(reading, status=Status.STALE, reason=reason)
+        if reading.status is Status.FRESH and reading.source in ("probe", "engine")
+        else reading
+        for key, reading in host.figures.items()
+    }
+    engines = {mode: replace(engine, reason=reason) for mode, engine in host.engines.items()}
+    return replace(new, services=services, figures=figures, engines=engines)
+
+
+def _tick(state: State, now: datetime) -> State:
+    hosts: dict[str, Host] | None = None
+    for name, host in state.hosts.items():
+        old = {k: r for k, r in host.figures.items() if r.status is Status.FRESH}
+        grown = {k: g for k, r in old.items() if (g := grow_old(r, now, stale_after(k[0]))) is not r}
+        if grown:
+            hosts = dict(state.hosts) if hosts is None else hosts
+            hosts[name] = replace(host, figures={**host.figures, **grown})
+    return replace(state, now=now) if hosts is None else replace(state, now=now, hosts=hosts)
+
+
+def source_failed(host: Host, source: str, reason: str) -> Samples:
+    """The event that says a source no longer answers: its fresh figures keep their value as stale."""
+    samples = tuple(
+        Sample(figure, unknown(reason, source), subject)
+        for (figure, subject), reading in host.figures.items()
+        if reading.source == source and reading.status is Status.FRESH
+    )
+    return Samples(host.spec.name, samples)

@@ -1,0 +1,59 @@
+"""The few errors that adapters raise. Each says what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class PortError(Exception):
+    """Base. `str(error)` is one clean sentence for the user; `advice` is what to do next (may be empty)."""
+
+    kind = "failed"
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+    def sentence(self) -> str:
+        """Message and advice as one text."""
+        return f"{self}. {self.advice}" if self.advice else str(self)
+
+
+class Unreachable(PortError):
+    """Nobody answers: no route, refused, name unknown, connection lost. Trying again may help."""
+
+    kind = "unreachable"
+
+
+class TimedOut(Unreachable):
+    """No answer in time."""
+
+    kind = "timed-out"
+
+
+class Refused(PortError):
+    """It answered and said no: wrong key, password, permission. Trying again does not help."""
+
+    kind = "refused"
+
+
+class HostKeyError(Refused):
+    """The host's key is unknown or changed."""
+
+    kind = "host-key"
+
+    def __init__(self, message: str, advice: str = "", *, changed: bool, fingerprint: str, known: str = "") -> None:
+        super().__init__(message, advice)
+        self.changed = changed
+        self.fingerprint = fingerprint
+        self.known = known
+
+
+class Malformed(PortError):
+    """It answered something that is not what it should be."""
+
+    kind = "malformed"
+
+
+class Unsupported(PortError):
+    """The other side does not have this."""
+
+    kind = "unsupported"

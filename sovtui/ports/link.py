@@ -1,0 +1,111 @@
+"""How a host is reached. Everything to a host goes through its one link."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished command. A lost connection is never a Completed: it raises `Unreachable`."""
+
+    exit_status: int
+    """As a shell tells it: negative signal numbers for a killed one."""
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something only the operator can answer while a link is being made."""
+
+    kind: str
+    """`host-key` (answer yes or no), `secret` (a passphrase, password or code)."""
+    title: str
+    text: str
+    """Clean; may have several lines."""
+
+
+Ask = Callable[[Question], Awaitable[str | None]]
+"""Answers a question: `yes`, the secret, or None to refuse. Headless use passes None instead of a callable: never asked."""
+
+
+class ByteStream(Protocol):
+    """A two-way byte stream to a port on the host."""
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Up to `max_bytes`; empty at the end. Raises `Unreachable` if the link dies."""
+        ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    def readable_or_closed(self) -> bool:
+        """True if a kept-open stream must not be reused: the other side has closed it or sent something unasked."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class LineStream(Protocol):
+    """The standard output of a running command, line by line (without the line break)."""
+
+    def lines(self) -> AsyncIterator[bytes]:
+        """Ends when the command ends; raises `Unreachable` if the link dies. A line over 1 MiB is cut."""
+        ...
+
+    async def result(self) -> Completed:
+        """Exit status and standard error (last 8 KiB) after `lines` has ended; `stdout` is empty."""
+        ...
+
+
+class Link(Protocol):
+    """One connection to one host. Not reusable after it is closed or lost: the supervisor makes a new one."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def latency_seconds(self) -> float | None:
+        """Round trip of the last keepalive or command, if measured."""
+        ...
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float) -> Completed:
+        """Run one command. `argv` is quoted here and nowhere else. Raises `Unreachable`, `TimedOut`."""
+        ...
+
+    def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AbstractAsyncContextManager[LineStream]:
+        """Run a command and follow its output.
+
+        Its standard input stays open after `stdin` was written and is closed on leaving the context: the command
+        must watch it and end (see `onbox.main`), because closing a channel does not kill a remote command.
+        """
+        ...
+
+    async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
+        """Connect to `host:port` as seen from this host. Raises `Unreachable` (refused, no such name), `TimedOut`."""
+        ...
+
+    async def wait_lost(self) -> str:
+        """Return the reason once the connection is lost or closed."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Dialer(Protocol):
+    """Makes links to one host. One per host; found by the `link` word of the configuration."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def address(self) -> str:
+        """What the operator calls the place, for messages."""
+        ...
+
+    async def dial(self, ask: Ask | None) -> Link:
+        """Connect. Raises `Unreachable`, `Refused`, `HostKeyError`. Cancellable."""
+        ...

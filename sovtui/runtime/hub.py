@@ -1,0 +1,88 @@
+"""The hub: all that a front end ever holds. It shows the state and carries out wishes; it draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from sovtui.actions.spec import Plan, Wish
+from sovtui.config.schema import Config
+from sovtui.core.model import ActionRun
+from sovtui.core.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One journal line, clean."""
+
+    at: datetime | None
+    text: str
+    level: str = ""
+    """`error`, `warning`, `info`, `debug`, or empty where it cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a wish ended."""
+
+    exit_code: int
+    """As in the command line's contract: 0 done, 1 failed, 3 unreachable, 4 refused, 5 done but a check does not hold."""
+    message: str
+    """Whole sentences for the operator: what happened, and what to do next if it went wrong."""
+    run: ActionRun | None = None
+
+
+Progress = Callable[[ActionRun], None]
+T = TypeVar("T")
+
+
+class Hub(Protocol):
+    """Implemented by `runtime.control.Control`; the demo uses the same class on scripted ports."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def state(self) -> State:
+        """The newest state. Cheap."""
+        ...
+
+    def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
+        """Call `notify(select(state))` now and whenever the selected value changes (at most once per loop turn)."""
+        ...
+
+    async def start(self) -> None:
+        """Start all sources in the background; returns at once."""
+        ...
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until every source has answered or failed once, at most this long. For headless commands."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+    def plan(self, action: str, wish: Wish) -> Plan:
+        """What would be done. Instant, from the state. KeyError for an unknown action."""
+        ...
+
+    async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
+        """Carry out a plan and, with `wait`, follow it to its end. Cancelling leaves the action running on the box."""
+        ...
+
+    async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
+        """Attach to an action, by default the running or newest one."""
+        ...
+
+    async def receipts(self, host: str) -> tuple[ActionRun, ...]:
+        """Receipts on the host, newest first. Raises `PortError`."""
+        ...
+
+    def logs(self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True) -> AsyncIterator[LogLine]:
+        """A service's journal. Raises `PortError`."""
+        ...
+
+    def reconnect(self, host: str = "") -> None:
+        """Try a lost link again now (a key was pressed)."""
+        ...
