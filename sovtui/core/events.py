@@ -90,6 +90,14 @@ class ActionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionNoticed:
+    """The box says which action holds its lock now; an empty id means none."""
+
+    host: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptsSeen:
     """Receipts on a host, newest first."""
 
@@ -108,5 +116,6 @@ Event = (
     | AlertsSeen
     | BackupsSeen
     | ActionChanged
+    | ActionNoticed
     | ReceiptsSeen
 )

@@ -14,6 +14,7 @@ from typing import assert_never
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.events import (
     ActionChanged,
+    ActionNoticed,
     AlertsSeen,
     BackupsSeen,
     Curve,
@@ -54,6 +55,8 @@ class Host:
     backups: Mapping[str, Backup] = field(default_factory=dict)
     action: ActionRun | None = None
     """The running action, or the last one that this client followed to its end."""
+    noticed: str = ""
+    """Id of the action that holds the box's lock, as the probe tells it; empty for none."""
     receipts: tuple[ActionRun, ...] = ()
 
     def reading(self, figure: str, subject: str = "") -> Reading:
@@ -107,19 +110,15 @@ def reduce(state: State, event: Event) -> State:
             return replace(state, sources={**state.sources, (source.name, source.host): source})
         case AlertsSeen(alerts, at):
             return replace(state, alerts=state.alerts if alerts == state.alerts else alerts, alerts_at=at)
-        case (
-            Samples() | Curve() | LinkChanged() | ServicesSeen() | EngineSeen() | BackupsSeen() | ActionChanged() | ReceiptsSeen()
-        ):
+        case _:
             host = state.hosts.get(event.host)
             if host is None:
                 return state
             new = _reduce_host(host, event)
             return state if new is host else replace(state, hosts={**state.hosts, event.host: new})
-        case _:
-            assert_never(event)
 
 
-HostEvent = Samples | Curve | LinkChanged | ServicesSeen | EngineSeen | BackupsSeen | ActionChanged | ReceiptsSeen
+HostEvent = Samples | Curve | LinkChanged | ServicesSeen | EngineSeen | BackupsSeen | ActionChanged | ActionNoticed | ReceiptsSeen
 
 
 def _reduce_host(host: Host, event: HostEvent) -> Host:
@@ -151,6 +150,8 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
                 host.receipts if run.running else tuple(sorted((run, *rest), key=lambda r: r.began_at, reverse=True))[:RECEIPTS]
             )
             return replace(host, action=run, receipts=receipts)
+        case ActionNoticed(_, run_id):
+            return host if host.noticed == run_id else replace(host, noticed=run_id)
         case ReceiptsSeen(_, runs):
             return replace(host, receipts=runs[:RECEIPTS])
         case _:

@@ -68,6 +68,11 @@ class Link(Protocol):
     def host(self) -> str: ...
 
     @property
+    def kind(self) -> str:
+        """`ssh`, `local` or `demo`."""
+        ...
+
+    @property
     def latency_seconds(self) -> float | None:
         """Round trip of the last keepalive or command, if measured."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
 from sovtui.core.events import Event
@@ -54,6 +54,6 @@ class StreamSource(Protocol):
     @property
     def host(self) -> str: ...
 
-    def events(self, link: Link) -> AsyncIterator[tuple[Event, ...]]:
+    def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
         """Events in batches until the link is lost (raises `Unreachable`) or the far side cannot do it (`Unsupported`)."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -11,6 +11,7 @@ from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
 from sovtui.core.model import ActionRun
 from sovtui.core.state import State
+from sovtui.ports.link import Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,14 @@ class Hub(Protocol):
         """Receipts on the host, newest first. Raises `PortError`."""
         ...
 
-    def logs(self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True) -> AsyncIterator[LogLine]:
+    def logs(
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+    ) -> AsyncGenerator[LogLine, None]:
         """A service's journal. Raises `PortError`."""
+        ...
+
+    def set_ask(self, ask: Ask | None) -> None:
+        """Who answers questions of links being made (unknown host key, passphrase); None: nobody, they are refused."""
         ...
 
     def reconnect(self, host: str = "") -> None:

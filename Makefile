@@ -1,0 +1,44 @@
+# Two commands: `make run` opens the control room, `make test` checks everything.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: run demo test unit integration lint pictures bench clean
+
+run: $(VENV)/.installed ## open the control room: your configuration, or this machine
+	@$(BIN)/sovtui
+
+demo: $(VENV)/.installed ## open the scripted estate, where every key can be tried
+	@$(BIN)/sovtui demo
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "making $(VENV) and installing sovtui (a minute or two the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(VENV)/.dev lint unit integration ## format, lint, types, import contracts, unit and integration tests
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/.dev
+	@$(BIN)/pytest -q -m "not integration"
+
+integration: $(VENV)/.dev
+	@sh tests/box/packages.sh
+	@$(BIN)/pytest -q -m integration
+
+pictures: $(VENV)/.dev ## draw screenshots/ anew
+	@$(BIN)/python -m tests.pictures screenshots
+
+clean:
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

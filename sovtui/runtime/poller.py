@@ -1,0 +1,100 @@
+"""One source, asked again and again: interval, timeout, backoff, and the word whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from sovtui.core.events import SourceChanged
+from sovtui.core.model import Source as SourceValue
+from sovtui.core.state import source_failed
+from sovtui.ports.clock import Clock
+from sovtui.ports.errors import PortError, Unsupported
+from sovtui.ports.source import Source, StreamSource
+from sovtui.runtime.links import LinkKeeper
+from sovtui.runtime.store import Store
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS = 15.0
+
+
+class Tried:
+    """Set once a source has answered or failed for the first time; headless commands wait for it."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+
+async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried, wake: asyncio.Event) -> None:
+    """Poll until cancelled. A source may fail in any way; the room goes on and says so."""
+    failures = 0
+    while True:
+        began = clock.monotonic()
+        try:
+            async with asyncio.timeout(source.timeout_seconds):
+                detail = await source.poll(store.state, store.put)
+            failures = 0
+            store.put(SourceChanged(SourceValue(source.name, source.host, True, "", clock.now(), detail)))
+        except PortError as error:
+            failures += 1
+            _failed(source.name, source.host, error.sentence(), store)
+        except TimeoutError:
+            failures += 1
+            _failed(source.name, source.host, f"{source.name} did not answer within {source.timeout_seconds:g} s", store)
+        except Exception as error:
+            failures += 1
+            log.exception("source %s failed", source.name)
+            _failed(
+                source.name, source.host, f"{source.name} broke inside sovtui ({type(error).__name__}); see the log file", store
+            )
+        tried.event.set()
+        spent = clock.monotonic() - began
+        pause = (
+            min(LONGEST_PAUSE_SECONDS, source.interval_seconds * 2 ** min(failures, 6)) if failures else source.interval_seconds
+        )
+        wake.clear()
+        try:
+            async with asyncio.timeout(max(0.05, pause - spent)):
+                await wake.wait()
+        except TimeoutError:
+            pass
+
+
+async def stream_forever(source: StreamSource, keeper: LinkKeeper, store: Store, clock: Clock, tried: Tried) -> None:
+    """Follow a pushing source through every link its host gets, until cancelled."""
+    failures = 0
+    while True:
+        link = await keeper.when_up()
+        try:
+            async with aclosing(source.events(link)) as batches:
+                async for events in batches:
+                    if failures or not tried.event.is_set():
+                        failures = 0
+                        store.put(SourceChanged(SourceValue(source.name, source.host, True, "", clock.now())))
+                        tried.event.set()
+                    for event in events:
+                        store.put(event)
+            reason = f"{source.name} on {source.host} ended by itself"
+        except Unsupported as error:
+            _failed(source.name, source.host, error.sentence(), store)
+            tried.event.set()
+            await link.wait_lost()  # it will not get better on this link
+            continue
+        except PortError as error:
+            reason = error.sentence()
+        except Exception as error:
+            log.exception("stream %s failed", source.name)
+            reason = f"{source.name} broke inside sovtui ({type(error).__name__}); see the log file"
+        failures += 1
+        _failed(source.name, source.host, reason, store)
+        tried.event.set()
+        await clock.sleep(min(LONGEST_PAUSE_SECONDS, 0.2 * 2 ** min(failures, 8)))
+
+
+def _failed(name: str, host: str, reason: str, store: Store) -> None:
+    store.put(SourceChanged(SourceValue(name, host, False, reason)))
+    for state in store.state.hosts.values():
+        if host in ("", state.spec.name):
+            store.put(source_failed(state, name, reason))

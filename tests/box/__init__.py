@@ -1,0 +1,1 @@
+"""The integration test box: a real Debian with systemd as PID 1, booted in namespaces on this machine."""

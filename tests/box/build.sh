@@ -1,0 +1,76 @@
+#!/bin/bash
+# Builds the root file system that every test box boots from.  Usage: build.sh KEYDIR
+# KEYDIR/tree is the result; the bare Debian below it is kept as a tar beside KEYDIR, so that
+# a changed unit file costs two seconds and not a download.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+B=$1
+root=$(dirname "$B")
+base=$root/base-$(sha256sum < "$here/packages.txt" | cut -c1-12).tar.zst
+T=$B/tree.new
+rm -rf "$T" "$B/tree" "$B/built"
+mkdir -p "$T"
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+
+for tool in mmdebstrap nft zstd tar ip; do
+  command -v $tool > /dev/null && continue
+  apt-get install -y -qq --no-install-recommends mmdebstrap nftables zstd iproute2 debian-archive-keyring > /dev/null 2>&1 || {
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends mmdebstrap nftables zstd iproute2 debian-archive-keyring > /dev/null
+  }
+  break
+done
+
+if [ -f "$base" ]; then
+  tar -C "$T" --zstd --numeric-owner -xpf "$base"
+else
+  # A bookworm machine lends its own package sources; any other leaves the choice to mmdebstrap.
+  sources=()
+  for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+    [ -f "$f" ] && grep -q '^[^#]*bookworm' "$f" && sources+=("$f")
+  done
+  mmdebstrap -q --mode=root --variant=minbase --dpkgopt=force-unsafe-io \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' --aptopt='Acquire::Retries "3"' \
+    --include="$(paste -sd, "$here/packages.txt")" bookworm "$T" "${sources[@]}"
+  tar -C "$T" --zstd --numeric-owner -cf "$base.$$" . && mv "$base.$$" "$base"
+fi
+
+[ -f "$B/key" ] || ssh-keygen -q -t ed25519 -N '' -C sovtui-test-box -f "$B/key"
+
+# the operator (key login, journal, lingering user manager), somebody with fewer rights, the engines' user
+chroot "$T" useradd -m -s /bin/bash -G systemd-journal ops
+chroot "$T" useradd -m -s /bin/bash viewer
+chroot "$T" useradd -r -s /usr/sbin/nologin engine
+for u in ops viewer; do
+  mkdir -m 700 "$T/home/$u/.ssh"
+  install -m 600 "$B/key.pub" "$T/home/$u/.ssh/authorized_keys"
+  chroot "$T" chown -R $u:$u /home/$u/.ssh
+done
+mkdir -p "$T/var/lib/systemd/linger"
+: > "$T/var/lib/systemd/linger/ops"
+install -m 440 "$here/sudoers" "$T/etc/sudoers.d/sovtui"
+chroot "$T" visudo -cq
+
+# everything that is a plain file lies in tree/ the way it lies in the box
+cp -r --preserve=mode "$here/tree/." "$T/"
+install -m 755 "$here/pretend_engine.py" "$T/usr/local/lib/pretend/pretend_engine.py"
+mkdir -p "$T/var/log/journal"
+
+# a restic repository that only root can read
+mkdir -p -m 700 "$T/etc/restic" "$T/srv/restic"
+head -c 18 /dev/urandom | base64 > "$T/etc/restic/password"
+chmod 600 "$T/etc/restic/password"
+chroot "$T" restic -q --no-cache -r /srv/restic --password-file /etc/restic/password init
+
+# nothing that waits for devices, reaches for the network, or would touch the machine underneath
+chroot "$T" systemctl -q mask systemd-sysctl.service systemd-modules-load.service systemd-udevd.service \
+  systemd-networkd.service systemd-resolved.service systemd-timesyncd.service systemd-remount-fs.service \
+  kmod-static-nodes.service getty.target console-getty.service dev-hugepages.mount dev-mqueue.mount \
+  sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount \
+  apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer dpkg-db-backup.timer fstrim.timer
+chroot "$T" systemctl -q enable ssh prometheus prometheus-alertmanager prometheus-node-exporter \
+  restartme.service backup-nas.timer
+chroot "$T" systemctl -q set-default multi-user.target
+mv "$T" "$B/tree"
+touch "$B/built"
