@@ -1,0 +1,109 @@
+"""The direct probe: one long-lived read-only sweep on the host, streamed as lines that say what changed.
+
+Source of unit states (`systemctl show`), memory (`/proc/meminfo`), CPU (`/proc/stat`) and of which action holds the
+box's lock. Changes nothing; `onbox.probe` is the other end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sovtui.core.clean import clean
+from sovtui.core.events import ActionNoticed, Event, Sample, Samples, ServicesSeen
+from sovtui.core.model import Service
+from sovtui.core.reading import fresh, unknown
+from sovtui.ports.clock import Clock
+from sovtui.ports.link import Link
+from sovtui.runtime import box
+
+SOURCE = "probe"
+_MEMORY = ("total", "available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used")
+
+
+class Probe:
+    """Implements `ports.source.StreamSource` for one host."""
+
+    name = SOURCE
+
+    def __init__(self, host: str, services: Iterable[str], clock: Clock, interval_seconds: float = 1.0) -> None:
+        self.host = host
+        self._services = tuple(services)
+        self._request = {"services": list(self._services), "interval_s": interval_seconds}
+        self._clock = clock
+
+    async def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
+        """Batches until the link is lost. A beat renews the time of everything told before: unchanged is not old."""
+        services: dict[str, Service] = {}
+        figures: dict[str, float] = {}
+        async with aclosing(box.lines(link, "probe", self._request)) as lines:
+            async for line in lines:
+                now = self._clock.now()
+                match line.get("t"):
+                    case "services":
+                        told = [self._service(raw, now) for raw in line.get("services", ())]
+                        services.update({service.name: service for service in told})
+                        yield (ServicesSeen(self.host, tuple(told)),)
+                    case "memory":
+                        figures.update(_memory(line))
+                        yield (self._samples(figures, now),)
+                    case "cpu":
+                        figures.update(_number("cpu.use_ratio", line.get("use_ratio")))
+                        yield (self._samples(figures, now),)
+                    case "action":
+                        yield (ActionNoticed(self.host, clean(str(line.get("id") or ""))),)
+                    case "beat":
+                        renewed = tuple(replace(service, at=now) for service in services.values())
+                        services = {service.name: service for service in renewed}
+                        yield (self._samples(figures, now), ServicesSeen(self.host, renewed))
+                    case "problem":
+                        reason = clean(str(line.get("reason", "")))
+                        yield self._problem(str(line.get("what", "")), reason, services, now)
+
+    def _samples(self, figures: Mapping[str, float], now: datetime) -> Samples:
+        return Samples(self.host, tuple(Sample(key, fresh(value, now, SOURCE)) for key, value in figures.items()))
+
+    def _problem(self, what: str, reason: str, services: dict[str, Service], now: datetime) -> tuple[Event, ...]:
+        """Something on the host does not answer; what it told before is kept, with the reason."""
+        if what.startswith("memory"):
+            return (Samples(self.host, (Sample("memory.total_bytes", unknown(reason, SOURCE)),)),)
+        kinds = {"user": "user:", "container": "container:"}
+        prefix = next((p for word, p in kinds.items() if word in what), "")
+        mine = [n for n in self._services if (n.startswith(prefix) if prefix else ":" not in n)]
+        told = tuple(replace(services.get(n, Service(n)), reason=reason, at=now, source=SOURCE) for n in mine)
+        return (ServicesSeen(self.host, told),)
+
+    def _service(self, raw: Mapping[str, Any], now: datetime) -> Service:
+        since = raw.get("since")
+        return Service(
+            name=clean(str(raw.get("name", "")), 256),
+            active=clean(str(raw.get("active") or "unknown"), 32),
+            sub=clean(str(raw.get("sub") or ""), 32),
+            result=clean(str(raw.get("result") or ""), 32),
+            since=datetime.fromtimestamp(since, UTC) if isinstance(since, (int, float)) and since > 0 else None,
+            restarts=_whole(raw.get("restarts")),
+            main_pid=_whole(raw.get("pid")) or None,
+            memory_bytes=_whole(raw.get("memory")),
+            description=clean(str(raw.get("description") or ""), 200),
+            at=now,
+            source=SOURCE,
+        )
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(key: str, value: object) -> dict[str, float]:
+    return {key: float(value)} if isinstance(value, (int, float)) and not isinstance(value, bool) else {}
+
+
+def _memory(line: Mapping[str, Any]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for word in _MEMORY:
+        figures.update(_number(f"memory.{word}_bytes", line.get(word, line.get(f"{word}_bytes"))))
+    return figures
+

@@ -1,0 +1,103 @@
+"""Speaks with the on-box part over a link: start, follow, list, logs. The only client-side user of `bundle`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+from sovtui.core import receipts
+from sovtui.core.clean import clean
+from sovtui.core.levels import level
+from sovtui.core.model import ActionRun
+from sovtui.ports.errors import Malformed, PortError, Unsupported
+from sovtui.ports.link import Link
+from sovtui.runtime import bundle
+from sovtui.runtime.hub import LogLine
+
+ANSWER_SECONDS = 30.0
+"""How long a short verb may take, a slow link included."""
+
+
+async def lines(link: Link, verb: str, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    """The JSON lines of one on-box verb, until it ends or the generator is closed.
+
+    Raises `Unreachable` if the link dies, `Unsupported` without python3 there, `PortError` with the box's own words.
+    """
+    python = sys.executable if link.kind == "local" else "python3"
+    argv, stdin = bundle.command(verb, request, python=python)
+    async with link.stream(argv, stdin=stdin) as stream:
+        async for raw in stream.lines():
+            line = _parse(raw)
+            if line is None:
+                continue
+            if line.get("t") == "error":
+                raise PortError(clean(str(line.get("reason", "the box gave no reason"))))
+            yield line
+        result = await stream.result()
+    if result.exit_status != 0:
+        told = clean(result.stderr.decode("utf-8", "replace").strip()[-300:])
+        if result.exit_status == 127 or "python3" in told:
+            raise Unsupported(f"python3 was not found on {link.host}", "Install it there: nothing else is needed")
+        raise PortError(f"the on-box part ended with status {result.exit_status} on {link.host}: {told or 'no message'}")
+
+
+async def answer(link: Link, verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The first line of a short verb. Raises `Malformed` if there is none."""
+    async with aclosing(lines(link, verb, request)) as answers:
+        async for line in answers:
+            return line
+    raise Malformed(f"{link.host} gave no answer to {verb}")
+
+
+async def follow(link: Link, run_id: str) -> AsyncGenerator[ActionRun, None]:
+    """The receipt as it grows, from its beginning, until the action has ended."""
+    run: ActionRun | None = None
+    async with aclosing(lines(link, "follow", {"id": run_id})) as told:
+        async for line in told:
+            run = receipts.apply(run, line)
+            if run is not None:
+                yield run
+                if not run.running:
+                    return
+
+
+async def list_runs(link: Link, limit: int = 50) -> tuple[ActionRun, ...]:
+    """Receipts on the box, newest first."""
+    runs = []
+    async with aclosing(lines(link, "list", {"limit": limit})) as told:
+        async for line in told:
+            run: ActionRun | None = None
+            for part in line.get("lines", ()):
+                run = receipts.apply(run, part)
+            if run is not None and run.running and not line.get("running"):
+                run = receipts.apply(run, {"t": "lost"})
+            if run is not None:
+                runs.append(run)
+    return tuple(runs)
+
+
+async def logs(link: Link, service: str, count: int, since: str, follow_on: bool) -> AsyncGenerator[LogLine, None]:
+    """A service's journal, cleaned."""
+    request = {"service": service, "lines": count, "since": since, "follow": follow_on}
+    async with aclosing(lines(link, "logs", request)) as told:
+        async for line in told:
+            if line.get("t") == "problem":
+                yield LogLine(None, clean(str(line.get("reason", ""))), "warning")
+                continue
+            at = line.get("at")
+            text = clean(str(line.get("text", "")))
+            priority = line.get("priority")
+            when = datetime.fromtimestamp(at, UTC) if isinstance(at, (int, float)) else None
+            yield LogLine(when, text, level(text, priority if isinstance(priority, int) else None))
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None  # a login script that prints something: not ours
+    return line if isinstance(line, dict) else None

@@ -1,0 +1,178 @@
+"""The hub's one implementation: store, links, sources and dispatcher under one roof and one task group."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from sovtui.actions import all_specs
+from sovtui.actions.spec import Plan, Wish
+from sovtui.config.schema import Config
+from sovtui.core.events import Tick
+from sovtui.core.model import ActionRun, HostSpec, LinkPhase
+from sovtui.core.state import State, initial
+from sovtui.ports.alerts import Alerts
+from sovtui.ports.clock import Clock
+from sovtui.ports.errors import PortError
+from sovtui.ports.link import Ask
+from sovtui.ports.source import Source, StreamSource
+from sovtui.runtime import box
+from sovtui.runtime.dispatcher import Dispatcher
+from sovtui.runtime.hub import LogLine, Outcome, Progress
+from sovtui.runtime.links import Links
+from sovtui.runtime.poller import Tried, poll_forever, stream_forever
+from sovtui.runtime.store import Store
+
+T = TypeVar("T")
+
+
+class Control:
+    """Implements `runtime.hub.Hub`. Everything it needs is passed in; it opens nothing before `start`."""
+
+    def __init__(
+        self,
+        config: Config,
+        specs: tuple[HostSpec, ...],
+        links: Links,
+        clock: Clock,
+        *,
+        sources: Sequence[Source] = (),
+        streams: Sequence[StreamSource] = (),
+        alerts: Alerts | None = None,
+        demo: bool = False,
+        read_only: bool = False,
+        closers: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+    ) -> None:
+        self._config = config
+        self._links = links
+        self._clock = clock
+        self._sources = tuple(sources)
+        self._streams = tuple(streams)
+        self._closers = tuple(closers)
+        self.store = Store(initial(specs, clock.now(), demo=demo, read_only=read_only))
+        links.connect_store(self.store.put)
+        self._dispatcher = Dispatcher(config, links, self.store, clock, alerts)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tried: list[tuple[str, Tried]] = []
+        self._wakes: list[asyncio.Event] = []
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def state(self) -> State:
+        return self.store.state
+
+    def set_ask(self, ask: Ask | None) -> None:
+        """Who answers questions of links being made; None in headless use."""
+        self._links.ask = ask
+
+    def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
+        return self.store.subscribe(select, notify)
+
+    async def start(self) -> None:
+        self._spawn(self._tick(), "tick")
+        for name, keeper in self._links.keepers.items():
+            self._spawn(keeper.run(), f"link {name}")
+            self._spawn(self._greet(name), f"greet {name}")
+        for source in self._sources:
+            wake, tried = asyncio.Event(), Tried()
+            self._wakes.append(wake)
+            self._tried.append((source.host, tried))
+            self._spawn(poll_forever(source, self.store, self._clock, tried, wake), f"poll {source.name} {source.host}")
+        for stream in self._streams:
+            tried = Tried()
+            self._tried.append((stream.host, tried))
+            keeper = self._links.keepers[stream.host]
+            self._spawn(stream_forever(stream, keeper, self.store, self._clock, tried), f"stream {stream.name} {stream.host}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(1.0)
+            self.store.put(Tick(self._clock.now()))
+
+    async def _greet(self, host: str) -> None:
+        """On every new link: read the receipts, and follow what runs already."""
+        keeper = self._links.keepers[host]
+        while True:
+            link = await keeper.when_up()
+            with contextlib.suppress(PortError, TimeoutError):
+                runs = await self._dispatcher.receipts(host)
+                for run in runs:
+                    if run.running:
+                        self._dispatcher.follow_quietly(host, run.id)
+            unsubscribe = self.store.subscribe(lambda state: state.hosts[host].noticed, lambda run_id: self._notice(host, run_id))
+            try:
+                await link.wait_lost()
+            finally:
+                unsubscribe()
+            await self._clock.sleep(0.2)
+
+    def _notice(self, host: str, run_id: str) -> None:
+        known = self.state.hosts[host].action
+        if run_id and (known is None or known.id != run_id or known.running):
+            self._dispatcher.follow_quietly(host, run_id)
+
+    async def settle(self, seconds: float) -> None:
+        """Sources of a host whose link is down are not waited for: they cannot answer."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    waiting = [tried for host, tried in self._tried if not tried.event.is_set() and not self._down(host)]
+                    connecting = any(h.link.phase in (LinkPhase.IDLE, LinkPhase.CONNECTING) for h in self.state.hosts.values())
+                    if not waiting and not connecting:
+                        break
+                    await self._clock.sleep(0.02)
+        except TimeoutError:
+            pass
+        await asyncio.sleep(0)
+
+    def _down(self, host: str) -> bool:
+        known = self.state.hosts.get(host)
+        return known is not None and known.link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED)
+
+    async def aclose(self) -> None:
+        await self._dispatcher.aclose()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for source in self._sources:
+            with contextlib.suppress(PortError):
+                await source.aclose()
+        for close in self._closers:
+            await close()
+
+    def plan(self, action: str, wish: Wish) -> Plan:
+        return all_specs()[action].plan(self.state, self._config, wish)
+
+    async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
+        outcome = await self._dispatcher.execute(plan, progress, wait)
+        for wake in self._wakes:
+            wake.set()  # what has changed is shown at once
+        return outcome
+
+    async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
+        return await self._dispatcher.follow(host, run_id, progress)
+
+    async def receipts(self, host: str) -> tuple[ActionRun, ...]:
+        return await self._dispatcher.receipts(host)
+
+    async def logs(
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+    ) -> AsyncGenerator[LogLine, None]:
+        link = await self._links.get(host)
+        async with aclosing(box.logs(link, service, lines, since, follow)) as told:
+            async for line in told:
+                yield line
+
+    def reconnect(self, host: str = "") -> None:
+        self._links.retry_now(host)
+        for wake in self._wakes:
+            wake.set()

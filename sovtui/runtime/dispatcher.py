@@ -1,0 +1,194 @@
+"""Carries out plans: starts them on the box and follows them, or speaks with Alertmanager."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import secrets
+import socket
+from contextlib import aclosing
+from datetime import timedelta
+
+from sovtui.actions.acknowledge import find_alert
+from sovtui.actions.spec import Plan, Verdict, Where
+from sovtui.config.schema import Config
+from sovtui.core import receipts
+from sovtui.core.clean import clean
+from sovtui.core.events import ActionChanged, AlertsSeen, ReceiptsSeen
+from sovtui.core.model import ActionRun
+from sovtui.core.text import duration
+from sovtui.ports.alerts import Alerts
+from sovtui.ports.clock import Clock
+from sovtui.ports.errors import PortError, Unreachable
+from sovtui.ports.link import Link
+from sovtui.runtime import box
+from sovtui.runtime.hub import Outcome, Progress
+from sovtui.runtime.links import Links
+from sovtui.runtime.store import Store
+
+log = logging.getLogger(__name__)
+
+RELINK_SECONDS = 120.0
+"""How long a lost link may take to come back before following gives up (the action itself goes on)."""
+
+
+class Dispatcher:
+    """One per hub."""
+
+    def __init__(self, config: Config, links: Links, store: Store, clock: Clock, alerts: Alerts | None) -> None:
+        self._config = config
+        self._links = links
+        self._store = store
+        self._clock = clock
+        self._alerts = alerts
+        self._following: dict[tuple[str, str], asyncio.Task[ActionRun]] = {}
+        self._listeners: dict[tuple[str, str], list[Progress]] = {}
+        self._background: set[asyncio.Task[Outcome]] = set()
+
+    async def execute(self, plan: Plan, progress: Progress | None, wait: bool) -> Outcome:
+        if plan.verdict is Verdict.NO:
+            return Outcome(plan.exit_code, plan.reason)
+        try:
+            if plan.where is Where.ALERTS:
+                return await self._alert(plan)
+            return await self._start(plan, progress, wait)
+        except Unreachable as error:
+            return Outcome(3, f"{plan.title}: {error.sentence()}")
+        except PortError as error:
+            return Outcome(1, f"{plan.title}: {error.sentence()}")
+
+    async def _start(self, plan: Plan, progress: Progress | None, wait: bool) -> Outcome:
+        host = plan.wish.host
+        run_id = f"{self._clock.now():%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
+        request = {"v": 1, "id": run_id, "who": who(), "host": host, **plan.request}
+        reply = await self._start_surely(host, request)
+        match reply.get("t"):
+            case "started" | "exists":
+                pass
+            case "busy":
+                since = reply.get("since")
+                ago = (
+                    f" since {duration(max(0.0, self._clock.now().timestamp() - since))}"
+                    if isinstance(since, (int, float))
+                    else ""
+                )
+                what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
+                step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
+                return Outcome(
+                    4, f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
+                )
+            case "refused":
+                return Outcome(4, clean(str(reply.get("reason", "the box refused"))))
+            case other:
+                return Outcome(1, f"{host} answered {clean(repr(other))} to the start; nothing is known to run")
+        if not wait:
+            return Outcome(0, f"started as {run_id}. `sovtui follow {run_id}` shows it")
+        return await self.follow(host, run_id, progress)
+
+    async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:
+        """Start once even if the link dies in between: the same id a second time is answered with `exists`."""
+        link = await self._links.get(host)
+        try:
+            async with asyncio.timeout(box.ANSWER_SECONDS):
+                return await box.answer(link, "start", request)
+        except (Unreachable, TimeoutError):
+            link = await self._relink(host)
+            async with asyncio.timeout(box.ANSWER_SECONDS):
+                return await box.answer(link, "start", request)
+
+    async def follow(self, host: str, run_id: str, progress: Progress | None) -> Outcome:
+        """Follow to the end; several followers of one action share one stream."""
+        key = (host, run_id)
+        if progress is not None:
+            self._listeners.setdefault(key, []).append(progress)
+        task = self._following.get(key)
+        if task is None:
+            task = asyncio.create_task(self._follow(host, run_id), name=f"follow {run_id}")
+            self._following[key] = task
+            task.add_done_callback(lambda _: self._following.pop(key, None))
+        try:
+            run = await asyncio.shield(task)
+        except Unreachable as error:
+            return Outcome(3, f"{error.sentence()}. The action goes on on {host}; `sovtui follow` finds it again")
+        except PortError as error:
+            return Outcome(1, error.sentence())
+        finally:
+            if progress is not None and key in self._listeners:
+                self._listeners[key].remove(progress)
+        return Outcome(receipts.exit_code(run), receipts.sentence(run), run)
+
+    async def _follow(self, host: str, run_id: str) -> ActionRun:
+        link = await self._links.get(host)
+        last: ActionRun | None = None
+        while True:
+            try:
+                async with aclosing(box.follow(link, run_id)) as runs:
+                    async for run in runs:
+                        last = run
+                        self._store.put(ActionChanged(host, run))
+                        for listener in tuple(self._listeners.get((host, run_id), ())):
+                            listener(run)
+                if last is None:
+                    raise PortError(f"there is no action {run_id or 'yet'} on {host}".replace("  ", " "))
+                if not last.running:
+                    return last
+                await self._clock.sleep(0.5)  # the stream ended before the action: ask again
+            except Unreachable:
+                link = await self._relink(host)
+
+    async def _relink(self, host: str) -> Link:
+        """The link after a loss. The keeper notices at its own pace, so wait for a new one, not for the phase."""
+        try:
+            async with asyncio.timeout(RELINK_SECONDS):
+                await self._clock.sleep(0.2)
+                return await self._links.keepers[host].when_up()
+        except TimeoutError:
+            raise Unreachable(f"the link to {host} was lost and did not come back within {RELINK_SECONDS:g} s") from None
+
+    async def receipts(self, host: str) -> tuple[ActionRun, ...]:
+        link = await self._links.get(host)
+        async with asyncio.timeout(box.ANSWER_SECONDS):
+            runs = await box.list_runs(link)
+        self._store.put(ReceiptsSeen(host, runs))
+        return runs
+
+    def follow_quietly(self, host: str, run_id: str) -> None:
+        """Follow in the background so that the screen shows what another client started."""
+        if (host, run_id) not in self._following:
+            task = asyncio.create_task(self.follow(host, run_id, None), name=f"notice {run_id}")
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def aclose(self) -> None:
+        tasks = [*self._following.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _alert(self, plan: Plan) -> Outcome:
+        alert = find_alert(self._store.state, plan.wish.target)
+        settings = self._config.alertmanager
+        if self._alerts is None or settings is None or alert is None:
+            return Outcome(4, f"{plan.title}: that alert is no longer firing")
+        if plan.action == "acknowledge":
+            length = timedelta(seconds=float(plan.wish.options.get("for", settings.acknowledge_for)))
+            comment = plan.wish.options.get("comment", "").strip()
+            if not comment:
+                return Outcome(2, "a comment is needed: say why, for whoever reads it next")
+            silence = await self._alerts.acknowledge(alert, author=settings.author or who(), comment=comment, duration=length)
+            message = f"{alert.name} is acknowledged for {duration(length.total_seconds())} (silence {silence})"
+        else:
+            ended = await self._alerts.unacknowledge(alert)
+            message = f"{alert.name} is active again; ended: {', '.join(ended) or 'nothing'}"
+        self._store.put(AlertsSeen(await self._alerts.list(), self._clock.now()))
+        return Outcome(0, message)
+
+
+def who() -> str:
+    """User and machine of this client, for receipts and silences."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"
+    return clean(f"{user}@{socket.gethostname()}", 80)

@@ -1,0 +1,124 @@
+"""Guards: what is done at once, what is asked, what is refused and with which words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sovtui.actions import all_specs
+from sovtui.actions.spec import Plan, Verdict, Wish
+from sovtui.config.schema import AlertmanagerConfig, BackupConfig, Bytes, Config, HostConfig, ModeConfig, SwitchConfig
+from sovtui.config.specs import host_specs
+from sovtui.core.events import ActionChanged, AlertsSeen, EngineSeen, LinkChanged, Sample, Samples, ServicesSeen
+from sovtui.core.model import ActionRun, Alert, AlertState, Engine, EnginePhase, Link, LinkPhase, Service, Silence
+from sovtui.core.reading import fresh
+from sovtui.core.state import State, initial, reduce
+
+NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
+CONFIG = Config(
+    host={
+        "spark": HostConfig(
+            mode=(
+                ModeConfig(name="qwen", engine="vllm", url="http://x:1", services=("a.service",), needs=Bytes(20 * 2**30)),
+                ModeConfig(name="mistral", engine="sglang", url="http://x:2", services=("b.service",), needs=Bytes(60 * 2**30)),
+            ),
+            switch=SwitchConfig(floor=("cpu.service",)),
+            backup=(BackupConfig(name="nas", service="backup.service"),),
+            watch=("other.service",),
+        )
+    },
+    alertmanager=AlertmanagerConfig(url="http://x:3"),
+)
+
+
+def state(*, hot: str = "qwen", available_gib: float = 100, running: float | None = 0) -> State:
+    now = initial(host_specs(CONFIG), NOW)
+    now = reduce(now, LinkChanged("spark", Link(LinkPhase.UP)))
+    units = {"a.service": "qwen", "b.service": "mistral"}
+    services = tuple(Service(name, "active" if hot == mode else "inactive") for name, mode in units.items())
+    now = reduce(
+        now, ServicesSeen("spark", (*services, Service("backup.service", "inactive"), Service("other.service", "active")))
+    )
+    if hot:
+        now = reduce(now, EngineSeen("spark", hot, Engine(EnginePhase.READY)))
+        if running is not None:
+            now = reduce(now, Samples("spark", (Sample("engine.running", fresh(running, NOW, "prometheus"), hot),)))
+    return reduce(now, Samples("spark", (Sample("memory.available_bytes", fresh(available_gib * 2**30, NOW, "probe")),)))
+
+
+def plan(action: str, target: str = "", now: State | None = None, **options: str) -> Plan:
+    return all_specs()[action].plan(now or state(), CONFIG, Wish("spark", target, options))
+
+
+def test_resident_and_fitting_goes_at_once() -> None:
+    made = plan("switch", "mistral")
+    assert made.verdict is Verdict.GO
+    assert made.request["plan"]["floor"] == ["cpu.service"]
+    assert "systemctl start b.service" in made.commands and "systemctl stop a.service" in made.commands
+    assert not any("cpu.service" in c or "other.service" in c for c in made.commands)
+
+
+def test_busy_asks_with_the_number() -> None:
+    made = plan("switch", "mistral", state(running=3))
+    assert made.verdict is Verdict.ASK and "3 running requests would be cut off" in made.reason
+
+
+def test_not_knowing_whether_it_is_busy_asks() -> None:
+    assert plan("switch", "mistral", state(running=None)).verdict is Verdict.ASK
+
+
+def test_not_fitting_asks_and_says_by_how_much() -> None:
+    made = plan("switch", "mistral", state(available_gib=30))
+    assert made.verdict is Verdict.ASK and "short by 10.0 GiB" in made.reason
+
+
+def test_none_needs_no_configuration() -> None:
+    assert plan("switch", "none").verdict is Verdict.GO
+
+
+def test_unknown_names_give_the_nearest() -> None:
+    made = plan("switch", "qwn")
+    assert made.verdict is Verdict.NO and made.exit_code == 2 and '"qwen"' in made.reason
+    assert '"nas"' in plan("backup", "nass").reason
+
+
+@pytest.mark.parametrize(
+    ("action", "target"), [("switch", "mistral"), ("drop-caches", ""), ("backup", "nas"), ("restart", "other.service")]
+)
+def test_nothing_is_started_over_a_dead_link_or_beside_another_action_or_read_only(action: str, target: str) -> None:
+    down = reduce(state(), LinkChanged("spark", Link(LinkPhase.DOWN, reason="connection refused")))
+    refused = plan(action, target, down)
+    assert refused.verdict is Verdict.NO and refused.exit_code == 3 and "connection refused" in refused.reason
+    run = ActionRun("1", "switch", "qwen", "ann@phone", NOW - timedelta(seconds=90))
+    busy = plan(action, target, reduce(state(), ActionChanged("spark", run)))
+    assert busy.verdict is Verdict.NO and busy.exit_code == 4 and "ann@phone" in busy.reason and "1 min 30 s" in busy.reason
+    assert plan(action, target, replace(state(), read_only=True)).verdict is Verdict.NO
+    assert plan(action, target).verdict is not Verdict.NO
+
+
+def test_a_restart_never_loads_a_second_mode() -> None:
+    refused = plan("restart", "b.service")
+    assert refused.verdict is Verdict.NO and "two modes" in refused.reason
+    assert plan("restart", "a.service").verdict is Verdict.ASK
+
+
+def test_acknowledge_needs_a_comment_and_an_active_alert() -> None:
+    alert = Alert("f1", "Disk", labels=(("alertname", "Disk"),))
+    firing = reduce(state(), AlertsSeen((alert,), NOW))
+    assert plan("acknowledge", "f1", firing).verdict is Verdict.ASK
+    assert plan("acknowledge", "f1", firing, comment="seen").verdict is Verdict.GO
+    assert plan("acknowledge", "f1", firing, comment=" ").verdict is Verdict.NO
+    assert plan("acknowledge", "gone", firing).verdict is Verdict.NO
+    assert plan("unacknowledge", "f1", firing).verdict is Verdict.NO
+    hushed = replace(alert, state=AlertState.ACKNOWLEDGED, silences=(Silence("s", "ann", "why", NOW),))
+    quiet = reduce(state(), AlertsSeen((hushed,), NOW))
+    assert plan("acknowledge", "f1", quiet).verdict is Verdict.NO
+    assert plan("unacknowledge", "f1", quiet).verdict is Verdict.ASK
+
+
+def test_ids_and_keys_are_unique() -> None:
+    keys = [s.key for s in all_specs().values() if s.key]
+    assert len(keys) == len(set(keys))
+    assert {"switch", "drop-caches", "backup", "restart", "acknowledge", "unacknowledge"} <= set(all_specs())

@@ -1,0 +1,145 @@
+"""Events in, slices out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sovtui.core.events import (
+    ActionChanged,
+    AlertsSeen,
+    Curve,
+    EngineSeen,
+    LinkChanged,
+    Sample,
+    Samples,
+    ServicesSeen,
+    SourceChanged,
+    Tick,
+)
+from sovtui.core.model import ActionRun, Engine, EnginePhase, HostSpec, Link, LinkPhase, Mode, Service, Source
+from sovtui.core.modes import Heat, hot_modes, mode_view, unified
+from sovtui.core.reading import Status, fresh, unsupported
+from sovtui.core.state import CURVE_POINTS, State, initial, reduce, source_failed
+
+NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
+QWEN = Mode("qwen", "1", "Qwen", "vllm", "http://127.0.0.1:8000", "qwen", ("a.service",))
+SPEC = HostSpec(
+    "spark", modes=(QWEN, Mode("other", services=("b.service",), url="http://x:1")), services=("a.service", "b.service")
+)
+
+
+def start() -> State:
+    return reduce(initial((SPEC,), NOW), LinkChanged("spark", Link(LinkPhase.UP)))
+
+
+def sample(value: float, at: datetime = NOW, source: str = "probe", figure: str = "memory.available_bytes") -> Samples:
+    return Samples("spark", (Sample(figure, fresh(value, at, source)),))
+
+
+def test_a_host_that_is_not_configured_changes_nothing() -> None:
+    state = start()
+    assert reduce(state, LinkChanged("nas", Link(LinkPhase.UP))) is state
+
+
+def test_the_same_news_twice_is_no_news() -> None:
+    state = reduce(start(), sample(5))
+    assert reduce(state, sample(5)) is state
+    services = ServicesSeen("spark", (Service("a.service", "active"),))
+    state = reduce(state, services)
+    assert reduce(state, services) is state
+
+
+def test_ticks_turn_figures_stale_and_touch_nothing_else() -> None:
+    state = reduce(start(), sample(5))
+    fine = reduce(state, Tick(NOW + timedelta(seconds=5)))
+    assert fine.hosts is state.hosts
+    stale = reduce(fine, Tick(NOW + timedelta(seconds=60)))
+    assert stale.hosts["spark"].reading("memory.available_bytes").status is Status.STALE
+
+
+def test_a_lost_link_keeps_values_as_stale_with_the_reason() -> None:
+    state = reduce(reduce(start(), sample(5)), ServicesSeen("spark", (Service("a.service", "active"),)))
+    state = reduce(state, sample(7, source="prometheus", figure="gpu.power_watts"))
+    host = reduce(state, LinkChanged("spark", Link(LinkPhase.DOWN, reason="cut"))).hosts["spark"]
+    assert host.reading("memory.available_bytes").status is Status.STALE
+    assert host.reading("memory.available_bytes").value == 5
+    assert host.services["a.service"].reason
+    assert host.reading("gpu.power_watts").status is Status.FRESH  # another host's Prometheus may tell it
+
+
+def test_a_failed_source_makes_its_own_figures_stale() -> None:
+    state = reduce(reduce(start(), sample(5)), sample(7, source="prometheus", figure="gpu.power_watts"))
+    state = reduce(state, source_failed(state.hosts["spark"], "prometheus", "down"))
+    assert state.hosts["spark"].reading("gpu.power_watts").status is Status.STALE
+    assert state.hosts["spark"].reading("memory.available_bytes").status is Status.FRESH
+
+
+def test_curves_are_bounded_and_history_goes_before() -> None:
+    state = start()
+    for i in range(CURVE_POINTS + 20):
+        state = reduce(state, sample(i, NOW + timedelta(seconds=i)))
+    key = ("memory.available_bytes", "")
+    assert len(state.hosts["spark"].curves[key]) == CURVE_POINTS
+    state = reduce(start(), sample(9, NOW))
+    past = tuple((NOW.timestamp() - 100 + i, float(i)) for i in range(50))
+    curve = reduce(state, Curve("spark", *key, past)).hosts["spark"].curves[key]
+    assert curve == (*past, (NOW.timestamp(), 9.0))
+
+
+def test_source_keeps_its_last_good_time() -> None:
+    state = reduce(start(), SourceChanged(Source("prometheus", ok=True, last_ok_at=NOW)))
+    state = reduce(state, SourceChanged(Source("prometheus", ok=False, reason="refused")))
+    assert state.sources["prometheus", ""].last_ok_at == NOW
+
+
+def test_an_ended_receipt_does_not_hide_the_running_action() -> None:
+    running = ActionRun("2", "switch", "qwen", "me", NOW)
+    old = ActionRun("1", "backup", "nas", "me", NOW, outcome="done")
+    state = reduce(reduce(start(), ActionChanged("spark", running)), ActionChanged("spark", old))
+    assert state.hosts["spark"].action == running
+
+
+def test_alerts_keep_identity_when_equal() -> None:
+    state = reduce(start(), AlertsSeen((), NOW))
+    assert reduce(state, AlertsSeen((), NOW)).alerts is state.alerts
+
+
+def heat(active: str, phase: EnginePhase) -> Heat:
+    state = reduce(start(), ServicesSeen("spark", (Service("a.service", active), Service("b.service", "inactive"))))
+    state = reduce(state, EngineSeen("spark", "qwen", Engine(phase)))
+    return mode_view(state.hosts["spark"], QWEN).heat
+
+
+def test_hot_needs_unit_and_engine() -> None:
+    assert heat("active", EnginePhase.READY) is Heat.HOT
+    assert heat("active", EnginePhase.STARTING) is Heat.STARTING
+    assert heat("active", EnginePhase.WRONG_MODEL) is Heat.BROKEN
+    assert heat("active", EnginePhase.ASLEEP) is Heat.BROKEN
+    assert heat("active", EnginePhase.DEAD) is Heat.BROKEN
+    assert heat("active", EnginePhase.UNKNOWN) is Heat.UNKNOWN
+    assert heat("failed", EnginePhase.ABSENT) is Heat.BROKEN
+    assert heat("inactive", EnginePhase.ABSENT) is Heat.COLD
+    assert heat("activating", EnginePhase.ABSENT) is Heat.STARTING
+    assert heat("unknown", EnginePhase.READY) is Heat.UNKNOWN
+
+
+def test_busy_is_told_only_by_fresh_figures() -> None:
+    state = reduce(start(), ServicesSeen("spark", (Service("a.service", "active"), Service("b.service", "inactive"))))
+    state = reduce(state, EngineSeen("spark", "qwen", Engine(EnginePhase.READY)))
+    assert mode_view(state.hosts["spark"], QWEN).busy is None
+    idle = reduce(state, Samples("spark", (Sample("engine.running", fresh(0, NOW, "prometheus"), "qwen"),)))
+    assert mode_view(idle.hosts["spark"], QWEN).word == "resident"
+    busy = reduce(state, Samples("spark", (Sample("engine.waiting", fresh(3, NOW, "prometheus"), "qwen"),)))
+    assert mode_view(busy.hosts["spark"], QWEN).word == "busy"
+    late = reduce(busy, Tick(NOW + timedelta(minutes=2)))
+    assert mode_view(late.hosts["spark"], QWEN).busy is None
+    assert [m.name for m in hot_modes(busy.hosts["spark"])] == ["qwen"]
+
+
+def test_unified_is_told_by_a_gpu_without_memory() -> None:
+    state = reduce(start(), Samples("spark", (Sample("gpu.use_ratio", fresh(0.5, NOW, "nvml"), "0"),)))
+    state = reduce(state, Samples("spark", (Sample("gpu.memory_total_bytes", unsupported("not on this chip", "nvml"), "0"),)))
+    assert unified(state.hosts["spark"]) is True
+    card = reduce(state, Samples("spark", (Sample("gpu.memory_total_bytes", fresh(32e9, NOW, "nvml"), "0"),)))
+    assert unified(card.hosts["spark"]) is False
+    assert unified(start().hosts["spark"]) is None

@@ -1,0 +1,134 @@
+"""Figures against the box's own word: free, systemctl, and a client that counts its tokens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.box.box import Box, wait_for
+from tests.integration.operator import Operator, empty, ready
+
+COUNTING_CLIENT = r"""
+import json, sys, threading, time, urllib.request
+port, model, seconds, streams = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+end, stamps, lock = time.time() + seconds, [], threading.Lock()
+def work(i):
+    while time.time() < end:
+        body = {"model": model, "stream": True, "max_tokens": 200, "messages": [{"role": "user", "content": "tell %d %f" % (i, time.time())}]}
+        request = urllib.request.Request("http://127.0.0.1:%d/v1/chat/completions" % port, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            for line in answer:
+                if line.startswith(b"data: {"):
+                    delta = json.loads(line[6:])["choices"]
+                    if delta and delta[0].get("delta", {}).get("content"):
+                        with lock: stamps.append(time.time())
+                if time.time() > end: break
+threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(streams)]
+[t.start() for t in threads]
+[t.join(seconds + 30) for t in threads]
+print(json.dumps(stamps))
+"""
+
+
+@pytest.mark.parametrize("mode", ["qwen", "mistral"])
+def test_decode_agrees_with_a_client_that_counts(box: Box, tmp_path: Path, mode: str) -> None:
+    import json
+
+    empty(box)
+    operator = Operator.at(box, tmp_path)
+    operator.ok("switch", mode, "--yes")
+    port, model = {"qwen": (30001, "qwen36"), "mistral": (30000, "mistral4")}[mode]
+    load = subprocess.Popen(
+        ["nsenter", "-t", str(box.pid), "-n", "-T", "/usr/bin/python3", "-c", COUNTING_CLIENT, str(port), model, "32", "3"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(22)  # longer than the window of the rate
+    figures = []
+    for _ in range(3):
+        engine = next(e for e in operator.host()["engines"] if e["mode"] == mode)
+        figures.append((time.time(), engine["figures"]["engine.decode_tok_s"]))
+    stamps = json.loads(load.communicate(timeout=90)[0])
+    for at, decode in figures:
+        assert decode["status"] == "fresh", decode
+        counted = sum(at - 17 < stamp <= at - 2 for stamp in stamps) / 15
+        assert decode["value"] == pytest.approx(counted, rel=0.05), (decode, counted)
+    empty(box)
+
+
+def test_memory_agrees_with_free(box: Box, tmp_path: Path) -> None:
+    memory = Operator.at(box, tmp_path).host()["memory"]
+    table = {}
+    for line in box.root(["free", "-b", "-w"]).stdout.splitlines()[1:2]:
+        words = line.split()
+        table = dict(zip(("total", "used", "free", "shared", "buffers", "cache", "available"), map(int, words[1:]), strict=True))
+    assert memory["memory.total_bytes"]["value"] == table["total"]
+    assert memory["memory.available_bytes"]["value"] == pytest.approx(table["available"], rel=0.05)
+    assert memory["memory.buffers_bytes"]["value"] == pytest.approx(table["buffers"], rel=0.05, abs=8e6)
+    assert memory["memory.cached_bytes"]["value"] == pytest.approx(table["cache"] + table["buffers"], rel=0.05, abs=3e7)
+    assert all(reading["status"] == "fresh" for reading in memory.values() if reading["value"] is not None)
+
+
+def test_units_agree_with_systemctl(box: Box, tmp_path: Path) -> None:
+    told = {s["name"]: s for s in Operator.at(box, tmp_path).host()["services"]}
+    for name, service in told.items():
+        truth = box.show(name, "ActiveState", "SubState", "LoadState")
+        assert service["active"] == truth["ActiveState"], name
+        assert service["sub"] == truth["SubState"], name
+    assert told["restartme.service"]["active"] == "active"
+
+
+def test_a_change_of_a_unit_is_seen_within_a_second_or_so(box: Box, tmp_path: Path) -> None:
+    operator = Operator.at(box, tmp_path)
+    watch = subprocess.Popen(
+        operator.argv("status", "--json", "--watch"),
+        env=operator.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert watch.stdout is not None
+        _wait_for_line(watch, r'"name": ?"restartme.service", ?"active": ?"active"')
+        box.systemctl("stop", "restartme.service")
+        began = time.monotonic()
+        _wait_for_line(watch, r'"name": ?"restartme.service", ?"active": ?"inactive"')
+        assert time.monotonic() - began < 3.0  # a second for the probe, one for --watch's own beat
+    finally:
+        box.systemctl("start", "restartme.service")
+        watch.kill()
+        watch.communicate()
+
+
+def _wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(pattern, line):
+            return line
+    raise AssertionError(f"{pattern!r} never came")
+
+
+def test_with_prometheus_stopped_the_rest_lives_and_says_why(box: Box, tmp_path: Path) -> None:
+    empty(box)
+    operator = Operator.at(box, tmp_path)
+    operator.ok("switch", "qwen", "--yes")
+    box.systemctl("stop", "prometheus")
+    try:
+        state = operator.json("status")
+        host = next(h for h in state["hosts"] if h["name"] == "testbox")
+        prometheus = next(s for s in state["sources"] if s["name"] == "prometheus")
+        assert prometheus["ok"] is False and "9090" in prometheus["reason"]
+        assert host["memory"]["memory.available_bytes"]["status"] == "fresh"  # from the probe
+        engine = next(e for e in host["engines"] if e["mode"] == "qwen")
+        assert engine["figures"]["engine.running"]["value"] == 0  # from the engine itself: a real zero
+        other = next(e for e in host["engines"] if e["mode"] == "mistral")
+        assert other["figures"]["engine.running"]["value"] is None  # nothing is not zero
+    finally:
+        box.systemctl("start", "prometheus")
+        wait_for(lambda: bool(box.query("up")), 30, "Prometheus")
+        empty(box)
+    assert not ready(box, "qwen")

@@ -1,0 +1,91 @@
+"""The control room under a real terminal, against the booted box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.box import Box, wait_for
+from tests.integration.operator import Operator, Terminal, empty, loaded, ready
+
+SIZES = [(120, 40), (80, 24), (44, 80)]
+
+
+@pytest.fixture
+def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
+    empty(box)
+    yield Operator.at(box, tmp_path)
+    empty(box)
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+def test_a_mode_key_switches(operator: Operator, box: Box, tmp_path: Path, columns: int, rows: int) -> None:
+    box.tune("vllm-qwen36", load_seconds=1)
+    terminal = Terminal(operator, tmp_path, columns, rows)
+    try:
+        terminal.wait("testbox")
+        terminal.wait("cold", 40)
+        terminal.press("1")
+        wait_for(lambda: ready(box, "qwen"), 60, "qwen ready")
+        terminal.wait("resident|busy", 30)
+        assert loaded(box) == ["qwen"]
+        terminal.press("2")
+        wait_for(lambda: loaded(box) == ["mistral"] and ready(box, "mistral"), 60, "mistral alone")
+        terminal.press("q")
+        terminal.wait("EXIT 0", 10)
+    finally:
+        terminal.close()
+
+
+def test_acknowledge_in_the_room(operator: Operator, box: Box, tmp_path: Path) -> None:
+    box.raise_alert("disk")
+    terminal = Terminal(operator, tmp_path, 120, 40)
+    try:
+        terminal.wait("MyAlert", 40)
+        terminal.press("a")
+        terminal.wait("Acknowledge", 10)
+        terminal.type("seen it")
+        terminal.press("Enter")
+        wait_for(
+            lambda: any(a["status"]["silencedBy"] for a in box.alerts() if a["labels"].get("what") == "disk"), 20, "the silence"
+        )
+    finally:
+        terminal.close()
+        box.clear_alerts()
+    operator.ok("unack", "MyAlert", "--yes")
+
+
+def test_killed_room_leaves_the_switch_running_and_the_next_one_finds_it(operator: Operator, box: Box, tmp_path: Path) -> None:
+    box.tune("vllm-qwen36", load_seconds=6)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = Terminal(operator, tmp_path / "a", 120, 40)
+    try:
+        first.wait("cold", 40)
+        first.press("1")
+        first.wait("ready|start", 20)
+    finally:
+        first.close()
+    second = Terminal(operator, tmp_path / "b", 80, 24)
+    try:
+        second.wait("ready", 30)
+        wait_for(lambda: ready(box, "qwen"), 40, "qwen ready")
+        second.wait("resident|busy", 30)
+    finally:
+        second.close()
+
+
+def test_link_loss_is_shown_and_mends_itself(fresh_box: Box, tmp_path: Path) -> None:
+    operator = Operator.at(fresh_box, tmp_path)
+    terminal = Terminal(operator, tmp_path, 120, 40)
+    try:
+        terminal.wait("restartme", 40)
+        fresh_box.cut_network()
+        terminal.wait("down|lost", 12)
+        fresh_box.restore_network()
+        terminal.press("c")  # a key press tries again at once; the wish itself is refused while the link is down
+        terminal.wait("(?i)up|direct|ms", 40)
+    finally:
+        terminal.close()
