@@ -1,0 +1,142 @@
+"""What a demo estate consists of: its configuration and the facts that its world plays. No behaviour, no numbers of one estate.
+
+An estate is a module in `demo.estates` with a function `estate()`. To add one, add its file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import cast
+
+from sovtui.config.schema import Config
+from sovtui.core.model import Alert, AlertState, Silence
+from sovtui.demo import estates
+
+GIB = 2**30
+MIB = 2**20
+DAY = 86400.0
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModeFacts:
+    """How a mode behaves in the simulated box."""
+
+    resident_bytes: int
+    weights_bytes: int
+    decode_tok_s: float = 0.0
+    cold_tok_s: float = 0.0
+    load_seconds: float = 14.0
+    """Compressed: a real start takes minutes."""
+    stop_seconds: float = 1.5
+    shards: int = 4
+    context_tokens: int | None = None
+    version: str = ""
+    accept_ratio: float | None = None
+    """None: no speculative decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    description: str
+    active: str = "active"
+    sub: str = "running"
+    age_seconds: float = 9 * DAY
+    memory_bytes: int | None = None
+    restarts: int | None = 0
+    restarts_every_seconds: float | None = None
+    """It restarts in a loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    total_bytes: int
+    used_bytes: int
+    cached_bytes: int
+    swap_bytes: int = 0
+    cpu_ratio: float = 0.05
+    latency_seconds: float = 0.04
+    gpu: str = ""
+    """Name of its GPU; empty: none."""
+    gpu_total_bytes: int | None = None
+    """None: it shares the host's memory."""
+    gpu_used_bytes: int = 0
+    """What others than modes hold of it."""
+    idle_watts: float = 11.0
+    busy_watts: float = 71.0
+    idle_celsius: float = 42.0
+    degrees_per_watt: float = 0.34
+    services: dict[str, ServiceFacts] = field(default_factory=dict)
+    backups: dict[str, tuple[float | None, str]] = field(default_factory=dict)
+    """By name: age of the last success in seconds, result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    name: str
+    config: Config
+    box: str
+    hot: str
+    """The mode that is hot at the beginning."""
+    hosts: dict[str, HostFacts]
+    modes: dict[str, ModeFacts]
+    next_mode: str
+    """What the scenario `switching` switches to."""
+    failing_mode: str
+    """What does not load in the scenario `failed`."""
+    remote: str
+    """The host that is lost in the scenario `alerting`; empty: none."""
+    switching_seconds: float = 10.0
+    """How long the switch of the scenario `switching` has run."""
+    usual_alerts: Callable[[datetime], tuple[Alert, ...]] = lambda now: ()
+    """Uncleaned: as Alertmanager would send them."""
+    more_alerts: Callable[[datetime], tuple[Alert, ...]] = lambda now: ()
+    """What fires besides in the scenario `alerting`."""
+
+
+def timer(description: str) -> ServiceFacts:
+    """A timer that waits."""
+    return ServiceFacts(description, "active", "waiting", 21 * DAY, restarts=None)
+
+
+def names() -> list[str]:
+    """The estates there are."""
+    return sorted(info.name for info in pkgutil.iter_modules(estates.__path__))
+
+
+def estate(name: str) -> Estate:
+    """The estate called `name`. ValueError names those that exist."""
+    if name not in names():
+        raise ValueError(f"no demo estate is called {name!r}; there are: {', '.join(names())}")
+    return cast(Estate, importlib.import_module(f"{estates.__name__}.{name}").estate())
+
+
+def alert(
+    now: datetime,
+    fingerprint: str,
+    name: str,
+    severity: str,
+    minutes: float,
+    summary: str,
+    labels: dict[str, str],
+    silence: tuple[str, str, float] | None = None,
+) -> Alert:
+    all_labels = {"alertname": name, "severity": severity, **labels}
+    silences: tuple[Silence, ...] = ()
+    if silence is not None:
+        author, comment, hours = silence
+        silences = (Silence("8f1c2d70-5f0e-4c53-9a55-0d6f1d2b7a11", author, comment, now + timedelta(hours=hours)),)
+    return Alert(
+        fingerprint=fingerprint,
+        name=name,
+        severity=severity,
+        state=AlertState.ACKNOWLEDGED if silences else AlertState.ACTIVE,
+        since=now - timedelta(minutes=minutes),
+        summary=summary,
+        labels=tuple(sorted(all_labels.items())),
+        silences=silences,
+    )

@@ -1,0 +1,1 @@
+"""The estates of the demo, one file each, found by its name."""

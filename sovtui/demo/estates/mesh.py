@@ -1,0 +1,138 @@
+"""Reference box B: a 12 GB card, a routed mesh, a hundred containers. The configuration is the shipped example, and more containers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from sovtui.config.load import loads
+from sovtui.config.schema import Config
+from sovtui.config.show import example
+from sovtui.core.model import Alert
+from sovtui.demo.estate import DAY, GIB, HOUR, MIB, Estate, HostFacts, ModeFacts, ServiceFacts, alert
+
+STACKS = [
+    "paperless",
+    "photos",
+    "mail",
+    "calendar",
+    "notes",
+    "wiki",
+    "git-runner",
+    "bookmarks",
+    "feeds",
+    "recipes",
+    "budget",
+    "music",
+    "films",
+    "books",
+    "dns",
+    "vpn",
+    "dashboard",
+    "uptime",
+    "search",
+    "translate",
+    "ocr",
+    "rag",
+    "drafts",
+    "speech",
+    "maps",
+    "weather",
+    "home-automation",
+    "cameras",
+    "backup-ui",
+    "registry",
+]
+PARTS = ("web", "db", "worker")
+
+
+def _containers() -> dict[str, ServiceFacts]:
+    """Ninety containers of thirty stacks: one restarts in a loop, one has exited."""
+    found = {}
+    for number, stack in enumerate(STACKS):
+        for part, memory in zip(PARTS, (142, 96, 71), strict=True):
+            size = (memory + 13 * number % 180) * MIB
+            found[f"container:{stack}-{part}"] = ServiceFacts(
+                f"{stack}: {part}", memory_bytes=size, age_seconds=(3 + number) * DAY
+            )
+    found["container:feeds-worker"] = ServiceFacts(
+        "feeds: worker", restarts=31, memory_bytes=64 * MIB, age_seconds=20, restarts_every_seconds=70
+    )
+    found["container:photos-worker"] = ServiceFacts("photos: worker", "inactive", "exited", 7 * HOUR)
+    return found
+
+
+def _config() -> Config:
+    config = loads(example("mesh"), "mesh.toml")
+    box = config.host["gpubox"]
+    more = replace(box, watch=(*box.watch, *_containers()))
+    return replace(config, host={**config.host, "gpubox": more})
+
+
+def usual_alerts(now: datetime) -> tuple[Alert, ...]:
+    labels = {"instance": "gpubox:9100", "name": "feeds-worker"}
+    return (alert(now, "6e0b43d7a19c8f25", "ContainerRestarting", "warning", 41, "feeds-worker restarted 31 times.", labels),)
+
+
+def more_alerts(now: datetime) -> tuple[Alert, ...]:
+    """What fires besides in the scenario `alerting`."""
+    labels = {"instance": "nas:9100"}
+    return (
+        alert(now, "b8f20c6614de7a93", "HostUnreachable", "critical", 4, "nas has not answered its scrape for 4 min.", labels),
+    )
+
+
+def estate() -> Estate:
+    return Estate(
+        name="mesh",
+        config=_config(),
+        box="gpubox",
+        hot="",
+        next_mode="image",
+        failing_mode="image",
+        remote="nas",
+        switching_seconds=2.0,
+        usual_alerts=usual_alerts,
+        more_alerts=more_alerts,
+        hosts={
+            "gpubox": HostFacts(
+                total_bytes=int(62.7 * GIB),
+                used_bytes=int(31.8 * GIB),
+                cached_bytes=int(19.2 * GIB),
+                swap_bytes=8 * GIB,
+                cpu_ratio=0.17,
+                gpu="NVIDIA GeForce RTX 4070 Ti",
+                gpu_total_bytes=12282 * MIB,
+                gpu_used_bytes=1170 * MIB,
+                idle_watts=8.0,
+                busy_watts=214.0,
+                idle_celsius=38.0,
+                degrees_per_watt=0.14,
+                services={
+                    "container:comfyui": ServiceFacts("ComfyUI", "inactive", "exited", 2 * DAY),
+                    "container:ollama": ServiceFacts("Ollama on 11434", memory_bytes=int(1.9 * GIB)),
+                    "container:litellm": ServiceFacts("LiteLLM on 4000", memory_bytes=688 * MIB),
+                    "backup-stacks.service": ServiceFacts("Backup of all stacks", "inactive", "dead", 15 * HOUR),
+                    "docker.service": ServiceFacts("Docker", memory_bytes=291 * MIB, age_seconds=33 * DAY),
+                    "container:chat-console": ServiceFacts("Chat console", memory_bytes=231 * MIB),
+                    "container:retrieval": ServiceFacts("Retrieval service", memory_bytes=512 * MIB),
+                    "container:ocr-pipeline": ServiceFacts("OCR", memory_bytes=377 * MIB),
+                    "container:mail-triage": ServiceFacts("Mail triage", memory_bytes=164 * MIB),
+                    **_containers(),
+                },
+                backups={"stacks": (15.1 * HOUR, "success")},
+            ),
+            "dockhost": HostFacts(
+                total_bytes=int(31.2 * GIB),
+                used_bytes=int(11.4 * GIB),
+                cached_bytes=int(14.8 * GIB),
+                services={
+                    "docker.service": ServiceFacts("Docker", memory_bytes=204 * MIB, age_seconds=33 * DAY),
+                    "container:reverse-proxy": ServiceFacts("Reverse proxy", memory_bytes=61 * MIB),
+                    "container:git": ServiceFacts("Git", memory_bytes=233 * MIB),
+                },
+            ),
+            "nas": HostFacts(total_bytes=int(7.6 * GIB), used_bytes=int(1.4 * GIB), cached_bytes=int(5.1 * GIB)),
+        },
+        modes={"image": ModeFacts(int(8.1 * GIB), int(6.5 * GIB), load_seconds=7.0, stop_seconds=1.0, shards=2)},
+    )

@@ -1,0 +1,191 @@
+"""From the world to events, and the scenarios as frozen states. No asyncio, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from sovtui.actions.switch import box_plan
+from sovtui.config.specs import host_specs
+from sovtui.core.clean import clean
+from sovtui.core.events import (
+    ActionChanged,
+    AlertsSeen,
+    Event,
+    LinkChanged,
+    ReceiptsSeen,
+    SourceChanged,
+    Tick,
+)
+from sovtui.core.model import Alert, Link, LinkPhase, Source
+from sovtui.core.state import RECEIPTS, State, initial, reduce, source_failed
+from sovtui.demo.estate import estate
+from sovtui.demo.stage import Stage
+from sovtui.demo.world import SOURCE, World
+
+PICTURE_TIME = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
+"""The moment of every frozen scenario."""
+WARM_UP_SECONDS = 600.0
+"""How long the world has run before: fills the curves."""
+DOWN_SECONDS = 42.0
+DOWN_REASON = "no answer for 15 s. The connection is lost; sovtui tries again by itself"
+OPERATOR = "ops@demo"
+
+SCENARIOS = ("healthy", "idle", "switching", "failed", "link-down", "alerting", "empty")
+
+
+def link_value(world: World, host: str, since: datetime) -> Link:
+    """The link of a host that is up."""
+    address = world.estate.config.host[host].address
+    return Link(LinkPhase.UP, "demo", address, since, latency_seconds=round(world.latency_seconds(host), 4))
+
+
+def clean_alerts(alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    """As an adapter gives them: text inert, labels as they are."""
+    return tuple(
+        replace(
+            a,
+            name=clean(a.name),
+            summary=clean(a.summary),
+            silences=tuple(replace(s, author=clean(s.author), comment=clean(s.comment)) for s in a.silences),
+        )
+        for a in alerts
+    )
+
+
+class Feed:
+    """Turns a stage into a state, one `pull` at a time."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.world = stage.world
+        specs = tuple(replace(s, kind="demo") for s in host_specs(self.world.estate.config))
+        self.state = initial(specs, self.world.now, demo=True)
+        self.since = self.world.start
+
+    def put(self, event: Event) -> None:
+        self.state = reduce(self.state, event)
+
+    def connect(self) -> None:
+        """All links come up and the history is known."""
+        for event in connected(self.world):
+            self.put(event)
+
+    def pull(self) -> None:
+        """One look at everything that can be reached."""
+        for event in looked(self.stage, self.state):
+            self.put(event)
+
+
+def connected(world: World) -> Iterator[Event]:
+    """What is told once when the links have come up: links and history."""
+    for host in world.estate.hosts:
+        if host not in world.down:
+            yield LinkChanged(host, link_value(world, host, world.start))
+            yield from world.curves(host)
+
+
+def looked(stage: Stage, state: State) -> Iterator[Event]:
+    """What one look at the estate tells, of the hosts that are not down; links and receipts only where there is news."""
+    world = stage.world
+    yield Tick(world.now)
+    for host in world.estate.hosts:
+        if host in world.down:
+            continue
+        known = state.hosts[host]
+        link = link_value(world, host, world.start)
+        if known.link.phase is not LinkPhase.UP or abs((known.link.latency_seconds or 0) - world.latency_seconds(host)) > 0.005:
+            yield LinkChanged(host, link)
+        yield from world.events(host)
+        yield SourceChanged(Source(SOURCE, host, True, "", world.now, "scripted estate"))
+        run = stage.current(host)
+        if run is not None:
+            yield ActionChanged(host, run)
+        if known.receipts != stage.receipts[host][:RECEIPTS]:
+            yield ReceiptsSeen(host, stage.receipts[host])
+    watcher = world.estate.config.alertmanager
+    if watcher is not None and watcher.via not in world.down:
+        yield AlertsSeen(clean_alerts(world.alerts), world.now)
+        yield SourceChanged(Source("alertmanager", "", True, "", world.now, "scripted estate"))
+
+
+def lost(world: World, state: State, host: str, reason: str, attempt: int = 1) -> Iterator[Event]:
+    """What is told when a host's link breaks now."""
+    address = world.estate.config.host[host].address
+    link = Link(LinkPhase.DOWN, "demo", address, world.now, reason, retry_at=world.now + timedelta(seconds=15), attempt=attempt)
+    yield LinkChanged(host, link)
+    if host in state.hosts:
+        yield source_failed(state.hosts[host], SOURCE, reason)
+    yield SourceChanged(Source(SOURCE, host, False, reason))
+
+
+def stage_of(name: str, scenario: str, now: datetime) -> Feed:
+    """A feed whose world stands at `now` in the middle of `scenario`. ValueError for names that do not exist."""
+    if scenario not in SCENARIOS:
+        raise ValueError(f"no demo scenario is called {scenario!r}; there is: {', '.join(SCENARIOS)}")
+    world = World(estate(name), now - timedelta(seconds=WARM_UP_SECONDS))
+    stage = Stage(world)
+    feed = Feed(stage)
+    box = world.estate.box
+
+    def until(seconds_before: float) -> None:
+        stage.advance(WARM_UP_SECONDS - seconds_before - world.seconds)
+
+    def begin(target: str) -> None:
+        world.release_requests()
+        plan = box_plan(world.estate.config.host[box], target)
+        stage.start(box, {"kind": "switch", "target": target, "plan": plan}, "ops@thinclient")
+
+    match scenario:
+        case "empty":
+            until(0)
+            feed.put(Tick(world.now))
+            return feed
+        case "switching":
+            until(world.estate.switching_seconds)
+            begin(world.estate.next_mode)
+        case "failed":
+            until(70)
+            world.fails_to_load.add(world.estate.failing_mode)
+            begin(world.estate.failing_mode)
+        case "link-down":
+            until(DOWN_SECONDS + 30)
+            world.hold_requests(1)
+            until(DOWN_SECONDS)
+            feed.connect()
+            feed.pull()
+            for event in lost(world, feed.state, box, f"{box}: {DOWN_REASON}"):
+                feed.put(event)
+            world.down[box] = f"{box}: {DOWN_REASON}"
+        case "alerting":
+            until(360)
+            for mode in world.loaded():
+                world.kill_engine(mode, "nothing answers on its port although its unit is active")
+            until(240)
+            remote = world.estate.remote
+            if remote:
+                reason = f"{remote}: connection timed out after 10 s. Is the host up? sovtui tries again by itself"
+                for event in lost(world, feed.state, remote, reason):
+                    feed.put(event)
+                world.down[remote] = reason
+            world.alerts = (*world.estate.more_alerts(now), *world.alerts)
+        case "idle":
+            until(30)
+            world.hold_requests(0)
+        case _:
+            until(30)
+            world.hold_requests(1)
+    until(0)
+    for host in world.down:
+        link = feed.state.hosts[host].link
+        feed.put(LinkChanged(host, replace(link, retry_at=world.now + timedelta(seconds=9), attempt=4)))
+    if scenario != "link-down":
+        feed.connect()
+    feed.pull()
+    return feed
+
+
+def scenario(name: str, estate_name: str = "spark") -> State:
+    """The state of a scenario at a fixed moment: the same every time."""
+    return stage_of(estate_name, name, PICTURE_TIME).state

@@ -1,0 +1,273 @@
+"""A hub on the simulated estate that moves with one given clock and nothing else: for pictures and pilot tests.
+
+What a user sees is `control`: the real control room on the simulated estate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sovtui.actions import all_specs
+from sovtui.actions.spec import Plan, Verdict, Where, Wish
+from sovtui.config.schema import Config
+from sovtui.core.clean import clean
+from sovtui.core.events import LinkChanged
+from sovtui.core.model import ActionRun, Link, LinkPhase
+from sovtui.core.state import State
+from sovtui.core.text import duration
+from sovtui.demo.feed import OPERATOR, PICTURE_TIME, Feed, clean_alerts, connected, looked, lost, stage_of
+from sovtui.demo.stage import Stage
+from sovtui.demo.world import World
+from sovtui.onbox.words import EXITS
+from sovtui.ports.clock import Clock
+from sovtui.ports.errors import Unreachable, Unsupported
+from sovtui.ports.link import Ask
+from sovtui.runtime.hub import LogLine, Outcome, Progress
+from sovtui.runtime.store import Store
+
+T = TypeVar("T")
+CONNECT_SECONDS = 0.4
+"""How long a link takes to come up."""
+
+
+class DemoHub:
+    """Implements `runtime.hub.Hub` on a simulated estate."""
+
+    def __init__(
+        self, feed: Feed, clock: Clock, *, speed: float = 1.0, known: bool = False, silent: bool = False, still: bool = False
+    ) -> None:
+        self._stage = feed.stage
+        self._clock = clock
+        self._speed = speed
+        self._store = Store(feed.state)
+        self._known = known
+        """The links are up, or down, as the state tells it: nothing has to be connected first."""
+        self._still = still
+        self._silent = silent
+        """Nobody ever answers."""
+        self._task: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+        self._moved = asyncio.Event()
+
+    @property
+    def world(self) -> World:
+        """The simulated estate, for tests and pictures."""
+        return self._stage.world
+
+    @property
+    def stage(self) -> Stage:
+        return self._stage
+
+    @property
+    def config(self) -> Config:
+        return self.world.estate.config
+
+    @property
+    def state(self) -> State:
+        return self._store.state
+
+    def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
+        return self._store.subscribe(select, notify)
+
+    async def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._live())
+
+    async def settle(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._first.wait()
+        except TimeoutError:
+            pass
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def plan(self, action: str, wish: Wish) -> Plan:
+        return all_specs()[action].plan(self.state, self.config, wish)
+
+    async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
+        if plan.verdict is Verdict.NO:
+            return Outcome(plan.exit_code, plan.reason)
+        if plan.where is Where.ALERTS:
+            return self._silence(plan)
+        host = plan.wish.host
+        if host in self.world.down or self._silent:
+            return Outcome(3, f"{host} cannot be reached. Nothing was started; try again when the link is up")
+        running = self._stage.current(host)
+        if running is not None and running.running:
+            step = f", at step {running.steps[-1].name}" if running.steps else ""
+            return Outcome(
+                4, f"{running.who} runs {running.kind} {running.target} on {host} since {running.began_at:%H:%M:%S}{step}"
+            )
+        run = self._stage.start(host, plan.request, OPERATOR)
+        self._pull()
+        if not wait:
+            return Outcome(0, f"Started {run.id}. Follow it with: sovtui follow {run.id}", run)
+        return await self.follow(host, run.id, progress)
+
+    async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
+        told: ActionRun | None = None
+        while True:
+            run = self._find(host, run_id)
+            if run is None:
+                return Outcome(2, f"no action {run_id} is known on {host}" if run_id else f"no action has run on {host}")
+            if progress is not None and run != told:
+                progress(run)
+            told = run
+            if not run.running:
+                return ended(run, host)
+            await self._move()
+
+    async def receipts(self, host: str) -> tuple[ActionRun, ...]:
+        self._reachable(host)
+        return self._stage.receipts[host]
+
+    async def logs(
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+    ) -> AsyncGenerator[LogLine, None]:
+        self._reachable(host)
+        if service not in self.world.units[host]:
+            raise Unsupported(f"{service} does not exist on {host}", "Look for its name in the services pane")
+        key = (host, service)
+        seen = max(0, self.world.written.get(key, 0) - lines)
+        while True:
+            journal = self.world.journals.get(key, deque())
+            written = self.world.written.get(key, 0)
+            fresh = list(journal)[-(written - seen) :] if written > seen else []
+            seen = written
+            for line in fresh:
+                level = "error" if line.level == "fatal" else line.level
+                yield LogLine(line.at, clean(line.text), level)
+            if not follow:
+                return
+            await self._move()
+            self._reachable(host)
+
+    def set_ask(self, ask: Ask | None) -> None:
+        """Nothing is ever asked here: there are no keys."""
+
+    def reconnect(self, host: str = "") -> None:
+        """A host that is down comes back a moment later."""
+        for name in tuple(self.world.down):
+            if host in ("", name):
+                del self.world.down[name]
+                address = self.config.host[name].address
+                self._store.put(LinkChanged(name, Link(LinkPhase.CONNECTING, "demo", address, self.world.now)))
+
+    def unplug(self, host: str, reason: str) -> None:
+        """Break a host's link, as a bad network would."""
+        self.world.down[host] = reason
+        for event in lost(self.world, self.state, host, reason):
+            self._store.put(event)
+
+    # Inside.
+
+    async def _live(self) -> None:
+        if self._still:
+            self._first.set()
+            return
+        if self._silent:
+            for name, host in self.config.host.items():
+                self._store.put(LinkChanged(name, Link(LinkPhase.CONNECTING, "demo", host.address, self.world.now)))
+        elif not self._known:
+            for name, host in self.config.host.items():
+                self._store.put(LinkChanged(name, Link(LinkPhase.CONNECTING, "demo", host.address, self.world.now)))
+            await self._clock.sleep(CONNECT_SECONDS)
+            for event in connected(self.world):
+                self._store.put(event)
+        last = self._clock.monotonic()
+        while True:
+            self._pull()
+            self._first.set()
+            await self._clock.sleep(0.25 if self._stage.busy else 1.0)
+            now = self._clock.monotonic()
+            self._stage.advance((now - last) * self._speed)
+            last = now
+
+    def _pull(self) -> None:
+        if self._silent:
+            return
+        for event in looked(self._stage, self.state):
+            self._store.put(event)
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def _move(self) -> None:
+        """Wait until the world has moved on."""
+        await self._moved.wait()
+
+    def _find(self, host: str, run_id: str) -> ActionRun | None:
+        current = self._stage.current(host)
+        if current is not None and run_id in ("", current.id):
+            return current
+        return next((r for r in self._stage.receipts[host] if run_id in ("", r.id)), None)
+
+    def _reachable(self, host: str) -> None:
+        if host in self.world.down or self._silent:
+            raise Unreachable(f"{host} cannot be reached", "Try again when the link is up")
+
+    def _silence(self, plan: Plan) -> Outcome:
+        alert = next((a for a in clean_alerts(self.world.alerts) if a.fingerprint == plan.wish.target), None)
+        if alert is None:
+            return Outcome(4, "that alert no longer fires")
+        if plan.action == "unacknowledge":
+            ids = self.world.unacknowledge(alert.fingerprint)
+            message = f"{alert.name} is active again; {len(ids)} silence(s) ended"
+        else:
+            seconds = float(plan.wish.options.get("for", "") or self._acknowledge_for)
+            comment = plan.wish.options.get("comment", "").strip()
+            if not comment:
+                return Outcome(2, "a comment is needed: say why, for whoever reads it next")
+            self.world.acknowledge(alert.fingerprint, OPERATOR, comment, timedelta(seconds=seconds))
+            message = f"{alert.name} is acknowledged"
+        self._pull()
+        return Outcome(0, message)
+
+    @property
+    def _acknowledge_for(self) -> float:
+        settings = self.config.alertmanager
+        return float(settings.acknowledge_for) if settings else 7200.0
+
+
+def ended(run: ActionRun, host: str) -> Outcome:
+    """How an action that has ended is told."""
+    what = f"{run.kind} {run.target}".strip()
+    return Outcome(
+        EXITS.get(run.outcome, 1), f"{what} on {host}: {run.outcome} after {duration(run.seconds or 0)}. {run.reason}", run
+    )
+
+
+def build_scripted(name: str, clock: Clock, speed: float, scenario: str) -> DemoHub:
+    """A hub that stands in the middle of a scenario; `healthy` and `idle` begin with links that still have to come up."""
+    feed = stage_of(name, scenario, clock.now())
+    if scenario in ("healthy", "idle"):
+        if scenario == "healthy":
+            feed.world.release_requests()
+        return DemoHub(Feed(feed.stage), clock, speed=speed)
+    return DemoHub(feed, clock, speed=speed, known=True, silent=scenario == "empty")
+
+
+def build_still(name: str, scenario: str) -> DemoHub:
+    """A hub that stands still in the middle of a scenario: for pictures."""
+    return DemoHub(stage_of(name, scenario, PICTURE_TIME), StillClock(), known=True, silent=scenario == "empty", still=True)
+
+
+class StillClock:
+    """It is always the same moment; who sleeps never wakes."""
+
+    def now(self) -> datetime:
+        return PICTURE_TIME
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
