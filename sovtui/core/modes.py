@@ -51,8 +51,12 @@ def mode_view(host: Host, mode: Mode) -> ModeView:
         return ModeView(mode, Heat.BROKEN, reason=f"{', '.join(failed)} failed")
     if mode.services and all(a == "active" for a in actives):
         return _served(host, mode, engine)
-    if any(a in RUNNING for a in actives):
-        return ModeView(mode, Heat.STARTING, reason=engine.progress or f"{services[0].name} is {actives[0]}")
+    # What another mode or the floor runs too says nothing about this one.
+    shared = {name for other in host.spec.modes if other.name != mode.name for name in other.services} | set(host.spec.floor)
+    own = [service for service in services if service.name not in shared]
+    begun = next((service for service in own if service.active in RUNNING), None)
+    if begun is not None:
+        return ModeView(mode, Heat.STARTING, reason=engine.progress or f"{begun.name} is {begun.active}")
     if not mode.services and mode.url and engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP):
         return _served(host, mode, engine)
     if not mode.services and not mode.url:

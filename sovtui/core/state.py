@@ -80,9 +80,13 @@ class State:
     alerts_at: datetime | None = None
     demo: bool = False
     read_only: bool = False
+    notes: tuple[str, ...] = ()
+    """Sentences for somebody who has configured nothing yet: what was looked for, what to do next."""
 
 
-def initial(specs: tuple[HostSpec, ...], now: datetime, *, demo: bool = False, read_only: bool = False) -> State:
+def initial(
+    specs: tuple[HostSpec, ...], now: datetime, *, demo: bool = False, read_only: bool = False, notes: tuple[str, ...] = ()
+) -> State:
     """The state before anything answered: everything unknown."""
     hosts = {
         spec.name: Host(
@@ -93,7 +97,7 @@ def initial(specs: tuple[HostSpec, ...], now: datetime, *, demo: bool = False, r
         )
         for spec in specs
     }
-    return State(now, hosts, demo=demo, read_only=read_only)
+    return State(now, hosts, demo=demo, read_only=read_only, notes=notes)
 
 
 def reduce(state: State, event: Event) -> State:

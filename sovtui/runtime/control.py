@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sovtui.actions import all_specs
@@ -29,6 +30,19 @@ from sovtui.runtime.store import Store
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What speaks with the world. Made after the first paint: importing it takes as long as drawing the screen."""
+
+    sources: Sequence[Source] = ()
+    streams: Sequence[StreamSource] = ()
+    alerts: Alerts | None = None
+    closers: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+
+
+Equip = Callable[[], Coroutine[Any, Any, Equipment]]
+
+
 class Control:
     """Implements `runtime.hub.Hub`. Everything it needs is passed in; it opens nothing before `start`."""
 
@@ -38,23 +52,20 @@ class Control:
         specs: tuple[HostSpec, ...],
         links: Links,
         clock: Clock,
+        equip: Equip,
         *,
-        sources: Sequence[Source] = (),
-        streams: Sequence[StreamSource] = (),
-        alerts: Alerts | None = None,
         demo: bool = False,
         read_only: bool = False,
-        closers: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         self._config = config
         self._links = links
         self._clock = clock
-        self._sources = tuple(sources)
-        self._streams = tuple(streams)
-        self._closers = tuple(closers)
-        self.store = Store(initial(specs, clock.now(), demo=demo, read_only=read_only))
+        self._equip = equip
+        self._equipment: Equipment | None = None
+        self.store = Store(initial(specs, clock.now(), demo=demo, read_only=read_only, notes=notes))
         links.connect_store(self.store.put)
-        self._dispatcher = Dispatcher(config, links, self.store, clock, alerts)
+        self._dispatcher = Dispatcher(config, links, self.store, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._tried: list[tuple[str, Tried]] = []
         self._wakes: list[asyncio.Event] = []
@@ -79,12 +90,17 @@ class Control:
         for name, keeper in self._links.keepers.items():
             self._spawn(keeper.run(), f"link {name}")
             self._spawn(self._greet(name), f"greet {name}")
-        for source in self._sources:
+        self._spawn(self._open_sources(), "equip")
+
+    async def _open_sources(self) -> None:
+        equipment = self._equipment = await self._equip()
+        self._dispatcher.alerts = equipment.alerts
+        for source in equipment.sources:
             wake, tried = asyncio.Event(), Tried()
             self._wakes.append(wake)
             self._tried.append((source.host, tried))
             self._spawn(poll_forever(source, self.store, self._clock, tried, wake), f"poll {source.name} {source.host}")
-        for stream in self._streams:
+        for stream in equipment.streams:
             tried = Tried()
             self._tried.append((stream.host, tried))
             keeper = self._links.keepers[stream.host]
@@ -127,7 +143,7 @@ class Control:
                 while True:
                     waiting = [tried for host, tried in self._tried if not tried.event.is_set() and not self._down(host)]
                     connecting = any(h.link.phase in (LinkPhase.IDLE, LinkPhase.CONNECTING) for h in self.state.hosts.values())
-                    if not waiting and not connecting:
+                    if self._equipment is not None and not waiting and not connecting:
                         break
                     await self._clock.sleep(0.02)
         except TimeoutError:
@@ -143,11 +159,12 @@ class Control:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for source in self._sources:
-            with contextlib.suppress(PortError):
-                await source.aclose()
-        for close in self._closers:
-            await close()
+        if self._equipment is not None:
+            for source in self._equipment.sources:
+                with contextlib.suppress(PortError):
+                    await source.aclose()
+            for close in self._equipment.closers:
+                await close()
 
     def plan(self, action: str, wish: Wish) -> Plan:
         return all_specs()[action].plan(self.state, self._config, wish)

@@ -36,12 +36,13 @@ RELINK_SECONDS = 120.0
 class Dispatcher:
     """One per hub."""
 
-    def __init__(self, config: Config, links: Links, store: Store, clock: Clock, alerts: Alerts | None) -> None:
+    def __init__(self, config: Config, links: Links, store: Store, clock: Clock) -> None:
         self._config = config
         self._links = links
         self._store = store
         self._clock = clock
-        self._alerts = alerts
+        self.alerts: Alerts | None = None
+        """Set once the world has been opened."""
         self._following: dict[tuple[str, str], asyncio.Task[ActionRun]] = {}
         self._listeners: dict[tuple[str, str], list[Progress]] = {}
         self._background: set[asyncio.Task[Outcome]] = set()
@@ -169,19 +170,19 @@ class Dispatcher:
     async def _alert(self, plan: Plan) -> Outcome:
         alert = find_alert(self._store.state, plan.wish.target)
         settings = self._config.alertmanager
-        if self._alerts is None or settings is None or alert is None:
+        if self.alerts is None or settings is None or alert is None:
             return Outcome(4, f"{plan.title}: that alert is no longer firing")
         if plan.action == "acknowledge":
             length = timedelta(seconds=float(plan.wish.options.get("for", settings.acknowledge_for)))
             comment = plan.wish.options.get("comment", "").strip()
             if not comment:
                 return Outcome(2, "a comment is needed: say why, for whoever reads it next")
-            silence = await self._alerts.acknowledge(alert, author=settings.author or who(), comment=comment, duration=length)
+            silence = await self.alerts.acknowledge(alert, author=settings.author or who(), comment=comment, duration=length)
             message = f"{alert.name} is acknowledged for {duration(length.total_seconds())} (silence {silence})"
         else:
-            ended = await self._alerts.unacknowledge(alert)
+            ended = await self.alerts.unacknowledge(alert)
             message = f"{alert.name} is active again; ended: {', '.join(ended) or 'nothing'}"
-        self._store.put(AlertsSeen(await self._alerts.list(), self._clock.now()))
+        self._store.put(AlertsSeen(await self.alerts.list(), self._clock.now()))
         return Outcome(0, message)
 
 

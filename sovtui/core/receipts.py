@@ -1,0 +1,141 @@
+"""Receipt lines folded into an `ActionRun`, and what to tell the operator at its end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sovtui.core.clean import clean
+from sovtui.core.model import ActionRun, Step
+from sovtui.onbox.receipt import OUTCOMES
+
+MAX_LINES = 100
+"""Journal lines kept in memory."""
+_STATES = ("running", "done", "failed", "skipped")
+_EXITS = {"done": 0, "warned": 5}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def begin(line: Mapping[str, Any]) -> ActionRun | None:
+    """The run that a `begin` line opens; None for any other line."""
+    if line.get("t") != "begin" or not _text(line, "id"):
+        return None
+    began_at = _moment(line) or _EPOCH
+    return ActionRun(_text(line, "id"), _text(line, "kind"), _text(line, "target"), _text(line, "who"), began_at)
+
+
+def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
+    """The run after one more line. Lines of an unknown kind, torn or out of place change nothing."""
+    if run is None:
+        return begin(line)
+    kind = line.get("t")
+    if kind == "step":
+        return _step(run, line)
+    if kind == "line":
+        text = clean(_raw(line, "text"))
+        return replace(run, lines=(*run.lines, text)[-MAX_LINES:]) if text.strip() else run
+    if kind == "figures":
+        return _figures(run, line)
+    if kind == "end":
+        outcome = _raw(line, "outcome")
+        outcome = outcome if outcome in OUTCOMES else "failed"
+        return _close(replace(run, outcome=outcome, reason=_text(line, "reason"), seconds=_number(line.get("seconds"))), line)
+    if kind == "lost" and run.running:
+        return _close(replace(run, outcome="lost", reason=_text(line, "reason")), line)
+    return run
+
+
+def fold(lines: Iterable[Mapping[str, Any]]) -> ActionRun | None:
+    """The run of a whole receipt."""
+    run: ActionRun | None = None
+    for line in lines:
+        run = apply(run, line)
+    return run
+
+
+def exit_code(run: ActionRun) -> int:
+    """What a headless command exits with once the run has ended."""
+    return _EXITS.get(run.outcome, 1)
+
+
+def sentence(run: ActionRun) -> str:
+    """How it stands with the run, in whole sentences."""
+    what = {"switch": f"Switch to {run.target}", "drop-caches": "Drop caches", "backup": f"Backup {run.target}"}.get(
+        run.kind, f"{run.kind.capitalize()} {run.target}"
+    )
+    why = run.reason.rstrip(".")
+    if run.running:
+        step = next((s for s in reversed(run.steps) if s.state == "running"), None)
+        return f"{what} is running, at {step.name}." if step else f"{what} is running."
+    if run.outcome == "done":
+        return f"{what}: done{f' in {run.seconds:.0f} s' if run.seconds else ''}{f', {why}' if why else ''}."
+    words = {
+        "warned": "done, but a check after it does not hold",
+        "failed": "failed",
+        "rolled-back": "failed and was rolled back",
+        "rollback-failed": "failed, and so did the way back; look at the box now",
+        "cancelled": "was cancelled",
+        "lost": "is lost: nobody knows how it ended; look at what runs, then switch again",
+    }
+    return f"{what} {words.get(run.outcome, run.outcome)}{f': {why}' if why else ''}."
+
+
+def _step(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:
+    name, state = _text(line, "name"), _raw(line, "state")
+    if not name or state not in _STATES:
+        return run
+    at = _moment(line) or run.began_at
+    detail, seconds = _text(line, "detail"), _number(line.get("seconds"))
+    steps = list(run.steps)
+    for index in range(len(steps) - 1, -1, -1):
+        if steps[index].name == name and steps[index].state == "running":
+            steps[index] = Step(name, state, steps[index].began_at, seconds, detail or steps[index].detail)
+            return replace(run, steps=tuple(steps))
+    return replace(run, steps=(*steps, Step(name, state, at, seconds, detail)))
+
+
+def _figures(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:
+    when, values = _raw(line, "when"), line.get("values")
+    if when not in ("before", "after") or not isinstance(values, Mapping):
+        return run
+    found = dict(run.figures)
+    for name, value in list(values.items())[:50]:
+        number = _number(value)
+        if number is not None:
+            found[f"{when}.{clean(str(name), 100)}"] = number
+    return replace(run, figures=tuple(found.items()))
+
+
+def _close(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:
+    """No step stays open in a run that has ended."""
+    ended = _moment(line)
+    steps = tuple(replace(step, state="failed") if step.state == "running" else step for step in run.steps)
+    seconds = run.seconds
+    if seconds is None and ended and run.outcome != "lost":
+        seconds = max(0.0, (ended - run.began_at).total_seconds())
+    return replace(run, steps=steps, seconds=seconds)
+
+
+def _raw(line: Mapping[str, Any], key: str) -> str:
+    value = line.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _text(line: Mapping[str, Any], key: str) -> str:
+    return clean(_raw(line, key))
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        return None
+    return float(value)
+
+
+def _moment(line: Mapping[str, Any]) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(_raw(line, "at"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

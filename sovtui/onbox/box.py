@@ -1,0 +1,193 @@
+"""Small reads of this machine: environment for commands, clock, memory, processor, user. No commands are run here."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+
+def environment() -> dict[str, str]:
+    """The environment for commands: no locale, no pager, UTC, and the way to the user's own manager."""
+    env = dict(os.environ)
+    for name in list(env):
+        if name.startswith("LC_") or name in ("LANGUAGE", "SYSTEMD_PAGER", "SYSTEMD_LESS", "DOCKER_CLI_HINTS"):
+            del env[name]
+    env.update(LC_ALL="C", LANG="C", TZ="UTC", SYSTEMD_COLORS="0", SYSTEMD_PAGER="", PAGER="cat")
+    env.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    runtime = f"/run/user/{os.getuid()}"
+    if "XDG_RUNTIME_DIR" not in env and os.path.isdir(runtime):
+        env["XDG_RUNTIME_DIR"] = runtime
+    return env
+
+
+def command(argv: Sequence[str], timeout: float | None = 20.0, stdin: bytes = b"") -> tuple[int, str, str]:
+    """Run one command: exit status, output, errors. 127 where there is no such program, 124 where it took too long."""
+    try:
+        done = subprocess.run(
+            list(argv), input=stdin, capture_output=True, timeout=timeout, env=environment(), start_new_session=True
+        )
+    except FileNotFoundError:
+        return 127, "", f"{argv[0]}: not found"
+    except PermissionError:
+        return 126, "", f"{argv[0]}: permission denied"
+    except subprocess.TimeoutExpired:
+        return 124, "", f"{argv[0]} did not answer within {timeout:g} s"
+    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def last_line(text: str, limit: int = 300) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:limit] if lines else ""
+
+
+def user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def read(path: str, limit: int = 1 << 20) -> str:
+    """The text of a small file; empty where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def boot_id() -> str:
+    return read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def now_text(at: float | None = None) -> str:
+    """ISO 8601 in UTC, with milliseconds."""
+    moment = datetime.fromtimestamp(time.time() if at is None else at, timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def has_systemd() -> bool:
+    return os.path.isdir("/run/systemd/system")
+
+
+def meminfo() -> dict[str, int]:
+    """/proc/meminfo in bytes."""
+    found = {}
+    for line in read("/proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdigit():
+            found[name] = int(words[0]) * (1024 if words[-1] == "kB" else 1)
+    return found
+
+
+def memory() -> dict[str, int]:
+    """What the memory is used for, in bytes."""
+    m = meminfo()
+    get = m.get
+    return {
+        "total": get("MemTotal", 0),
+        "available": get("MemAvailable", 0),
+        "free": get("MemFree", 0),
+        "droppable": get("Active(file)", 0) + get("Inactive(file)", 0) + get("SReclaimable", 0),
+        "cached": get("Cached", 0) + get("Buffers", 0) + get("SReclaimable", 0),
+        "buffers": get("Buffers", 0),
+        "shared": get("Shmem", 0),
+        "swap_total": get("SwapTotal", 0),
+        "swap_used": get("SwapTotal", 0) - get("SwapFree", 0),
+    }
+
+
+def figures() -> tuple[tuple[str, float], ...]:
+    """Figures for a receipt."""
+    m = meminfo()
+    names = (
+        ("memory.total_bytes", "MemTotal"),
+        ("memory.available_bytes", "MemAvailable"),
+        ("memory.free_bytes", "MemFree"),
+        ("memory.cached_bytes", "Cached"),
+        ("memory.buffers_bytes", "Buffers"),
+        ("memory.reclaimable_bytes", "SReclaimable"),
+    )
+    found = [(name, float(m[key])) for name, key in names if key in m]
+    return (*found, *_gpu())
+
+
+def _gpu() -> tuple[tuple[str, float], ...]:
+    """Free memory of discrete GPUs together, where nvidia-smi tells it (it does not for unified memory)."""
+    code, out, _ = command(["nvidia-smi", "--query-gpu=memory.free,memory.used", "--format=csv,noheader,nounits"], 5.0)
+    rows = [line.split(",") for line in out.splitlines()] if code == 0 else []
+    if not rows or not all(len(row) == 2 and all(cell.strip().isdigit() for cell in row) for row in rows):
+        return ()
+    free, used = (float(sum(int(row[i]) for row in rows) << 20) for i in (0, 1))
+    return (("gpu.memory.free_bytes", free), ("gpu.memory.used_bytes", used))
+
+
+def cpu_times() -> tuple[float, float]:
+    """Busy and total ticks of all processors since boot."""
+    words = read("/proc/stat", 4096).split("\n", 1)[0].split()[1:9]
+    ticks = [float(word) for word in words]
+    if len(ticks) < 5:
+        return 0.0, 0.0
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+_out = threading.Lock()
+
+
+def say(line: dict[str, Any]) -> None:
+    """One JSON line on standard output, at once, whole. A client that has gone is no error."""
+    data = (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii", "backslashreplace")
+    with _out:
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except OSError:
+            os._exit(0)
+
+
+def read_line() -> bytes:
+    """One line from standard input, unbuffered."""
+    line = bytearray()
+    while True:
+        byte = os.read(0, 1)
+        if not byte or byte == b"\n":
+            return bytes(line)
+        line += byte
+        if len(line) > 1 << 20:
+            raise ValueError("the request is too long")
+
+
+def end_with_client() -> threading.Event:
+    """Watch standard input: when it closes the client has gone. The event is set, and half a second later the process ends."""
+    gone = threading.Event()
+
+    def watch() -> None:
+        try:
+            while os.read(0, 65536):
+                pass
+        except OSError:
+            pass
+        gone.set()
+        time.sleep(0.5)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return gone
+
+
+def python() -> str:
+    return sys.executable or "python3"

@@ -1,0 +1,119 @@
+"""Does what a machine asks for: one effect at a time in the background, its event into the queue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from sovtui.onbox import box, journal, services, web
+from sovtui.onbox.authority import Authority
+from sovtui.onbox.plan import Request
+from sovtui.onbox.words import (
+    Answer,
+    CheckRights,
+    Drop,
+    Dropped,
+    Effect,
+    Event,
+    Explain,
+    Explained,
+    Follow,
+    Line,
+    Look,
+    Looked,
+    Measure,
+    Measured,
+    Probe,
+    Ran,
+    Rights,
+    Run,
+    Tick,
+    Wait,
+)
+
+Post = Callable[[Event], None]
+
+
+class Hands:
+    """Performs effects on this machine. Never raises from `perform`: what goes wrong is in the event."""
+
+    def __init__(self, request: Request, post: Post) -> None:
+        self._post = post
+        self._authority = Authority(request.host)
+        self._began = time.time()
+        self._since: dict[str, float] = {}
+        self._followed: set[str] = set()
+
+    def perform(self, effect: Effect) -> None:
+        """Start it and return at once."""
+        if isinstance(effect, Run) and effect.verb in ("start", "restart"):
+            self._since[effect.service] = time.time()
+        threading.Thread(target=self._perform, args=(effect,), daemon=True).start()
+
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, Wait):
+            time.sleep(effect.seconds)
+            self._post(Tick(time.monotonic()))
+        elif isinstance(effect, Look):
+            self._look(effect)
+        elif isinstance(effect, Run):
+            ok, reason = _guarded(lambda: self._authority.control(effect.verb, effect.service))
+            self._post(Ran(time.monotonic(), effect.verb, effect.service, ok, reason))
+        elif isinstance(effect, CheckRights):
+            try:
+                missing = self._authority.missing(effect.needs, effect.drop)
+            except Exception as problem:  # noqa: BLE001 — the machine must get its answer
+                missing = (f"rights cannot be checked: {problem}",)
+            self._post(Rights(time.monotonic(), missing))
+        elif isinstance(effect, Measure):
+            self._post(Measured(time.monotonic(), box.figures()))
+        elif isinstance(effect, Drop):
+            ok, reason = _guarded(self._authority.drop)
+            self._post(Dropped(time.monotonic(), ok, reason))
+        elif isinstance(effect, Explain):
+            since = self._since.get(effect.service, self._began) - 0.5
+            time.sleep(0.3)  # the last lines of a process reach the journal a moment after its end
+            lines, reason = journal.recent(effect.service, since)
+            self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason))
+        elif isinstance(effect, Follow) and effect.service not in self._followed:
+            self._followed.add(effect.service)
+            self._follow(effect.service)
+
+    def _look(self, effect: Look) -> None:
+        answers: list[Answer] = []
+
+        def ask(probe: Probe) -> None:
+            try:
+                answers.append(web.ask(probe))
+            except Exception:  # noqa: BLE001 — whatever it answers, it is not an engine
+                answers.append(Answer(probe.url, 0, (), 0 if probe.health else None))
+
+        threads = [threading.Thread(target=ask, args=(probe,), daemon=True) for probe in effect.probes]
+        for thread in threads:
+            thread.start()
+        try:
+            units, reason = services.units(effect.services)
+        except Exception as problem:  # noqa: BLE001 — the machine must get its answer
+            units, reason = (), f"{type(problem).__name__}: {problem}"
+        for thread in threads:
+            thread.join()
+        self._post(Looked(time.monotonic(), units, tuple(answers), reason))
+
+    def _follow(self, service: str) -> None:
+        try:
+            for line in journal.Reader(service, 0, time.time(), follow=True):
+                self._post(Line(time.monotonic(), service, str(line["text"])))
+        except OSError:
+            return
+
+
+def _guarded(do: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
+    try:
+        return do()
+    except Exception as problem:  # noqa: BLE001 — the machine must get its answer
+        return False, f"{type(problem).__name__}: {problem}"
+
+
+def is_background(effect: Effect, kinds: Sequence[type] = (Look, CheckRights, Measure, Drop, Explain, Wait, Run, Follow)) -> bool:
+    return isinstance(effect, tuple(kinds))

@@ -1,0 +1,92 @@
+"""Receipts for clients: follow one as it is written, or list them all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sovtui.onbox import box, lock, receipt
+
+POLL = 0.15
+GRACE = 3.0
+"""How long a new action may be without a first line."""
+
+
+def newest() -> str:
+    """The running action of this user, else the newest."""
+    every = receipt.actions()
+    held = lock.holder()
+    if held and held.get("id") in every:
+        return str(held["id"])
+    return every[0] if every else ""
+
+
+def follow(action: str) -> Iterator[dict[str, Any]]:
+    """The lines of a receipt from the beginning and as they come, to `end`, `lost` or `error`."""
+    action = action or newest()
+    if not action:
+        yield {"t": "error", "reason": "there is no receipt of this user on this host"}
+        return
+    directory = receipt.folder(action)
+    if not os.path.isdir(directory):
+        yield foreign(action)
+        return
+    path, offset, rest = os.path.join(directory, "receipt.jsonl"), 0, b""
+    boot = ""
+    began = time.monotonic()
+    while True:
+        living = receipt.alive(directory)  # asked before reading: what it wrote before its end is then seen
+        data = _read(path, offset)
+        offset += len(data)
+        whole, _, rest = (rest + data).rpartition(b"\n")
+        for line in receipt.parse(whole):
+            if line["t"] == "begin":
+                boot = str(line.get("boot", ""))
+            yield line
+            if line["t"] == "end":
+                return
+        if not living and not data and (boot or time.monotonic() - began > GRACE):
+            yield lost(boot)
+            return
+        if not data:
+            time.sleep(POLL)
+
+
+def _read(path: str, offset: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(1 << 20)
+    except OSError:
+        return b""
+
+
+def foreign(action: str) -> dict[str, Any]:
+    held = lock.holder() or {}
+    if held.get("id") == action:
+        who, step = held.get("who", "another user"), held.get("step", "")
+        return {"t": "error", "reason": f"{action} was started by {who} and is at {step}; its receipt lies in that user's home"}
+    return {"t": "error", "reason": f"there is no action {action} of this user on this host"}
+
+
+def lost(boot: str) -> dict[str, Any]:
+    """The line that is derived where a receipt has no end and nobody is alive to write it."""
+    rebooted = bool(boot) and boot != box.boot_id()
+    reason = "the host was rebooted in the middle of it" if rebooted else "its runner was killed in the middle of it"
+    return {"t": "lost", "at": box.now_text(), "reason": reason}
+
+
+def listed(limit: int) -> Iterator[dict[str, Any]]:
+    """One line per action, newest first."""
+    for action in receipt.actions()[:limit]:
+        directory = receipt.folder(action)
+        living = receipt.alive(directory)
+        lines = receipt.summary(receipt.read(directory))
+        if not lines:
+            continue
+        running = living and not receipt.has_ended(lines)
+        if not running and not receipt.has_ended(lines):
+            lines.append(lost(str(lines[0].get("boot", ""))))
+        yield {"t": "action", "id": action, "running": running, "lines": lines}

@@ -1,0 +1,140 @@
+"""A service's journal: `journalctl` for units, `docker logs` for containers."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+from sovtui.onbox import box
+from sovtui.onbox.plan import kind_of
+
+MAX_TEXT = 8000
+_FIELDS = "MESSAGE,PRIORITY,__REALTIME_TIMESTAMP"
+_HINT = re.compile(r"not seeing messages from other users|insufficient permissions|Permission denied", re.IGNORECASE)
+_SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)(d|h|m|s))")
+_FACTORS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+# The guard ends the follower when this process has gone, however it went: then its standard input closes.
+_GUARD = ("sh", "-c", '"$@" & p=$!; exec >&- 2>&-; cat >/dev/null; kill $p 2>/dev/null', "sh")
+
+
+def since_unix(text: str) -> float | None:
+    """`10m`, `2h30m`, a unix time or `2026-11-20 16:13[:00]` (UTC) as unix time; None for anything else."""
+    text = text.strip()
+    if text and not _SPAN.sub("", text):
+        return time.time() - sum(float(n) * _FACTORS[unit] for n, unit in _SPAN.findall(text))
+    try:
+        return float(text.lstrip("@"))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def argv(service: str, lines: int, since: float | None, follow: bool) -> list[str]:
+    """The command that prints it, oldest first."""
+    kind, name = kind_of(service)
+    if kind == "container":
+        words = ["docker", "logs", "--timestamps", "--tail", str(lines)]
+        if since is not None:
+            words += ["--since", f"{since:.3f}"]
+        return ["sh", "-c", 'exec "$@" 2>&1', "sh", *words, *(["--follow"] if follow else []), "--", name]
+    words = ["journalctl", "--user-unit" if kind == "user" else "--unit", name, "--output=json", "--all", "--no-pager"]
+    words += ["--output-fields=" + _FIELDS, f"--lines={lines}"]
+    if since is not None:
+        words.append(f"--since=@{since:.6f}")
+    return [*words, *(["--follow"] if follow else [])]
+
+
+def decode(raw: bytes, container: bool) -> dict[str, Any] | None:
+    """One line as `at` (unix), `text`, `priority` (0 to 7 or None); None for what is not one."""
+    if container:
+        head, _, text = raw.decode("utf-8", "replace").partition(" ")
+        try:
+            moment = datetime.strptime(head[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+        except ValueError:
+            return {"at": None, "text": _last_part(f"{head} {text}"), "priority": None}
+        return {"at": moment.timestamp(), "text": _last_part(text), "priority": None}
+    try:
+        entry = json.loads(raw)
+        message = entry.get("MESSAGE")
+    except (ValueError, AttributeError):
+        return None
+    if isinstance(message, list):
+        message = bytes(b for b in message if isinstance(b, int) and 0 <= b < 256).decode("utf-8", "replace")
+    priority = str(entry.get("PRIORITY", ""))
+    stamp = str(entry.get("__REALTIME_TIMESTAMP", ""))
+    return {
+        "at": int(stamp) / 1e6 if stamp.isdigit() else None,
+        "text": _last_part(message if isinstance(message, str) else ""),
+        "priority": int(priority) if priority.isdigit() else None,
+    }
+
+
+def _last_part(text: str) -> str:
+    """What a progress bar wrote last."""
+    parts = [part for part in text.split("\r") if part.strip()]
+    return (parts[-1] if parts else "").rstrip("\n")[:MAX_TEXT]
+
+
+class Reader:
+    """A running journal command. Iterate over it; `problem` tells afterwards (or meanwhile) why lines may be missing."""
+
+    def __init__(self, service: str, lines: int, since: float | None, follow: bool) -> None:
+        self._kind = kind_of(service)[0]
+        self.problem = ""
+        words = argv(service, lines, since, follow)
+        self._process = subprocess.Popen(
+            [*_GUARD, *words] if follow else words,
+            stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=box.environment(),
+        )
+        self._watcher = threading.Thread(target=self._errors, daemon=True)
+        self._watcher.start()
+
+    def _errors(self) -> None:
+        assert self._process.stderr
+        for raw in self._process.stderr:
+            text = raw.decode("utf-8", "replace").strip()
+            if _HINT.search(text) and self._kind != "container":
+                name = box.user()
+                self.problem = f"{name} may not read the journal: add {name} to group systemd-journal"
+            elif text and not self.problem and not text.startswith(("Hint:", "Users in", "Pass -q", "-- ")):
+                self.problem = text[:300]
+        self._process.stderr.close()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        assert self._process.stdout
+        for raw in self._process.stdout:
+            line = decode(raw, self._kind == "container")
+            if line and line["text"]:
+                yield line
+        self.close()
+        self._process.wait()
+        self._watcher.join(1.0)
+        self._process.stdout.close()
+
+    def close(self) -> None:
+        """End the command; the iteration then ends too."""
+        if self._process.stdin:
+            self._process.stdin.close()
+
+
+def recent(service: str, since: float, lines: int = 3000) -> tuple[list[str], str]:
+    """The texts since then, and why there are none."""
+    try:
+        reader = Reader(service, lines, since, follow=False)
+        found = [str(line["text"]) for line in reader]
+    except OSError as problem:
+        return [], f"{problem.filename or 'journalctl'} cannot be run"
+    return found, "" if found else reader.problem

@@ -1,0 +1,174 @@
+"""The decisions of a switch, each a function of what was seen. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sovtui.onbox.plan import NONE, ModePlan, Request, kind_of
+from sovtui.onbox.words import Answer, Looked, Need, Probe, Unit
+
+ASKED_ENGINES = ("vllm", "sglang")
+"""Engines whose readiness is told by HTTP; of others the units alone tell it."""
+
+
+def asks_http(mode: ModePlan) -> bool:
+    return bool(mode.url) and mode.engine in ASKED_ENGINES
+
+
+def probe_of(mode: ModePlan, health: bool = True) -> tuple[Probe, ...]:
+    if not asks_http(mode):
+        return ()
+    return (Probe(mode.url, health, 4.0 if mode.engine == "sglang" else 2.0),)
+
+
+def all_services(request: Request) -> tuple[str, ...]:
+    found = [s for mode in request.modes for s in mode.services]
+    return tuple(dict.fromkeys([*found, *request.floor]))
+
+
+def foreign(request: Request, target: ModePlan) -> tuple[str, ...]:
+    """Services of other modes that `target` does not share; never one of the floor."""
+    found = [s for mode in request.modes for s in mode.services if s not in target.services and s not in request.floor]
+    return tuple(dict.fromkeys(found))
+
+
+def owner(request: Request, service: str) -> str:
+    return next((mode.name for mode in request.modes if service in mode.services), "")
+
+
+def right(mode: ModePlan, answer: Answer) -> bool:
+    """Whether the engine serves what the mode says. A key that is wanted hides the models: then health alone tells."""
+    if answer.health not in (None, 200):
+        return False
+    if answer.models in (401, 403):
+        return answer.health == 200
+    return answer.models == 200 and (mode.model in answer.ids if mode.model else True)
+
+
+def is_hot(mode: ModePlan, looked: Looked) -> bool:
+    if not mode.services or not all(looked.unit(s).active == "active" for s in mode.services):
+        return False
+    return not asks_http(mode) or right(mode, looked.answer(mode.url))
+
+
+def previous_mode(request: Request, target: ModePlan, looked: Looked) -> str:
+    """The mode to go back to: the one whose services run; with several, the one whose engine answers, then the larger."""
+    best: tuple[bool, int] = (False, 0)
+    found = ""
+    for mode in request.modes:
+        if mode.name == target.name or not mode.services or not all(looked.unit(s).serving for s in mode.services):
+            continue
+        if set(mode.services) <= set(target.services):
+            continue
+        rank = (is_hot(mode, looked), len(mode.services))
+        if rank > best:
+            best, found = rank, mode.name
+    return found
+
+
+def stale(request: Request, target: ModePlan, looked: Looked) -> tuple[str, ...]:
+    """Services of the target that run but will never be ready, so that a start alone would not help."""
+    if not asks_http(target) or is_hot(target, looked):
+        return ()
+    answer = looked.answer(target.url)
+    rivals = [m for m in request.modes if m.name != target.name and m.url == target.url]
+    shared = any(looked.unit(s).up for m in rivals for s in m.services if s not in target.services)
+    wrong = answer.models == 200 and bool(target.model) and target.model not in answer.ids and not shared
+    found = []
+    for service in target.services:
+        unit = looked.unit(service)
+        old = not answer.alive and unit.age is not None and unit.age > request.ready_timeout
+        if unit.up and service not in request.floor and (wrong or old):
+            found.append(service)
+    return tuple(found)
+
+
+def cannot_start(unit: Unit, host: str) -> str:
+    """Why a unit can never be started; empty where it can."""
+    kind, name = kind_of(unit.name)
+    what = f"container {name}" if kind == "container" else f"unit {name}"
+    where = f" of the user manager on {host}" if kind == "user" else f" on {host}"
+    if unit.load == "not-found" or unit.active == "missing":
+        return f"{what} does not exist{where}"
+    if unit.load == "masked":
+        return f"{what} is masked{where}: systemctl unmask {name}"
+    if unit.load in ("bad-setting", "error"):
+        return f"{what} cannot be loaded{where}: systemd-analyze verify {name}"
+    return ""
+
+
+def needs(request: Request, previous: str, stop: tuple[str, ...], target: ModePlan, looked: Looked) -> tuple[Need, ...]:
+    """Commands that this switch will or may need, rollback included."""
+    found = [Need("stop", s, looked.unit(s).up) for s in stop]
+    for service in target.services:
+        unit = looked.unit(service)
+        if service in stop or not unit.serving:
+            found.append(Need("start", service, unit.up))
+        if service not in request.floor:
+            found.append(Need("stop", service, unit.up))
+    if previous and request.rollback:
+        found += [Need("start", s, True) for s in request.mode(previous).services if s in stop]
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What can be said of a mode that was started."""
+
+    verdict: str
+    """`ready`, `wait`, `wrong` (another model answers) or `fail`."""
+    detail: str = ""
+    service: str = ""
+    """Whose journal tells more."""
+
+
+def readiness(
+    mode: ModePlan, looked: Looked, base: Mapping[str, int], seen: tuple[str, ...], ended: tuple[str, ...]
+) -> Readiness:
+    """Whether a mode that was started is ready, not yet, or never will be.
+
+    `base`: restarts at its start; `seen`: services seen up since; `ended`: services whose start command has returned.
+    """
+    for service in mode.services:
+        unit = looked.unit(service)
+        if unit.active == "failed":
+            return Readiness("fail", f"{service} failed{_how(unit)}", service)
+        if unit.restarts > base.get(service, 0) or unit.sub == "auto-restart":
+            return Readiness("fail", f"{service} died while starting and was restarted{_how(unit)}", service)
+        if not unit.serving and (service in seen or service in ended):
+            return Readiness("fail", f"{service} stopped while starting{_how(unit)}", service)
+    if not all(looked.unit(s).active == "active" for s in mode.services):
+        return Readiness("wait")
+    if not asks_http(mode):
+        return Readiness("ready", "its units are active")
+    answer = looked.answer(mode.url)
+    if right(mode, answer):
+        if answer.models in (401, 403):
+            return Readiness("ready", "healthy; which model it serves is not known, it asks for a key")
+        return Readiness("ready", f"serves {', '.join(answer.ids[:3]) or 'no model'}")
+    if answer.models == 200 and mode.model and mode.model not in answer.ids:
+        served = ", ".join(answer.ids[:3]) or "no model"
+        return Readiness("wrong", f"{mode.url} serves {served}, not {mode.model}", mode.services[0])
+    return Readiness("wait")
+
+
+def _how(unit: Unit) -> str:
+    if unit.result in ("", "success"):
+        return ""
+    return f" ({unit.result}, status {unit.status})" if unit.result == "exit-code" else f" ({unit.result})"
+
+
+def running_now(request: Request, looked: Looked) -> str:
+    """What runs at the end of a switch that went wrong: one sentence."""
+    if looked.reason:
+        return f"What runs now is not known: {looked.reason}."
+    full = [m.name for m in request.modes if m.services and all(looked.unit(s).serving for s in m.services)]
+    if full:
+        return f"Running now: {', '.join(full)}."
+    parts = [s for m in request.modes for s in m.services if looked.unit(s).up and s not in request.floor]
+    return f"Running now: {', '.join(dict.fromkeys(parts))}." if parts else "Nothing is hot now."
+
+
+def title(request: Request) -> str:
+    return "no mode" if request.to == NONE else f"mode {request.to}"

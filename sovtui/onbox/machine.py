@@ -1,0 +1,33 @@
+"""The machines behind one door: `begin(request)`, then `advance(state, event)` until it has ended. No I/O, no clock."""
+
+from __future__ import annotations
+
+from typing import Union
+
+from sovtui.onbox import chores, switching
+from sovtui.onbox.plan import Request
+from sovtui.onbox.switchstate import Switching
+from sovtui.onbox.words import Effects, Event
+
+State = Union[Switching, chores.Chore]
+
+
+def begin(request: Request) -> State:
+    """The state before the first event, which must be `Began`."""
+    return switching.begin(request) if request.kind == "switch" else chores.begin(request)
+
+
+def advance(state: State, event: Event) -> tuple[State, Effects]:
+    """The next state and what is to be done now, in order."""
+    if isinstance(state, Switching):
+        return switching.advance(state, event)
+    return chores.advance(state, event)
+
+
+def advance_all(state: State, events: tuple[Event, ...]) -> tuple[State, Effects]:
+    """Several events at once; for scripted runs."""
+    effects: Effects = ()
+    for event in events:
+        state, more = advance(state, event)
+        effects += more
+    return state, effects

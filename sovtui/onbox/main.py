@@ -1,0 +1,98 @@
+"""The door of the bundle: a verb as argument, one request as a JSON line on standard input, JSON lines as answer."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sovtui.onbox import box
+from sovtui.onbox.plan import BadRequest
+
+
+def main(argv: list[str]) -> int:
+    """Never a traceback: what goes wrong is an `error` line."""
+    verb = argv[0] if argv else ""
+    try:
+        if verb == "run":
+            from sovtui.onbox import runner
+
+            runner.main(argv[1])
+        raw = json.loads(box.read_line() or b"{}")
+        if not isinstance(raw, dict):
+            raise BadRequest("the request is not an object")
+        return _do(verb, raw)
+    except BadRequest as problem:
+        box.say({"t": "error", "reason": str(problem)})
+    except (ValueError, TypeError) as problem:
+        box.say({"t": "error", "reason": f"the request is not understood: {problem}"})
+    except Exception as problem:  # noqa: BLE001 — a sentence, not a traceback
+        box.say({"t": "error", "reason": f"{verb} failed on the box: {type(problem).__name__}: {problem}"})
+    return 2
+
+
+def _do(verb: str, request: Mapping[str, Any]) -> int:
+    if verb == "probe":
+        from sovtui.onbox import probe
+
+        probe.probe(request)
+    elif verb == "logs":
+        from sovtui.onbox import logs
+
+        logs.logs(request)
+    elif verb == "follow":
+        from sovtui.onbox import follow
+
+        box.end_with_client()
+        for line in follow.follow(str(request.get("id") or "")):
+            box.say(line)
+    elif verb == "list":
+        from sovtui.onbox import follow
+
+        for line in follow.listed(int(request.get("limit", 50))):
+            box.say(line)
+    elif verb == "start":
+        from sovtui.onbox import launch
+
+        box.say(launch.start(request))
+    elif verb == "cancel":
+        from sovtui.onbox import launch
+
+        box.say(launch.cancel(str(request.get("id") or "")))
+    elif verb == "rights":
+        _rights(request)
+    else:
+        raise BadRequest(f"{verb!r} is not a verb")
+    return 0
+
+
+def _rights(request: Mapping[str, Any]) -> None:
+    """What this user may do here: one summary, then one line per command. Nothing is changed."""
+    from sovtui.onbox import launch, rights
+    from sovtui.onbox.authority import Authority
+
+    code, _, err = box.command(["journalctl", "-n", "1", "-o", "cat", "--no-pager"], 10.0)
+    box.say(
+        {
+            "t": "rights",
+            "user": box.user(),
+            "root": box.is_root(),
+            "systemd": box.has_systemd(),
+            "lingers": box.has_systemd() and launch.lingers(enable=False),
+            "journal": box.is_root() or (code == 0 and "Hint:" not in err and "insufficient" not in err),
+            "state": os.path.dirname(os.path.dirname(_state())),
+        }
+    )
+    authority = Authority()
+    for words in request.get("commands", []):
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise BadRequest("a command is not a list of words")
+        by = authority.allowed(words)
+        box.say({"t": "right", "command": words, "allowed": bool(by), "by": by, "line": rights.sudoers_line(box.user(), words)})
+
+
+def _state() -> str:
+    from sovtui.onbox import receipt
+
+    return os.path.join(receipt.home(), "x")

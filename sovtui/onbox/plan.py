@@ -1,0 +1,170 @@
+"""A request as the client sends it, checked strictly: nothing that is not understood is ever acted on. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = ("switch", "drop-caches", "backup", "restart")
+NONE = "none"
+"""The mode in which nothing runs."""
+_SERVICE = re.compile(r"(?!-)[A-Za-z0-9:_.@\\-]{1,255}\Z")
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[a-z-]{1,20}-[0-9a-z]{4,16}\Z")
+_WORD = re.compile(r"[^\x00-\x1f\x7f]{0,300}\Z")
+_SUFFIX = re.compile(r"\.(service|target|timer|socket|mount|path|scope|slice)\Z")
+
+
+class BadRequest(Exception):
+    """The request is not understood; `str` is one sentence."""
+
+
+@dataclass(frozen=True)
+class ModePlan:
+    name: str
+    services: tuple[str, ...] = ()
+    url: str = ""
+    engine: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One wish, whole."""
+
+    id: str
+    kind: str
+    target: str
+    who: str
+    host: str
+    modes: tuple[ModePlan, ...] = ()
+    floor: tuple[str, ...] = ()
+    to: str = ""
+    drop_caches: bool = True
+    rollback: bool = True
+    ready_timeout: float = 900.0
+    stop_timeout: float = 120.0
+    service: str = ""
+
+    def mode(self, name: str) -> ModePlan:
+        """The mode of that name; `none` has no services."""
+        for mode in self.modes:
+            if mode.name == name:
+                return mode
+        return ModePlan(name)
+
+
+def kind_of(service: str) -> tuple[str, str]:
+    """`system`, `user` or `container`, and the name its supervisor knows (a unit with its suffix)."""
+    if service.startswith("container:"):
+        return "container", service[len("container:") :]
+    kind, name = ("user", service[len("user:") :]) if service.startswith("user:") else ("system", service)
+    return kind, name if _SUFFIX.search(name) else name + ".service"
+
+
+def check_service(value: Any) -> str:
+    """The name of a service, or BadRequest."""
+    if not isinstance(value, str) or not _SERVICE.match(value):
+        raise BadRequest(f"{value!r} is not the name of a service")
+    name = kind_of(value)[1]
+    if name.startswith((".", "-")) or (":" in name and value.startswith(("user:", "container:"))):
+        raise BadRequest(f"{value!r} is not the name of a service")
+    return value
+
+
+def check_id(value: Any) -> str:
+    """An action's id, or BadRequest; it is also the name of a directory."""
+    if not isinstance(value, str) or not _ID.match(value):
+        raise BadRequest(f"{value!r} is not the id of an action")
+    return value
+
+
+def parse(raw: Any) -> Request:
+    """The request, or BadRequest."""
+    if not isinstance(raw, Mapping):
+        raise BadRequest("the request is not an object")
+    if raw.get("v") != 1:
+        raise BadRequest(f"version {raw.get('v')!r} of the request is not understood")
+    kind = raw.get("kind")
+    if kind not in KINDS:
+        raise BadRequest(f"{kind!r} is not an action")
+    plan = raw.get("plan", {})
+    if not isinstance(plan, Mapping):
+        raise BadRequest("the plan is not an object")
+    _known(raw, ("v", "id", "kind", "target", "who", "host", "plan"), "request")
+    allowed = {"switch": ("to", "drop_caches", "ready_timeout_s", "stop_timeout_s", "rollback"), "drop-caches": ()}
+    _known(plan, (*allowed.get(kind, ("service",)), "modes", "floor"), "plan")
+    modes = tuple(_mode(item) for item in _list(plan.get("modes", []), "modes"))
+    names = [mode.name for mode in modes]
+    if len(set(names)) != len(names) or NONE in names:
+        raise BadRequest("two modes have the same name, or one is called none")
+    request = Request(
+        id=check_id(raw.get("id")),
+        kind=kind,
+        target=_text(raw.get("target", ""), "target"),
+        who=_text(raw.get("who", ""), "who"),
+        host=_text(raw.get("host", ""), "host"),
+        modes=modes,
+        floor=_services(plan.get("floor", []), "floor"),
+        to=_text(plan.get("to", ""), "to"),
+        drop_caches=_flag(plan.get("drop_caches", True), "drop_caches"),
+        rollback=_flag(plan.get("rollback", True), "rollback"),
+        ready_timeout=_seconds(plan.get("ready_timeout_s", 900.0), "ready_timeout_s"),
+        stop_timeout=_seconds(plan.get("stop_timeout_s", 120.0), "stop_timeout_s"),
+        service=check_service(plan.get("service")) if kind in ("backup", "restart") else "",
+    )
+    if kind == "switch":
+        if request.to != NONE and request.to not in names:
+            raise BadRequest(f"there is no mode {request.to!r}")
+        if request.to != NONE and not request.mode(request.to).services:
+            raise BadRequest(f"mode {request.to} has no services")
+    return request
+
+
+def _known(raw: Mapping[str, Any], keys: tuple[str, ...], what: str) -> None:
+    for key in raw:
+        if key not in keys:
+            raise BadRequest(f"the {what} has a key {key!r} that is not understood")
+
+
+def _mode(raw: Any) -> ModePlan:
+    if not isinstance(raw, Mapping):
+        raise BadRequest("a mode is not an object")
+    _known(raw, ("name", "services", "url", "engine", "model"), "mode")
+    name = _text(raw.get("name"), "name")
+    url = _text(raw.get("url", ""), "url")
+    if not name:
+        raise BadRequest("a mode has no name")
+    if url and not url.startswith(("http://", "https://")):
+        raise BadRequest(f"the url of mode {name} is neither http nor https")
+    engine, model = _text(raw.get("engine", ""), "engine"), _text(raw.get("model", ""), "model")
+    return ModePlan(name, _services(raw.get("services", []), "services"), url, engine, model)
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, (list, tuple)) or len(value) > 200:
+        raise BadRequest(f"{what} is not a list")
+    return list(value)
+
+
+def _services(value: Any, what: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check_service(item) for item in _list(value, what)))
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not _WORD.match(value):
+        raise BadRequest(f"{what} is not a short text")
+    return value
+
+
+def _flag(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise BadRequest(f"{what} is neither true nor false")
+    return value
+
+
+def _seconds(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 864000:
+        raise BadRequest(f"{what} is not a number of seconds")
+    return float(value)

@@ -1,0 +1,92 @@
+"""The read-only sweep: services, memory, processor and the running action, as JSON lines, only what changed."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sovtui.onbox import box, lock, services
+from sovtui.onbox.plan import check_service
+
+BEAT = 5.0
+SLACK = 0.85
+"""Part of the interval that is waited, so that a change is on the wire within it."""
+_TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load")
+
+
+def probe(request: Mapping[str, Any]) -> None:
+    """Sweep until the client has gone."""
+    names = [check_service(name) for name in request.get("services", [])]
+    interval = max(0.2, min(float(request.get("interval", 1.0)), 60.0))
+    gone = box.end_with_client()
+    box.say(
+        {
+            "t": "hello",
+            "now": time.time(),
+            "boot_id": box.boot_id(),
+            "hostname": socket.gethostname(),
+            "python": ".".join(str(n) for n in sys.version_info[:3]),
+            "systemd": box.has_systemd(),
+            "user": box.user(),
+        }
+    )
+    sweep = Sweep(names)
+    while not gone.is_set():
+        for line in sweep.once():
+            box.say(line)
+        gone.wait(interval * SLACK)
+
+
+class Sweep:
+    """What was told last, to tell only what changed."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._last: dict[str, Any] = {}
+        self._said_at = -BEAT
+        self._cpu = box.cpu_times()
+
+    def once(self) -> list[dict[str, Any]]:
+        """The lines that are due now."""
+        lines: list[dict[str, Any]] = []
+        if self._names:
+            told, problems = services.look(self._names)
+            fresh = [{key: one[key] for key in _TOLD} for one in told]
+            changed = [one for one in fresh if self._differs("service." + one["name"], _gist(one))]
+            if changed:
+                lines.append({"t": "services", "services": changed})
+            if self._differs("problems", problems):
+                lines += [{"t": "problem", "what": "services", "reason": reason} for reason in problems or [""]]
+        memory = box.memory()
+        if self._differs("memory", {key: value >> 22 for key, value in memory.items()}):
+            lines.append({"t": "memory", **memory})
+        busy, total = box.cpu_times()
+        if total > self._cpu[1]:
+            ratio = round(max(0.0, min(1.0, (busy - self._cpu[0]) / (total - self._cpu[1]))), 3)
+            self._cpu = (busy, total)
+            if self._differs("cpu", ratio):
+                lines.append({"t": "cpu", "use_ratio": ratio})
+        held = lock.holder()
+        action = None if held is None else {key: held.get(key, "") for key in ("id", "who", "kind", "target", "since", "step")}
+        if self._differs("action", action):
+            lines.append({"t": "action", **(action or {"id": None})})
+        now = time.monotonic()
+        if now - self._said_at >= BEAT:
+            lines.append({"t": "beat", "now": time.time()})
+            self._said_at = now
+        return lines
+
+    def _differs(self, key: str, value: Any) -> bool:
+        if key in self._last and self._last[key] == value:
+            return False
+        first = key not in self._last
+        self._last[key] = value
+        return not (first and value == [])
+
+
+def _gist(told: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes a service worth telling again: its memory only in steps of 16 MiB."""
+    return tuple((told[key] or 0) >> 24 if key == "memory" else told[key] for key in _TOLD)

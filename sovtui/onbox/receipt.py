@@ -1,0 +1,149 @@
+"""The receipt: what an action did, as JSON lines, append-only. The one definition of its format, written and read.
+
+    {"t":"begin","v":1,"id","kind","target","who","host","at","request":{...}}
+    {"t":"step","name","state":"running|done|failed|skipped","at","seconds","detail"}    "running" again: news of the same step
+    {"t":"line","at","unit","text"}                                                      bounded
+    {"t":"figures","at","when":"before|after","values":{name: number}}
+    {"t":"end","at","outcome","reason","seconds","exit"}
+
+No environment and no secret is ever written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from sovtui.onbox import box
+from sovtui.onbox.plan import check_id
+
+OUTCOMES = ("done", "warned", "failed", "rolled-back", "rollback-failed", "cancelled", "lost")
+"""`warned`: done, but a check after it did not hold. `lost` is never written: no end, and nobody is alive who could write it."""
+MAX_LINES = 400
+MAX_BAD_LINES = 60
+MAX_TEXT = 1000
+_SECRET = re.compile(
+    r"(?i)((?<![a-z])(?:api[_-]?key|token|password|passwd|secret|authorization)[\"']?\s*[:=]\s*(?:bearer\s+)?[\"']?)(?!\d+\b)([^\s\"',)]{6,})"
+    r"|\b(?:hf_|sk-|ghp_|xox[bp]-)[A-Za-z0-9_-]{8,}"
+)
+
+
+def home() -> str:
+    """Where this user's actions are kept."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not state.startswith("/"):
+        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "sovtui", "actions")
+
+
+def folder(action: str) -> str:
+    """The directory of one action."""
+    return os.path.join(home(), check_id(action))
+
+
+def without_secrets(text: str) -> str:
+    return _SECRET.sub(lambda m: (m.group(1) or "") + "…", text)
+
+
+class Writer:
+    """Writes one receipt. Every line is on the disk before the next thing happens."""
+
+    def __init__(self, directory: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(os.path.join(directory, "receipt.jsonl"), flags, 0o600)
+        self._lines = 0
+        self._bad = 0
+
+    def write(self, t: str, /, *, sync: bool = True, **fields: Any) -> None:
+        line = {"t": t, "at": box.now_text(), **fields}
+        data = (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        if sync:
+            os.fsync(self._descriptor)
+
+    def line(self, unit: str, text: str, bad: bool = False) -> None:
+        """A journal line, if there is still room; room for bad ones is kept."""
+        if self._lines >= MAX_LINES:
+            if not bad or self._bad >= MAX_BAD_LINES:
+                return
+            self._bad += 1
+        self._lines += 1
+        self.write("line", sync=False, unit=unit, text=without_secrets(text[:MAX_TEXT]))
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def parse(data: bytes) -> list[dict[str, Any]]:
+    """The whole lines of a receipt; a torn or foreign line is left out."""
+    found = []
+    for raw in data.split(b"\n"):
+        try:
+            line = json.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("t"), str):
+            found.append(line)
+    return found
+
+
+def read(directory: str) -> list[dict[str, Any]]:
+    try:
+        with open(os.path.join(directory, "receipt.jsonl"), "rb") as file:
+            return parse(file.read(4 << 20))
+    except OSError:
+        return []
+
+
+def summary(lines: Iterable[dict[str, Any]], keep: int = 20) -> list[dict[str, Any]]:
+    """All but the journal lines, of which the last `keep` stay."""
+    every = list(lines)
+    journal = [i for i, line in enumerate(every) if line["t"] == "line"]
+    dropped = set(journal[:-keep] if keep else journal)
+    return [line for i, line in enumerate(every) if i not in dropped]
+
+
+def has_ended(lines: Iterable[dict[str, Any]]) -> bool:
+    return any(line["t"] == "end" for line in lines)
+
+
+def alive(directory: str) -> bool:
+    """Whether the runner of this action lives: it holds a lock on `alive` for its life, whatever its pid."""
+    try:
+        descriptor = os.open(os.path.join(directory, "alive"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def stay_alive(directory: str) -> int:
+    """Hold this action's own lock; the descriptor must stay open."""
+    descriptor = os.open(os.path.join(directory, "alive"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def actions() -> list[str]:
+    """All ids, newest first."""
+    try:
+        names = os.listdir(home())
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        try:
+            found.append(check_id(name))
+        except Exception:  # noqa: BLE001 — anything else in that directory is not ours
+            continue
+    return sorted(found, reverse=True)

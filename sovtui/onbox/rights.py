@@ -1,0 +1,89 @@
+"""Which commands need rights, and the smallest sudoers lines that give them. Pure; the client prints with the same code."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sovtui.onbox.plan import Request, kind_of, parse
+
+SYSTEMCTL = "/usr/bin/systemctl"
+DROP = ("/usr/bin/tee", "/proc/sys/vm/drop_caches")
+
+
+def command(verb: str, service: str) -> list[str] | None:
+    """The command that needs rights for one service; None where none are needed (user units, containers)."""
+    kind, name = kind_of(service)
+    return [SYSTEMCTL, verb, name] if kind == "system" else None
+
+
+def sudoers_line(user: str, argv: Sequence[str]) -> str:
+    """One line of sudoers for exactly this command."""
+    words = [re.sub(r"([\\,:=])", r"\\\1", word) for word in argv]
+    return f"{user} ALL=(root) NOPASSWD: {' '.join(words)}"
+
+
+def privileged_commands(request: Mapping[str, Any]) -> list[list[str]]:
+    """Every command that this request may need as root, in order. BadRequest for one that is not understood."""
+    return commands_of(parse(request))
+
+
+def commands_of(request: Request) -> list[list[str]]:
+    wanted: list[list[str] | None] = []
+    if request.kind == "drop-caches":
+        wanted.append(list(DROP))
+    elif request.kind == "backup":
+        wanted.append(command("start", request.service))
+    elif request.kind == "restart":
+        wanted.append(command("restart", request.service))
+    else:
+        target = request.mode(request.to)
+        others = {s: None for mode in request.modes for s in mode.services if s not in target.services}
+        for service in others:
+            if service not in request.floor:
+                wanted.append(command("stop", service))
+                if request.rollback:
+                    wanted.append(command("start", service))
+        for service in target.services:
+            wanted.append(command("start", service))
+            if service not in request.floor:
+                wanted.append(command("stop", service))
+        if request.drop_caches:
+            wanted.append(list(DROP))
+    found: list[list[str]] = []
+    for argv in wanted:
+        if argv is not None and argv not in found:
+            found.append(argv)
+    return found
+
+
+_ENTRY = re.compile(r"^\s+\(([^)]*)\)\s*(.*)$")
+
+
+def needs_password(listing: str, argv: Sequence[str]) -> bool:
+    """Whether `sudo -l`'s listing shows that this (allowed) command would ask for a password.
+
+    `sudo -l COMMAND` says yes for commands that want a password too; what counts is the last entry that matches.
+    """
+    text = " ".join(argv)
+    needs = True
+    joined = re.sub(r"\n {6,}(?!\()", " ", listing)
+    for line in joined.splitlines():
+        match = _ENTRY.match(line)
+        if not match:
+            continue
+        rest, password = match.group(2), True
+        for spec in re.split(r"(?<!\\),\s*", rest):
+            tags = re.match(r"((?:[A-Z_]+:\s*)*)(.*)$", spec)
+            if not tags:
+                continue
+            if "NOPASSWD:" in tags.group(1):
+                password = False
+            elif "PASSWD:" in tags.group(1):
+                password = True
+            pattern = re.sub(r"\\([,:=\\])", r"\1", tags.group(2).strip())
+            if pattern == "ALL" or pattern in (text, argv[0]) or fnmatch.fnmatchcase(text, pattern):
+                needs = password
+    return needs

@@ -1,0 +1,143 @@
+"""The runner: owns one action from its lock to the end of its receipt. Started by `launch`, outlives the client."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import time
+import traceback
+from typing import Any
+
+from sovtui.onbox import box, lock, machine, receipt, signatures
+from sovtui.onbox.effects import Hands
+from sovtui.onbox.plan import BadRequest, Request, parse
+from sovtui.onbox.words import Began, Cancelled, Effect, End, Event, Figures, Kept, Step
+
+BUSY = 4
+
+
+def run(directory: str) -> int:
+    """Carry out the action whose request lies in `directory`; the exit status is the outcome's."""
+    _quiet(directory)
+    with open(os.path.join(directory, "request.json"), "rb") as file:
+        raw = json.loads(file.read())
+    try:
+        request = parse(raw)
+    except BadRequest as problem:
+        _put(directory, "refused", {"reason": str(problem)})
+        return 2
+    alive = receipt.stay_alive(directory)
+    held = lock.take()
+    if held is None:
+        _put(directory, "busy", lock.holder() or {})
+        return BUSY
+    try:
+        return _Run(directory, request, raw, held).go()
+    finally:
+        held.release()
+        os.close(alive)
+
+
+def _quiet(directory: str) -> None:
+    """No terminal, no standard input; what is said unasked goes to a file."""
+    log = os.open(os.path.join(directory, "runner.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.close(log)
+    os.close(null)
+
+
+def _put(directory: str, name: str, value: dict[str, Any]) -> None:
+    path = os.path.join(directory, name)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    os.replace(path + ".new", path)
+
+
+class _Run:
+    def __init__(self, directory: str, request: Request, raw: dict[str, Any], held: lock.Held) -> None:
+        self._directory = directory
+        self._request = request
+        self._held = held
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._hands = Hands(request, self._events.put)
+        self._writer = receipt.Writer(directory)
+        self._info = {"who": request.who, "id": request.id, "kind": request.kind, "target": request.target}
+        self._info.update(since=box.now_text(), step="")
+        self._exit = 1
+        held.tell(self._info)
+        self._writer.write(
+            "begin", v=1, id=request.id, kind=request.kind, target=request.target, who=request.who,
+            host=request.host, boot=box.boot_id(), request=raw,
+        )  # fmt: skip
+
+    def go(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._events.put(Cancelled(time.monotonic(), "signal")))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        began = time.monotonic()
+        try:
+            self._loop()
+        except Exception as problem:  # noqa: BLE001 — the receipt must have an end
+            traceback.print_exc()
+            reason = f"sovtui itself failed on the box ({type(problem).__name__}: {problem}); look at what runs now"
+            self._write(End("failed", reason, time.monotonic() - began, 1))
+        self._writer.close()
+        return self._exit
+
+    def _loop(self) -> None:
+        state = machine.begin(self._request)
+        cancel, cancelled = os.path.join(self._directory, "cancel"), False
+        event: Event = Began(time.monotonic())
+        while True:
+            state, effects = machine.advance(state, event)
+            for effect in effects:
+                if isinstance(effect, (Step, Kept, Figures, End)):
+                    self._write(effect)
+                else:
+                    self._hands.perform(effect)
+            if state.ended:
+                return
+            while True:
+                if not cancelled and os.path.exists(cancel):
+                    cancelled, event = True, Cancelled(time.monotonic(), "asked")
+                    break
+                try:
+                    event = self._events.get(timeout=0.5)
+                    break
+                except queue.Empty:
+                    continue
+
+    def _write(self, effect: Effect) -> None:
+        if isinstance(effect, Step):
+            seconds = None if effect.seconds is None else round(effect.seconds, 3)
+            detail = receipt.without_secrets(effect.detail)
+            news = effect.state != "running" or self._info["step"] != effect.name
+            self._writer.write("step", sync=news, name=effect.name, state=effect.state, seconds=seconds, detail=detail)
+            if effect.state == "running" and news:
+                self._info["step"] = effect.name
+                self._held.tell(self._info)
+        elif isinstance(effect, Kept):
+            self._writer.line(effect.unit, effect.text, signatures.is_bad(effect.text))
+        elif isinstance(effect, Figures):
+            self._writer.write("figures", when=effect.when, values=dict(effect.values))
+        elif isinstance(effect, End):
+            self._exit = effect.exit
+            reason = receipt.without_secrets(effect.reason)
+            self._writer.write("end", outcome=effect.outcome, reason=reason, seconds=round(effect.seconds, 3), exit=effect.exit)
+
+
+def main(directory: str) -> None:
+    """Run and end the process at once: commands that still wait for systemd must not keep it."""
+    status = 1
+    try:
+        status = run(directory)
+    except Exception:  # noqa: BLE001 — the log in the action's directory tells
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,207 @@
+"""Services as their supervisors tell them: systemd's two managers and docker. One command per supervisor and look."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from sovtui.onbox import box
+from sovtui.onbox.plan import kind_of
+from sovtui.onbox.words import Unit
+
+_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,Description,StateChangeTimestamp,"
+    "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job"
+)
+_UNSET = ("", "[not set]", "18446744073709551615")
+Told = dict[str, Any]
+"""`name, active, sub, result, load, since, restarts, pid, memory, description`, and for the machine `status, started, cgroup`."""
+
+
+def look(names: Sequence[str]) -> tuple[list[Told], list[str]]:
+    """All services in the order asked, and what could not be asked, in sentences."""
+    told: dict[str, Told] = {}
+    problems: list[str] = []
+    groups: dict[str, list[str]] = {"system": [], "user": [], "container": []}
+    for name in dict.fromkeys(names):
+        groups[kind_of(name)[0]].append(name)
+    for kind, members in groups.items():
+        if members:
+            found, problem = _containers(members) if kind == "container" else _units(kind, members)
+            told.update(found)
+            if problem:
+                problems.append(problem)
+    return [told[name] for name in dict.fromkeys(names) if name in told], problems
+
+
+def systemctl(kind: str, *args: str) -> list[str]:
+    return ["systemctl", *(["--user"] if kind == "user" else []), "--no-pager", *args]
+
+
+def _units(kind: str, names: list[str]) -> tuple[dict[str, Told], str]:
+    argv = systemctl(kind, "show", "-p", _PROPERTIES, "--", *[kind_of(name)[1] for name in names])
+    code, out, err = box.command(argv, 10.0)
+    blocks = [block for block in out.split("\n\n") if block.strip()]
+    if code or len(blocks) != len(names):
+        who = f"the user manager of {box.user()}" if kind == "user" else "systemd"
+        return {}, f"{who} does not answer: {box.last_line(err) or f'systemctl ended with {code}'}"
+    return {name: _unit(name, blocks[i]) for i, name in enumerate(names)}, ""
+
+
+def _unit(name: str, block: str) -> Told:
+    p = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    get = p.get
+    active = get("ActiveState", "unknown")
+    load = get("LoadState", "")
+    if load == "not-found" and active == "inactive":
+        active = "missing"
+    elif active in ("inactive", "failed") and get("Job", "") not in ("", "0"):
+        active = "activating" if active == "inactive" else active
+    return {
+        "name": name,
+        "active": active,
+        "sub": get("SubState", ""),
+        "result": get("Result", "") if active != "missing" else "",
+        "load": load,
+        "since": _stamp(get("StateChangeTimestamp", "")),
+        "restarts": _number(get("NRestarts", "")),
+        "pid": _number(get("MainPID", "")) or None,
+        "memory": _number(get("MemoryCurrent", "")) if active not in ("inactive", "failed", "missing") else None,
+        "description": get("Description", ""),
+        "status": _number(get("ExecMainStatus", "")),
+        "started": _number(get("ExecMainStartTimestampMonotonic", "")),
+        "cgroup": get("ControlGroup", ""),
+    }
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text not in _UNSET and text.isdigit() else None
+
+
+def _stamp(text: str) -> float | None:
+    """`Fri 2026-11-20 09:00:00 UTC` as unix time; commands run with TZ=UTC."""
+    words = text.split()
+    if len(words) != 4:
+        return None
+    try:
+        return datetime.strptime(f"{words[1]} {words[2]}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+
+
+# -- containers --------------------------------------------------------------------------------------
+
+
+def _containers(names: list[str]) -> tuple[dict[str, Told], str]:
+    wanted = {kind_of(name)[1]: name for name in names}
+    code, out, err = box.command(["docker", "inspect", "--type", "container", "--format", "{{json .}}", *wanted], 10.0)
+    found: dict[str, Told] = {}
+    for line in out.splitlines():
+        try:
+            raw = json.loads(line)
+            name = wanted[str(raw["Name"]).lstrip("/")]
+            found[name] = _container(name, raw)
+        except (ValueError, KeyError, TypeError):
+            continue
+    missing = [name for name in names if name not in found]
+    if missing and (code in (124, 126, 127) or "No such" not in err):
+        return found, f"docker does not answer {box.user()}: {box.last_line(err) or f'docker ended with {code}'}"
+    for name in missing:
+        found[name] = {**_EMPTY, "name": name, "active": "missing", "load": "not-found"}
+    return found, ""
+
+
+_EMPTY: Told = {
+    "active": "unknown", "sub": "", "result": "", "load": "loaded", "since": None, "restarts": None, "pid": None,
+    "memory": None, "description": "", "status": None, "started": None, "cgroup": "",
+}  # fmt: skip
+
+
+def _container(name: str, raw: dict[str, Any]) -> Told:
+    state = raw["State"]
+    status, code = str(state.get("Status", "")), int(state.get("ExitCode") or 0)
+    result, active = "success", "inactive"
+    if status in ("running", "paused"):
+        active = "active"
+    elif status == "restarting":
+        active = "activating"
+    elif status == "removing":
+        active = "deactivating"
+    elif state.get("OOMKilled"):
+        active, result = "failed", "oom-kill"
+    elif code in (137, 143):  # what `docker stop` leaves behind
+        result = "signal"
+    elif code or status == "dead":
+        active, result = "failed", "exit-code"
+    up = active in ("active", "activating")
+    health = str((state.get("Health") or {}).get("Status", ""))
+    config = raw.get("Config") or {}
+    return {
+        **_EMPTY,
+        "name": name,
+        "active": active,
+        "sub": "auto-restart" if status == "restarting" else health if up and health not in ("", "none") else status,
+        "result": result,
+        "since": _docker_stamp(state.get("StartedAt" if up else "FinishedAt")),
+        "restarts": int(raw.get("RestartCount") or 0),
+        "pid": int(state.get("Pid") or 0) or None,
+        "description": str(config.get("Image", "")),
+        "status": code,
+    }
+
+
+def _docker_stamp(text: Any) -> float | None:
+    try:
+        moment = datetime.strptime(str(text)[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.year > 1 else None
+
+
+# -- for the machine ---------------------------------------------------------------------------------
+
+
+def units(names: Iterable[str]) -> tuple[tuple[Unit, ...], str]:
+    """The same as the machine wants it, with the processes that are left; and why nothing could be seen."""
+    told, problems = look(list(names))
+    return tuple(_told_unit(one) for one in told), "; ".join(problems)
+
+
+def _told_unit(told: Told) -> Unit:
+    started, age = told["started"], None
+    if started:
+        age = max(0.0, time.clock_gettime(time.CLOCK_MONOTONIC) - started / 1e6)
+    elif told["since"] and told["active"] == "active":
+        age = max(0.0, time.time() - told["since"])
+    return Unit(
+        name=told["name"],
+        active=told["active"],
+        sub=told["sub"],
+        result=told["result"],
+        load=told["load"],
+        pid=told["pid"] or 0,
+        procs=processes(told["cgroup"]),
+        restarts=told["restarts"] or 0,
+        status=told["status"] or 0,
+        age=age,
+    )
+
+
+def processes(cgroup: str) -> int:
+    """How many processes a control group still has, its children included."""
+    if not cgroup or cgroup == "/":
+        return 0
+    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
+        if not os.path.exists(root + "/cgroup.procs"):
+            continue
+        count = 0
+        for folder, _, files in os.walk(root + cgroup):
+            if "cgroup.procs" in files:
+                count += len(box.read(os.path.join(folder, "cgroup.procs")).split())
+        if count:
+            return count
+    return 0

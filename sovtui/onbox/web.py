@@ -1,0 +1,51 @@
+"""Ask an engine over HTTP: no proxy, short timeouts, bounded answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from urllib.parse import urlsplit
+
+from sovtui.onbox.words import Answer, Probe
+
+MAX_BODY = 1 << 20
+
+
+def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
+    """Status and body; status 0 where nobody answers."""
+    try:
+        parts = urlsplit(url)
+        base = parts.path.rstrip("/")
+        base = base[: -len("/v1")] if base.endswith("/v1") else base
+        host = parts.hostname or ""
+        connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            # The engine on this same machine; its certificate rarely names the loopback address.
+            context = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
+        else:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+        try:
+            connection.request("GET", base + path, headers={"Accept": "application/json", "Connection": "close"})
+            answer = connection.getresponse()
+            return answer.status, answer.read(MAX_BODY)
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException):
+        return 0, b""
+
+
+def ask(probe: Probe) -> Answer:
+    """What an engine says of itself."""
+    status, body = get(probe.url, "/v1/models", 2.0)
+    ids: tuple[str, ...] = ()
+    if status == 200:
+        try:
+            ids = tuple(str(item["id"])[:300] for item in json.loads(body)["data"][:50])
+        except (ValueError, KeyError, TypeError):
+            ids = ()
+    health = None
+    if probe.health:
+        health = get(probe.url, "/health", probe.patience)[0] if status else 0
+    return Answer(probe.url, status, ids, health)

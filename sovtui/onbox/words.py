@@ -1,0 +1,277 @@
+"""What machines and the box say to each other: effects (asked for) and events (what came of it). Frozen, no I/O.
+
+Of `Look`, `CheckRights`, `Measure`, `Drop`, `Explain` and `Wait` at most one is open at any time; each is answered by exactly one
+event. `Run` is answered by `Ran` whenever the command ends; `Line` and `Cancelled` come unasked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+_UP = ("active", "activating", "reloading", "refreshing", "deactivating", "maintenance")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A service as its supervisor tells it now."""
+
+    name: str
+    active: str = "unknown"
+    sub: str = ""
+    result: str = ""
+    load: str = ""
+    pid: int = 0
+    procs: int = 0
+    """Processes left in its control group."""
+    restarts: int = 0
+    status: int = 0
+    """Exit status of the main process."""
+    age: float | None = None
+    """Seconds since its main process began."""
+
+    @property
+    def up(self) -> bool:
+        """It runs, or is on its way up or down: it may hold memory."""
+        return self.active in _UP
+
+    @property
+    def serving(self) -> bool:
+        return self.active in ("active", "activating", "reloading", "refreshing")
+
+    @property
+    def gone(self) -> bool:
+        return not self.up and not self.pid and not self.procs
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An engine to be asked."""
+
+    url: str
+    health: bool = True
+    patience: float = 2.0
+    """Timeout of `/health`; SGLang generates a token there."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: HTTP statuses, 0 where nobody answered; `health` is None where it was not asked."""
+
+    url: str
+    models: int = 0
+    ids: tuple[str, ...] = ()
+    health: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.models in (200, 401, 403) or self.health == 200
+
+
+@dataclass(frozen=True)
+class Need:
+    """A command that will be needed, and whether its unit is up now."""
+
+    verb: str
+    service: str
+    up: bool = False
+
+
+# -- effects: asked, one at a time -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    services: tuple[str, ...]
+    probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckRights:
+    needs: tuple[Need, ...]
+    drop: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    pass
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Sync, then drop the page cache."""
+
+
+@dataclass(frozen=True)
+class Explain:
+    """The journal of a service since it was last started by this action."""
+
+    service: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    seconds: float
+
+
+# -- effects: not answered, or later -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """`start`, `stop`, `restart` or `reset-failed` one service."""
+
+    verb: str
+    service: str
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Follow the journal of a service from now on."""
+
+    service: str
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    state: str
+    seconds: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A journal line worth keeping."""
+
+    unit: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    when: str
+    values: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class End:
+    outcome: str
+    reason: str
+    seconds: float
+    exit: int
+
+
+Effect = Union[Look, CheckRights, Measure, Drop, Explain, Wait, Run, Follow, Step, Kept, Figures, End]
+Effects = tuple[Effect, ...]
+ASKED = (Look, CheckRights, Measure, Drop, Explain, Wait)
+
+
+# -- events; `now` is monotonic seconds --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Began:
+    now: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    now: float
+    units: tuple[Unit, ...]
+    answers: tuple[Answer, ...] = ()
+    reason: str = ""
+    """Why nothing could be seen; then `units` must not be believed."""
+
+    def unit(self, name: str) -> Unit:
+        for unit in self.units:
+            if unit.name == name:
+                return unit
+        return Unit(name)
+
+    def answer(self, url: str) -> Answer:
+        for answer in self.answers:
+            if answer.url == url:
+                return answer
+        return Answer(url)
+
+
+@dataclass(frozen=True)
+class Rights:
+    now: float
+    missing: tuple[str, ...] = ()
+    """Whole sentences, one per right that is missing."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    now: float
+    values: tuple[tuple[str, float], ...]
+
+    def value(self, name: str) -> float | None:
+        return dict(self.values).get(name)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    now: float
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Explained:
+    now: float
+    service: str
+    lines: tuple[str, ...] = ()
+    reason: str = ""
+    """Why there are none."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    now: float
+
+
+@dataclass(frozen=True)
+class Ran:
+    now: float
+    verb: str
+    service: str
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    now: float
+    service: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    now: float
+    why: str = ""
+
+
+Event = Union[Began, Looked, Rights, Measured, Dropped, Explained, Tick, Ran, Line, Cancelled]
+
+EXITS = {"done": 0, "warned": 5}
+"""Exit code of an outcome; every other is 1."""
+
+
+def size(value: float) -> str:
+    """`93.1 GiB`."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if abs(value) >= factor:
+            return f"{value / factor:.1f} {unit}"
+    return f"{value / 1024:.0f} KiB"
+
+
+def span(seconds: float) -> str:
+    """`4.2 s`, `3 min 20 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 and seconds % 1 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"

@@ -1,0 +1,129 @@
+"""The on-box part as a command for a link: its sources go over standard input, nothing is installed on the box."""
+
+from __future__ import annotations
+
+import ast
+import json
+import zlib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+PACKAGE = "sovtui.onbox"
+MINIMUM = (3, 9)
+
+# Also parsed by Pythons that are too old: they must be able to say so. Reads exactly its own part of standard input.
+LOADER = """
+import sys
+if sys.version_info < (3, 9):
+    print('{"t":"error","reason":"Python 3.9 or newer is needed on this host; it has %d.%d"}' % sys.version_info[:2])
+    sys.exit(3)
+import json, os, zlib
+def take(n):
+    b = b""
+    while len(b) < n:
+        c = os.read(0, n - len(b))
+        if not c:
+            sys.exit(3)
+        b += c
+    return b
+blob = take(int(take(8)))
+sources, space = json.loads(zlib.decompress(blob)), {}
+exec(sources["sovtui.onbox.memory"], space)
+space["install"](sources, blob)
+from sovtui.onbox.main import main
+status = main(sys.argv[1:])
+sys.stdout.flush()
+os._exit(status)
+""".strip()
+
+
+def _without_prose(source: str) -> str:
+    """The same program without comments and docstrings: half the bytes on a phone's link."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list):
+            continue
+        kept = [
+            n
+            for n in body
+            if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str))
+        ]
+        if len(kept) != len(body):
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+_ROOTS = {
+    "probe": ("probe",),
+    "logs": ("logs",),
+    "follow": ("follow",),
+    "list": ("follow",),
+    "cancel": ("launch",),
+    "rights": ("launch", "authority"),
+    "start": ("launch", "runner", "main"),
+}
+"""What `main` imports for each verb; only that and what it needs is sent."""
+
+
+def _sources() -> dict[str, str]:
+    files = {item.name[:-3]: item for item in resources.files(PACKAGE).iterdir() if item.name.endswith(".py")}
+    return {name: files[name].read_text(encoding="utf-8") for name in sorted(files) if name != "__init__"}
+
+
+def _needed(sources: Mapping[str, str], roots: tuple[str, ...]) -> set[str]:
+    """The modules that `roots` import when they are imported, themselves included."""
+    found: set[str] = set()
+    todo = [*roots, "main", "memory"]
+    while todo:
+        name = todo.pop()
+        if name in found or name not in sources:
+            continue
+        found.add(name)
+        for node in ast.parse(sources[name]).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                parts = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+                todo += [part.removeprefix(PACKAGE + ".").split(".")[0] for part in parts if part.startswith(PACKAGE + ".")]
+    return found
+
+
+@cache
+def payload(verb: str) -> bytes:
+    """The on-box modules that a verb needs, compressed. Made once."""
+    sources = _sources()
+    wanted = {"sovtui": "", PACKAGE: ""}
+    for name in sorted(_needed(sources, _ROOTS[verb])):
+        wanted[f"{PACKAGE}.{name}"] = _without_prose(sources[name])
+    return zlib.compress(json.dumps(wanted, separators=(",", ":")).encode(), 9)
+
+
+def command(verb: str, request: Mapping[str, Any], python: str = "python3") -> tuple[list[str], bytes]:
+    """The argv for a link and the first bytes of its standard input.
+
+    Verbs: probe, logs, follow (run with `stream`: they end when standard input closes); start, list, cancel, rights.
+    """
+    blob = payload(verb)
+    line = json.dumps(request, separators=(",", ":")).encode() + b"\n"
+    return [python, "-IS", "-c", LOADER, verb], b"%08d" % len(blob) + blob + line
+
+
+def python_missing(exit_status: int, host: str) -> str:
+    """What to tell the operator if the host has no Python; empty if that is not it."""
+    if exit_status != 127:
+        return ""
+    return f"python3 was not found on {host}; install it with the host's package manager"
+
+
+def answers(stdout: bytes) -> list[dict[str, Any]]:
+    """The JSON lines of an ended command; anything else (a login banner, a torn line) is left out."""
+    found = []
+    for raw in stdout.splitlines():
+        try:
+            line = json.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("t"), str):
+            found.append(line)
+    return found

@@ -1,0 +1,80 @@
+"""What the import contracts cannot say: sizes, laziness, hosts of registries, what ships in the wheel."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted((ROOT / "sovtui").rglob("*.py"))
+
+
+def test_no_module_runs_away() -> None:
+    long = {str(m.relative_to(ROOT)): n for m in MODULES if (n := len(m.read_text().splitlines())) > 420}
+    assert not long
+
+
+def test_every_module_says_its_one_job() -> None:
+    silent = [
+        str(m.relative_to(ROOT)) for m in MODULES if m.stat().st_size and ast.get_docstring(ast.parse(m.read_text())) is None
+    ]
+    assert not silent
+
+
+def test_the_onbox_part_is_python_3_9_and_standard_library_only() -> None:
+    allowed = set(sys.stdlib_module_names) | {"sovtui"}
+    for module in (ROOT / "sovtui" / "onbox").rglob("*.py"):
+        tree = ast.parse(module.read_text(), feature_version=(3, 9))
+        for node in ast.walk(tree):
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            for name in names:
+                assert name.split(".")[0] in allowed, f"{module.name} imports {name}"
+                assert not name.startswith("sovtui.") or name.startswith("sovtui.onbox"), f"{module.name} imports {name}"
+
+
+HEAVY = ("textual", "asyncssh", "httpx", "prometheus_api_client", "psutil", "pynvml", "requests", "rich")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["config", "path"], ["config", "schema"]])
+def test_quick_commands_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    code = f"import sys, json; sys.argv = ['sovtui', *{words!r}]\nfrom sovtui.__main__ import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+    code += f"print('\\n' + json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        timeout=30,
+        check=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def _tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_constraints_pin_by_name_only() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert not line or line.startswith("#") or re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+", line), line
+
+
+def test_top_level_is_the_house() -> None:
+    top = {p.relative_to(ROOT).parts[0] for p in _tracked()}
+    allowed = {"pyproject.toml", "sovtui", "themes", "tests", "screenshots", "README.md", "CHANGELOG.md", "LICENSE", "Makefile"}
+    assert top <= allowed | {"constraints.txt", ".ci", ".gitignore"}

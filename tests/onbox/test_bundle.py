@@ -1,0 +1,369 @@
+"""The real bundle in real processes on this machine, without systemd: start, follow, list, cancel, busy, lost, probe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovtui.core import receipts
+from sovtui.runtime import bundle
+
+NINE = Path("/root/.pyenv/versions/3.9.18/bin/python3.9")
+PYTHONS = [sys.executable, *([str(NINE)] if NINE.exists() else [])]
+
+# A pretended systemctl: units are files in $UNITS whose content is their ActiveState. Never the machine's own.
+SYSTEMCTL = r"""#!/bin/sh
+while :; do case "$1" in --*) shift;; *) break;; esac; done
+verb=$1; shift
+case $verb in
+show)
+  while [ "$1" != -- ]; do shift; done; shift; n=0
+  for u; do
+    [ $n = 1 ] && echo; n=1
+    s=$(cat "$UNITS/$u" 2>/dev/null || echo none)
+    case $s in none) echo "LoadState=not-found"; echo "ActiveState=inactive";;
+    *) echo "LoadState=loaded"; echo "ActiveState=$s";; esac
+    [ "$s" = active ] && echo MainPID=77 || echo MainPID=0
+    echo "Result=success"; echo "NRestarts=0"; echo "ControlGroup="; echo "Job=0"; echo "Description=unit $u"
+  done;;
+start) sleep "${START_SECONDS:-0}"; echo active > "$UNITS/$1";;
+restart) echo active > "$UNITS/$1";;
+stop) echo inactive > "$UNITS/$1";;
+esac
+"""
+SUDO = """#!/bin/sh
+[ "$1" = -n ] && shift
+if [ "$1" = -l ]; then
+  [ $# = 1 ] && printf 'User x may run:\\n    (root) NOPASSWD: ALL\\n'
+  exit 0
+fi
+echo "$@" >> "$SUDO_DID"
+case "$1" in */tee) cat >> "$SUDO_DID"; sleep "${DROP_SECONDS:-0}";; */systemctl) shift; exec systemctl "$@";; esac
+"""
+# Makes the parts under test believe that they are not root: then nothing of this machine is ever written to.
+SITE = "import os, sys; os.geteuid = lambda: 1234; os.sync = lambda: None"
+
+
+class Box:
+    """A home, a PATH and a lock of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        bin_ = path / "bin"
+        for folder in (bin_, path / "units", path / "home"):
+            folder.mkdir()
+        for name, text in (
+            ("systemctl", SYSTEMCTL),
+            ("sudo", SUDO),
+            ("journalctl", "#!/bin/sh\nexit 0\n"),
+            ("nvidia-smi", "#!/bin/sh\nexit 9\n"),
+        ):
+            (bin_ / name).write_text(text)
+            (bin_ / name).chmod(0o755)
+        self.env = {
+            "PATH": f"{bin_}:/usr/bin:/bin",
+            "HOME": str(path / "home"),
+            "SOVTUI_LOCK": str(path / "lock"),
+            "UNITS": str(path / "units"),
+            "SUDO_DID": str(path / "did"),
+        }
+        self.python = sys.executable
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def actions(self) -> Path:
+        return self.path / "home" / ".local" / "state" / "sovtui" / "actions"
+
+    def unit(self, name: str, state: str | None = None) -> str:
+        file = self.path / "units" / name
+        if state is not None:
+            file.write_text(state + "\n")
+        return file.read_text().strip()
+
+    def words(self, verb: str, request: dict[str, Any]) -> tuple[list[str], bytes]:
+        argv, data = bundle.command(verb, request, self.python)
+        return argv, data
+
+    def call(self, verb: str, request: dict[str, Any], **env: str) -> list[dict[str, Any]]:
+        argv, data = self.words(verb, request)
+        done = subprocess.run(argv, input=data, capture_output=True, timeout=30, env={**self.env, **env})
+        assert done.stderr == b"", done.stderr.decode()
+        return bundle.answers(done.stdout)
+
+    def one(self, verb: str, request: dict[str, Any], **env: str) -> dict[str, Any]:
+        (line,) = self.call(verb, request, **env)
+        return line
+
+    def stream(self, verb: str, request: dict[str, Any]) -> subprocess.Popen[bytes]:
+        argv, data = self.words(verb, request)
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+        assert process.stdin
+        process.stdin.write(data)
+        process.stdin.flush()
+        self.running.append(process)
+        return process
+
+    def follow(self, action: str = "", seconds: float = 30.0) -> list[dict[str, Any]]:
+        process = self.stream("follow", {"id": action})
+        assert process.stdout
+        found = [json.loads(line) for line in process.stdout]
+        process.wait(seconds)
+        return found
+
+    def runner(self, action: str) -> int:
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                with contextlib.suppress(OSError):
+                    words = (folder / "cmdline").read_bytes().split(b"\0")
+                    if len(words) > 3 and words[2].endswith(b"/runner.py") and action.encode() in words[2]:
+                        return int(folder.name)
+        raise AssertionError("no runner")
+
+    def close(self) -> None:
+        for process in self.running:
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            process.kill()
+            process.wait()
+        for folder in self.actions.glob("*"):
+            with contextlib.suppress(AssertionError, OSError):
+                os.kill(self.runner(folder.name), signal.SIGKILL)
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
+    original = bundle._sources
+
+    def disguised() -> dict[str, str]:
+        sources = original()
+        return {**sources, "memory": sources["memory"].replace("import sys\n", f"import sys\n{SITE}\n", 1)}
+
+    monkeypatch.setattr(bundle, "_sources", disguised)
+    bundle.payload.cache_clear()
+    made = Box(tmp_path)
+    yield made
+    made.close()
+    bundle.payload.cache_clear()
+
+
+def wish(kind: str = "drop-caches", tail: str = "ab12", **plan: Any) -> dict[str, Any]:
+    return {
+        "v": 1, "id": f"20261120T161300Z-{kind}-{tail}", "kind": kind, "target": plan.get("to", ""), "who": "marco@laptop",
+        "host": "spark", "plan": plan,
+    }  # fmt: skip
+
+
+def switch(tail: str = "ab12", to: str = "b") -> dict[str, Any]:
+    modes = [{"name": "a", "services": ["a.service"]}, {"name": "b", "services": ["b.service"]}]
+    return wish("switch", tail, to=to, modes=modes, floor=["f.service"])
+
+
+def outcome(lines: list[dict[str, Any]]) -> tuple[str, str]:
+    run = receipts.fold(lines)
+    assert run is not None
+    return run.outcome, run.reason
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_drop_caches_from_start_to_end(box: Box, python: str) -> None:
+    box.python = python
+    assert box.one("start", wish()) == {"t": "started", "id": wish()["id"], "by": "detached"}
+    lines = box.follow()
+    assert [line["t"] for line in lines if line["t"] != "step"] == ["begin", "figures", "figures", "end"]
+    assert lines[0]["who"] == "marco@laptop"
+    assert lines[0]["request"] == wish()
+    assert outcome(lines)[0] == "done"
+    assert (box.path / "did").read_text() == "/usr/bin/tee /proc/sys/vm/drop_caches\n3\n"
+    assert box.one("start", wish()) == {"t": "exists", "id": wish()["id"]}
+    (listed,) = box.call("list", {"limit": 10})
+    assert (listed["id"], listed["running"], listed["lines"][-1]["t"]) == (wish()["id"], False, "end")
+    assert (box.actions / wish()["id"]).stat().st_mode & 0o777 == 0o700
+
+
+def test_switch(box: Box) -> None:
+    for name, state in (("a.service", "active"), ("b.service", "inactive"), ("f.service", "active")):
+        box.unit(name, state)
+    assert box.one("start", switch())["t"] == "started"
+    lines = box.follow(switch()["id"])
+    assert outcome(lines) == ("done", "b is hot")
+    assert (box.unit("a.service"), box.unit("b.service")) == ("inactive", "active")
+    did = (box.path / "did").read_text().splitlines()
+    assert did == [
+        "/usr/bin/systemctl stop a.service",
+        "/usr/bin/tee /proc/sys/vm/drop_caches",
+        "3",
+        "/usr/bin/systemctl start b.service",
+    ]
+    run = receipts.fold(lines)
+    assert run is not None
+    assert [s.name for s in run.steps] == ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify"]
+
+
+def test_busy_then_cancel(box: Box) -> None:
+    for name, state in (("a.service", "active"), ("b.service", "inactive"), ("f.service", "active")):
+        box.unit(name, state)
+    assert box.one("start", switch(), START_SECONDS="60")["t"] == "started"
+    deadline = time.monotonic() + 10
+    second: dict[str, Any] = {}
+    while time.monotonic() < deadline and second.get("step") != "start":
+        second = box.one("start", wish(tail="cd34"))
+        assert second["t"] == "busy"
+        time.sleep(0.2)
+    assert (second["who"], second["id"], second["kind"], second["target"]) == ("marco@laptop", switch()["id"], "switch", "b")
+    assert not (box.actions / wish(tail="cd34")["id"]).exists()
+    (listed,) = box.call("list", {})
+    assert listed["running"]
+    assert box.one("cancel", {"id": switch()["id"]})["t"] == "cancelling"
+    assert box.one("cancel", {"id": wish(tail="zz99")["id"]})["t"] == "error"
+    # the start of a.service on the way back takes as long: enough to see that the way back has begun
+    process = box.stream("follow", {"id": switch()["id"]})
+    assert process.stdout
+    for raw in process.stdout:
+        if json.loads(raw).get("name") == "undo-start":
+            break
+    assert box.unit("b.service") == "inactive"
+
+
+def test_client_gone_runner_stays(box: Box) -> None:
+    process = box.stream("start", wish())
+    assert process.stdout and process.stdin
+    process.stdout.readline()
+    process.kill()
+    assert outcome(box.follow())[0] == "done"
+
+
+def test_killed_runner_is_lost(box: Box) -> None:
+    assert box.one("start", wish(), DROP_SECONDS="30")["t"] == "started"
+    process = box.stream("follow", {"id": ""})
+    assert process.stdout
+    for raw in process.stdout:
+        if json.loads(raw).get("name") == "drop-caches":
+            break
+    os.kill(box.runner(wish()["id"]), signal.SIGKILL)
+    rest = [json.loads(raw) for raw in process.stdout]
+    assert [line["t"] for line in rest] == ["lost"]
+    (listed,) = box.call("list", {})
+    assert outcome(listed["lines"]) == ("lost", "its runner was killed in the middle of it")
+    assert listed["running"] is False
+    assert box.one("start", wish(tail="cd34"))["t"] == "started"  # the lock went with the process
+    assert outcome(box.follow(wish(tail="cd34")["id"]))[0] == "done"
+
+
+def test_term_is_a_cancel(box: Box) -> None:
+    assert box.one("start", wish("backup", service="job.service"), START_SECONDS="0")["t"] == "started"
+    assert outcome(box.follow())[0] == "failed"  # there is no such unit
+    box.unit("job.service", "inactive")
+    assert box.one("start", wish("backup", "cd34", service="job.service"))["t"] == "started"
+    os.kill(box.runner(wish("backup", "cd34")["id"]), signal.SIGTERM)
+    assert outcome(box.follow(wish("backup", "cd34")["id"]))[0] == "cancelled"
+
+
+@pytest.mark.parametrize("verb", ["follow", "probe", "logs"])
+def test_long_verbs_end_with_standard_input(box: Box, verb: str) -> None:
+    assert box.one("start", wish(), DROP_SECONDS="20")["t"] == "started"
+    (box.path / "bin" / "journalctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    process = box.stream(verb, {"id": "", "service": "a.service", "services": ["a.service"], "follow": True})
+    assert process.stdin and process.stdout
+    time.sleep(0.5)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.stdin.close()
+    process.wait(5)
+    assert time.monotonic() - began < 1.2
+
+
+def test_probe_tells_changes(box: Box) -> None:
+    box.unit("a.service", "inactive")
+    process = box.stream("probe", {"services": ["a.service", "none.service"], "interval": 0.4})
+    assert process.stdout
+    seen: list[dict[str, Any]] = []
+
+    def wait_for(kind: str) -> dict[str, Any]:
+        assert process.stdout
+        while True:
+            line = json.loads(process.stdout.readline())
+            seen.append(line)
+            if line["t"] == kind:
+                return dict(line)
+
+    assert wait_for("hello")["user"]
+    first = wait_for("services")["services"]
+    assert [(s["name"], s["active"]) for s in first] == [("a.service", "inactive"), ("none.service", "missing")]
+    assert set(first[0]) == {"name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load"}
+    assert wait_for("memory")["available"] > 0
+    assert wait_for("action")["id"] is None
+    began = time.monotonic()
+    box.unit("a.service", "active")
+    changed = wait_for("services")["services"]
+    assert [(s["name"], s["active"], s["pid"]) for s in changed] == [("a.service", "active", 77)]
+    assert time.monotonic() - began < 1.0
+    box.one("start", wish(), DROP_SECONDS="3")
+    held = wait_for("action")
+    assert held["id"] == wish()["id"]
+    assert held["who"] == "marco@laptop"
+
+
+def test_rights(box: Box) -> None:
+    lines = box.call("rights", {"commands": [["/usr/bin/systemctl", "start", "x.service"]]})
+    assert lines[0]["t"] == "rights"
+    assert (lines[1]["allowed"], lines[1]["by"]) == (True, "sudo")
+
+
+def test_missing_right_is_a_sentence(box: Box) -> None:
+    (box.path / "bin" / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
+    assert box.one("start", wish())["t"] == "started"
+    result, reason = outcome(box.follow())
+    assert result == "failed"
+    assert "ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches" in reason
+
+
+@pytest.mark.parametrize(
+    ("verb", "request_"),
+    [
+        ("start", {"v": 1}),
+        ("logs", {"service": "a;b"}),
+        ("probe", {"services": ["-x"]}),
+        ("follow", {"id": "../x"}),
+        ("cancel", {}),
+    ],
+)
+def test_nonsense_is_an_error_line(box: Box, verb: str, request_: dict[str, Any]) -> None:
+    assert box.one(verb, request_)["t"] == "error"
+
+
+def test_follow_of_nothing(box: Box) -> None:
+    assert box.one("follow", {"id": ""})["t"] == "error"
+    assert box.call("list", {}) == []
+
+
+def test_python_missing() -> None:
+    assert bundle.python_missing(0, "spark") == ""
+    assert bundle.python_missing(127, "spark") == "python3 was not found on spark; install it with the host's package manager"
+
+
+def test_payload_is_small_and_made_once() -> None:
+    assert len(bundle.payload("probe")) < 16_000
+    assert len(bundle.payload("start")) < 40_000
+    assert bundle.payload("start") is bundle.payload("start")
+    argv, _ = bundle.command("probe", {})
+    assert argv[:3] == ["python3", "-IS", "-c"]
+    assert len(argv[3]) < 1500
+
+
+def test_old_python_says_so() -> None:
+    compile(bundle.LOADER, "loader", "exec")
+    old = bundle.LOADER.replace("(3, 9)", "(9, 9)")
+    done = subprocess.run([sys.executable, "-c", old, "probe"], capture_output=True, input=b"")
+    assert "Python 3.9 or newer" in bundle.answers(done.stdout)[0]["reason"]

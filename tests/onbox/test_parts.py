@@ -1,0 +1,447 @@
+"""The smaller parts of what runs on the box: requests, rights, causes, chores, parsers, lock, receipts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sovtui.onbox import journal, lock, receipt, rights, services, signatures
+from sovtui.onbox.plan import BadRequest, check_id, check_service, kind_of, parse
+from sovtui.onbox.words import Step
+from tests.onbox.world import World, box, play, request
+
+ONBOX = Path(__file__).parents[2] / "sovtui" / "onbox"
+RAW = {
+    "v": 1,
+    "id": "20261120T161300Z-drop-caches-ab12",
+    "kind": "drop-caches",
+    "target": "",
+    "who": "w",
+    "host": "h",
+    "plan": {},
+}
+
+
+def raw(**changes: object) -> dict[str, object]:
+    return {**RAW, **changes}
+
+
+# -- the whole ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(ONBOX.glob("*.py")), ids=lambda p: p.name)
+def test_python_39_and_standard_library(path: Path) -> None:
+    source = path.read_text()
+    tree = ast.parse(source, feature_version=(3, 9))
+    assert len(source.splitlines()) < 420
+    for node in ast.walk(tree):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            assert name.split(".")[0] in {*sys.stdlib_module_names, "sovtui"}, name
+            assert not name.startswith("sovtui") or name.startswith("sovtui.onbox"), name
+
+
+@pytest.mark.parametrize(
+    "name", ["machine", "switching", "switchstate", "chores", "judge", "plan", "words", "rights", "signatures"]
+)
+def test_pure(name: str) -> None:
+    tree = ast.parse((ONBOX / f"{name}.py").read_text())
+    used = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    used |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert not used & {"os", "time", "subprocess", "asyncio", "socket", "threading", "datetime", "io", "pathlib"}
+
+
+# -- requests ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["a.service", "vllm@qwen.service", "user:x.service", "container:web-1", "a", r"dev-disk\x2d1.service"]
+)
+def test_good_service_names(name: str) -> None:
+    assert check_service(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-x.service", "a b", "a;b", "../x", "user:-x", "container:--rm", "a\n", "a$b", 5, None, "x" * 300, "user:user:x"]
+)
+def test_bad_service_names(name: object) -> None:
+    with pytest.raises(BadRequest):
+        check_service(name)
+
+
+@pytest.mark.parametrize("value", ["", "../../etc", "20261120T161300Z-switch-", "x/y", None, "20261120T161300Z-switch-ab12/.."])
+def test_bad_ids(value: object) -> None:
+    with pytest.raises(BadRequest):
+        check_id(value)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [],
+        raw(v=2),
+        raw(kind="reboot"),
+        raw(plan=[]),
+        raw(more=1),
+        raw(plan={"to": "x"}),
+        raw(who="a\x1b[31m"),
+        raw(kind="switch", plan={"to": "nosuch"}),
+        raw(kind="switch", plan={"to": "a", "modes": [{"name": "a", "services": []}]}),
+        raw(kind="switch", plan={"to": "none", "modes": [{"name": "none", "services": ["x"]}]}),
+        raw(kind="switch", plan={"to": "none", "ready_timeout_s": -1}),
+        raw(kind="switch", plan={"to": "none", "rollback": "yes"}),
+        raw(kind="switch", plan={"to": "none", "modes": [{"name": "a", "url": "file:///x"}]}),
+        raw(kind="backup", plan={}),
+        raw(kind="restart", plan={"service": "a b"}),
+    ],
+)
+def test_bad_requests(bad: object) -> None:
+    with pytest.raises(BadRequest):
+        parse(bad)
+
+
+def test_kind_of() -> None:
+    assert kind_of("x") == ("system", "x.service")
+    assert kind_of("user:x.timer") == ("user", "x.timer")
+    assert kind_of("container:x") == ("container", "x")
+
+
+# -- rights ------------------------------------------------------------------------------------------
+
+
+def test_privileged_commands() -> None:
+    modes = [{"name": "a", "services": ["a"]}, {"name": "b", "services": ["b.service", "user:c", "container:d"]}]
+    wish = raw(kind="switch", plan={"to": "b", "modes": modes, "floor": ["f.service"]})
+    assert [" ".join(c) for c in rights.privileged_commands(wish)] == [
+        "/usr/bin/systemctl stop a.service",
+        "/usr/bin/systemctl start a.service",
+        "/usr/bin/systemctl start b.service",
+        "/usr/bin/systemctl stop b.service",
+        "/usr/bin/tee /proc/sys/vm/drop_caches",
+    ]
+    assert rights.privileged_commands(RAW) == [["/usr/bin/tee", "/proc/sys/vm/drop_caches"]]
+    assert rights.privileged_commands(raw(kind="restart", plan={"service": "user:x"})) == []
+
+
+def test_sudoers_line() -> None:
+    assert (
+        rights.sudoers_line("ops", ["/usr/bin/systemctl", "start", "x.service"])
+        == "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start x.service"
+    )
+    assert rights.sudoers_line("o", ["/s", r"a\x2db:c"]).endswith(r"/s a\\x2db\:c")
+
+
+LISTING = """Matching Defaults entries for ops on box:
+    env_reset, mail_badpass
+
+User ops may run the following commands on box:
+    (ALL : ALL) ALL
+    (root) NOPASSWD: /usr/bin/systemctl stop a.service, /usr/bin/systemctl start
+        a.service
+    (root) NOPASSWD: /usr/bin/systemctl restart *.service
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [("stop a.service", False), ("start b.service", True), ("restart q.service", False), ("start a.service", False)],
+)
+def test_password(words: str, asked: bool) -> None:
+    assert rights.needs_password(LISTING, ["/usr/bin/systemctl", *words.split()]) is asked
+
+
+# -- causes ------------------------------------------------------------------------------------------
+
+CAPTURES = Path("/work/shared/captures/vllm")
+
+
+@pytest.mark.skipif(not CAPTURES.exists(), reason="the captures are not here")
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("kv-cache-too-small", "the context is too long"),
+        ("kv-space-over-memory", "not enough memory for the KV cache"),
+        ("max-model-len-too-large", "cannot do a context that long"),
+        ("missing-weight-file", "download of the model is not complete"),
+        ("no-such-model-dir", "no model at that path"),
+        ("port-in-use", "its port is taken"),
+        ("unknown-flag", "a flag that the engine does not know"),
+    ],
+)
+def test_causes_of_captured_failures(name: str, meaning: str) -> None:
+    lines = (CAPTURES / f"0.32.0-fail-{name}.log").read_text(errors="replace").splitlines()
+    assert meaning in signatures.find_cause([line.partition("]: ")[2] for line in lines])
+
+
+def test_cause_since_the_last_start() -> None:
+    lines = [
+        "Started x.",
+        "ValueError: old",
+        "Started x.",
+        "RuntimeError: Engine core initialization failed. x",
+        "KeyError: 'new'",
+    ]
+    assert signatures.find_cause(lines) == "KeyError: 'new'"
+    assert signatures.find_cause(["Started x.", "all is well"]) == ""
+    assert signatures.find_cause([]) == ""
+
+
+def test_last_error() -> None:
+    lines = [
+        "Starting Backup...",
+        "repository opened",
+        "Fatal: unable to open repository",
+        "x.service: Deactivated successfully.",
+    ]
+    assert signatures.last_error(lines) == "Fatal: unable to open repository"
+
+
+# -- chores ------------------------------------------------------------------------------------------
+
+
+def test_drop_caches() -> None:
+    story = play(box(), request("drop-caches", to=""))
+    assert story.outcome == "done"
+    assert "page cache dropped" in story.reason
+    assert story.names() == ["preflight", "drop-caches"]
+    assert [f.when for f in story.figures] == ["before", "after"]
+
+
+def test_drop_caches_without_rights() -> None:
+    world = box()
+    world.missing = ("no",)
+    story = play(world, request("drop-caches", to=""))
+    assert (story.outcome, story.reason, world.drops) == ("failed", "no", 0)
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_backup(bad: bool) -> None:
+    world = box()
+    if not bad:
+        world.services["job.service"].lines = []
+    story = play(world, request("backup", to="nas", service="job.service"))
+    assert story.outcome == ("failed" if bad else "done"), story.reason
+    assert ("Fatal: unable to open repository" in story.reason) is bad
+    assert len(story.figures) == 2
+
+
+def test_backup_that_runs_already() -> None:
+    world = box().start_up("job.service")
+    assert "runs already" in play(world, request("backup", to="nas", service="job.service")).reason
+
+
+def test_backup_cancelled() -> None:
+    story = play(box(), request("backup", to="nas", service="job.service"), cancel_at="backup")
+    assert story.outcome == "cancelled"
+
+
+@pytest.mark.parametrize(("fate", "outcome"), [("", "done"), ("fail", "failed"), ("restart", "failed"), ("exit0", "failed")])
+def test_restart(fate: str, outcome: str) -> None:
+    world = box(a=fate)
+    story = play(world, request("restart", to="a", service="a.service"))
+    assert story.outcome == outcome, story.reason
+
+
+def test_restart_never_loads_a_second_mode() -> None:
+    story = play(box(), request("restart", to="b", service="b.service"))
+    assert story.outcome == "failed"
+    assert "switch to b instead" in story.reason
+    assert story.world.commands == []
+
+
+def test_restart_of_an_unknown_unit() -> None:
+    assert "does not exist" in play(box(), request("restart", to="q", service="q.service")).reason
+
+
+@pytest.mark.parametrize("kind", ["drop-caches", "backup", "restart"])
+def test_chores_cancelled_at_once(kind: str) -> None:
+    plan = {} if kind == "drop-caches" else {"service": "job.service" if kind == "backup" else "a.service"}
+    world: World = box()
+    story = play(world, request(kind, to="", **plan), cancel_at="preflight")
+    assert story.outcome == "cancelled"
+    assert world.commands == []
+
+
+def test_steps_are_closed() -> None:
+    story = play(box(b="fail"), request())
+    opened: list[str] = []
+    for step in story.steps:
+        assert isinstance(step, Step)
+        if step.state == "running":
+            if step.name not in opened:
+                opened.append(step.name)
+        elif step.name in opened:
+            opened.remove(step.name)
+    assert opened == []
+
+
+# -- parsers -----------------------------------------------------------------------------------------
+
+BLOCK = """Id=x.service
+MainPID=12
+NRestarts=3
+LoadState=loaded
+ActiveState=active
+SubState=running
+Result=success
+MemoryCurrent=18446744073709551615
+Description=A = B
+StateChangeTimestamp=Fri 2026-11-20 09:00:00 UTC
+ControlGroup=/system.slice/x.service
+ExecMainStatus=0
+Job=0"""
+
+
+def test_unit() -> None:
+    told = services._unit("x", BLOCK)
+    assert (told["pid"], told["restarts"], told["memory"], told["description"]) == (12, 3, None, "A = B")
+    assert told["since"] == 1795165200.0
+    missing = services._unit("y", "LoadState=not-found\nActiveState=inactive\nResult=success\nMemoryCurrent=[not set]")
+    assert (missing["active"], missing["memory"], missing["since"], missing["pid"]) == ("missing", None, None, None)
+    queued = services._unit("z", "LoadState=loaded\nActiveState=inactive\nJob=77")
+    assert queued["active"] == "activating"
+
+
+DOCKER = """#!/bin/sh
+case "$1" in
+inspect)
+  shift 5
+  for name; do case $name in
+    web) echo '{"Name":"/web","RestartCount":1,"Config":{"Image":"i:1"},"State":{"Status":"running","Pid":5,"StartedAt":"2026-11-20T09:00:00.1Z"}}';;
+    old) echo '{"Name":"/old","State":{"Status":"exited","ExitCode":1,"FinishedAt":"2026-11-20T09:00:00Z"}}';;
+    *) echo "Error: No such object: $name" >&2; bad=1;; esac; done
+  exit ${bad:-0};;
+logs) echo "2026-11-20T09:00:00.123456789Z hello"; echo "2026-11-20T09:00:01Z bar 1%\\rbar 2%" >&2;;
+*) echo "$@" >> "$DOCKER_DID"; [ "$2" != old ];;
+esac
+"""
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tool = tmp_path / "docker"
+    tool.write_text(DOCKER)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("DOCKER_DID", str(tmp_path / "did"))
+    return tmp_path
+
+
+def test_containers(docker: Path) -> None:
+    told, problems = services.look(["container:web", "container:old", "container:gone"])
+    assert problems == []
+    assert [(t["name"], t["active"], t["pid"], t["restarts"]) for t in told] == [
+        ("container:web", "active", 5, 1),
+        ("container:old", "failed", None, 0),
+        ("container:gone", "missing", None, None),
+    ]
+
+
+def test_container_control_and_logs(docker: Path) -> None:
+    from sovtui.onbox.authority import Authority
+
+    assert Authority().control("start", "container:web") == (True, "")
+    assert Authority().control("stop", "container:old")[0] is False
+    assert (docker / "did").read_text() == "start web\nstop old\n"
+    lines = list(journal.Reader("container:web", 10, None, follow=False))
+    assert {line["text"] for line in lines} == {"hello", "bar 2%"}
+    assert 1795165200.0 in [line["at"] for line in lines]
+
+
+def test_journal_lines() -> None:
+    def one(**entry: object) -> object:
+        line = journal.decode(json.dumps(entry).encode(), False)
+        return line and (line["at"], line["text"], line["priority"])
+
+    assert one(MESSAGE="x", PRIORITY="6", __REALTIME_TIMESTAMP="1795165200000000") == (1795165200.0, "x", 6)
+    assert one(MESSAGE=[104, 105, 255]) == (None, "hi�", None)
+    assert one(MESSAGE=None) == (None, "", None)
+    assert one(MESSAGE="a 1%\ra 2%\r") == (None, "a 2%", None)
+    assert journal.decode(b"{torn", False) is None
+
+
+def test_since() -> None:
+    assert abs((journal.since_unix("2h30m") or 0) - (time.time() - 9000)) < 2
+    assert journal.since_unix("2026-11-20T09:00:00Z") == 1795165200.0
+    assert journal.since_unix("2026-11-20 09:00") == 1795165200.0
+    assert journal.since_unix("--all") is None
+
+
+# -- lock and receipt --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SOVTUI_LOCK", str(tmp_path / "lock"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def test_lock(state: Path) -> None:
+    assert lock.holder() is None
+    held = lock.take()
+    assert held
+    assert lock.holder() == {}
+    held.tell({"who": "m", "id": "i", "step": "gone", "odd": [1]})
+    assert lock.holder() == {"who": "m", "id": "i", "step": "gone"}
+    assert lock.take(0.05) is None
+    held.release()
+    assert lock.holder() is None
+    again = lock.take()
+    assert again
+    assert (state / "lock").stat().st_mode & 0o777 == 0o666
+    again.release()
+
+
+def test_lock_survives_nonsense_in_its_file(state: Path) -> None:
+    (state / "lock").write_text("[1,2")
+    held = lock.take()
+    assert held
+    assert lock.holder() == {}
+    held.release()
+
+
+def test_lock_follows_no_link(state: Path) -> None:
+    (state / "victim").write_text("x")
+    (state / "lock").symlink_to(state / "victim")
+    with pytest.raises(OSError):
+        lock.take()
+    assert (state / "victim").read_text() == "x"
+
+
+def test_receipt(state: Path) -> None:
+    writer = receipt.Writer(str(state))
+    writer.write("begin", id="i", kind="switch")
+    for n in range(receipt.MAX_LINES + 50):
+        writer.line("u", f"line {n} api_key=abcdefgh")
+    writer.line("u", "ValueError: bad", bad=True)
+    writer.close()
+    with (state / "receipt.jsonl").open("a") as file:
+        file.write('{"t":"en')
+    lines = receipt.read(str(state))
+    assert len(lines) == receipt.MAX_LINES + 2
+    assert lines[-1]["text"] == "ValueError: bad"
+    assert "abcdefgh" not in (state / "receipt.jsonl").read_text()
+    assert not receipt.has_ended(lines)
+    short = receipt.summary(lines, 20)
+    assert len(short) == 21
+    assert short[0]["t"] == "begin"
+
+
+def test_alive_across_processes(state: Path) -> None:
+    code = f"import sys,time; sys.path.insert(0,{str(ONBOX.parents[1])!r}); from sovtui.onbox import receipt; d=receipt.stay_alive({str(state)!r}); print(1,flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    assert receipt.alive(str(state))
+    process.kill()
+    process.communicate()
+    assert not receipt.alive(str(state))

@@ -1,0 +1,366 @@
+"""The switch on a pretended box: every way it can go, killed and cancelled at every step."""
+
+from __future__ import annotations
+
+import pytest
+
+from sovtui.onbox import machine
+from sovtui.onbox.words import Began, Run, Tick
+from tests.onbox.world import Service, Story, World, box, play, request
+
+FORWARD = ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify"]
+
+
+def guard(world: World) -> None:
+    """Never two modes loaded, at no instant."""
+
+    def check() -> None:
+        held = [n for n in world.holds() if n in ("a.service", "b.service")]
+        assert len(held) < 2, f"two modes loaded at {world.now}"
+        assert "floor.service" in world.holds() or world.services["floor.service"].fate == "dies"
+
+    world.watch = check
+
+
+def run(world: World, to: str = "b", **options: object) -> Story:
+    guard(world)
+    plan = {k: options.pop(k) for k in list(options) if k in ("rollback", "drop_caches", "ready_timeout_s", "stop_timeout_s")}
+    return play(world, request(to=to, **plan), **options)  # type: ignore[arg-type]
+
+
+def test_good() -> None:
+    story = run(box())
+    assert story.outcome == "done"
+    assert story.reason == "b is hot"
+    assert story.names() == FORWARD
+    assert [f.when for f in story.figures] == ["before", "after"]
+    assert story.world.holds() == ["b.service", "floor.service"]
+    assert story.world.commands == [("stop", "a.service"), ("start", "b.service")]
+    assert story.world.drops == 1
+    assert any(line.text.startswith("ValueError") for line in story.lines)
+
+
+def test_without_drop() -> None:
+    story = run(box(), drop_caches=False)
+    assert story.outcome == "done"
+    assert story.world.drops == 0
+    assert story.names("skipped") == ["drop-caches"]
+
+
+def test_drop_fails_is_a_warning() -> None:
+    world = box()
+    world.drop_reason = "Read-only file system"
+    story = run(world)
+    assert (story.outcome, story.end and story.end.exit) == ("warned", 5)
+    assert "Read-only" in story.reason
+
+
+def test_to_none() -> None:
+    story = run(box(), to="none")
+    assert story.outcome == "done"
+    assert story.world.holds() == ["floor.service"]
+    assert "start" not in story.names()
+
+
+def test_none_already() -> None:
+    world = box()
+    world.die(world.services["a.service"], "inactive")
+    story = run(world, to="none")
+    assert (story.outcome, story.reason) == ("done", "nothing is hot already")
+
+
+def test_already_hot() -> None:
+    story = run(box(), to="a")
+    assert (story.outcome, story.reason) == ("done", "a is already hot")
+    assert story.world.commands == []
+
+
+def test_from_nothing() -> None:
+    world = box()
+    world.die(world.services["a.service"], "failed")
+    story = run(world)
+    assert story.outcome == "done"
+    assert story.names("skipped")[:3] == ["stop", "gone", "memory"]
+
+
+def test_shared_service_stays() -> None:
+    world = box()
+    world.die(world.services["a.service"], "inactive")
+    world.start_up("b.service").start_up("c.service")
+    story = play(world, request(to="b"))
+    assert story.outcome == "done"
+    assert world.commands == [("stop", "c.service")]
+
+
+def test_unknown_unit_stops_nothing() -> None:
+    world = box()
+    del world.services["b.service"]
+    story = run(world)
+    assert (story.outcome, story.reason) == ("failed", "unit b.service does not exist on box")
+    assert world.commands == []
+
+
+@pytest.mark.parametrize("load", ["masked", "bad-setting"])
+def test_unit_that_cannot_start(load: str) -> None:
+    world = box()
+    world.services["b.service"].load = load
+    story = run(world)
+    assert story.outcome == "failed"
+    assert world.commands == []
+
+
+def test_missing_right_stops_nothing() -> None:
+    world = box()
+    world.missing = ("ops may not run `systemctl start b.service`",)
+    story = run(world)
+    assert (story.outcome, story.reason) == ("failed", "ops may not run `systemctl start b.service`")
+    assert world.commands == []
+
+
+def test_blind_at_first() -> None:
+    world = box()
+    world.blind_until = 1e9
+    assert run(world).outcome == "failed"
+    assert world.commands == []
+
+
+def test_blind_meanwhile_goes_on() -> None:
+    world = box()
+
+    def blind(step: object, w: World) -> None:
+        if getattr(step, "name", "") in ("gone", "ready"):
+            w.blind_until = w.now + 3
+
+    assert run(world, on_step=blind).outcome == "done"
+
+
+@pytest.mark.parametrize("fate", ["fail", "exit0", "restart", "hang", "wrong", "refuse-start", "crash"])
+@pytest.mark.parametrize("notify", [False, True])
+def test_target_goes_wrong_rolls_back(fate: str, notify: bool) -> None:
+    world = box(b=fate)
+    world.services["b.service"].notify = notify
+    story = run(world)
+    assert story.outcome == "rolled-back", story.reason
+    assert story.reason.endswith("a is hot again")
+    assert world.holds() == ["a.service", "floor.service"]
+    assert story.names()[-3:] == ["undo-stop", "undo-start", "undo-ready"]
+    if fate in ("fail", "exit0", "hang", "restart"):
+        assert "the weights leave no room" in story.reason
+    if fate == "wrong":
+        assert "serves another, not model-b" in story.reason
+    assert story.end and story.end.exit == 1
+
+
+def test_fast_failure_is_seen_at_once() -> None:
+    world = box(b="fail")
+    began = world.now
+    story = run(world)
+    failed = next(step for step in story.steps if step.state == "failed")
+    assert failed.name == "ready"
+    assert failed.seconds is not None
+    assert failed.seconds < 4
+    assert world.now - began < 30
+
+
+def test_no_rollback_leaves_it() -> None:
+    story = run(box(b="hang"), rollback=False)
+    assert story.outcome == "failed"
+    assert "Running now: b" in story.reason
+    assert story.world.holds() == ["b.service", "floor.service"]
+
+
+def test_no_previous() -> None:
+    world = box(b="fail")
+    world.die(world.services["a.service"], "inactive")
+    story = run(world)
+    assert story.outcome == "failed"
+    assert story.reason.endswith("Nothing is hot now")
+    assert world.holds() == ["floor.service"]
+
+
+def test_rollback_fails() -> None:
+    world = box(b="fail")
+
+    def break_a(step: object, w: World) -> None:
+        if getattr(step, "name", "") == "undo-start":
+            w.services["a.service"].fate = "fail"
+
+    story = run(world, on_step=break_a)
+    assert story.outcome == "rollback-failed"
+    assert "Nothing is hot now" in story.reason
+    assert world.holds() == ["floor.service"]
+
+
+def test_target_that_cannot_be_stopped_bars_the_way_back() -> None:
+    world = box(b="hang")
+
+    def stuck(step: object, w: World) -> None:
+        if getattr(step, "name", "") == "undo-stop":
+            w.services["b.service"].fate = "stuck"
+
+    story = run(world, on_step=stuck)
+    assert story.outcome == "rollback-failed"
+    assert ("start", "a.service") not in world.commands
+    assert world.holds() == ["b.service", "floor.service"]
+
+
+@pytest.mark.parametrize("fate", ["stuck", "stray", "refuse-stop"])
+def test_previous_does_not_go(fate: str) -> None:
+    world = box(a=fate)
+    story = run(world)
+    assert story.outcome in ("rolled-back", "rollback-failed")
+    assert ("start", "b.service") not in world.commands
+    if fate == "stray":
+        assert "still has processes" in story.reason
+    if fate == "refuse-stop":
+        assert story.outcome == "rolled-back"
+
+
+def test_port_still_answers() -> None:
+    world = box()
+    stray = Service("stray.service", url="http://x:1", ids=("model-a",))
+    world.services["stray.service"] = stray
+    world.start_up("stray.service")
+    story = run(world)
+    assert story.outcome == "rolled-back"
+    assert "http://x:1 still answers" in story.reason
+
+
+def test_failed_after_a_normal_stop_is_fine() -> None:
+    world = box()
+    a = world.services["a.service"]
+    world._stopped = lambda s: (World._stopped(world, s), setattr(s, "active", "failed"), setattr(s, "result", "signal"))  # type: ignore[method-assign, assignment, func-returns-value]
+    assert run(world).outcome == "done"
+    assert a.active == "failed"
+
+
+def test_other_mode_comes_back_while_memory_is_freed() -> None:
+    world = box()
+
+    def back(step: object, w: World) -> None:
+        if getattr(step, "name", "") == "drop-caches":
+            w.at(0.1, lambda: w.begin(w.services["a.service"]))
+
+    story = run(world, on_step=back)
+    assert story.outcome == "rolled-back"
+    assert "came back" in story.reason
+    assert ("start", "b.service") not in world.commands
+
+
+def test_floor_lost_is_a_warning() -> None:
+    world = box()
+    world.services["floor.service"].fate = "dies"
+
+    def fall(step: object, w: World) -> None:
+        if getattr(step, "name", "") == "start":
+            w.die(w.services["floor.service"], "failed")
+
+    story = run(world, on_step=fall)
+    assert story.outcome == "warned"
+    assert "floor.service must always run" in story.reason
+    assert ("stop", "floor.service") not in world.commands
+
+
+def test_dead_engine_of_the_target_is_restarted() -> None:
+    world = box()
+    a = world.services["a.service"]
+    a.ready_at, a.began = None, world.now - 1000
+    story = run(world, to="a")
+    assert story.outcome == "done", story.reason
+    assert world.commands == [("stop", "a.service"), ("start", "a.service")]
+
+
+def test_a_target_that_is_starting_is_waited_for() -> None:
+    world = box()
+    world.die(world.services["a.service"], "inactive")
+    world.begin(world.services["b.service"])
+    story = run(world)
+    assert story.outcome == "done"
+    assert world.commands == []
+
+
+def test_slow_sglang_health_is_asked_rarely() -> None:
+    world = box()
+    world.services["b.service"].load_seconds = 40
+    run(world)
+    asked = [p for look in world.looks for p in look.probes if p.url == "http://x:2" and p.health]
+    assert len(asked) <= 2
+
+
+@pytest.mark.parametrize("step", FORWARD)
+@pytest.mark.parametrize("fate", ["", "fail", "hang"])
+def test_cancel_at_every_step(step: str, fate: str) -> None:
+    world = box(b=fate)
+    story = run(world, cancel_at=step)
+    if fate and step == "verify":
+        assert story.outcome == "rolled-back"
+    else:
+        assert story.outcome == "cancelled", story.reason
+    assert world.holds() == ["a.service", "floor.service"]
+
+
+@pytest.mark.parametrize("step", ["undo-stop", "undo-start", "undo-ready"])
+def test_cancel_on_the_way_back_changes_nothing(step: str) -> None:
+    assert run(box(b="fail"), cancel_at=step).outcome == "rolled-back"
+
+
+FATES = [{}, {"b": "fail"}, {"b": "exit0"}, {"b": "hang"}, {"b": "wrong"}, {"b": "restart"}, {"a": "stuck"}, {"a": "stray"}]
+
+
+@pytest.mark.parametrize("fates", FATES, ids=str)
+@pytest.mark.parametrize("to", ["b", "none", "c"])
+def test_killed_after_every_event_never_loads_two_modes(fates: dict[str, str], to: str) -> None:
+    whole = run(box(**fates), to=to).events
+    assert whole > 5
+    for count in range(whole):
+        world = box(**fates)
+        run(world, to=to, kill_after=count)
+        world.run_until(world.now + 200)  # what was started goes on without the runner
+        for s in world.services.values():
+            s.fate = "job" if s.name == "job.service" else ""
+            if s.procs and s.active in ("inactive", "failed"):
+                s.procs = 0  # the stray process was ended by hand
+        again = run(world, to="a")
+        assert again.outcome == "done", (count, again.reason)
+        assert world.holds() == ["a.service", "floor.service"]
+
+
+@pytest.mark.parametrize("step", FORWARD[1:])
+def test_services_vanish_at_every_step(step: str) -> None:
+    world = box()
+
+    def vanish(seen: object, w: World) -> None:
+        if getattr(seen, "name", "") == step and getattr(seen, "detail", "") != "gone":
+            w.die(w.services["b.service"], "failed")
+            w.services["b.service"].fate = "fail"
+
+    story = run(world, on_step=vanish)
+    assert story.outcome in ("rolled-back", "done")
+    if step != "verify":
+        assert world.holds() == ["a.service", "floor.service"]
+
+
+def test_progress_is_told() -> None:
+    world = box()
+    world.services["b.service"].lines = [
+        "Loading safetensors checkpoint shards:  40% Completed | 2/5 [00:01<00:01]",
+        'INFO: 1 - "GET /health HTTP/1.1" 200',
+    ]
+    story = run(world)
+    assert "weights 40 %" in [s.detail for s in story.steps if s.state == "running"]
+    assert len(story.lines) == 1
+
+
+def test_start_limit_is_reset_first() -> None:
+    world = box()
+    world.services["b.service"].active, world.services["b.service"].result = "failed", "start-limit-hit"
+    assert run(world).outcome == "done"
+    assert world.commands.index(("reset-failed", "b.service")) < world.commands.index(("start", "b.service"))
+
+
+def test_an_ended_machine_says_nothing() -> None:
+    state = machine.begin(request(to="nosuch") if False else request())
+    state, effects = machine.advance_all(state, (Began(1.0),))
+    assert not any(isinstance(e, Run) for e in effects)
+    ended, _ = machine.advance(state, Tick(2.0))
+    assert not ended.ended

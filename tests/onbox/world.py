@@ -1,0 +1,337 @@
+"""A small pretended box on which the machines' effects act: services, memory, ports, a clock. No real time passes."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sovtui.onbox import machine
+from sovtui.onbox.plan import Request, parse
+from sovtui.onbox.words import (
+    ASKED,
+    Answer,
+    Began,
+    Cancelled,
+    CheckRights,
+    Drop,
+    Dropped,
+    Effect,
+    End,
+    Event,
+    Explain,
+    Explained,
+    Figures,
+    Follow,
+    Kept,
+    Line,
+    Look,
+    Looked,
+    Measure,
+    Measured,
+    Ran,
+    Rights,
+    Run,
+    Step,
+    Tick,
+    Unit,
+    Wait,
+)
+
+GIB = float(1 << 30)
+
+
+@dataclass
+class Service:
+    """One pretended service. `fate`: what happens at its next start."""
+
+    name: str
+    active: str = "inactive"
+    result: str = "success"
+    sub: str = ""
+    load: str = "loaded"
+    url: str = ""
+    ids: tuple[str, ...] = ()
+    load_seconds: float = 5.0
+    stop_seconds: float = 1.0
+    notify: bool = False
+    fate: str = ""
+    """`fail`, `exit0`, `crash` (after ready), `restart`, `hang`, `wrong`, `refuse`, `stuck` (never stops), `stray`, `job`."""
+    ready_at: float | None = None
+    began: float | None = None
+    restarts: int = 0
+    procs: int = 0
+    lines: list[str] = field(default_factory=list)
+
+
+class World:
+    """Services by name, and everything that was done to them."""
+
+    def __init__(self, *services: Service) -> None:
+        self.now = 100.0
+        self.services = {s.name: s for s in services}
+        self.queue: list[tuple[float, int, Callable[[], None]]] = []
+        self.order = itertools.count()
+        self.missing: tuple[str, ...] = ()
+        self.drop_reason = ""
+        self.blind_until = 0.0
+        self.commands: list[tuple[str, str]] = []
+        self.drops = 0
+        self.looks: list[Look] = []
+        self.watch: Callable[[], None] = lambda: None
+
+    def at(self, seconds: float, do: Callable[[], None]) -> None:
+        heapq.heappush(self.queue, (self.now + seconds, next(self.order), do))
+
+    def run_until(self, when: float) -> None:
+        while self.queue and self.queue[0][0] <= when:
+            self.now, _, do = heapq.heappop(self.queue)
+            do()
+            self.watch()
+        self.now = max(self.now, when)
+
+    # what services do
+
+    def begin(self, s: Service) -> None:
+        s.active, s.result, s.sub, s.began = "activating" if s.notify else "active", "success", "", self.now
+        s.procs, s.ready_at = 1, None
+        fate = s.fate
+        if fate in ("fail", "exit0"):
+            self.at(2.0, lambda: self.die(s, "failed" if fate == "fail" else "inactive"))
+        elif fate == "restart":
+            self.at(2.0, lambda: self._restarted(s))
+        elif fate != "hang":
+            self.at(s.load_seconds, lambda: self.ready(s))
+
+    def _restarted(self, s: Service) -> None:
+        if s.procs:
+            s.restarts, s.active, s.sub = s.restarts + 1, "activating", "auto-restart"
+
+    def ready(self, s: Service) -> None:
+        if s.procs:
+            s.active, s.ready_at = "active", self.now
+            if s.fate == "crash":
+                self.at(0.1, lambda: self.die(s, "inactive"))
+
+    def die(self, s: Service, active: str) -> None:
+        if s.procs:
+            s.active, s.procs, s.ready_at, s.began = active, 0, None, None
+            s.result = "exit-code" if active == "failed" else "success"
+
+    def start_up(self, name: str) -> World:
+        """Bring it up without any time passing."""
+        s = self.services[name]
+        s.active, s.procs, s.ready_at, s.began = "active", 1, self.now, self.now
+        return self
+
+    def holds(self) -> list[str]:
+        """Services that hold memory now."""
+        return [s.name for s in self.services.values() if s.procs]
+
+    # effects
+
+    def perform(self, effect: Effect, post: Callable[[Event], None]) -> None:
+        if isinstance(effect, Wait):
+            self.at(effect.seconds, lambda: post(Tick(self.now)))
+        elif isinstance(effect, Look):
+            self.looks.append(effect)
+            self.at(0.05, lambda: post(self.seen(effect)))
+        elif isinstance(effect, CheckRights):
+            self.at(0.05, lambda: post(Rights(self.now, self.missing)))
+        elif isinstance(effect, Measure):
+            self.at(0.01, lambda: post(Measured(self.now, self.figures())))
+        elif isinstance(effect, Drop):
+            self.drops += 1
+            self.at(0.5, lambda: post(Dropped(self.now, not self.drop_reason, self.drop_reason)))
+        elif isinstance(effect, Explain):
+            lines = tuple(self.services[effect.service].lines)
+            self.at(0.1, lambda: post(Explained(self.now, effect.service, lines)))
+        elif isinstance(effect, Run):
+            self.commands.append((effect.verb, effect.service))
+            self.control(effect, post)
+        else:
+            assert isinstance(effect, Follow), effect
+            for text in self.services[effect.service].lines:
+                self.at(1.0, lambda text=text: post(Line(self.now, effect.service, text)))  # type: ignore[misc]
+
+    def control(self, run: Run, post: Callable[[Event], None]) -> None:
+        s = self.services[run.service]
+
+        def end(ok: bool, reason: str = "") -> None:
+            post(Ran(self.now, run.verb, run.service, ok, reason))
+
+        if s.fate == "refuse-" + run.verb:
+            self.at(0.1, lambda: end(False, "Access denied"))
+        elif run.verb == "reset-failed":
+            s.result = "success"
+            end(True)
+        elif run.verb == "stop":
+            if s.fate == "stuck" and s.procs:
+                s.active = "deactivating"
+            elif s.procs or s.active == "activating":
+                s.active = "deactivating"
+                self.at(s.stop_seconds, lambda: self._stopped(s))
+                self.at(s.stop_seconds, lambda: end(True))
+            else:
+                self.at(0.05, lambda: end(True))
+        elif run.verb == "restart":
+            s.procs = 0
+            self.begin(s)
+            self.at(0.1, lambda: end(s.active != "failed"))
+        elif s.active in ("active", "activating"):
+            self.at(0.05, lambda: end(True))
+        else:
+            self.at(0.05, lambda: self._started(s, end))
+
+    def _stopped(self, s: Service) -> None:
+        self.die(s, "inactive")
+        s.sub = ""
+        s.active = "inactive"
+        if s.fate == "stray":
+            s.procs = 1
+
+    def _started(self, s: Service, end: Callable[..., None]) -> None:
+        s.restarts = 0
+        self.begin(s)
+        if s.fate == "job":
+            self.at(3.0, lambda: self.die(s, "failed" if s.lines else "inactive"))
+            self.at(3.1, lambda: end(not s.lines, "Job failed"))
+        elif s.notify:
+            self.at(s.load_seconds + 0.01, lambda: end(s.active == "active", "Job failed"))
+        else:
+            end(True)
+
+    def seen(self, look: Look) -> Looked:
+        if self.now < self.blind_until:
+            return Looked(self.now, (), (), "systemd does not answer")
+        units = []
+        for name in look.services:
+            s = self.services.get(name)
+            if s is None:
+                units.append(Unit(name, "missing", load="not-found"))
+                continue
+            age = None if s.began is None else self.now - s.began
+            pid = 7 if s.procs and s.active != "inactive" else 0
+            units.append(Unit(name, s.active, s.sub, s.result, s.load, pid, s.procs, s.restarts, 1, age))
+        answers = []
+        for probe in look.probes:
+            here = [s for s in self.services.values() if s.url == probe.url and s.ready_at is not None and s.procs]
+            ids = ("another",) if here and here[0].fate == "wrong" else here[0].ids if here else ()
+            status = 200 if here else 0
+            answers.append(Answer(probe.url, status, ids, status if probe.health else None))
+        return Looked(self.now, tuple(units), tuple(answers))
+
+    def figures(self) -> tuple[tuple[str, float], ...]:
+        available = 120 * GIB - 40 * GIB * len(self.holds())
+        return (
+            ("memory.total_bytes", 128 * GIB),
+            ("memory.available_bytes", available),
+            ("memory.free_bytes", available - 5 * GIB),
+        )
+
+
+def request(kind: str = "switch", to: str = "b", **plan: Any) -> Request:
+    """A request to a box with two modes, a third that shares with the second, and a floor."""
+    modes = [
+        {"name": "a", "services": ["a.service"], "url": "http://x:1", "engine": "vllm", "model": "model-a"},
+        {"name": "b", "services": ["b.service"], "url": "http://x:2", "engine": "sglang", "model": "model-b"},
+        {"name": "c", "services": ["c.service", "b.service"], "engine": ""},
+    ]
+    whole: dict[str, Any] = {"modes": modes, "floor": ["floor.service"], **plan}
+    if kind == "switch":
+        whole = {"to": to, "ready_timeout_s": 60, "stop_timeout_s": 20, **whole}
+    return parse(
+        {"v": 1, "id": f"20261120T161300Z-{kind}-ab12", "kind": kind, "target": to, "who": "t", "host": "box", "plan": whole}
+    )
+
+
+def box(**fates: str) -> World:
+    """Modes a (hot), b and c, the floor; fates by letter: `b="fail"`."""
+    world = World(
+        Service("a.service", url="http://x:1", ids=("model-a",), lines=["all is well"]),
+        Service("b.service", url="http://x:2", ids=("model-b",), lines=["ValueError: No available memory for the cache blocks."]),
+        Service("c.service"),
+        Service("floor.service"),
+        Service("job.service", fate="job", lines=["Fatal: unable to open repository"]),
+    )
+    for letter, fate in fates.items():
+        world.services[f"{letter}.service"].fate = fate
+    return world.start_up("a.service").start_up("floor.service")
+
+
+@dataclass
+class Story:
+    """What a run of a machine left behind."""
+
+    world: World
+    steps: list[Step]
+    end: End | None
+    figures: list[Figures]
+    lines: list[Kept]
+    events: int
+
+    @property
+    def outcome(self) -> str:
+        assert self.end
+        return self.end.outcome
+
+    @property
+    def reason(self) -> str:
+        assert self.end
+        return self.end.reason
+
+    def names(self, state: str = "done") -> list[str]:
+        return [step.name for step in self.steps if step.state == state]
+
+
+def play(
+    world: World,
+    wish: Request,
+    kill_after: int | None = None,
+    cancel_at: str = "",
+    on_step: Callable[[Step, World], None] | None = None,
+    limit: float = 5000.0,
+) -> Story:
+    """Run a machine to its end, or until it is killed after that many events, or cancelled when a step begins."""
+    state = machine.begin(wish)
+    story = Story(world, [], None, [], [], 0)
+    inbox: list[Event] = [Began(world.now)]
+    open_asks = 0
+    stop_at = world.now + limit
+    while True:
+        while not inbox:
+            assert world.queue, "nothing is going to happen any more"
+            world.run_until(world.queue[0][0])
+            assert world.now < stop_at, "it goes on for ever"
+        event = inbox.pop(0)
+        if kill_after is not None and story.events >= kill_after:
+            return story
+        story.events += 1
+        if not isinstance(event, (Began, Cancelled, Ran, Line)):
+            open_asks -= 1
+        state, effects = machine.advance(state, event)
+        for effect in effects:
+            if isinstance(effect, Step):
+                story.steps.append(effect)
+                if effect.state == "running":
+                    if on_step:
+                        on_step(effect, world)
+                    if effect.name == cancel_at:
+                        inbox.append(Cancelled(world.now))
+            elif isinstance(effect, Figures):
+                story.figures.append(effect)
+            elif isinstance(effect, Kept):
+                story.lines.append(effect)
+            elif isinstance(effect, End):
+                story.end = effect
+            else:
+                open_asks += isinstance(effect, ASKED)
+                world.perform(effect, inbox.append)
+        assert open_asks <= 1, "two questions at once"
+        world.watch()
+        if state.ended:
+            assert story.end
+            return story
+        assert open_asks == 1, f"it waits for nothing after {event}"
