@@ -1,0 +1,134 @@
+"""Composition root: configuration to adapters to hub. The only place that knows everything.
+
+Imports of what is heavy (httpx, adapters) wait for `equip`, which runs after the first paint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sovtui.adapters.links import dialer_for
+from sovtui.config.schema import Config
+from sovtui.config.specs import host_specs
+from sovtui.ports.clock import Clock
+from sovtui.ports.link import Ask, Link
+from sovtui.ports.source import Source, StreamSource
+from sovtui.runtime.clock import RealClock
+from sovtui.runtime.control import Control, Equipment
+from sovtui.runtime.links import Links
+
+if TYPE_CHECKING:
+    import httpx
+
+_HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
+
+
+ENGINE_SECONDS = 5.0
+"""How long an engine's own endpoint may take."""
+
+
+def build_hub(
+    config: Config,
+    *,
+    read_only: bool = False,
+    ask: Ask | None = None,
+    only_host: str | None = None,
+    interactive: bool = True,
+    notes: tuple[str, ...] = (),
+) -> Control:
+    """The hub for this configuration. `only_host` leaves out the links that are not needed for that host.
+
+    Without an operator (`ask` is None and not `interactive`) no question is ever asked and no history is loaded.
+    """
+    clock = RealClock()
+    hosts = _needed(config, only_host)
+    links = Links({name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}, clock)
+    links.ask = ask
+    specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
+    equip = partial(_equip, config, hosts, links, clock, interactive)
+    return Control(config, specs, links, clock, equip, read_only=read_only, notes=notes)
+
+
+def _needed(config: Config, only_host: str | None) -> tuple[str, ...]:
+    """The hosts to connect to: the one asked for and those that others are reached through."""
+    if only_host is None or only_host not in config.host:
+        return tuple(config.host)
+    via = {source.via for source in (config.prometheus, config.alertmanager) if source is not None and source.via}
+    return tuple(name for name in config.host if name == only_host or name in via)
+
+
+async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Clock, interactive: bool) -> Equipment:
+    for module in _HEAVY:  # a thread, so that keys are answered meanwhile
+        await asyncio.to_thread(importlib.import_module, module)
+    from sovtui.adapters import registry
+    from sovtui.adapters.backups.units import BackupsSource
+    from sovtui.adapters.engines.watch import EnginesSource
+    from sovtui.adapters.figures.machine import MachineSource
+    from sovtui.adapters.figures.nvml import NvmlSource
+    from sovtui.adapters.links.http import client
+    from sovtui.adapters.services.probe import Probe
+
+    made: list[httpx.AsyncClient] = []
+
+    def client_for(via: str, base_url: str, timeout_seconds: float) -> httpx.AsyncClient:
+        get_link: Callable[[], Coroutine[Any, Any, Link]] | None = partial(links.get, via) if via else None
+        made.append(client(get_link, base_url=base_url, timeout_seconds=timeout_seconds))
+        return made[-1]
+
+    sources: list[Source] = []
+    streams: list[StreamSource] = []
+    engines = {mode.engine for host in config.host.values() for mode in host.mode if mode.engine}
+    adapters = {name: registry.load_engine(name) for name in sorted(engines)}
+    alerts = None
+    if config.prometheus is not None:
+        sources += _prometheus(config, adapters, client_for, clock, interactive)
+    if config.alertmanager is not None:
+        from sovtui.adapters.alerts.alertmanager import Alertmanager, AlertmanagerSource
+
+        settings = config.alertmanager
+        alerts = Alertmanager(client_for(settings.via, settings.url, settings.timeout), clock)
+        sources.append(AlertmanagerSource(alerts, clock, interval_seconds=settings.interval, timeout_seconds=settings.timeout))
+    for spec in host_specs(config):
+        if spec.name not in hosts:
+            continue
+        streams.append(Probe(spec.name, spec.services, clock))
+        if any(mode.url for mode in spec.modes):
+            engine_client = partial(client_for, spec.name, timeout_seconds=ENGINE_SECONDS)
+            sources.append(EnginesSource(spec.name, spec.modes, adapters, engine_client, clock))
+        if spec.backups:
+            sources.append(BackupsSource(spec.name, config.host[spec.name].backup, clock))
+        if spec.kind == "local":
+            sources += [MachineSource(spec.name, clock), NvmlSource(spec.name, clock)]
+
+    return Equipment(sources, streams, alerts, [http.aclose for http in made])
+
+
+def _prometheus(config: Config, adapters: Any, client_for: Any, clock: Clock, interactive: bool) -> list[Source]:
+    from sovtui.adapters.figures.prometheus import PrometheusSource
+
+    settings = config.prometheus
+    assert settings is not None
+    http = client_for(settings.via, settings.url, settings.timeout)
+    live = PrometheusSource(config, adapters, http, clock)
+    if not interactive:
+        return [live]
+    from sovtui.adapters.figures.history import HistorySource
+    from sovtui.adapters.links.sync_http import LinkAdapter
+
+    loop = asyncio.get_running_loop()
+    return [
+        live,
+        HistorySource(config, live, http, clock, make_adapter=lambda: LinkAdapter(loop, http, timeout_seconds=settings.timeout)),
+    ]
+
+
+def local(config_path: str) -> tuple[Config, tuple[str, ...]]:
+    """With no configuration: this machine, from what is found on it, and the sentences that say so."""
+    from sovtui.adapters.discovery import look_around
+
+    found = asyncio.run(look_around(config_path))
+    return found.config, found.notes

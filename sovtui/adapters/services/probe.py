@@ -106,4 +106,3 @@ def _memory(line: Mapping[str, Any]) -> dict[str, float]:
     for word in _MEMORY:
         figures.update(_number(f"memory.{word}_bytes", line.get(word, line.get(f"{word}_bytes"))))
     return figures
-

@@ -1,0 +1,287 @@
+"""Alertmanager's API, version 2: the alerts that fire, and silences as acknowledgements.
+
+Shown text is cleaned here; labels stay raw, because a silence has to match them exactly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from sovtui.adapters.links.http import request
+from sovtui.core.clean import clean
+from sovtui.core.events import AlertsSeen
+from sovtui.core.model import Alert, AlertState, Silence
+from sovtui.core.state import State
+from sovtui.ports.clock import Clock
+from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
+from sovtui.ports.source import Emit
+
+NAME = "Alertmanager"
+SILENCE_FRESH_SECONDS = 60.0
+START_BACK = timedelta(minutes=1)
+"""A start in the past is moved to now; one ahead of the server's clock would leave the alert active."""
+_UNTOLD = datetime(9999, 1, 1, tzinfo=UTC)
+"""End of a silence that could not be read."""
+READ_BACK_TRIES = 12
+READ_BACK_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    silence: Silence
+    monotonic: float
+
+
+class Alertmanager:
+    """Implements `ports.alerts.Alerts`."""
+
+    def __init__(self, client: httpx.AsyncClient, clock: Clock) -> None:
+        """`client` has the url of `[alertmanager]` as its base address, path prefix included."""
+        self._client, self._clock = client, clock
+        self._silences: dict[str, _Known] = {}
+        self._server: tuple[datetime, float] | None = None
+        """The server's time, and the monotonic time when it said so."""
+        self.version = ""
+
+    async def list(self) -> tuple[Alert, ...]:
+        rows = await self._get("/api/v2/alerts")
+        if not isinstance(rows, builtins.list):
+            raise Malformed(f"{NAME} answered something that is not a list of alerts")
+        rows = [row for row in rows if isinstance(row, dict)]
+        hushed = {identity for row in rows for identity in _strings(_status(row).get("silencedBy"))}
+        silences = await self._join(hushed)
+        return tuple(alert for row in rows if (alert := _alert(row, silences)) is not None)
+
+    async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
+        comment = clean(comment, 500).strip()
+        if not comment:
+            raise Refused("an acknowledgement needs a comment", "Say why it is quiet, for whoever looks next")
+        if duration <= timedelta(0):
+            raise Refused("an acknowledgement needs an end that is still to come")
+        if not alert.labels:
+            raise Refused("this alert has no labels: a silence for it would hush everything")
+        now = await self._now()
+        body = {
+            "matchers": [{"name": k, "value": v, "isRegex": False, "isEqual": True} for k, v in alert.labels],
+            "startsAt": _iso(now - START_BACK),
+            "endsAt": _iso(now + duration),
+            "createdBy": clean(author, 100) or "sovtui",
+            "comment": comment if comment.lower().startswith("ack") else f"ack: {comment}",
+        }
+        told = await self._call("POST", "/api/v2/silences", json=body)
+        identity = told.get("silenceID") or told.get("id") if isinstance(told, dict) else None
+        if not isinstance(identity, str) or not identity:
+            raise Malformed(f"{NAME} made a silence and did not say which")
+        # Members of a cluster need a moment to tell each other.
+        if not await self._until(alert, lambda found: identity in {s.id for s in found.silences}):
+            raise PortError(
+                f"the silence {identity} was made, but the alert is still active", "Look at its labels and at the clocks"
+            )
+        return identity
+
+    async def unacknowledge(self, alert: Alert) -> tuple[str, ...]:
+        found = await self._find(alert)
+        identities = tuple(s.id for s in (alert if found is None else found).silences)
+        if not identities:
+            raise Refused("this alert is not acknowledged")
+        for identity in identities:
+            answer = await request(self._client, "DELETE", f"/api/v2/silence/{quote(identity, safe='')}", idempotent=True)
+            gone = answer.status_code == 404 or (answer.status_code == 500 and "not found" in answer.text.lower())
+            if not gone:  # what is not there any more is what we want; 0.25 says 500 for it
+                _check(answer)
+            self._silences.pop(identity, None)
+        if not await self._until(alert, lambda a: not {s.id for s in a.silences} & set(identities)):
+            raise PortError("the silences were ended, but the alert still shows them", "Ask again in a minute")
+        return identities
+
+    async def ask_version(self) -> str:
+        """Its version, once."""
+        if not self.version:
+            told = await self._get("/api/v2/status")
+            info = told.get("versionInfo") if isinstance(told, dict) else None
+            self.version = clean(str(info.get("version", "")), 30) if isinstance(info, dict) else ""
+        return self.version
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _find(self, alert: Alert) -> Alert | None:
+        return next((a for a in await self.list() if a.labels == alert.labels), None)
+
+    async def _until(self, alert: Alert, done: Any) -> bool:
+        for attempt in range(READ_BACK_TRIES):
+            if attempt:
+                await self._clock.sleep(READ_BACK_PAUSE_SECONDS)
+            found = await self._find(alert)
+            if found is None or done(found):  # it may have ended meanwhile
+                return True
+        return False
+
+    async def _join(self, identities: set[str]) -> dict[str, Silence]:
+        """The silences behind ids. Few are asked one by one: the list holds five days of expired ones."""
+        now = self._clock.monotonic()
+        self._silences = {
+            i: k for i, k in self._silences.items() if i in identities and now - k.monotonic < SILENCE_FRESH_SECONDS
+        }
+        wanted = identities - self._silences.keys()
+        if len(wanted) > 8:
+            rows = await self._get("/api/v2/silences")
+        else:
+            rows = await asyncio.gather(*(self._silence(identity) for identity in sorted(wanted)))
+        for row in rows if isinstance(rows, builtins.list) else ():
+            if isinstance(row, dict) and row.get("id") in wanted and (silence := _silence(row)) is not None:
+                self._silences[silence.id] = _Known(silence, now)
+        return {identity: known.silence for identity, known in self._silences.items()}
+
+    async def _silence(self, identity: str) -> Any:
+        try:
+            return await self._get(f"/api/v2/silence/{quote(identity, safe='')}")
+        except Unsupported:
+            return None  # it went between the two questions
+
+    async def _now(self) -> datetime:
+        """By the server's clock."""
+        if self._server is None or self._clock.monotonic() - self._server[1] > 300.0:
+            await self._get("/api/v2/status")
+        if self._server is None:
+            return self._clock.now()
+        date, monotonic = self._server
+        return date + timedelta(seconds=self._clock.monotonic() - monotonic)
+
+    async def _get(self, path: str) -> Any:
+        return await self._call("GET", path)
+
+    async def _call(self, method: str, path: str, **words: Any) -> Any:
+        answer = await request(self._client, method, path, **words)
+        if date := answer.headers.get("date"):
+            try:
+                self._server = (parsedate_to_datetime(date).astimezone(UTC), self._clock.monotonic())
+            except ValueError:
+                self._server = None
+        _check(answer)
+        try:
+            return answer.json()
+        except ValueError:
+            raise Malformed(f"{NAME} answered something that is not JSON", "Look at the url of [alertmanager]") from None
+
+
+class AlertmanagerSource:
+    """Implements `ports.source.Source`."""
+
+    name = "alertmanager"
+    host = ""
+
+    def __init__(
+        self, alertmanager: Alertmanager, clock: Clock, *, interval_seconds: float = 5.0, timeout_seconds: float = 5.0
+    ) -> None:
+        self._alertmanager, self._clock = alertmanager, clock
+        self.interval_seconds = interval_seconds
+        self.timeout_seconds = 2 * timeout_seconds
+
+    async def poll(self, state: State, emit: Emit) -> str:
+        alerts = await self._alertmanager.list()
+        emit(AlertsSeen(alerts, self._clock.now()))
+        return await self._alertmanager.ask_version()
+
+    async def aclose(self) -> None:
+        await self._alertmanager.aclose()
+
+
+def _check(answer: httpx.Response) -> None:
+    """Sentences for what Alertmanager says no to."""
+    status = answer.status_code
+    if answer.is_success:
+        return
+    text = _said(answer)
+    match status:
+        case 400 | 422:
+            raise Malformed(f"{NAME} refuses the request ({status}): {text}")
+        case 401 | 403:
+            raise Refused(f"{NAME} refuses us ({status})", "It wants a user or a token that is not configured")
+        case 404 | 405:
+            raise Unsupported(f"{NAME} has nothing there ({status})", "Put the path prefix into the url of [alertmanager]")
+        case 410:
+            raise Unsupported(f"{NAME} says that this version of its API is gone")
+        case 415:
+            raise Malformed(f"{NAME} did not get JSON (415)", "Something on the way changes the request")
+        case 502 | 503:
+            raise Unreachable(f"{NAME} is not ready ({status}): {text}")
+        case 504:
+            raise TimedOut(f"{NAME} did not answer its proxy in time (504)")
+        case _:
+            raise Malformed(f"{NAME} says {status}: {text}")
+
+
+def _said(answer: httpx.Response) -> str:
+    """A bare JSON string, an object with a message, or text."""
+    try:
+        told = answer.json()
+    except ValueError:
+        return clean(answer.text[:400], 200)
+    if isinstance(told, dict):
+        told = told.get("message") or told.get("error") or ""
+    return clean(str(told), 200)
+
+
+def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert | None:
+    labels = row.get("labels")
+    if not isinstance(labels, dict):
+        return None
+    status = _status(row)
+    notes = row.get("annotations")
+    notes = notes if isinstance(notes, dict) else {}
+    mine = _strings(status.get("silencedBy"))
+    state = AlertState.ACTIVE
+    if mine:
+        state = AlertState.ACKNOWLEDGED
+    elif _strings(status.get("inhibitedBy")) or _strings(status.get("mutedBy")):
+        state = AlertState.INHIBITED
+    elif status.get("state") == "unprocessed":
+        state = AlertState.UNPROCESSED
+    return Alert(
+        fingerprint=clean(str(row.get("fingerprint", "")), 64),
+        name=clean(str(labels.get("alertname", "")), 200) or "alert without a name",
+        severity=clean(str(labels.get("severity", "")), 40),
+        state=state,
+        since=_time(row.get("startsAt")),
+        summary=clean(str(notes.get("summary") or notes.get("message") or notes.get("description") or ""), 400),
+        labels=tuple(sorted((str(k), str(v)) for k, v in labels.items())),
+        silences=tuple(silences.get(i) or Silence(i, "", "", _UNTOLD) for i in mine),
+    )
+
+
+def _silence(row: Mapping[str, Any]) -> Silence | None:
+    ends_at = _time(row.get("endsAt"))
+    if ends_at is None:
+        return None
+    return Silence(str(row["id"]), clean(str(row.get("createdBy", "")), 100), clean(str(row.get("comment", "")), 500), ends_at)
+
+
+def _status(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    status = row.get("status")
+    return status if isinstance(status, dict) else {}
+
+
+def _strings(value: object) -> builtins.list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, builtins.list) else []
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        told = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+
+
+def _iso(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

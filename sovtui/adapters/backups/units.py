@@ -1,0 +1,109 @@
+"""When a backup last worked, as far as its unit, its receipts and Prometheus tell. Asks nobody: looks at the state only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sovtui.config.schema import BackupConfig
+from sovtui.core.events import BackupsSeen
+from sovtui.core.model import ActionRun, Backup, Service
+from sovtui.core.state import State
+from sovtui.ports.clock import Clock
+from sovtui.ports.source import Emit
+
+_RUNNING = ("active", "activating", "reloading", "deactivating")
+_WORKED = ("done", "warned")
+
+
+class BackupsSource:
+    """Implements `ports.source.Source` for one host."""
+
+    name = "backups"
+    interval_seconds = 5.0
+    timeout_seconds = 5.0
+
+    def __init__(self, host: str, backups: Sequence[BackupConfig], clock: Clock) -> None:
+        self.host = host
+        self._backups = tuple(backups)
+        self._clock = clock
+
+    async def poll(self, state: State, emit: Emit) -> str:
+        host = state.hosts.get(self.host)
+        if host is None:
+            return ""
+        now = self._clock.now()
+        runs = (*host.receipts, *([host.action] if host.action else []))
+        news = []
+        for config in self._backups:
+            old = host.backups.get(config.name) or Backup(config.name, config.service, float(config.max_age))
+            new = judge(config, old, host.services.get(config.service), runs, now)
+            if replace(new, at=old.at) != old or old.at is None:
+                news.append(new)
+        if news:
+            emit(BackupsSeen(self.host, tuple(news)))
+        return ""
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
+def judge(config: BackupConfig, old: Backup, service: Service | None, runs: Sequence[ActionRun], now: datetime) -> Backup:
+    """What is known now. A success once seen is not forgotten: systemd itself forgets it at the next failure.
+
+    With a metric configured Prometheus tells the last success, and only the last result is taken from the unit.
+    """
+    new = replace(old, service=config.service, max_age_seconds=float(config.max_age), at=now)
+    known = service is not None and service.active not in ("unknown", "")
+    if known and service is not None:
+        new = replace(new, last_result=_result(service))
+    if config.metric:
+        return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not told its metric yet")
+    found = [(old.last_success_at, old.source)] if old.last_success_at else []
+    if known and service is not None and (ended := _ended_well(service)):
+        found.append((ended, service.source or "probe"))
+    found += [(ended, "receipt") for run in runs if (ended := _receipt(config, run))]
+    if found:
+        at, source = max(found, key=lambda pair: pair[0])
+        return replace(new, last_success_at=at, source=source, reason="")
+    return replace(new, reason=_why_unknown(config, service))
+
+
+def _result(service: Service) -> str:
+    if service.active == "failed" or service.result not in ("", "success"):
+        return "failed"
+    if service.active in _RUNNING and not _is_done(service):
+        return "running"
+    if service.active == "inactive" and service.since is None:
+        return ""  # it has not run since the machine started: systemd says `success` then, too
+    return "success" if service.active in ("inactive", "active") else ""
+
+
+def _is_done(service: Service) -> bool:
+    """A oneshot with `RemainAfterExit=yes`."""
+    return service.active == "active" and service.sub == "exited"
+
+
+def _ended_well(service: Service) -> datetime | None:
+    if service.result == "success" and (service.active == "inactive" or _is_done(service)):
+        return service.since
+    return None
+
+
+def _receipt(config: BackupConfig, run: ActionRun) -> datetime | None:
+    if run.kind == "backup" and run.target in (config.name, config.service) and run.outcome in _WORKED:
+        return run.began_at + timedelta(seconds=run.seconds or 0.0)
+    return None
+
+
+def _why_unknown(config: BackupConfig, service: Service | None) -> str:
+    if service is None or service.active in ("unknown", ""):
+        return f"{config.service} is not known yet" if service is None or not service.reason else service.reason
+    if service.active == "missing":
+        return f"there is no {config.service}"
+    if _result(service) == "failed":
+        return "its last run failed; systemd does not keep when it last worked: a metric would"
+    if _result(service) == "running":
+        return "it runs now; when it last worked is not known"
+    return "it has not run since the machine started: a metric would tell of runs before"

@@ -1,0 +1,134 @@
+"""What an engine's file must offer, and what the files share. Knows no engine by name."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from sovtui.core.clean import clean
+from sovtui.core.model import Engine
+from sovtui.core.reading import Reading
+from sovtui.onbox import signatures
+
+if TYPE_CHECKING:  # naming an engine must not cost the HTTP client's import
+    import httpx
+
+    from sovtui.adapters.engines.scrape import Scrape
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How far back each kind of PromQL looks, in seconds."""
+
+    speed: int = 15
+    latency: int = 60
+    hits: int = 300
+
+
+def windows(scrape_seconds: float | None) -> Windows:
+    """Windows for a scrape interval: at least three scrapes (Prometheus 3 leaves out the left edge of a range).
+
+    Longer ones show tokens of an engine that is gone and hide a new one's speed, so no more than that.
+    """
+    interval = 15.0 if scrape_seconds is None else max(1.0, scrape_seconds)
+    return Windows(
+        speed=max(15, math.ceil(3 * interval)), latency=max(60, math.ceil(4 * interval)), hits=max(300, math.ceil(4 * interval))
+    )
+
+
+@dataclass(slots=True)
+class Past:
+    """What the probes of one engine have learned since its unit started. A new one at each start."""
+
+    ready: bool = False
+    """It was ready once."""
+    models: tuple[str, ...] = ()
+    context_tokens: int | None = None
+    models_at: float = -math.inf
+    """Monotonic time of the last list of models."""
+    version: str = ""
+    version_asked: bool = False
+    missing: set[str] = field(default_factory=set)
+    """Paths that answered 404: not asked again."""
+    healthy_at: float = -math.inf
+    """Monotonic time when its own health check last said yes."""
+    health_tried_at: float = -math.inf
+    failed_health: str = ""
+    """What its health check complained of last; empty after a yes."""
+    note: str = ""
+    failures: int = 0
+    """Probes in a row that got no answer."""
+
+
+@runtime_checkable
+class EngineAdapter(Protocol):
+    """Exported as `ENGINE` by `adapters/engines/NAME.py`. Holds no state."""
+
+    name: str
+    wanted: re.Pattern[str]
+    """Start of the `/metrics` lines that matter."""
+    no_metrics: str
+    """Why `/metrics` may answer 404."""
+
+    def queries(self, matchers: str, windows: Windows = ...) -> dict[str, str]:
+        """PromQL by figure key. Each gives one value or none, without labels. `matchers` go into every selector."""
+        ...
+
+    def sampled_at(self, matchers: str) -> str:
+        """PromQL that gives the time of the newest sample."""
+        ...
+
+    def absent(self, figure: str) -> str:
+        """Why this figure is never told although others are; empty if its absence means nothing yet."""
+        ...
+
+    def parse(
+        self, before: Scrape | None, after: Scrape, *, latency_before: Scrape | None = ..., hits_before: Scrape | None = ...
+    ) -> dict[str, Reading]:
+        """Figures of the engine's own `/metrics`: gauges of `after`, speeds since `before`, the rest since the older ones."""
+        ...
+
+    async def probe(self, client: httpx.AsyncClient, expected_model: str, past: Past, monotonic: float) -> Engine:
+        """Ask whether it is ready. Raises `Unreachable`, `TimedOut` where nobody answers: the caller knows what that means."""
+        ...
+
+
+def selector(name: str, matchers: str, *more: str) -> str:
+    """A selector for `engine:name`; some pipelines turn the colon into an underscore."""
+    engine, colon, rest = name.partition(":")
+    inner = [f'__name__=~"{engine}[:_]{rest}"'] if colon else []
+    parts = ",".join(part for part in (*inner, *more, matchers.strip().strip(",")) if part)
+    return f"{{{parts}}}" if colon else f"{name}{{{parts}}}"
+
+
+def gated(function: str, series: str, seconds: int) -> str:
+    """`rate` or `increase`, only while the series itself is there: otherwise a stopped engine goes on for a window."""
+    return f"({function}({series}[{seconds}s]) and {series})"
+
+
+def progress(line: str) -> str:
+    """What a start is doing, from one line of its journal; empty if the line does not say."""
+    return clean(signatures.progress(line), 120)
+
+
+def cause(lines: Sequence[str]) -> str:
+    """Why it failed, from the lines since its last start; empty if they do not say."""
+    told = [text for line in lines if not _MILD.search(text := clean(line))]
+    return clean(signatures.find_cause(told), 320)
+
+
+_MILD = re.compile(r"\b(?:INFO|WARNING|DEBUG) \d\d-\d\d ")
+"""vLLM's level in the text; a warning may quote an error that did not happen."""
+
+
+def models_of(answer: object) -> tuple[tuple[str, ...], int | None] | None:
+    """Ids and context length of an answer of `/v1/models`; None if it is something else."""
+    data = answer.get("data") if isinstance(answer, Mapping) else None
+    if not isinstance(data, list):
+        return None
+    rows = [row for row in data if isinstance(row, Mapping) and isinstance(row.get("id"), str)]
+    lengths = [row["max_model_len"] for row in rows if isinstance(row.get("max_model_len"), int)]
+    return tuple(str(row["id"])[:300] for row in rows), (max(lengths) if lengths else None)

@@ -1,0 +1,143 @@
+"""An engine's own `/metrics` as numbers, and what two of them say about the time between.
+
+Must not know an engine: names and meanings are in the engines' files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from sovtui.core.clean import clean
+from sovtui.ports.errors import Malformed
+
+Labels = tuple[tuple[str, str], ...]
+Group = Callable[[Mapping[str, str]], object]
+
+MAX_CHARS = 8_000_000
+"""Longest answer read; a real one has 10 to 75 thousand characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """The wanted series of one answer."""
+
+    at: datetime
+    monotonic: float
+    series: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
+    """By name (always with `:` after the engine), then by labels without empty ones."""
+    samples: int = 0
+
+    def has(self, *names: str) -> bool:
+        """Whether there is a series of any of these names."""
+        return any(name in self.series for name in names)
+
+    def named(self, name: str, **labels: str) -> dict[Labels, float]:
+        """Series whose labels are these; an empty wanted value means that the label must be absent."""
+        found = self.series.get(name, {})
+        if not labels:
+            return dict(found)
+        wanted = labels.items()
+        return {key: value for key, value in found.items() if all(dict(key).get(k, "") == v for k, v in wanted)}
+
+
+def read_scrape(text: str, wanted: re.Pattern[str], at: datetime, monotonic: float) -> Scrape:
+    """Parse the lines whose start `wanted` matches. The rest never meets the parser: it is most of the text."""
+    kept = [line for line in text[:MAX_CHARS].splitlines() if wanted.match(line)]
+    series: dict[str, dict[Labels, float]] = {}
+    count = 0
+    try:
+        for family in text_string_to_metric_families("\n".join(kept) + "\n"):
+            for sample in family.samples:
+                name = re.sub("^(vllm|sglang)_", r"\1:", sample.name)
+                labels = tuple(sorted((k, v) for k, v in sample.labels.items() if v))
+                series.setdefault(name, {})[labels] = sample.value
+                count += 1
+    except (ValueError, KeyError, IndexError) as error:
+        raise Malformed(f"its /metrics cannot be read: {clean(str(error), 120)}") from error
+    return Scrape(at, monotonic, series, count)
+
+
+class Between:
+    """What happened between two scrapes. `restarted` if any counter went back: then no difference means anything."""
+
+    def __init__(self, before: Scrape, after: Scrape, counters: Iterable[str], *, absent_is_zero: bool) -> None:
+        self.before, self.after = before, after
+        self.seconds = after.monotonic - before.monotonic
+        self._absent_is_zero = absent_is_zero
+        old, new = before.series.get(START, {}).values(), after.series.get(START, {}).values()
+        self.restarted = bool(old and new and max(new) != max(old)) or any(self._fell(name) for name in counters)
+
+    def _fell(self, name: str) -> bool:
+        after, before = self.after.series.get(name), self.before.series.get(name)
+        if before is None:
+            return False
+        if after is None:
+            return True
+        return any(after.get(labels, 0.0) < value for labels, value in before.items())
+
+    @property
+    def usable(self) -> bool:
+        return self.seconds > 0.2 and not self.restarted
+
+    def differences(self, name: str, **labels: str) -> dict[Labels, float]:
+        """Increase per series; a series that was not there has counted from zero where the engine makes it at its first value."""
+        before = self.before.series.get(name, {})
+        found = {}
+        for key, value in self.after.named(name, **labels).items():
+            old = before.get(key, 0.0 if self._absent_is_zero else None)
+            if old is not None:
+                found[key] = value - old
+        return found
+
+    def increase(self, name: str, reduce: Callable[[dict[Labels, float]], float], **labels: str) -> float | None:
+        """Increase over all series, or None if there are none."""
+        found = self.differences(name, **labels)
+        return reduce(found) if found else None
+
+    def buckets(self, name: str) -> dict[float, float]:
+        """Increase per upper edge, over all other labels."""
+        found: dict[float, float] = {}
+        for labels, value in self.differences(f"{name}_bucket").items():
+            edge = float(dict(labels)["le"])
+            found[edge] = found.get(edge, 0.0) + value
+        return found
+
+    def quantile(self, q: float, name: str) -> float:
+        """As PromQL's `histogram_quantile`; NaN where nothing was counted."""
+        return quantile(q, self.buckets(name))
+
+    def mean(self, name: str) -> float:
+        """Mean of what the histogram counted; NaN where nothing was."""
+        count = sum(self.differences(f"{name}_count").values())
+        return sum(self.differences(f"{name}_sum").values()) / count if count > 0 else math.nan
+
+
+START = "process_start_time_seconds"
+
+
+def total(series: dict[Labels, float]) -> float:
+    """The sum over all series."""
+    return math.fsum(series.values())
+
+
+def quantile(q: float, buckets: Mapping[float, float]) -> float:
+    """Linear within a bucket, from zero; above the last finite edge it is that edge."""
+    edges = sorted(buckets)
+    if not edges or not math.isinf(edges[-1]) or buckets[edges[-1]] <= 0:
+        return math.nan
+    rank = q * buckets[edges[-1]]
+    low, below = 0.0, 0.0
+    for edge in edges:
+        count = buckets[edge]
+        if count >= rank:
+            if math.isinf(edge):
+                return low if len(edges) > 1 else math.nan
+            return low if count == below else low + (edge - low) * (rank - below) / (count - below)
+        low, below = edge, count
+    return math.nan

@@ -1,0 +1,255 @@
+"""SGLang 0.4.10 to 0.5.23: its figures, its readiness, its words. Knows nothing of where it runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import httpx
+
+from sovtui.adapters.engines.base import Past, Windows, gated, selector
+from sovtui.adapters.engines.scrape import Between, Labels, Scrape, total
+from sovtui.adapters.engines.vllm import MODELS_EVERY_SECONDS, json_of, take_models
+from sovtui.adapters.links.http import request
+from sovtui.core.clean import clean
+from sovtui.core.model import Engine, EnginePhase
+from sovtui.core.reading import Reading, fresh, unknown, unsupported
+from sovtui.ports.errors import PortError, TimedOut
+
+HEALTH_EVERY_SECONDS = 30.0
+"""Once ready: its health check generates a token and takes a second at least."""
+HEALTH_RETRY_SECONDS = 10.0
+HEALTH_TIMEOUT_SECONDS = 5.0
+
+_TOKENS = "sglang:realtime_tokens_total"
+"""Since 0.5.7, moves with every step; `generation_tokens_total` moves only when a request ends and is not used."""
+_DECODE, _PREFILL, _FROM_CACHE = 'mode="decode"', 'mode=~"prefill_.*"', 'mode="prefill_cache"'
+_ALL_PRIORITIES = 'priority=""'
+_THROUGHPUT = "sglang:gen_throughput"
+_RUNNING = "sglang:num_running_reqs"
+_TTFT = "sglang:time_to_first_token_seconds"
+_ITL = "sglang:inter_token_latency_seconds"
+_CACHED, _PROMPTED = "sglang:cached_tokens_total", "sglang:prompt_tokens_total"
+_RATE, _LENGTH = "sglang:spec_accept_rate", "sglang:spec_accept_length"
+
+_NO_DRAFTS = "it runs without speculative decoding"
+
+
+@dataclass(frozen=True, slots=True)
+class Sglang:
+    """See `base.EngineAdapter`."""
+
+    name: str = "sglang"
+    no_metrics: str = "it runs without --enable-metrics and tells no figures"
+    wanted: re.Pattern[str] = re.compile(
+        r"sglang[:_](?:realtime_tokens_total|gen_throughput|num_(?:running|queue)_reqs[{ ]|token_usage"
+        r"|(?:cached|prompt)_tokens_total|spec_accept_(?:rate|length)|(?:time_to_first_token|inter_token_latency)_seconds_(?!created))"
+    )
+
+    def queries(self, matchers: str, windows: Windows = Windows()) -> dict[str, str]:  # noqa: B008 (frozen)
+        def at(name: str, *more: str) -> str:
+            return selector(name, matchers, *more)
+
+        def ranks(inner: str, *keep: str) -> str:
+            # With --enable-metrics-for-all-schedulers every rank of a tensor parallel group repeats the same number.
+            return f"max by ({', '.join(('model_name', 'engine_type', 'dp_rank', *keep))}) ({inner})"
+
+        def tokens(function: str, mode: str, seconds: int) -> str:
+            return f"sum by (model_name) ({ranks(gated(function, at(_TOKENS, mode), seconds), 'mode')})"
+
+        def gauge(name: str) -> str:
+            return f"sum by (model_name) ({ranks(at(name, _ALL_PRIORITIES))})"
+
+        def rate(name: str) -> str:
+            return f"sum by (model_name) ({gated('rate', at(name), windows.latency)})"
+
+        def finished(name: str) -> str:
+            return f"sum by (model_name) ({gated('increase', at(name), windows.hits)})"
+
+        def latency(q: float, name: str) -> str:
+            return (
+                f"max(histogram_quantile({q}, sum by (model_name, le) ({gated('rate', at(f'{name}_bucket'), windows.latency)})))"
+            )
+
+        asked = tokens("increase", _PREFILL, windows.hits)
+        hits = f"({tokens('increase', _FROM_CACHE, windows.hits)} or 0 * {asked})"  # no hit yet: no series
+        drafts = f"avg by (model_name) ({at(_LENGTH)}) > 0"
+        return {
+            "engine.decode_tok_s": f"max({tokens('rate', _DECODE, windows.speed)}"
+            f" or {gauge(_THROUGHPUT)} * ({gauge(_RUNNING)} > bool 0))",
+            "engine.prompt_tok_s": f"max({tokens('rate', _PREFILL, windows.speed)})",
+            "engine.running": f"max({gauge(_RUNNING)})",
+            "engine.waiting": f"max({gauge('sglang:num_queue_reqs')})",
+            "engine.kv_use_ratio": f"max({at('sglang:token_usage')})",
+            "engine.ttft_p50_seconds": latency(0.5, _TTFT),
+            "engine.ttft_p95_seconds": latency(0.95, _TTFT),
+            "engine.itl_mean_seconds": f"max({rate(f'{_ITL}_sum')} / {rate(f'{_ITL}_count')})",
+            "engine.itl_p95_seconds": latency(0.95, _ITL),
+            "engine.prefix_hit_ratio": f"max({hits} / {asked} or {finished(_CACHED)} / {finished(_PROMPTED)})",
+            "engine.accept_ratio": f"max(avg by (model_name) ({at(_RATE)}) and {drafts})",
+            "engine.accept_length": f"max({drafts})",
+        }
+
+    def sampled_at(self, matchers: str) -> str:
+        return f"max(timestamp({selector(_RUNNING, matchers)}))"
+
+    def absent(self, figure: str) -> str:
+        return {
+            "engine.accept_ratio": _NO_DRAFTS,
+            "engine.accept_length": _NO_DRAFTS,
+            "engine.prompt_tok_s": "before 0.5.7 SGLang counts a prompt only when its request ends",
+            "engine.asleep": "SGLang does not tell",
+            "engine.start_unixtime": "SGLang does not tell",
+        }.get(figure, "")
+
+    def parse(
+        self,
+        before: Scrape | None,
+        after: Scrape,
+        *,
+        latency_before: Scrape | None = None,
+        hits_before: Scrape | None = None,
+    ) -> dict[str, Reading]:
+        figures = (*self.queries(""), "engine.asleep", "engine.start_unixtime")
+        if not after.has(_RUNNING, _TOKENS, _THROUGHPUT):
+            return {figure: unsupported(self.no_metrics, "engine") for figure in figures}
+        at = after.at
+        found: dict[str, Reading] = {}
+
+        def put(figure: str, value: float | None) -> None:
+            if value is not None:
+                found[figure] = fresh(value, at, "engine")
+
+        def gauge(name: str) -> float | None:
+            series = after.named(name, priority="")
+            return by_rank(series) if series else None
+
+        running = gauge(_RUNNING)
+        put("engine.running", running)
+        put("engine.waiting", gauge("sglang:num_queue_reqs"))
+        if usage := after.named("sglang:token_usage"):
+            put("engine.kv_use_ratio", max(usage.values()))
+        if lengths := [value for value in after.named(_LENGTH).values() if value > 0]:
+            put("engine.accept_length", sum(lengths) / len(lengths))
+            if rates := after.named(_RATE).values():
+                put("engine.accept_ratio", sum(rates) / len(rates))
+
+        reason = "a second reading is needed"
+        now = _between(before, after) if before is not None else None
+        if now is not None and now.restarted:
+            reason = "it restarted between two readings"
+        elif now is not None and now.usable:
+            reason = "it has not told this yet"
+            decoded = now.increase(_TOKENS, by_rank, mode="decode")
+            put("engine.decode_tok_s", None if decoded is None else decoded / now.seconds)
+            if after.has(_TOKENS):
+                prefilled = [now.increase(_TOKENS, by_rank, mode=mode) or 0.0 for mode in ("prefill_compute", "prefill_cache")]
+                put("engine.prompt_tok_s", sum(prefilled) / now.seconds)
+        if "engine.decode_tok_s" not in found and not after.has(_TOKENS) and running is not None:
+            # A gauge of the last 40 steps: it keeps its value when the last request has gone.
+            put("engine.decode_tok_s", gauge(_THROUGHPUT) if running > 0 else 0.0)
+        since = _window(latency_before or before, after)
+        if since is not None and since.usable:
+            put("engine.ttft_p50_seconds", since.quantile(0.5, _TTFT))
+            put("engine.ttft_p95_seconds", since.quantile(0.95, _TTFT))
+            put("engine.itl_mean_seconds", since.mean(_ITL))
+            put("engine.itl_p95_seconds", since.quantile(0.95, _ITL))
+        longer = _window(hits_before or before, after)
+        if longer is not None and longer.usable:
+            put("engine.prefix_hit_ratio", self._hits(longer))
+        for figure in figures:
+            if figure not in found:
+                speaks = figure == "engine.prompt_tok_s" and after.has(_TOKENS)
+                spoken = "" if speaks else self.absent(figure)
+                found[figure] = unsupported(spoken, "engine") if spoken else unknown(reason, "engine", at)
+        return found
+
+    @staticmethod
+    def _hits(between: Between) -> float:
+        if between.after.has(_TOKENS):
+            cached, computed = (between.increase(_TOKENS, by_rank, mode=f"prefill_{m}") or 0.0 for m in ("cache", "compute"))
+            return cached / (cached + computed) if cached + computed > 0 else float("nan")
+        asked = between.increase(_PROMPTED, total) or 0.0
+        return (between.increase(_CACHED, total) or 0.0) / asked if asked > 0 else float("nan")
+
+    async def probe(self, client: httpx.AsyncClient, expected_model: str, past: Past, monotonic: float) -> Engine:
+        """Ready is a passed warm-up and the expected id. `/v1/models` answers before the warm-up has ended."""
+        if not past.ready or monotonic - past.models_at >= MODELS_EVERY_SECONDS:
+            if wrong := take_models(await request(client, "GET", "/v1/models"), past, monotonic):
+                return Engine(EnginePhase.WRONG_MODEL, reason=wrong)
+        else:
+            await request(client, "GET", "/ping")  # any answer means that it lives
+        if expected_model and past.models and expected_model not in past.models:
+            return Engine(
+                EnginePhase.WRONG_MODEL,
+                past.models,
+                reason=clean(f"it serves {', '.join(past.models)}, not {expected_model}", 300),
+            )
+        models = tuple(clean(m, 200) for m in past.models)
+        reason = await self._healthy(client, past, monotonic)
+        if reason and not past.ready:
+            return Engine(EnginePhase.WARMING, models, past.context_tokens, reason=reason)
+        if reason:
+            return Engine(EnginePhase.DEAD, models, past.context_tokens, past.version, reason=reason)
+        past.ready = True
+        if not past.version_asked:
+            past.version = await _version(client)
+            past.version_asked = True
+        return Engine(EnginePhase.READY, models, past.context_tokens, past.version, reason=past.note)
+
+    @staticmethod
+    async def _healthy(client: httpx.AsyncClient, past: Past, monotonic: float) -> str:
+        """What its health check complains of, asked rarely; empty if it is well or was not asked now."""
+        if past.ready and monotonic - past.healthy_at < HEALTH_EVERY_SECONDS:
+            return ""
+        if past.failed_health and monotonic - past.health_tried_at < HEALTH_RETRY_SECONDS:
+            return past.failed_health
+        past.health_tried_at = monotonic
+        path = "/ready" if "/ready" not in past.missing else "/health"
+        try:
+            answer = await request(client, "GET", path, timeout_seconds=HEALTH_TIMEOUT_SECONDS)
+            if answer.status_code == 404 and path == "/ready":  # only the newest have it; it is cheap
+                past.missing.add("/ready")
+                answer = await request(client, "GET", "/health", timeout_seconds=HEALTH_TIMEOUT_SECONDS)
+        except TimedOut:
+            past.failed_health = f"its health check does not answer within {HEALTH_TIMEOUT_SECONDS:.0f} s"
+            return past.failed_health
+        if answer.status_code == 200:
+            past.healthy_at, past.failed_health = monotonic, ""
+            return ""
+        if past.ready:
+            past.failed_health = f"its health check fails ({answer.status_code}): it hangs or is draining"
+            return past.failed_health
+        return "it is warming up"  # answered at once: may be asked again in the next round
+
+
+def _between(before: Scrape, after: Scrape) -> Between:
+    return Between(before, after, (_TOKENS, f"{_TTFT}_count", f"{_ITL}_count", _PROMPTED), absent_is_zero=True)
+
+
+def _window(before: Scrape | None, after: Scrape) -> Between | None:
+    return None if before is None else _between(before, after)
+
+
+def by_rank(series: dict[Labels, float]) -> float:
+    """The largest over the ranks of one tensor or pipeline parallel group, summed over the rest."""
+    groups: dict[Labels, float] = {}
+    for labels, value in series.items():
+        key = tuple((k, v) for k, v in labels if k not in ("tp_rank", "pp_rank", "moe_ep_rank", "pid"))
+        groups[key] = max(groups.get(key, value), value)
+    return sum(groups.values())
+
+
+async def _version(client: httpx.AsyncClient) -> str:
+    for path in ("/server_info", "/get_server_info"):
+        try:
+            answer = await request(client, "GET", path)
+        except PortError:
+            return ""
+        if answer.status_code == 200:
+            told = json_of(answer)
+            return clean(str(told.get("version", "")), 40) if isinstance(told, dict) else ""
+    return ""
+
+
+ENGINE = Sglang()

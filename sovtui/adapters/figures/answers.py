@@ -1,0 +1,136 @@
+"""What Prometheus' reply means: series to samples of a host. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sovtui.adapters.figures.questions import CACHED, DROPPABLE, MEMORY
+from sovtui.core.clean import clean
+
+SENTINEL = 9e18
+"""Some builds of dcgm-exporter print about 2⁶³ for what the chip does not have."""
+_MIB = 1048576.0
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One element of an instant vector."""
+
+    labels: Mapping[str, str]
+    value: float
+
+    @property
+    def instance(self) -> str:
+        return self.labels.get("instance", "")
+
+
+@dataclass(slots=True)
+class HostAnswer:
+    """Everything one reply says of one host."""
+
+    figures: dict[tuple[str, str], float] = field(default_factory=dict)
+    """By (figure, subject)."""
+    unsupported: dict[tuple[str, str], str] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    """systemd's word by unit."""
+    host_time: float | None = None
+    gpu_time: float | None = None
+    reason: str = ""
+    """Why nothing could be told though there are series."""
+
+
+def machine_of(instance: str) -> str:
+    """The machine in an `instance` label: without the port, since node and GPU exporters have different ones."""
+    if instance.startswith("["):
+        return instance[1:].partition("]")[0]
+    return instance.rpartition(":")[0] or instance
+
+
+def mine(series: Iterable[Series], names: tuple[str, ...]) -> tuple[set[str], str]:
+    """Which machines' series belong to a host that has no matcher of its own: all, if they agree; else those of its name.
+
+    Mixing two machines would be worse than no figure: the second value then says what to configure.
+    """
+    machines = {machine_of(s.instance) for s in series}
+    if len(machines) <= 1:
+        return machines, ""
+    local = {"127.0.0.1", "localhost", "::1"}
+    for own in (set(names), local):
+        found = {m for m in machines if m in own or m.partition(".")[0] in own}
+        if found:
+            return found, ""
+    return set(), f"Prometheus knows several machines ({clean(', '.join(sorted(machines)), 120)}): set the host's instance"
+
+
+def take_memory(answer: HostAnswer, series: Iterable[Series]) -> None:
+    values = {s.labels.get("__name__", "").removeprefix("node_memory_").removesuffix("_bytes"): s.value for s in series}
+    for name, figure in MEMORY.items():
+        if name in values:
+            answer.figures[figure, ""] = values[name]
+    if all(name in values for name in CACHED):  # as `free` counts it
+        answer.figures["memory.cached_bytes", ""] = sum(values[name] for name in CACHED)
+    if all(name in values for name in DROPPABLE):
+        answer.figures["memory.droppable_bytes", ""] = sum(values[name] for name in DROPPABLE)
+    if "SwapTotal" in values and "SwapFree" in values:
+        answer.figures["memory.swap_used_bytes", ""] = values["SwapTotal"] - values["SwapFree"]
+
+
+_SMI = {
+    "nvidia_smi_utilization_gpu_ratio": "gpu.use_ratio",
+    "nvidia_smi_power_draw_watts": "gpu.power_watts",
+    "nvidia_smi_temperature_gpu": "gpu.temperature_celsius",
+    "nvidia_smi_memory_used_bytes": "gpu.memory_used_bytes",
+    "nvidia_smi_memory_total_bytes": "gpu.memory_total_bytes",
+    "nvidia_smi_clocks_current_sm_clock_hz": "gpu.clock_hertz",
+}
+_DCGM = {
+    "DCGM_FI_DEV_GPU_UTIL": ("gpu.use_ratio", 0.01),
+    "DCGM_FI_DEV_POWER_USAGE": ("gpu.power_watts", 1.0),
+    "DCGM_FI_DEV_GPU_TEMP": ("gpu.temperature_celsius", 1.0),
+    "DCGM_FI_DEV_SM_CLOCK": ("gpu.clock_hertz", 1e6),
+    "DCGM_FI_DEV_FB_USED": ("gpu.memory_used_bytes", _MIB),
+}
+GPU_MEMORY = ("gpu.memory_used_bytes", "gpu.memory_total_bytes")
+NO_GPU_MEMORY = "this GPU has no memory figures of its own: it shares the host's memory"
+
+
+def take_gpus(answer: HostAnswer, series: Iterable[Series]) -> None:
+    """GPUs by index, from either exporter; nvidia_gpu_exporter wins where both tell."""
+    rows = [s for s in series if abs(s.value) < SENTINEL]
+    index = {
+        s.labels.get("uuid", ""): s.labels.get("index", "") for s in rows if s.labels.get("__name__") == "nvidia_smi_gpu_info"
+    }
+    uuids = sorted({s.labels.get("uuid", "") for s in rows if s.labels.get("__name__") in _SMI})
+    for order, uuid in enumerate(uuids):
+        index.setdefault(uuid, str(order))
+    found: dict[tuple[str, str], float] = {}
+    frame: dict[str, float] = {}
+    for s in rows:
+        name = s.labels.get("__name__", "")
+        gpu: str = clean(s.labels.get("gpu", "0"), 40)
+        if name in _DCGM:
+            figure, factor = _DCGM[name]
+            found.setdefault((figure, gpu), s.value * factor)
+        if name.startswith("DCGM_FI_DEV_FB_"):
+            frame[gpu] = frame.get(gpu, 0.0) + s.value * _MIB
+    for gpu, size in frame.items():
+        if ("gpu.memory_used_bytes", gpu) in found:
+            found["gpu.memory_total_bytes", gpu] = size
+    for s in rows:
+        name = s.labels.get("__name__", "")
+        if name in _SMI:
+            found[_SMI[name], clean(index[s.labels.get("uuid", "")], 40)] = s.value
+    for gpu in {gpu for _, gpu in found}:
+        # An exporter leaves out what the chip does not have; others of its figures show that it works.
+        told = found.get(("gpu.memory_total_bytes", gpu))
+        if not told:
+            for figure in GPU_MEMORY:
+                found.pop((figure, gpu), None)
+                answer.unsupported[figure, gpu] = NO_GPU_MEMORY
+    answer.figures.update(found)
+
+
+def take_units(answer: HostAnswer, series: Iterable[Series]) -> None:
+    for s in series:
+        answer.units[s.labels.get("name", "")] = clean(s.labels.get("state", "unknown"), 32)

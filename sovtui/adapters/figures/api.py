@@ -1,0 +1,99 @@
+"""The Prometheus HTTP API: one query, its errors as sentences. Knows no figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from sovtui.adapters.figures.answers import Series
+from sovtui.adapters.links.http import request
+from sovtui.core.clean import clean
+from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
+
+
+class BadQuery(Malformed):
+    """Prometheus understood us and refuses this one expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An instant vector."""
+
+    series: tuple[Series, ...]
+    size: int
+    """Bytes of the body."""
+
+
+async def query(client: httpx.AsyncClient, expression: str) -> Reply:
+    """Ask by POST: the length does not matter then. Raises `BadQuery` and other `PortError`s."""
+    answer = await request(client, "POST", "/api/v1/query", data={"query": expression}, idempotent=True)
+    data = data_of(answer)
+    result = data.get("result")
+    if data.get("resultType") != "vector" or not isinstance(result, list):
+        raise Malformed(f"Prometheus answered a {clean(str(data.get('resultType')), 30)} where a vector was asked for")
+    return Reply(tuple(s for row in result if (s := _series(row)) is not None), len(answer.content))
+
+
+async def get(client: httpx.AsyncClient, path: str, **params: str) -> dict[str, Any]:
+    """`data` of a GET."""
+    return data_of(await request(client, "GET", path, params=params))
+
+
+def data_of(answer: httpx.Response) -> dict[str, Any]:
+    """The `data` of a successful answer; everything else is an error that says what to do."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or "status" not in body:
+        raise _not_ours(answer)
+    if answer.status_code == 200 and body["status"] == "success":
+        data = body.get("data")
+        if not isinstance(data, dict):
+            raise Malformed("Prometheus answered without data")
+        return data
+    raise refusal(answer.status_code, str(body.get("errorType", "")), str(body.get("error", "")))
+
+
+def refusal(status: int, kind: str, text: str) -> PortError:
+    """An error that Prometheus explains."""
+    text = clean(text, 200)
+    if kind in ("timeout", "canceled") or "context deadline exceeded" in text or "timed out" in text:
+        return TimedOut(f"Prometheus did not finish the query in time: {text}", "It is overloaded, or its interval is too short")
+    if status in (400, 422):
+        return BadQuery(f"Prometheus refuses the query: {text}")
+    if status == 503:
+        return Unreachable(f"Prometheus is not ready: {text}")
+    return Malformed(f"Prometheus says {status}: {text}")
+
+
+def _not_ours(answer: httpx.Response) -> PortError:
+    status = answer.status_code
+    text = clean(answer.text[:200], 80)
+    if status in (401, 403):
+        return Refused(f"Prometheus refuses us ({status})", "It wants a user or a token that is not configured")
+    if status in (404, 405):
+        return Malformed(
+            f"there is no Prometheus API at its address ({status})", "Put the path prefix into the url of [prometheus]"
+        )
+    if status in (502, 503, 504):
+        return Unreachable(f"Prometheus is starting or down behind its proxy ({status}: {text})")
+    if "html" in answer.headers.get("content-type", ""):
+        return Malformed(f"a web page answers in place of Prometheus ({status})", "Look at the url of [prometheus]")
+    return Malformed(f"Prometheus answered something that is not its API ({status}: {text})", "Look at the url of [prometheus]")
+
+
+def _series(row: object) -> Series | None:
+    """Native histograms have no `value`; they are not asked for."""
+    if not isinstance(row, Mapping) or not isinstance(row.get("value"), list) or len(row["value"]) != 2:
+        return None
+    try:
+        value = float(row["value"][1])
+    except (TypeError, ValueError):
+        value = math.nan
+    labels = row.get("metric")
+    return Series({str(k): str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {}, value)

@@ -1,0 +1,85 @@
+"""OpenSSH's known_hosts files: who is known, in which line, and adding a line.
+
+Must not decide what an unknown or changed key means: `_ssh_login` does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+MAX_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line that speaks of the host."""
+
+    path: Path
+    line: int
+    key: asyncssh.SSHKey
+    marker: str
+    """`` (a host key), `ca` or `revoked`."""
+
+    def where(self) -> str:
+        return f"{self.path} line {self.line}"
+
+
+def name_of(host: str, port: int) -> str:
+    """The word that OpenSSH writes for a host and port."""
+    return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
+
+
+class KnownHosts:
+    """The files as they are now. Lines that cannot be read are passed over, as OpenSSH does."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._lines: list[tuple[Path, int, str]] = []
+        for path in paths:
+            try:
+                with path.open("rb") as file:
+                    text = file.read(MAX_BYTES).decode("utf-8", "replace")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            self._lines += [(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+    def lookup(self, name: str) -> list[Entry]:
+        """Every line that speaks of exactly this name (no fallback to the default port)."""
+        found: list[Entry] = []
+        for path, number, line in self._lines:
+            words = line.split(None, 2)
+            patterns = words[1] if words[0].startswith("@") and len(words) > 1 else words[0]
+            if name not in patterns.split(",") and not any(c in patterns for c in "*?|!"):
+                continue
+            try:
+                keys, authorities, revoked, *_ = asyncssh.import_known_hosts(line).match(name, "", None)
+            except (ValueError, asyncssh.Error):
+                continue
+            for marker, group in (("", keys), ("ca", authorities), ("revoked", revoked)):
+                found += [Entry(path, number, key, marker) for key in group]
+        return found
+
+
+def add(path: Path, name: str, key: asyncssh.SSHKey) -> str:
+    """Append the line that OpenSSH would write, in one write, and return it. Raises `OSError`."""
+    algorithm, blob = key.export_public_key("openssh").decode("ascii").split()[:2]
+    line = f"{name} {algorithm} {blob}\n"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(file).st_size
+        broken = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        os.write(file, (b"\n" if broken else b"") + line.encode())
+    finally:
+        os.close(file)
+    return line
+
+
+def trusted(entries: Sequence[Entry]) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
+    """Host keys, authorities and revoked keys, as asyncssh wants them."""
+    keys, authorities, revoked = ([e.key for e in entries if e.marker == marker] for marker in ("", "ca", "revoked"))
+    return keys, authorities, revoked

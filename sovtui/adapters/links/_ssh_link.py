@@ -1,0 +1,380 @@
+"""The link over one asyncssh connection: commands, followed commands, TCP streams.
+
+Latency is measured without traffic of its own: opening a session takes two round trips, opening a TCP stream one. Only a
+link on which neither has happened for `LATENCY_EVERY_SECONDS` runs `true` for it (about 0.7 kB).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Any, TypeVar, cast
+
+import asyncssh
+
+from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
+from sovtui.core.clean import clean
+from sovtui.ports.errors import Malformed, Refused, TimedOut, Unreachable
+from sovtui.ports.link import ByteStream, Completed, LineStream
+
+T = TypeVar("T")
+
+MAX_SESSIONS = 8
+"""sshd allows ten sessions on a connection (MaxSessions); two are left to whoever shares it."""
+MAX_OUTPUT_BYTES = 64 << 20
+LATENCY_EVERY_SECONDS = 30.0
+_CLOSE_SECONDS = 1.0
+_CHUNK = 1 << 16
+_HIGH_WATER = 1 << 18
+
+
+class SshLink:
+    """One ssh connection. Made by `_ssh_login`."""
+
+    kind = "ssh"
+
+    def __init__(
+        self,
+        host: str,
+        label: str,
+        connection: asyncssh.SSHClientConnection,
+        hops: list[asyncssh.SSHClientConnection],
+        lost: asyncio.Future[Exception | None],
+        keepalive_seconds: float,
+    ) -> None:
+        self._host = host
+        self._label = label
+        self._connection = connection
+        self._hops = hops
+        self._lost = lost
+        self._closed_here = False
+        self._latency: float | None = None
+        self._measured = 0.0
+        self._sessions = asyncio.Semaphore(MAX_SESSIONS)
+        self._strays: set[asyncio.Task[Any]] = set()
+        self._measuring: asyncio.Task[None] | None = None
+        lost.add_done_callback(self._on_lost)
+
+    @property
+    def host(self) -> str:
+        return self._host
+
+    @property
+    def latency_seconds(self) -> float | None:
+        return self._latency
+
+    @property
+    def compressed(self) -> bool:
+        """Whether what comes is compressed by ssh: then HTTP need not be."""
+        return str(self._connection.get_extra_info("recv_compression", "none")) != "none"
+
+    async def start(self, timeout_seconds: float) -> None:
+        """Run `true` once: OpenSSH turns Nagle's algorithm off only when a session has started, and it tells the latency."""
+        with contextlib.suppress(Refused):  # a login that may only forward is still good for HTTP
+            await self.run(["true"], timeout_seconds=timeout_seconds)
+        self._measuring = asyncio.create_task(self._measure())
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float) -> Completed:
+        command = shlex.join(argv)
+        process: asyncssh.SSHClientProcess[bytes] | None = None
+        try:
+            async with asyncio.timeout(timeout_seconds), self._sessions:
+                process = await self._session(command)
+                process.stdin.write(stdin)
+                process.stdin.write_eof()
+                output, errors = await asyncio.gather(_all(process.stdout), _all(process.stderr))
+                await process.wait_closed()
+        except TimeoutError:
+            raise TimedOut(
+                f"{self.called(argv)} took longer than {timeout_seconds:g} s on {self._label}, it was told to end"
+            ) from None
+        except (asyncssh.Error, OSError) as error:
+            raise self.gone(f"{self.called(argv)} was cut off", error) from error
+        except _TooMuch:
+            raise Malformed(f"{self.called(argv)} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB on {self._label}") from None
+        finally:
+            if process is not None and not process.is_closing():
+                _end(process)
+        return Completed(self.status(process, argv), output, errors)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[LineStream]:
+        async with self._sessions:
+            try:
+                process = await self._session(shlex.join(argv))
+                if stdin:
+                    process.stdin.write(stdin)
+            except (asyncssh.Error, OSError) as error:
+                raise self.gone(f"{self.called(argv)} was not started", error) from error
+            follower = _Follower(self, process, argv)
+            try:
+                yield follower
+            finally:
+                await follower.aclose()
+
+    async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                opening = self._connection.create_connection(_Channel, host, port)
+                _, made = await self._kept(opening, lambda pair: pair[0].abort())
+        except TimeoutError:
+            raise TimedOut(f"{host}:{port} on {self._label} was not reached within {timeout_seconds:g} s") from None
+        except asyncssh.ChannelOpenError as error:
+            if self._is_lost():
+                raise self.gone(f"{host}:{port} cannot be reached", error) from error
+            reason = clean(error.reason, 200)
+            if error.code == 1:
+                advice = "Allow it there: AllowTcpForwarding (sshd) or AllowLocalPortForwarding (Tailscale)."
+                raise Refused(f"{self._label} forbids connections to {host}:{port}: {reason}", advice) from error
+            raise Unreachable(
+                f"nothing listens on {host}:{port} on {self._label}: {reason}", "Is the service running?"
+            ) from error
+        except (asyncssh.Error, OSError) as error:
+            raise self.gone(f"{host}:{port} cannot be reached", error) from error
+        if host in ("127.0.0.1", "::1", "localhost"):
+            self._note_latency(loop.time() - began)
+        session = cast(_Channel, made)
+        session.name = f"{host}:{port} on {self._label}"
+        return session
+
+    async def wait_lost(self) -> str:
+        await asyncio.shield(self._lost)
+        return self._why()
+
+    async def aclose(self) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
+            await asyncio.gather(self._measuring, return_exceptions=True)
+        self._closed_here = self._closed_here or not self._is_lost()
+        for connection in [self._connection, *reversed(self._hops)]:
+            connection.close()
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await connection.wait_closed()
+            except TimeoutError:
+                connection.abort()
+                await connection.wait_closed()
+        for stray in list(self._strays):
+            stray.cancel()
+        await asyncio.gather(*self._strays, return_exceptions=True)
+
+    def _on_lost(self, lost: asyncio.Future[Exception | None]) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
+        for hop in self._hops:
+            hop.close()
+
+    def _why(self) -> str:
+        """The reason why there is no connection any more."""
+        if self._closed_here:
+            return f"the connection to {self._label} was closed here"
+        error = self._lost.result() if self._lost.done() else None
+        if error is None:
+            return f"{self._label} closed the connection"
+        if "keepalive" in str(error) or isinstance(error, TimeoutError):
+            return f"{self._label} does not answer any more"
+        return f"the connection to {self._label} was lost: {clean(str(error), 200)}"
+
+    def _is_lost(self) -> bool:
+        return self._lost.done() or self._connection.is_closed()
+
+    def gone(self, what: str, error: Exception) -> Unreachable | Refused:
+        if self._is_lost():
+            return Unreachable(f"{what}: {self._why()}")
+        if isinstance(error, asyncssh.ChannelOpenError):
+            return Refused(
+                f"{what}: {self._label} gives no session: {clean(error.reason, 200)}", "Look at MaxSessions in its sshd_config."
+            )
+        return Unreachable(f"{what} on {self._label}: {clean(str(error), 200) or 'no reason given'}")
+
+    def status(self, process: asyncssh.SSHClientProcess[bytes], argv: Sequence[str]) -> int:
+        if process.exit_status is None and process.exit_signal is None:
+            what = f"{self.called(argv)} was cut off"
+            if self._is_lost():
+                raise Unreachable(f"{what}: {self._why()}")
+            raise Unreachable(f"{what}: {self._label} closed its session without an exit status")
+        return process.returncode if process.returncode is not None else -1
+
+    @staticmethod
+    def called(argv: Sequence[str]) -> str:
+        return f"`{clean(argv[0] if argv else '', 60)}`"
+
+    async def _session(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        opening = self._connection.create_process(command, encoding=None)
+        process: asyncssh.SSHClientProcess[bytes] = await self._kept(opening, _end)
+        self._note_latency((loop.time() - began) / 2)
+        return process
+
+    async def _kept(self, opening: Awaitable[T], give_back: Any) -> T:
+        """Await `opening`; if we are cancelled meanwhile, what it opens later is given back instead of leaking."""
+        task = asyncio.ensure_future(opening)
+        self._strays.add(task)
+        task.add_done_callback(self._strays.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda done: None if done.cancelled() or done.exception() else give_back(done.result()))
+            raise
+
+    def _note_latency(self, seconds: float) -> None:
+        self._latency = seconds
+        self._measured = asyncio.get_running_loop().time()
+
+    async def _measure(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._lost.done():
+            await asyncio.sleep(max(1.0, self._measured + LATENCY_EVERY_SECONDS - loop.time()))
+            if loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
+                self._measured = loop.time()
+                with contextlib.suppress(Unreachable, Refused, Malformed):
+                    await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)
+
+
+class _TooMuch(Exception):
+    pass
+
+
+async def _all(reader: asyncssh.SSHReader[bytes]) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := await reader.read(_CHUNK):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_OUTPUT_BYTES:
+            raise _TooMuch
+    return b"".join(parts)
+
+
+def _end(process: asyncssh.SSHClientProcess[bytes]) -> None:
+    """Tell the remote process to end. sshd passes the signal to its process group, except for root before 9.8."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        process.kill()
+    process.close()
+
+
+class _Follower:
+    """The output of a running command."""
+
+    def __init__(self, link: SshLink, process: asyncssh.SSHClientProcess[bytes], argv: Sequence[str]) -> None:
+        self._link = link
+        self._process = process
+        self._argv = argv
+        self._errors: deque[bytes] = deque()
+        self._watching = asyncio.create_task(self._keep_errors())
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        try:
+            async for line in split_lines(self._process.stdout.read):
+                yield line
+        except (asyncssh.Error, OSError) as error:
+            raise self._link.gone(f"{self._link.called(self._argv)} was cut off", error) from error
+        await self._ended()
+
+    async def result(self) -> Completed:
+        status = await self._ended()
+        return Completed(status, b"", b"".join(self._errors)[-MAX_STDERR_BYTES:])
+
+    async def aclose(self) -> None:
+        process = self._process
+        if not process.is_closing():
+            with contextlib.suppress(OSError, asyncssh.Error):
+                process.stdin.write_eof()
+        process.close()
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
+        with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await process.wait_closed()
+
+    async def _ended(self) -> int:
+        await asyncio.gather(self._watching, return_exceptions=True)
+        await self._process.wait_closed()
+        return self._link.status(self._process, self._argv)
+
+    async def _keep_errors(self) -> None:
+        size = 0
+        while part := await self._process.stderr.read(_CHUNK):
+            self._errors.append(part)
+            size += len(part)
+            while size - len(self._errors[0]) >= MAX_STDERR_BYTES:
+                size -= len(self._errors.popleft())
+
+
+class _Channel(asyncssh.SSHTCPSession[bytes]):
+    """A TCP stream on the host, through a channel of the connection."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._channel: asyncssh.SSHTCPChannel[bytes] | None = None
+        self._buffer = bytearray()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._ended = False
+        self._error: Exception | None = None
+        self._paused = False
+
+    def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._buffer += data
+        self._wake.set()
+        if len(self._buffer) > _HIGH_WATER and not self._paused and self._channel is not None:
+            self._paused = True
+            self._channel.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._wake.set()
+        return True  # keeps our half open, as a TCP socket does
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended, self._error, self._channel = True, exc, None
+        self._wake.set()
+        self._room.set()
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    async def read(self, max_bytes: int) -> bytes:
+        while not self._buffer:
+            if self._error is not None:
+                raise Unreachable(f"the connection to {self.name} was lost: {clean(str(self._error), 200)}")
+            if self._ended:
+                return b""
+            self._wake.clear()
+            await self._wake.wait()
+        data = bytes(memoryview(self._buffer)[:max_bytes])
+        del self._buffer[:max_bytes]
+        if self._paused and len(self._buffer) < _HIGH_WATER // 2 and self._channel is not None:
+            self._paused = False
+            self._channel.resume_reading()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        try:
+            if self._channel is not None:
+                self._channel.write(data)
+                await self._room.wait()
+        except (OSError, asyncssh.Error) as error:
+            raise Unreachable(f"the connection to {self.name} was closed: {clean(str(error), 200)}") from error
+        if self._channel is None:
+            raise Unreachable(f"the connection to {self.name} was closed")
+
+    def readable_or_closed(self) -> bool:
+        return bool(self._buffer) or self._ended or self._channel is None or self._channel.is_closing()
+
+    async def aclose(self) -> None:
+        if self._channel is not None:
+            self._channel.close() if self._ended else self._channel.abort()

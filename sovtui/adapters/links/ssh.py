@@ -1,0 +1,78 @@
+"""A host over ssh: the operator's own ssh_config, agent, keys and known_hosts, one connection.
+
+asyncssh takes a while to import, so it lives in `_ssh_login` and `_ssh_link`, imported at the first dial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sovtui.adapters.links._target import Target, parse
+from sovtui.core.clean import Clean
+from sovtui.ports.link import Ask, Link
+
+
+@dataclass(slots=True)
+class Settings:
+    """What a login needs to know."""
+
+    host: str
+    address: str
+    target: Target
+    known_hosts: Path | None
+    config: list[Path] | None
+    keepalive_seconds: float
+    keepalive_count: int
+    connect_timeout_seconds: float
+    on_banner: Callable[[Clean], None] | None
+    unlocked: dict[str, Any] = field(default_factory=dict)
+    """Private keys whose passphrase was given, by path, for the next dial; as an agent does, in memory only."""
+
+
+class Dialer:
+    """Makes ssh links to one host."""
+
+    kind = "ssh"
+
+    def __init__(
+        self,
+        host: str,
+        address: str = "",
+        *,
+        known_hosts: Path | None = None,
+        config: list[Path] | None = None,
+        keepalive_seconds: float = 1.5,
+        keepalive_count: int = 2,
+        connect_timeout_seconds: float = 15.0,
+        on_banner: Callable[[Clean], None] | None = None,
+    ) -> None:
+        """Nothing is read or imported yet. `known_hosts` and `config` replace what ssh would use; raises `ValueError`.
+
+        A link is lost after `keepalive_seconds` × (`keepalive_count` + 1) of silence, 4.5 s; any packet starts that anew.
+        `on_banner` gets each line that the server says before the login is through (a login URL, for example).
+        """
+        self.host = host
+        self.address = address or host
+        self._settings = Settings(
+            host,
+            self.address,
+            parse(self.address),
+            known_hosts,
+            config,
+            keepalive_seconds,
+            keepalive_count,
+            connect_timeout_seconds,
+            on_banner,
+        )
+
+    async def dial(self, ask: Ask | None) -> Link:
+        """Log in. While a question is open the clock stands still."""
+        await asyncio.to_thread(importlib.import_module, "sovtui.adapters.links._ssh_login")
+        from sovtui.adapters.links import _ssh_login
+
+        return await _ssh_login.dial(self._settings, ask)

@@ -1,0 +1,267 @@
+"""Readiness of vLLM and SGLang, and the source that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sovtui.adapters.engines.base import Past, cause, progress
+from sovtui.adapters.engines.watch import EnginesSource
+from sovtui.adapters.registry import load_engine
+from sovtui.core.events import EngineSeen, Event, Samples, ServicesSeen
+from sovtui.core.model import Engine, EnginePhase, HostSpec, Mode, Service
+from sovtui.core.reading import Status, fresh
+from sovtui.core.state import State, initial, reduce
+from tests.fakes.world import FakeClock
+
+DATA = Path(__file__).parents[2] / "data"
+MODELS = {"data": [{"id": "qwen", "max_model_len": 32768}]}
+
+
+class Server:
+    """A scripted engine: paths to answers; a path that is not there is 404, a missing server refuses."""
+
+    def __init__(self, **routes: int | dict[str, object] | str) -> None:
+        self.routes = {"/" + k.replace("__", "/"): v for k, v in routes.items()}
+        self.up = True
+        self.slow: set[str] = set()
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        self.asked.append(path)
+        if not self.up:
+            raise httpx.ConnectError("connection refused")
+        if path in self.slow:
+            raise httpx.ReadTimeout("slow")
+        match self.routes.get(path, 404):
+            case int(status):
+                return httpx.Response(status)
+            case str(text):
+                return httpx.Response(200, text=text)
+            case answer:
+                return httpx.Response(200, json=answer)
+
+    def client(self, base: str = "http://127.0.0.1:8000") -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self), base_url=base)
+
+
+async def test_vllm_ready_with_version_and_context_and_few_questions() -> None:
+    server = Server(health=200, v1__models=MODELS, version={"version": "0.32.0"})
+    past = Past()
+    vllm = load_engine("vllm")
+    http = server.client()
+    told = await vllm.probe(http, "qwen", past, 0.0)
+    assert told == Engine(EnginePhase.READY, ("qwen",), 32768, "0.32.0")
+    server.asked.clear()
+    await vllm.probe(http, "qwen", past, 2.0)
+    assert server.asked == ["/health"]  # each request is a line in its journal
+    server.asked.clear()
+    await vllm.probe(http, "qwen", past, 12.0)
+    assert sorted(server.asked) == ["/health", "/v1/models"]
+
+
+async def test_vllm_asleep_answers_health_and_would_hang() -> None:
+    server = Server(health=200, v1__models=MODELS, is_sleeping={"is_sleeping": True})
+    assert (await load_engine("vllm").probe(server.client(), "qwen", Past(), 0.0)).phase is EnginePhase.ASLEEP
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_vllm_whose_engine_process_died(status: int) -> None:
+    server = Server(health=status, v1__models=MODELS)
+    told = await load_engine("vllm").probe(server.client(), "qwen", Past(ready=True), 0.0)
+    assert told.phase is EnginePhase.DEAD and str(status) in told.reason
+
+
+async def test_sglang_warms_up_then_is_ready_then_is_asked_rarely() -> None:
+    server = Server(health=503, v1__models=MODELS, server_info={"version": "0.5.9"}, ping=200)
+    past, sglang, http = Past(), load_engine("sglang"), server.client()
+    assert (await sglang.probe(http, "qwen", past, 0.0)).phase is EnginePhase.WARMING
+    server.routes["/health"] = 200
+    told = await sglang.probe(http, "qwen", past, 2.0)
+    assert told.phase is EnginePhase.READY and told.version == "0.5.9"
+    server.asked.clear()
+    for second in range(4, 32, 2):
+        await sglang.probe(http, "qwen", past, float(second))
+    assert "/health" not in server.asked and "/ready" not in server.asked
+    await sglang.probe(http, "qwen", past, 33.0)
+    assert server.asked.count("/health") == 1
+
+
+async def test_sglang_stuck_before_and_after_it_was_ready() -> None:
+    server = Server(health=200, v1__models=MODELS, ping=200)
+    server.slow.add("/health")
+    past, sglang, http = Past(), load_engine("sglang"), server.client()
+    assert (await sglang.probe(http, "qwen", past, 0.0)).phase is EnginePhase.WARMING
+    server.asked.clear()
+    assert (await sglang.probe(http, "qwen", past, 2.0)).phase is EnginePhase.WARMING
+    assert "/health" not in server.asked  # a hanging one is not asked again at once
+    server.slow.clear()
+    assert (await sglang.probe(http, "qwen", past, 12.0)).phase is EnginePhase.READY
+    server.routes["/health"] = 503
+    told = await sglang.probe(http, "qwen", past, 43.0)
+    assert told.phase is EnginePhase.DEAD and "503" in told.reason
+
+
+async def test_sglang_of_the_newest_is_asked_cheaply() -> None:
+    server = Server(ready=200, v1__models=MODELS)
+    assert (await load_engine("sglang").probe(server.client(), "qwen", Past(), 0.0)).phase is EnginePhase.READY
+    assert "/health" not in server.asked
+
+
+class Room:
+    """One host with one mode, its state, and the source under test."""
+
+    def __init__(
+        self, server: Server, engine: str = "vllm", told: Callable[[str, str], bool] | None = None, services: bool = True
+    ):
+        self.clock = FakeClock()
+        self.mode = Mode("qwen", engine=engine, url="http://127.0.0.1:8000/v1", model="qwen",
+                         services=("qwen.service",) if services else ())  # fmt: skip
+        self.state: State = initial((HostSpec("spark", modes=(self.mode,), services=self.mode.services),), self.clock.now())
+        self.events: list[Event] = []
+        adapters = {engine: load_engine(engine)} if engine in ("vllm", "sglang") else {}
+        self.source = EnginesSource("spark", (self.mode,), adapters, server.client, self.clock, told_elsewhere=told)
+
+    def unit(self, active: str, **words: object) -> None:
+        service = replace(Service("qwen.service", active, main_pid=100), **words)  # type: ignore[arg-type]
+        self.state = reduce(self.state, ServicesSeen("spark", (service,)))
+
+    async def poll(self, seconds: float = 2.0) -> Engine:
+        self.clock.passed += seconds
+        self.events.clear()
+        await self.source.poll(self.state, self._put)
+        return next(e.engine for e in self.events if isinstance(e, EngineSeen))
+
+    def _put(self, event: Event) -> None:
+        self.events.append(event)
+        self.state = reduce(self.state, event)
+
+
+async def test_a_stopped_engine_is_not_asked_at_all() -> None:
+    server = Server()
+    room = Room(server)
+    for active in ("inactive", "failed", "missing"):
+        room.unit(active)
+        assert (await room.poll()).phase is EnginePhase.ABSENT
+    assert not server.asked
+
+
+async def test_a_life_from_start_to_death() -> None:
+    server = Server(health=200, v1__models=MODELS, metrics=(DATA / "vllm/0.32.0-load-t5.prom").read_text())
+    room = Room(server)
+    server.up = False
+    room.unit("active")
+    assert (await room.poll()).phase is EnginePhase.STARTING
+    server.up = True
+    assert (await room.poll()).phase is EnginePhase.READY
+    reading = room.state.hosts["spark"].reading("engine.running", "qwen")
+    assert (reading.value, reading.source) == (8, "engine")
+    server.up = False
+    told = await room.poll()
+    assert told.phase is EnginePhase.UNKNOWN and "just stopped" in told.reason  # perhaps a stop that is on its way
+    told = await room.poll()
+    assert told.phase is EnginePhase.DEAD and "was ready" in told.reason
+    assert room.state.hosts["spark"].reading("engine.running", "qwen").value is None
+    room.unit("deactivating")
+    assert (await room.poll()).phase is EnginePhase.ABSENT
+    room.unit("active", main_pid=200)  # started anew: it was never ready in this life
+    assert (await room.poll()).phase is EnginePhase.STARTING
+
+
+async def test_a_slow_answer_is_not_death_at_once() -> None:
+    server = Server(health=200, v1__models=MODELS)
+    room = Room(server, told=lambda host, mode: True)
+    room.unit("active")
+    await room.poll()
+    server.slow.add("/health")
+    phases = [(await room.poll()).phase for _ in range(4)]
+    assert phases == [EnginePhase.UNKNOWN] * 3 + [EnginePhase.DEAD]
+
+
+async def test_no_figures_are_read_where_prometheus_has_fresh_ones() -> None:
+    server = Server(health=200, v1__models=MODELS, metrics="")
+    room = Room(server)
+    room.unit("active")
+    from sovtui.core.events import Sample
+
+    def told() -> None:
+        reading = fresh(1.0, room.clock.now() + timedelta(seconds=2), "prometheus")
+        room.state = reduce(room.state, Samples("spark", (Sample("engine.running", reading, "qwen"),)))
+
+    told()
+    await room.poll()
+    assert "/metrics" not in server.asked
+    server.asked.clear()
+    stale = replace(room.state.hosts["spark"].reading("engine.running", "qwen"), status=Status.STALE)
+    host = room.state.hosts["spark"]
+    room.state = replace(room.state, hosts={"spark": replace(host, figures={("engine.running", "qwen"): stale})})
+    await room.poll()
+    assert "/metrics" in server.asked
+
+
+async def test_speed_from_two_direct_readings() -> None:
+    server = Server(health=200, v1__models=MODELS, metrics=(DATA / "vllm/0.32.0-load-t0.prom").read_text())
+    room = Room(server)
+    room.unit("active")
+    await room.poll()
+    server.routes["/metrics"] = (DATA / "vllm/0.32.0-load-t5.prom").read_text()
+    await room.poll(5.0)
+    host = room.state.hosts["spark"]
+    assert host.reading("engine.decode_tok_s", "qwen").value == pytest.approx(1048 / 5)
+    for _ in range(40):
+        await room.poll(10.0)
+    watched = room.source._watched[0]
+    assert len(watched.scrapes) <= 34  # five minutes, one in ten seconds
+    assert host.reading("engine.running", "qwen").value == 8
+
+
+async def test_sleep_is_seen_in_the_metrics_without_development_mode() -> None:
+    server = Server(health=200, v1__models=MODELS, metrics=(DATA / "vllm/0.32.0-asleep-level1.prom").read_text())
+    room = Room(server)
+    room.unit("active")
+    assert (await room.poll()).phase is EnginePhase.ASLEEP
+
+
+async def test_metrics_that_are_switched_off_say_so() -> None:
+    room = Room(Server(health=200, v1__models=MODELS, ping=200), "sglang")
+    room.unit("active")
+    assert (await room.poll()).phase is EnginePhase.READY
+    reading = room.state.hosts["spark"].reading("engine.running", "qwen")
+    assert reading.status is Status.UNSUPPORTED and "--enable-metrics" in reading.reason
+
+
+async def test_a_mode_without_services_is_asked_and_absent_if_nobody_answers() -> None:
+    server = Server(health=200, v1__models=MODELS)
+    room = Room(server, services=False)
+    assert (await room.poll()).phase is EnginePhase.READY
+    server.up = False
+    assert (await room.poll()).phase is EnginePhase.ABSENT
+
+
+async def test_units_that_are_not_known_make_no_dead_engine() -> None:
+    server = Server()
+    server.up = False
+    assert (await Room(server).poll()).phase is EnginePhase.UNKNOWN
+
+
+async def test_an_engine_without_an_adapter_is_ready_by_its_model() -> None:
+    server = Server(v1__models=MODELS)
+    room = Room(server, "something")
+    room.unit("active")
+    assert (await room.poll()).phase is EnginePhase.READY and server.asked == ["/v1/models"]
+
+
+def test_words_of_the_journal() -> None:
+    lines = (DATA / "vllm/reconstructed-gpu-startup-0.33.0.log").read_text().splitlines()
+    said = [words for line in lines if (words := progress(line))]
+    assert said and len(set(said)) > 4
+    failed = (DATA / "vllm/0.32.0-fail-kv-cache-too-small.log").read_text().splitlines()
+    assert "max-model-len" in cause(failed)
+    assert "port" in cause((DATA / "vllm/0.32.0-fail-port-in-use.log").read_text().splitlines())
+    assert cause(["all is well"]) == ""
