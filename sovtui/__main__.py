@@ -1,0 +1,112 @@
+"""From the command line to a front end. Everything heavy is imported only when it is about to run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sovtui.config.schema import Config
+    from sovtui.runtime.hub import Hub
+
+CRASH_FILES = 10
+"""Kept in the state directory."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The console script. No traceback reaches the terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 gets `?`, not an exception
+    try:
+        from sovtui.cli.main import main as run
+        from sovtui.cli.wiring import Wiring
+
+        wiring = Wiring(
+            build_hub=_build_hub,
+            local_config=_local_config,
+            control_room=_control_room,
+            demo=_demo,
+            engines=_engines,
+            actions=_actions,
+        )
+        return run(sys.argv[1:] if argv is None else argv, wiring)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence instead of a traceback
+        return _crashed(error)
+
+
+def _build_hub(config: Config, **options: Any) -> Hub:
+    from sovtui import bootstrap
+
+    return bootstrap.build_hub(config, **options)
+
+
+def _local_config() -> Config:
+    from sovtui import bootstrap
+
+    return bootstrap.local_config()
+
+
+def _control_room(hub: Hub, theme: str | None) -> int:
+    from sovtui.tui.app import run
+
+    return run(hub, theme=theme)
+
+
+def _demo(name: str) -> Hub:
+    from sovtui.demo import build
+
+    return build(name)
+
+
+def _engines() -> tuple[str, ...]:
+    """Names only: loading the registry would load httpx."""
+    import pkgutil
+    from importlib.metadata import entry_points
+    from pathlib import Path
+
+    folder = Path(__file__).parent / "adapters" / "engines"
+    ours = {m.name for m in pkgutil.iter_modules([str(folder)]) if m.name not in ("base", "scrape", "watch") and m.name[0] != "_"}
+    return tuple(sorted(ours | entry_points(group="sovtui.engines").names))
+
+
+def _actions() -> tuple[str, ...]:
+    """What `[screen.keys]` may name. The screen's own commands stand in `tui.keymap`, which loads Textual: a test compares."""
+    from sovtui.actions import all_specs
+
+    return (*all_specs(), "logs", "filter", "zoom", "host", "help", "palette", "quit")
+
+
+def _crashed(error: Exception) -> int:
+    import contextlib
+    import tempfile
+    import traceback
+
+    from sovtui.config.paths import state_dir
+    from sovtui.core.clean import clean
+
+    where = "no crash file could be written"
+    with contextlib.suppress(OSError):
+        folder = state_dir()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, path = tempfile.mkstemp(".txt", "crash-", folder)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.writelines(traceback.format_exception(error))
+        where = f"details are in {path}"
+        old = sorted(folder.glob("crash-*.txt"), key=lambda p: p.stat().st_mtime)[:-CRASH_FILES]
+        for file_path in old:
+            file_path.unlink()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(clean(f"sovtui: something unexpected happened ({type(error).__name__}: {error}); {where}", 600) + "\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

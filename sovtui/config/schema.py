@@ -61,8 +61,9 @@ class BackupConfig:
     """One backup destination."""
 
     name: str
+    """The word used on the command line."""
     service: str
-    """The unit that runs it."""
+    """The unit that runs it: `NAME.service`, `user:NAME.service` or `container:NAME`."""
     max_age: Seconds = Seconds(93600.0)
     """It is late when the last success is older."""
     metric: str = ""
@@ -90,6 +91,7 @@ class HostConfig:
     mode: tuple[ModeConfig, ...] = ()
     """`[[host.NAME.mode]]`, any number."""
     switch: SwitchConfig = field(default_factory=SwitchConfig)
+    """`[host.NAME.switch]`: how modes are changed here."""
     backup: tuple[BackupConfig, ...] = ()
     """`[[host.NAME.backup]]`, any number."""
 
@@ -131,9 +133,11 @@ class ProfileConfig:
     """A routing profile: its ordered chain and the tier that the chain must keep."""
 
     name: str
+    """What clients ask for."""
     tier: Literal["T1", "T2", "T3", "T4"]
     """T1 local only … T3 cloud explicit, T4 coordination."""
     chain: tuple[str, ...] = ()
+    """Its rungs in order: where a request goes first, and where next if that fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +157,10 @@ class Config:
     host: dict[str, HostConfig] = field(default_factory=dict)
     """`[host.NAME]`, any number; the first is shown first."""
     prometheus: PrometheusConfig | None = None
+    """`[prometheus]`: figures and curves; without it, what the hosts themselves tell."""
     alertmanager: AlertmanagerConfig | None = None
+    """`[alertmanager]`: alerts, and acknowledging them."""
     profile: tuple[ProfileConfig, ...] = ()
     """`[[profile]]`, any number."""
     screen: ScreenConfig = field(default_factory=ScreenConfig)
+    """`[screen]`: theme and keys."""

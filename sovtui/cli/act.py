@@ -1,0 +1,149 @@
+"""Commands that change something: each is a wish, a plan, perhaps a question, and then followed to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sovtui.actions.spec import Plan, Verdict, Where, Wish
+from sovtui.cli import output
+from sovtui.cli.diagnostics import Exit, Failure, Narrator, confirm, on_terminal, say, sentence
+from sovtui.cli.run import alerts_known, followed
+from sovtui.cli.session import MODES_NONE, Session, find_service, reach, unknown
+from sovtui.config.schema import HostConfig
+from sovtui.config.specs import watched
+from sovtui.config.units import parse_duration
+from sovtui.core.model import Alert
+from sovtui.runtime.hub import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """The options that all of them share."""
+
+    yes: bool = False
+    no_wait: bool = False
+    dry_run: bool = False
+
+
+async def act(session: Session, action: str, target: str, how: How) -> int:
+    """Switch, drop caches, run a backup, restart a service."""
+    host, target = _place(session, action, target)
+    async with session.hub(host) as hub:
+        await reach(hub, host, _touched(session.config.host[host], action, target))
+        return await carry_out(hub, action, Wish(host, target), how)
+
+
+def _place(session: Session, action: str, target: str) -> tuple[str, str]:
+    match action:
+        case "switch" if target == MODES_NONE:
+            named = session.named_host()
+            boxes = [name for name, host in session.config.host.items() if host.mode]
+            if named is None and len(boxes) > 1:
+                raise Failure(Exit.USAGE, f"Several hosts have modes: {', '.join(boxes)}. Say which with --host.")
+            return named or (boxes[0] if boxes else session.box()), target
+        case "switch":
+            return session.choose("mode", target, lambda h, t: t if t in _modes(h) else None, lambda h: [*_modes(h), MODES_NONE])
+        case "backup":
+            return session.choose("backup", target, lambda h, t: t if t in _backups(h) else None, _backups)
+        case "restart":
+            return session.choose("service", target, find_service, watched)
+        case _:
+            return session.box(), ""
+
+
+def _touched(host: HostConfig, action: str, target: str) -> list[str]:
+    """The services whose state decides whether the action is asked about or refused."""
+    modes = [service for mode in host.mode for service in mode.services]
+    match action:
+        case "switch":
+            return modes
+        case "restart":
+            return [*modes, target]
+        case "backup":
+            return [backup.service for backup in host.backup if backup.name == target]
+        case _:
+            return []
+
+
+def _modes(host: HostConfig) -> list[str]:
+    return [mode.name for mode in host.mode]
+
+
+def _backups(host: HostConfig) -> list[str]:
+    return [backup.name for backup in host.backup]
+
+
+async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
+    """Plan, ask if need be, execute, follow."""
+    plan = hub.plan(action, wish)
+    if how.dry_run:
+        output.write(output.plan(plan))
+        return plan.exit_code if plan.verdict is Verdict.NO else Exit.DONE
+    _refused(plan)
+    if plan.verdict is Verdict.ASK and not how.yes:
+        if not on_terminal():
+            raise Failure(
+                Exit.REFUSED,
+                sentence(f"{plan.title}: {plan.reason}"),
+                "Not done: nobody can be asked here. Say --yes to do it all the same.",
+            )
+        say(sentence(f"{plan.title}: {plan.reason}"))
+        if not await confirm("Do it?"):
+            raise Failure(Exit.REFUSED, "Not done.")
+        plan = hub.plan(action, wish)  # the world went on while the question stood
+        _refused(plan)
+    elif plan.verdict is Verdict.ASK:
+        say(sentence(f"{plan.title}: {plan.reason}"))
+    narrator = Narrator()
+    if how.no_wait or plan.where is Where.ALERTS:
+        outcome = await hub.execute(plan, narrator, wait=not how.no_wait)
+        if how.no_wait and outcome.run is not None:
+            output.write(outcome.run.id)
+        say(sentence(outcome.message))
+        return outcome.exit_code
+    say(sentence(plan.title))
+    return await followed(hub.execute(plan, narrator), narrator, wish.host)
+
+
+def _refused(plan: Plan) -> None:
+    if plan.verdict is Verdict.NO:
+        raise Failure(plan.exit_code, sentence(f"{plan.title}: {plan.reason}"))
+
+
+# --- alerts ---------------------------------------------------------------------------------------------------------
+
+
+async def acknowledge(session: Session, alert: str, comment: str, duration: str, how: How) -> int:
+    if not comment.strip():
+        raise Failure(Exit.USAGE, "A comment is needed: say why, for whoever reads it next.")
+    options = {"comment": comment.strip()}
+    if duration:
+        try:
+            options["for"] = f"{parse_duration(duration):g}"
+        except ValueError as error:
+            raise Failure(Exit.USAGE, f"--for: {error}.") from None
+    async with alerts_known(session) as hub:
+        found = find_alert(hub, alert)
+        return await carry_out(hub, "acknowledge", Wish(session.box(), found.fingerprint, options), how)
+
+
+async def unacknowledge(session: Session, alert: str, how: How) -> int:
+    async with alerts_known(session) as hub:
+        found = find_alert(hub, alert)
+        return await carry_out(hub, "unacknowledge", Wish(session.box(), found.fingerprint), how)
+
+
+def find_alert(hub: Hub, word: str) -> Alert:
+    """By the beginning of its fingerprint (four characters at least) or by its name. Failure 2 with the choice if it is not clear."""
+    known = hub.state.alerts
+    found = [a for a in known if a.fingerprint == word] or [a for a in known if a.name == word]
+    if not found and len(word) >= 4:
+        found = [a for a in known if a.fingerprint.startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        if not known:
+            raise Failure(Exit.USAGE, "No alert is firing.")
+        raise Failure(Exit.USAGE, unknown("alert", word, dict.fromkeys(a.name for a in known)))
+    lines = (f"  {a.fingerprint}  {a.name}  {a.summary}" for a in found)
+    raise Failure(Exit.USAGE, f"{len(found)} alerts are named `{word}`; say which by its fingerprint:", *lines)

@@ -1,0 +1,165 @@
+"""`doctor`: what works, what does not, what to do about it; and the smallest sudoers drop-in that the actions need."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sovtui.actions.switch import NONE, box_plan
+from sovtui.cli import documents, output
+from sovtui.cli.diagnostics import Exit
+from sovtui.cli.session import Session, until
+from sovtui.config.paths import theme_files
+from sovtui.config.schema import Config, HostConfig
+from sovtui.config.specs import watched
+from sovtui.core import text
+from sovtui.core.catalog import Unit
+from sovtui.core.clean import clean
+from sovtui.core.model import EnginePhase, LinkPhase
+from sovtui.core.state import Host, State
+from sovtui.onbox import rights
+
+SOMEBODY = "operator"
+"""Stands for the login name where the address does not tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    what: str
+    ok: bool | None
+    """None: not known, or only advice."""
+    detail: str = ""
+    advice: str = ""
+    exit_code: int = Exit.FAILED
+    """What the command ends with if this is the worst."""
+
+    @property
+    def sign(self) -> str:
+        return "?" if self.ok is None else "ok" if self.ok else "NO"
+
+
+async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
+    named = session.named_host()
+    checks = [_config_check(session.config, path)]
+    theme = session.config.screen.theme
+    if theme not in theme_files():
+        checks.append(Check("theme", None, f"no theme file is named {theme}; Textual may have one", "`sovtui themes` lists them"))
+    async with session.hub(named) as hub:
+        await until(hub, lambda state: all(s.ok is not None for s in state.sources.values()), 5.0)
+        state = hub.state
+        for host in state.hosts.values():
+            if named in (None, host.spec.name):
+                checks += host_checks(host, session.config.host[host.spec.name])
+        checks += source_checks(state, named)
+    if as_json:
+        output.write(documents.dumps({"version": documents.VERSION, "checks": [_document(check) for check in checks]}))
+    else:
+        output.write("\n".join(line for check in checks for line in _lines(check)))
+    return max((c.exit_code for c in checks if c.ok is False), default=Exit.DONE)
+
+
+def _config_check(config: Config, path: Path | None) -> Check:
+    if path is None:
+        return Check(
+            "configuration", None, "none; this machine is shown", "`sovtui config example spark` prints one to begin with"
+        )
+    return Check(
+        "configuration", True, f"{path}: {len(config.host)} hosts, {sum(len(h.mode) for h in config.host.values())} modes"
+    )
+
+
+def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
+    link, name = host.link, host.spec.name
+    if link.phase is not LinkPhase.UP:
+        advice = "`ssh` from this machine to that address must work without a question" if link.kind == "ssh" else ""
+        yield Check(f"{name}: link", False, f"{link.phase}: {link.reason or 'no answer'}", advice, Exit.UNREACHABLE)
+        return
+    quality = f", {text.quantity(link.latency_seconds, Unit.SECONDS)}" if link.latency_seconds else ""
+    yield Check(f"{name}: link", True, f"{link.kind} {link.address}{quality}")
+    missing = [s.name for s in host.services.values() if s.active == "missing"]
+    unknown = [s.name for s in host.services.values() if s.active == "unknown"]
+    if missing:
+        yield Check(
+            f"{name}: services", False, f"not there: {', '.join(missing)}", "check the names in the configuration", Exit.USAGE
+        )
+    if unknown:
+        why = next((s.reason for s in host.services.values() if s.active == "unknown" and s.reason), "not told")
+        yield Check(f"{name}: services", None, f"{len(unknown)} not known: {why}")
+    if host.services and not missing and not unknown:
+        yield Check(f"{name}: services", True, f"{len(host.services)} known")
+    for mode in host.spec.modes:
+        engine = host.engines.get(mode.name)
+        if engine is not None and engine.phase in (EnginePhase.WRONG_MODEL, EnginePhase.DEAD):
+            serves = f"; it lists {', '.join(engine.models)}" if engine.models else ""
+            yield Check(f"{name}: mode {mode.name}", False, f"{engine.phase}: {engine.reason}{serves}")
+    for backup in host.backups.values():
+        if backup.last_success_at is None:
+            yield Check(f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not told'}")
+    if commands(settings):
+        yield Check(
+            f"{name}: rights",
+            None,
+            f"actions need {len(commands(settings))} commands as root",
+            "`sovtui doctor --sudoers` prints the drop-in",
+        )
+
+
+def source_checks(state: State, named: str | None) -> Iterable[Check]:
+    for source in state.sources.values():
+        if named is not None and source.host not in ("", named):
+            continue
+        what = f"{source.host}: {source.name}" if source.host else source.name
+        if source.ok:
+            yield Check(what, True, source.detail)
+        elif source.ok is None:
+            yield Check(what, None, "not asked")
+        else:
+            yield Check(what, False, source.reason or "it failed", exit_code=Exit.UNREACHABLE)
+
+
+def _document(check: Check) -> dict[str, Any]:
+    return {"what": check.what, "ok": check.ok, "detail": clean(check.detail), "advice": clean(check.advice)}
+
+
+def _lines(check: Check) -> Iterable[str]:
+    yield clean(f"{check.sign:<3} {check.what}{f': {check.detail}' if check.detail else ''}")
+    if check.advice:
+        yield clean(f"      {check.advice}")
+
+
+# --- rights ---------------------------------------------------------------------------------------------------------
+
+
+def commands(host: HostConfig) -> list[list[str]]:
+    """Every command that some action on this host needs as root, each once."""
+    requests: list[dict[str, Any]] = [{"kind": "drop-caches", "plan": {}}] if host.role == "box" else []
+    targets = [mode.name for mode in host.mode if mode.services]
+    requests += [{"kind": "switch", "target": t, "plan": box_plan(host, t)} for t in ([*targets, NONE] if targets else [])]
+    requests += [{"kind": "backup", "target": b.name, "plan": {"service": b.service}} for b in host.backup]
+    requests += [{"kind": "restart", "target": s, "plan": {"service": s}} for s in watched(host)]
+    found: list[list[str]] = []
+    for request in requests:
+        whole = {"v": 1, "id": "20000101T000000Z-rights-0000", "who": "", "host": "", **request}
+        found += [argv for argv in rights.privileged_commands(whole) if argv not in found]
+    return found
+
+
+def sudoers(config: Config, named: str | None) -> str:
+    """One drop-in per host, to be read before it is installed."""
+    blocks = []
+    for name, host in config.host.items():
+        if named not in (None, name) or not (wanted := commands(host)):
+            continue
+        user = host.address.rpartition("@")[0] if host.link == "ssh" else getpass.getuser()
+        lines = [
+            f"# {name}: /etc/sudoers.d/sovtui",
+            "# Install with: visudo -f /etc/sudoers.d/sovtui",
+        ]
+        if not user:
+            lines.append(f"# `{SOMEBODY}` stands for the user that logs in there: put the real name.")
+        lines += [rights.sudoers_line(user or SOMEBODY, argv) for argv in wanted]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)

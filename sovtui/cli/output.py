@@ -1,0 +1,254 @@
+"""Standard output: state as plain text, at most 80 columns wide. Pure but for `write`."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from sovtui.actions.spec import Plan
+from sovtui.cli.documents import gpus, late
+from sovtui.core import text
+from sovtui.core.catalog import Unit
+from sovtui.core.clean import clean
+from sovtui.core.model import ActionRun, Alert, AlertState, Backup, LinkPhase, Service
+from sovtui.core.modes import Heat, ModeView, mode_views
+from sovtui.core.reading import Status
+from sovtui.core.state import Host, State
+from sovtui.runtime.hub import LogLine
+
+WIDTH = 80
+
+
+def write(what: str) -> None:
+    """The only way to standard output. BrokenPipeError is for `main`."""
+    print(what, flush=True)
+
+
+def status(state: State, hosts: Iterable[Host]) -> str:
+    """One readable screen."""
+    blocks = ["\n".join(_host(state, host)) for host in hosts]
+    blocks.append("\n".join([*_alert_lines(state), *_source_lines(state)]))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _host(state: State, host: Host) -> list[str]:
+    link = host.link
+    quality = text.quantity(link.latency_seconds, Unit.SECONDS) if link.latency_seconds else ""
+    head = f"{host.spec.name}  {link.kind} {link.address}  {link.phase}{f' {quality}' if quality else ''}"
+    lines = [_cut(f"{'DEMO  ' if state.demo else ''}{head}")]
+    if link.phase is not LinkPhase.UP and link.reason:
+        lines += _row("link", link.reason)
+    lines += _rows("mode", [line for view in mode_views(host) for line in _mode(view)])
+    for view in mode_views(host):
+        if view.heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN) and view.mode.url:
+            lines += _row("engine", _engine(state, host, view))
+    lines += _row("memory", _memory(state, host))
+    for gpu in gpus(host):
+        lines += _row(f"gpu {gpu}"[:9], _gpu(state, host, gpu))
+    lines += _rows("service", _services(host.services.values()))
+    lines += _rows("backup", [_backup(state, b) for b in host.backups.values()])
+    if host.action is not None:
+        lines += _row("action", _action(state, host.action))
+    return lines
+
+
+def _mode(view: ModeView) -> list[str]:
+    mode = view.mode
+    line = f"{mode.key or ' '} {mode.name:<14} {view.word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
+    reason = view.reason if view.heat is not Heat.COLD else ""
+    return [line, f"    {reason}"] if reason else [line]
+
+
+def _engine(state: State, host: Host, view: ModeView) -> str:
+    name = view.mode.name
+
+    def say(figure: str) -> str:
+        return text.reading(figure, host.reading(figure, name), state.now)
+
+    should = f" of {view.mode.expect_tok_s:g}" if view.mode.expect_tok_s else ""
+    return (
+        f"{name}: decode {say('engine.decode_tok_s')}{should}, running {say('engine.running')}, "
+        f"waiting {say('engine.waiting')}, KV cache {say('engine.kv_use_ratio')}, TTFT p95 {say('engine.ttft_p95_seconds')}"
+    )
+
+
+def _memory(state: State, host: Host) -> str:
+    total, available = host.reading("memory.total_bytes"), host.reading("memory.available_bytes")
+    if not total.known and not available.known:
+        return f"{text.UNKNOWN_SIGN}{f': {available.reason}' if available.reason else ''}"
+    parts = [
+        f"{text.reading('memory.available_bytes', available, state.now)} available of "
+        f"{text.reading('memory.total_bytes', total, state.now)}"
+    ]
+    droppable = host.reading("memory.droppable_bytes")
+    if droppable.status is not Status.UNSUPPORTED:
+        parts.append(f"{text.reading('memory.droppable_bytes', droppable, state.now)} page cache that a drop frees")
+    return ", ".join(parts)
+
+
+def _gpu(state: State, host: Host, gpu: str) -> str:
+    def say(figure: str) -> str:
+        return text.reading(figure, host.reading(figure, gpu), state.now)
+
+    return (
+        f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, "
+        f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
+    )
+
+
+def _services(services: Iterable[Service]) -> list[str]:
+    """The troubled ones by name, the others as a count."""
+    all_of = list(services)
+    if not all_of:
+        return []
+    lines, active, inactive = [], 0, 0
+    for service in all_of:
+        restarts = f", restarted {service.restarts} times" if service.restarts else ""
+        if service.active in ("active", "inactive") and not service.reason and not restarts:
+            active += service.active == "active"
+            inactive += service.active == "inactive"
+            continue
+        why = ": ".join(p for p in (service.result if service.result != "success" else "", service.reason) if p)
+        lines.append(f"{service.name} {service.active}{restarts}{f' ({why})' if why else ''}")
+    counts = [f"{count} {word}" for count, word in ((active, "active"), (inactive, "inactive")) if count]
+    return [*lines, *([", ".join(counts)] if counts else [])]
+
+
+def _backup(state: State, backup: Backup) -> str:
+    if backup.last_success_at is None:
+        done = f"last success {text.UNKNOWN_SIGN}"
+    else:
+        done = f"last success {text.age((state.now - backup.last_success_at).total_seconds())} ago"
+    is_late = late(backup, state.now)
+    word = "" if is_late is None else ", LATE" if is_late else ", in time"
+    result = f", last run: {backup.last_result}" if backup.last_result and backup.last_result != "success" else ""
+    reason = f" ({backup.reason})" if backup.reason else ""
+    return f"{backup.name}: {done}{word}{result}{reason}"
+
+
+def _action(state: State, run: ActionRun) -> str:
+    what = f"{run.kind} {run.target}".strip()
+    if not run.running:
+        return f"{what} by {run.who}: {run.outcome}{f', {run.reason}' if run.reason else ''}"
+    step = f", at {run.steps[-1].name}" if run.steps else ""
+    return f"{what} by {run.who}, running for {text.duration((state.now - run.began_at).total_seconds())}{step} ({run.id})"
+
+
+def _alert_lines(state: State) -> list[str]:
+    if state.alerts_at is None:
+        known = any(name == "alertmanager" for name, _ in state.sources)
+        return _row("alerts", text.UNKNOWN_SIGN) if known else []
+    active = [a for a in state.alerts if a.state is AlertState.ACTIVE]
+    rest = len(state.alerts) - len(active)
+    head = f"{len(active)} active" + (f", {rest} acknowledged, inhibited or pending" if rest else "")
+    return _rows("alerts", [head, *(_alert(state, a) for a in active)])
+
+
+def _source_lines(state: State) -> list[str]:
+    lines = []
+    for source in state.sources.values():
+        name = f"{source.name}{f' ({source.host})' if source.host else ''}"
+        word = "not asked yet" if source.ok is None else "ok" if source.ok else source.reason or "failed"
+        last = f", last answer {text.age((state.now - source.last_ok_at).total_seconds())} ago" if source.last_ok_at else ""
+        lines.append(f"{name}: {word}{last}")
+    return _rows("sources", lines)
+
+
+def _alert(state: State, alert: Alert) -> str:
+    since = f" {text.age((state.now - alert.since).total_seconds())}" if alert.since else ""
+    return f"{alert.fingerprint[:8]} {alert.severity or '-'} {alert.name}{since}: {alert.summary}".rstrip(": ")
+
+
+def alerts(state: State) -> str:
+    """`alerts`: one block per alert; nothing at all if none is known to fire."""
+    lines = []
+    for alert in state.alerts:
+        lines.append(_cut(f"{alert.state!s:<12} {_alert(state, alert)}"))
+        lines += [
+            line
+            for s in alert.silences
+            for line in _wrap(f"by {s.author} until {text.moment(s.ends_at)}: {s.comment}", "             ")
+        ]
+    return "\n".join(lines)
+
+
+def actions(runs: Iterable[tuple[str, ActionRun]]) -> str:
+    """`actions`: one line per receipt, newest first."""
+    lines = []
+    for host, run in runs:
+        took = text.duration(run.seconds) if run.seconds is not None else ""
+        what = f"{run.kind} {run.target}".strip()
+        lines.append(_cut(f"{text.moment(run.began_at)}  {host}  {what}  {run.outcome or 'running'}  {took}".rstrip()))
+        lines.append(_cut(f"    {run.id}  {run.who}"))
+        lines += _wrap(run.reason, "    ") if run.reason else []
+    return "\n".join(lines)
+
+
+def plan(of: Plan) -> str:
+    """`--dry-run`: what would be done, with which rights, and whether it would be asked or refused."""
+    lines = [of.title, "steps:", *(line for n, step in enumerate(of.steps, 1) for line in _wrap(f"{n}. {step}", "  "))]
+    if of.commands:
+        lines += ["commands that need rights:", *(f"  {clean(command)}" for command in of.commands)]
+    lines.append(f"verdict: {of.verdict}")
+    lines += _wrap(of.reason, "  ") if of.reason else []
+    return "\n".join(lines)
+
+
+def log_line(line: LogLine) -> str:
+    """Not cut: whoever reads logs wants all of it."""
+    return clean(f"{text.moment(line.at)[:19]} {line.text}" if line.at else line.text)
+
+
+# --- layout ---------------------------------------------------------------------------------------------------------
+
+
+def _row(label: str, what: str) -> list[str]:
+    return _rows(label, [what])
+
+
+def _rows(label: str, rows: list[str]) -> list[str]:
+    """The label before the first row, the rest below it; long rows go on indented."""
+    lines: list[str] = []
+    for row in rows:
+        for index, line in enumerate(_wrap(row, "", WIDTH - 12)):
+            lines.append(f"  {label if not lines else '':<9} {'  ' if index else ''}{line}".rstrip())
+    return lines
+
+
+def _wrap(what: str, indent: str, width: int = WIDTH) -> list[str]:
+    """Words over lines of at most `width` columns; a word too long is broken."""
+    lines, line = [], ""
+    lead = what[: len(what) - len(what.lstrip(" "))]
+    for word in clean(what).strip().split(" "):
+        joined = f"{line} {word}" if line else lead + word
+        if line and _columns(indent + joined) > width - 2:
+            lines.append(indent + line)
+            line = lead + word
+        else:
+            line = joined
+        while _columns(indent + line) > width - 2:
+            part = _head(line, width - 2 - len(indent))
+            lines.append(indent + part)
+            line = line[len(part) :]
+    return [*lines, indent + line]
+
+
+def _cut(line: str) -> str:
+    line = clean(line)
+    return line if _columns(line) <= WIDTH else _head(line, WIDTH - 1) + "…"
+
+
+def _head(line: str, width: int) -> str:
+    used, end = 0, 0
+    for character in line:
+        used += _columns(character)
+        if used > width and end:
+            break
+        end += 1
+    return line[:end]
+
+
+def _columns(line: str) -> int:
+    if line.isascii():
+        return len(line)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)

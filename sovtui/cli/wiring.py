@@ -1,0 +1,36 @@
+"""What `__main__` passes to the command line, so that it knows neither adapters nor Textual. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sovtui.config.schema import Config
+    from sovtui.ports.link import Ask
+    from sovtui.runtime.hub import Hub
+
+
+class BuildHub(Protocol):
+    """`bootstrap.build_hub`: opens nothing before `start`. `only_host` leaves out what is not needed for that host."""
+
+    def __call__(
+        self, config: Config, *, read_only: bool, ask: Ask | None, only_host: str | None = None, interactive: bool
+    ) -> Hub: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What `__main__` passes in, so that the command line knows neither adapters nor Textual. Each imports only when called."""
+
+    build_hub: BuildHub
+    local_config: Callable[[], Config]
+    """The configuration where there is none: this machine."""
+    control_room: Callable[[Hub, str | None], int]
+    """`tui.app.run(hub, theme)`."""
+    demo: Callable[[str], Hub]
+    engines: Callable[[], tuple[str, ...]]
+    """Names that `engine = ` may have."""
+    actions: Callable[[], tuple[str, ...]]
+    """Names that `[screen.keys]` may have."""

@@ -1,0 +1,260 @@
+"""What types cannot say: keys that must not meet, names that must exist, words that must be units or addresses.
+
+Works on the raw tables, so that it finds its problems also where a type is wrong elsewhere. Values of a wrong type are passed over:
+`load` has told of them already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from sovtui.config.locate import Path
+from sovtui.config.units import parse_duration
+from sovtui.core.clean import clean
+
+
+class Say(Protocol):
+    def __call__(self, path: Path, message: str, place: Path | None = None) -> None: ...
+
+
+_UNIT = re.compile(r"[A-Za-z0-9_:.\\@][A-Za-z0-9_:.\\@-]*\.(service|timer|socket|target|path|mount)", re.ASCII)
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_WORD = re.compile(r"[^\s/\"'\\-][^\s/\"'\\]*")
+PREFIXES = ("user", "container")
+
+
+def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], actions: Collection[str]) -> None:
+    """Say everything that is wrong with a configuration beyond types."""
+    hosts = _table(data.get("host"))
+    if not hosts and "host" not in data:
+        say((), "no [host.NAME] table; `sovtui config example spark` shows a whole file")
+    _clean_texts(data, (), say)
+    for name, host in hosts.items():
+        if isinstance(host, dict):
+            _host(("host", name), name, host, say, engines)
+    for name in ("prometheus", "alertmanager"):
+        source = _table(data.get(name))
+        _url((name,), source, say)
+        via = _text(source, "via")
+        if via and via not in hosts:
+            say((name, "via"), f"no host is named `{via}`{nearest(via, hosts) or _known(hosts)}")
+    _unique(("profile",), _tables(data.get("profile")), "name", "profile", say)
+    _keys(_table(_table(data.get("screen")).get("keys")), say, actions)
+
+
+def _host(path: Path, name: str, host: Mapping[str, Any], say: Say, engines: Collection[str]) -> None:
+    if not _WORD.fullmatch(name):
+        say(path, "a host's name is one word without spaces, slashes or quotes that does not begin with a dash")
+    address = _text(host, "address")
+    if address.startswith("-") or re.search(r"\s", address):
+        say((*path, "address"), "expected `USER@NAME` or a name of ssh_config")
+    modes = _tables(host.get("mode"))
+    for index, mode in modes:
+        _mode((*path, "mode", index), mode, say, engines)
+    _unique((*path, "mode"), modes, "name", "mode", say)
+    _unique((*path, "mode"), modes, "key", "mode", say)
+    _shared_urls((*path, "mode"), modes, say)
+    backups = _tables(host.get("backup"))
+    for index, backup in backups:
+        place = (*path, "backup", index)
+        _name(place, backup, say)
+        service = _text(backup, "service")
+        if service:
+            _service((*place, "service"), service, say)
+            if service.endswith(".timer"):
+                say((*place, "service"), f"a timer only starts it; expected the unit that runs, `{service[:-6]}.service`")
+    _unique((*path, "backup"), backups, "name", "backup", say)
+    _services((*path, "watch"), host.get("watch"), say)
+    switch = _table(host.get("switch"))
+    _services((*path, "switch", "floor"), switch.get("floor"), say)
+    for key in ("ready_timeout", "stop_timeout"):
+        with contextlib.suppress(ValueError):
+            if parse_duration(str(switch.get(key, "1s"))) > 86400:
+                say((*path, "switch", key), "expected at most a day")
+
+
+def _mode(path: Path, mode: Mapping[str, Any], say: Say, engines: Collection[str]) -> None:
+    _name(path, mode, say)
+    if _text(mode, "name") == "none":
+        say((*path, "name"), "`none` is always there: it stops every mode; choose another name")
+    key = _text(mode, "key")
+    if key and (len(key) != 1 or key not in "123456789"):
+        say((*path, "key"), f'expected one of "1" to "9" ("0" is `none`), found "{key}"')
+    engine = _text(mode, "engine")
+    if engine and engines and engine not in engines:
+        say((*path, "engine"), f"no engine is named `{engine}`{nearest(engine, engines) or _known(sorted(engines))}")
+    _url(path, mode, say)
+    _services((*path, "services"), mode.get("services"), say)
+    if not mode.get("services") and not mode.get("url"):
+        say(path, "neither `services` nor `url`: nothing tells whether this mode is hot")
+    if engine and not mode.get("url"):
+        say((*path, "engine"), "an engine is asked at its `url`, which is missing")
+    speed = mode.get("expect_tok_s")
+    if isinstance(speed, int | float) and speed <= 0:
+        say((*path, "expect_tok_s"), "expected a speed above zero; leave it out where none is known")
+
+
+def _name(path: Path, table: Mapping[str, Any], say: Say) -> None:
+    name = table.get("name")
+    if isinstance(name, str) and not _WORD.fullmatch(name):
+        say((*path, "name"), "expected one word without spaces, slashes or quotes that does not begin with a dash")
+
+
+def _shared_urls(path: Path, modes: list[tuple[int, dict[str, Any]]], say: Say) -> None:
+    seen: dict[str, list[int]] = {}
+    for index, mode in modes:
+        url = _text(mode, "url").rstrip("/")
+        if url:
+            seen.setdefault(url, []).append(index)
+    for url, indexes in seen.items():
+        models = {index: _text(dict(modes)[index], "model") for index in indexes}
+        for index, model in models.items():
+            others = [
+                _text(dict(modes)[i], "name") or f"mode[{i}]" for i in indexes if i != index and (not model or models[i] == model)
+            ]
+            if not others:
+                continue
+            if not model:
+                say(
+                    (*path, index, "model"),
+                    f"missing; `{others[0]}` answers at {url} too, and only `model` tells them apart",
+                    (*path, index),
+                )
+            elif index > min(i for i in indexes if models[i] == model):
+                services = [dict(modes)[i].get("services") for i in indexes if models[i] == model]
+                if any(not s for s in services):
+                    say(
+                        (*path, index, "model"),
+                        f"`{others[0]}` serves the same model at {url}: only `services` could tell them apart",
+                    )
+
+
+def _unique(path: Path, tables: list[tuple[int, dict[str, Any]]], key: str, what: str, say: Say) -> None:
+    first: dict[str, int] = {}
+    for index, table in tables:
+        value = _text(table, key)
+        if not value:
+            continue
+        if value in first:
+            owner = _text(dict(tables)[first[value]], "name") or f"{what}[{first[value]}]"
+            text = f"another {what} has this name" if key == "name" else f'{what} `{owner}` has the key "{value}" already'
+            say((*path, index, key), text)
+        first.setdefault(value, index)
+
+
+def _url(path: Path, table: Mapping[str, Any], say: Say) -> None:
+    url = _text(table, "url")
+    if not url:
+        if table.get("url") == "" and len(path) == 1:
+            say((*path, "url"), "expected an address such as http://127.0.0.1:8000")
+        return
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        say((*path, "url"), f"not an address ({url}); expected one such as http://127.0.0.1:8000")
+        return
+    if parts.scheme not in ("http", "https"):
+        said = "has no scheme" if "://" not in url else f"begins with {parts.scheme}://"
+        say((*path, "url"), f"expected http://… or https://…, and `{url.partition('@')[2] or url}` {said}")
+    elif not parts.hostname or port == 0:
+        say((*path, "url"), f"names no {'port' if parts.hostname else 'host'}; expected an address such as http://127.0.0.1:8000")
+    elif parts.username is not None or parts.password is not None:
+        say((*path, "url"), "holds a user name or password, which would end up in messages; sovtui stores no secrets")
+    elif parts.query or parts.fragment or re.search(r"\s", url):
+        say((*path, "url"), "expected a base address, without spaces, `?` or `#`")
+
+
+def _services(path: Path, services: Any, say: Say) -> None:
+    if not isinstance(services, list):
+        return
+    seen: set[str] = set()
+    for index, service in enumerate(services):
+        if isinstance(service, str):
+            _service((*path, index), service, say)
+            if service in seen:
+                say((*path, index), f"`{service}` is listed twice")
+            seen.add(service)
+
+
+def _service(path: Path, service: str, say: Say) -> None:
+    prefix, colon, rest = service.partition(":")
+    if colon and prefix == "container":
+        if not _CONTAINER.fullmatch(rest):
+            say(path, f'"{service}" is not a container; expected `container:NAME`')
+        return
+    if colon and prefix == "user":
+        if not _UNIT.fullmatch(rest):
+            say(path, f'"{service}" is not a unit; expected `user:NAME.service`')
+        return
+    if _UNIT.fullmatch(service):
+        return
+    if colon and (close := nearest(prefix, PREFIXES)):
+        say(path, f'"{service}": unknown kind `{prefix}`{close}')
+    elif not colon and _CONTAINER.fullmatch(service):
+        say(path, f'"{service}" is not a unit; expected `{service}.service`, `user:{service}.service` or `container:{service}`')
+    else:
+        say(path, f'"{service}" is not a service; expected `NAME.service`, `user:NAME.service` or `container:NAME`')
+
+
+def _keys(keys: Mapping[str, Any], say: Say, actions: Collection[str]) -> None:
+    taken: dict[str, str] = {}
+    for action, value in keys.items():
+        path: Path = ("screen", "keys", action)
+        if actions and action not in actions:
+            say(path, f"no action has this name{nearest(action, actions) or _known(sorted(actions))}")
+        if not isinstance(value, str):
+            continue
+        for key in (k.strip() for k in value.split(",")) if value.strip() != "," else (",",):
+            if not key or re.search(r"\s", key):
+                say(path, 'expected a key such as "d" or "ctrl+d"')
+            elif key in "0123456789":
+                say(path, f'"{key}" is a mode key')
+            elif key in taken:
+                say(path, f'"{key}" is the key of `{taken[key]}` already')
+            else:
+                taken[key] = action
+
+
+def _clean_texts(value: Any, path: Path, say: Say) -> None:
+    match value:
+        case str():
+            if clean(value) != value:
+                say(path, "holds control characters, line breaks or hidden characters, or is longer than 2000")
+        case dict():
+            for key, inner in value.items():
+                _clean_texts(inner, (*path, key), say)
+        case list():
+            for index, inner in enumerate(value):
+                _clean_texts(inner, (*path, index), say)
+        case _:
+            pass
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _tables(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    return [(i, t) for i, t in enumerate(value) if isinstance(t, dict)] if isinstance(value, list) else []
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    value = table.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """``; did you mean `key`?``, or nothing."""
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _known(words: Iterable[str]) -> str:
+    listed = ", ".join(words)
+    return f"; there are: {listed}" if listed else "; there are none"

@@ -1,0 +1,202 @@
+"""What changes something: questions, refusals, exit codes, and which stream says what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from sovtui.core.events import ActionChanged, LinkChanged
+from sovtui.core.model import Link, LinkPhase
+from sovtui.ports.errors import Unreachable
+from sovtui.runtime.hub import LogLine, Outcome
+from tests.cli.conftest import Command
+from tests.fakes.hub import ID, NOW, healthy, run
+
+
+def test_a_switch_that_loses_nothing_asks_nobody(command: Command) -> None:
+    command.options = {
+        "progress": [run(), run("done", seconds=3.2, lines=("a", "b")), run("done", seconds=3.2, lines=("b", "c"))]
+    }
+    told = command("switch", "mistral")
+    assert (told.code, told.out) == (0, "")
+    assert command.executed == ["switch mistral"]
+    assert "running  stop mistral.service" in told.err and "done     stop mistral.service, 3.2 s" in told.err
+    assert told.err.count("| b") == 1 and "| c" in told.err
+    assert "qwen is hot." in told.err
+    assert command.asked[-1]["only_host"] == "spark"
+
+
+def test_without_a_terminal_a_question_is_a_refusal(command: Command) -> None:
+    command.events = healthy(busy=True)
+    told = command("switch", "mistral")
+    assert told.code == 4 and command.executed == []
+    assert "2 running requests would be cut off" in told.err and "--yes" in told.err
+    assert command("switch", "mistral", "--yes").code == 0
+    assert command.executed == ["switch mistral"]
+
+
+def test_on_a_terminal_the_answer_counts(command: Command, terminal: Callable[[Iterable[str]], None]) -> None:
+    command.events = healthy(busy=True)
+    terminal(["n"])
+    told = command("switch", "mistral")
+    assert told.code == 4 and "Not done." in told.err and command.executed == []
+    terminal(["y"])
+    assert command("switch", "mistral").code == 0 and command.executed == ["switch mistral"]
+    assert command.asked[-1]["ask"] is not None
+
+
+def test_dry_run_prints_the_plan_and_does_nothing(command: Command) -> None:
+    command.events = healthy(busy=True)
+    told = command("switch", "mistral", "--dry-run")
+    assert told.code == 0 and command.executed == [] and told.err == ""
+    assert "systemctl start mistral.service" in told.out and "verdict: ask" in told.out
+    told = command("switch", "mistral", "--dry-run", "--read-only")
+    assert told.code == 4 and "verdict: no" in told.out
+
+
+def test_no_wait_prints_the_id_on_standard_output(command: Command) -> None:
+    command.options = {"outcome": Outcome(0, f"started as {ID}", run())}
+    told = command("switch", "none", "--no-wait")
+    assert (told.code, told.out) == (0, f"{ID}\n")
+    assert "started as" in told.err
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 4, 5])
+def test_the_outcome_is_the_exit_code(command: Command, code: int) -> None:
+    command.options = {"outcome": Outcome(code, "that is how it ended")}
+    told = command("drop-caches")
+    assert told.code == code and "that is how it ended." in told.err and told.out == ""
+
+
+def test_read_only_refuses(command: Command) -> None:
+    told = command("--read-only", "drop-caches")
+    assert told.code == 4 and "read-only" in told.err and command.executed == []
+
+
+def test_another_action_refuses(command: Command) -> None:
+    command.events = [*healthy(), ActionChanged("spark", run())]
+    told = command("drop-caches")
+    assert told.code == 4 and "me@phone" in told.err
+
+
+def test_a_host_that_cannot_be_reached(command: Command) -> None:
+    command.events = [LinkChanged("spark", Link(LinkPhase.REFUSED, reason="the host key has changed"))]
+    told = command("switch", "qwen", "--yes")
+    assert told.code == 3 and "the host key has changed" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (("switch", "qwn"), "`qwen`"),
+        (("switch", "zzz"), "there are: qwen, mistral, none"),
+        (("backup", "nsa"), "`nas`"),
+        (("restart", "brokn.service"), "`broken.service`"),
+        (("logs", "brokn.service"), "`broken.service`"),
+        (("ack", "EngineDwn", "--comment", "x"), "`EngineDown`"),
+        (("swich", "qwen"), "`switch`"),
+    ],
+)
+def test_a_wrong_name_names_the_nearest(command: Command, words: tuple[str, ...], nearest: str) -> None:
+    told = command(*words)
+    assert (told.code, told.out) == (2, "") and nearest in told.err
+
+
+def test_the_host_is_the_only_one_that_has_it(command: Command) -> None:
+    up = LinkChanged("mgmt", Link(LinkPhase.UP, "ssh", "ops@mgmt", NOW))
+    command.events = [*healthy(), up]
+    assert command("restart", "prometheus", "--yes").code == 0
+    assert command.hub is not None and command.hub.executed[0].wish.host == "mgmt"
+    assert command("switch", "qwen", "--host", "mgmt").code == 2
+
+
+def test_interrupting_says_that_it_goes_on(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command.options = {"progress": [run()], "hang": True}
+    real = asyncio.run
+
+    def interrupted(work: object) -> int:
+        async def soon() -> int:
+            task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+            await asyncio.sleep(0.05)
+            task.cancel()
+            try:
+                return int(await task)
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
+
+        return real(soon())
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command("switch", "mistral")
+    told = capsys.readouterr().err
+    assert "Interrupted. The action goes on on spark" in told and f"follow {ID}" in told
+    assert command.hub is not None and command.hub.closed
+
+
+def test_follow(command: Command) -> None:
+    command.options = {"receipts": {"spark": (run("done", "done", 2.0), run())}, "progress": [run("done", "done", 2.0)]}
+    assert command("follow").code == 0
+    assert command.hub is not None and command.hub.followed == [("spark", ID)]
+    command.options = {"receipts": {"spark": (run(),)}}
+    assert command("follow", "20261120").code == 0
+    told = command("follow", "20250101")
+    assert told.code == 2 and "sovtui actions" in told.err
+    command.options = {"receipts": {"spark": Unreachable("the link died")}}
+    assert command("follow").code == 3
+
+
+def test_acknowledge(command: Command) -> None:
+    assert command("ack", "EngineDown", "--comment", "on it", "--for", "2h").code == 0
+    assert command.hub is not None
+    assert command.hub.executed[0].wish.options == {"comment": "on it", "for": "7200"}
+    assert command("ack", "012345", "--comment", "on it").code == 0
+    told = command("ack", "0123", "--comment", "on it")
+    assert told.code == 2 and "0123456789abcdef" in told.err and "0123ffff89abcdef" in told.err
+    told = command("ack", "DiskFull", "--comment", "on it")
+    assert told.code == 2 and "ffff000000000000" in told.err and command.executed == []
+    assert command("ack", "EngineDown", "--comment", "  ").code == 2
+    assert command("ack", "EngineDown").code == 2
+    told = command("ack", "EngineDown", "--comment", "x", "--for", "soon")
+    assert told.code == 2 and "--for" in told.err
+
+
+def test_logs(command: Command) -> None:
+    command.options = {"lines": [LogLine(NOW, "hello"), LogLine(None, "no time\x1b[2J")]}
+    told = command("logs", "broken", "--since", "10m", "--lines", "5")
+    assert told.code == 0 and told.out.endswith("no time\n") and " hello\n" in told.out and told.err == ""
+    assert command.hub is not None
+    assert command.hub.asked_logs == {"host": "spark", "service": "broken.service", "lines": 5, "since": "10m", "follow": False}
+    assert command("logs", "proxy", "--follow").code == 0
+    assert command.hub.asked_logs["service"] == "container:proxy"
+    told = command("logs", "broken", "--since", "yesterday")
+    assert told.code == 2 and "--since" in told.err
+
+
+def test_doctor(command: Command) -> None:
+    told = command("doctor")
+    assert "ok  configuration" in told.out and "spark: link" in told.out
+    assert "NO  mgmt: link" in told.out and told.code == 3
+    assert "--sudoers" in told.out
+
+
+def test_sudoers_has_no_word_too_many(command: Command) -> None:
+    told = command("doctor", "--sudoers")
+    assert told.code == 0 and command.hub is None
+    lines = [line for line in told.out.splitlines() if line and not line.startswith("#")]
+    assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start qwen.service" in lines
+    assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl stop mistral.service" in lines
+    assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start nas.service" in lines
+    assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl restart prometheus.service" in lines
+    assert lines.count("ops ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches") == 1
+    assert not any("proxy" in line or "*" in line or "stop nas" in line for line in lines)
+
+
+def test_the_control_room_needs_a_terminal(command: Command) -> None:
+    for words in ((), ("demo",)):
+        told = command(*words)
+        assert told.code == 2 and "terminal" in told.err

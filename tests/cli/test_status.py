@@ -1,0 +1,161 @@
+"""What status prints: the JSON contract, one screen of text, and what is not known."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from sovtui.core.events import LinkChanged, Samples, SourceChanged, Tick
+from sovtui.core.model import Link, LinkPhase, Source
+from sovtui.core.state import State
+from tests.cli.conftest import Command
+from tests.fakes.hub import NOW, healthy, run
+
+UP = {"mgmt": LinkChanged("mgmt", Link(LinkPhase.UP, "ssh", "ops@mgmt", NOW))}
+
+
+def document(command: Command, *words: str) -> Any:
+    told = command("status", "--json", *words)
+    assert told.code == 0 and told.err == "", told.err
+    return json.loads(told.out)
+
+
+def test_the_keys_of_the_document(command: Command) -> None:
+    whole = document(command)
+    assert set(whole) == {"version", "at", "demo", "read_only", "hosts", "alerts_at", "alerts", "sources"}
+    assert whole["version"] == 1 and whole["at"] == "2026-11-20T20:00:00+00:00"
+    host = whole["hosts"][0]
+    assert set(host) == {"name", "role", "link", "modes", "engines", "memory", "cpu", "gpu", "services", "backups", "action"}
+    assert {k: host["link"][k] for k in ("phase", "reason", "latency_seconds")} == {
+        "phase": "up",
+        "reason": "",
+        "latency_seconds": 0.023,
+    }
+    qwen = host["modes"][0]
+    assert set(qwen) == {"name", "title", "key", "heat", "hot", "busy", "reason", "model"}
+    assert (qwen["name"], qwen["heat"], qwen["hot"], qwen["busy"], qwen["model"]) == ("qwen", "hot", True, False, None)
+    decode = host["engines"][0]["figures"]["engine.decode_tok_s"]
+    assert decode == {"value": 0.0, "status": "fresh", "age_seconds": 0.0, "source": "engine", "reason": ""}
+    assert host["memory"]["memory.total_bytes"]["value"] == 128e9
+    assert host["gpu"] == [{"id": "0", **host["gpu"][0]}]
+    assert host["gpu"][0]["gpu.use_ratio"]["value"] == 0.87
+    broken = next(s for s in host["services"] if s["name"] == "broken.service")
+    assert (broken["active"], broken["result"], broken["restarts"]) == ("failed", "exit-code", 3)
+    assert (host["backups"][0]["late"], host["backups"][0]["age_seconds"]) == (False, 32400.0)
+    assert whole["alerts"][0]["fingerprint"] == "0123456789abcdef"
+    assert whole["sources"][0]["ok"] is True
+
+
+def test_absent_is_null_with_its_status_never_zero(command: Command) -> None:
+    host = document(command)["hosts"][0]
+    waiting = host["engines"][0]["figures"]["engine.kv_use_ratio"]
+    assert waiting["value"] is None and waiting["status"] == "unknown" and waiting["age_seconds"] is None
+    management = document(command)["hosts"][1]
+    assert management["memory"]["memory.total_bytes"]["value"] is None
+    assert management["action"] is None
+
+
+def test_a_stale_figure_says_so(command: Command) -> None:
+    command.events = [*healthy()]
+    command.options = {}
+    stale = healthy()
+    samples = next(e for e in stale if isinstance(e, Samples))
+    assert samples is not None
+    stale.append(Tick(NOW + timedelta(seconds=40)))
+    command.events = stale
+    host = document(command)["hosts"][0]
+    assert host["memory"]["memory.available_bytes"]["status"] == "stale"
+    assert host["memory"]["memory.available_bytes"]["age_seconds"] == 40.0
+    assert "~40s" in command("status").out
+
+
+def test_hostile_text_is_inert_in_both(command: Command) -> None:
+    for words in (("status",), ("status", "--json"), ("alerts",), ("alerts", "--json")):
+        told = command(*words)
+        assert all(c == "\n" or 32 <= ord(c) < 127 for c in told.out), words
+
+
+def test_one_screen_of_text_at_most_80_columns(command: Command) -> None:
+    command.events = [*healthy(busy=True), LinkChanged("mgmt", Link(LinkPhase.DOWN, "ssh", "ops@mgmt", reason="no route " * 30))]
+    told = command("status")
+    assert told.code == 0
+    assert max(map(len, told.out.splitlines())) <= 80
+    assert len(told.out.splitlines()) < 50
+    for part in (
+        "spark",
+        "qwen",
+        "busy",
+        "57.2 tok/s of 57",
+        "87 %",
+        "broken.service failed",
+        "restarted 3 times",
+        "9h ago, in time",
+        "3 active",
+        "0123",
+    ):
+        assert part in told.out, part
+
+
+def test_a_box_that_cannot_be_reached_is_exit_3_and_still_printed(command: Command) -> None:
+    command.events = [
+        *healthy(),
+        LinkChanged("spark", Link(LinkPhase.DOWN, "ssh", "ops@spark", reason="the connection was lost")),
+    ]
+    told = command("status", "--json")
+    assert told.code == 3
+    assert json.loads(told.out)["hosts"][0]["link"]["reason"] == "the connection was lost"
+    assert "spark cannot be reached: the connection was lost." in told.err
+
+
+def test_a_management_host_that_is_down_matters_only_if_it_was_asked_for(command: Command) -> None:
+    command.events = [*healthy(), LinkChanged("mgmt", Link(LinkPhase.DOWN, "ssh", "ops@mgmt", reason="no route"))]
+    assert command("status").code == 0
+    told = command("status", "--host", "mgmt")
+    assert told.code == 3 and "spark" not in told.out
+    assert command.asked[-1]["only_host"] == "mgmt"
+
+
+def test_unknown_host_names_the_nearest(command: Command) -> None:
+    told = command("status", "--host", "sparc")
+    assert (told.code, told.out) == (2, "") and "did you mean `spark`?" in told.err
+
+
+def test_options_count_before_and_after_the_command(command: Command) -> None:
+    assert command("--host", "spark", "--read-only", "status").code == 0
+    assert command.asked[-1] | {"ask": None} == {"read_only": True, "ask": None, "only_host": "spark", "interactive": False}
+    command("status", "--read-only", "--host", "spark")
+    assert command.asked[-1]["read_only"] is True and command.asked[-1]["only_host"] == "spark"
+
+
+def test_alerts(command: Command) -> None:
+    told = command("alerts")
+    assert told.code == 0 and told.out.count("DiskFull") == 2 and "no answer" in told.out
+    listed = json.loads(command("alerts", "--json").out)
+    assert [a["name"] for a in listed] == ["EngineDown", "DiskFull", "DiskFull"]
+    assert set(listed[0]) == {"fingerprint", "name", "severity", "state", "since", "summary", "labels", "silences"}
+
+
+def test_alertmanager_that_does_not_answer_is_exit_3(command: Command) -> None:
+    command.events = [*healthy(), SourceChanged(Source("alertmanager", "", False, "nobody answers at 127.0.0.1:9093"))]
+    told = command("alerts")
+    assert (told.code, told.out) == (3, "") and "9093" in told.err
+    told = command("alerts", config='[host.a]\nlink = "local"\n')
+    assert told.code == 2 and "[alertmanager]" in told.err
+
+
+def test_receipts(command: Command) -> None:
+    command.options = {"receipts": {"spark": (run("done", "done", 12.0), run())}}
+    told = command("actions")
+    assert told.code == 0 and "switch qwen  done  12 s" in told.out and "me@phone" in told.out
+    listed = json.loads(command("actions", "--json").out)
+    assert (listed[0]["host"], listed[0]["outcome"], listed[1]["running"]) == ("spark", "done", True)
+    command.options = {}
+    told = command("actions")
+    assert (told.code, told.out) == (0, "") and "No action has run" in told.err
+
+
+def test_the_hub_is_closed(command: Command) -> None:
+    command("status")
+    assert command.hub is not None and command.hub.closed
+    assert isinstance(command.hub.state, State)
