@@ -1,0 +1,165 @@
+"""Wiring: hub to screen, theme, terminal. Draws nothing and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+from textual.command import Provider
+from textual.screen import Screen
+
+from sovtui.ports.link import Question
+from sovtui.runtime.hub import Hub
+from sovtui.tui import themes
+from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
+from sovtui.tui.palette import RoomProvider
+from sovtui.tui.screens.ask import AskScreen
+from sovtui.tui.screens.room import Room
+
+GRACE_SECONDS = 3.0
+"""After a signal the terminal is given back within this time, even if it no longer takes output."""
+LOOK_SECONDS = 2.0
+"""How often it is checked that the terminal is still there."""
+
+
+class ControlRoom(App[None]):
+    """The application: one room, one hub."""
+
+    TITLE = "sovtui"
+    CSS_PATH = "sovtui.tcss"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {RoomProvider}
+    BINDINGS: ClassVar[list[BindingType]] = []
+    ENABLE_COMMAND_PALETTE = True
+    ALLOW_SELECT = False
+    HORIZONTAL_BREAKPOINTS = [(0, "-phone"), (PHONE_BELOW, "-normal"), (WIDE_FROM, "-wide")]  # noqa: RUF012  # declared as an instance variable by Textual
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (HEIGHT_OF_THUMBS, "-tall")]  # noqa: RUF012
+
+    def __init__(self, hub: Hub, theme: str | None = None) -> None:
+        # With NO_COLOR the terminal's own colours must be chosen before the filters are made: no colour code is sent then.
+        plain = "NO_COLOR" in os.environ
+        super().__init__(ansi_color=True if plain else None)
+        self.animation_level = "none"
+        self.hub = hub
+        self.room = Room(hub)
+        found = themes.load()
+        self._problems = list(found.problems)
+        for one in found.themes.values():
+            self.register_theme(one)
+        self._choose_theme(themes.LOW_BANDWIDTH[0] if plain else theme or hub.config.screen.theme or themes.DEFAULT)
+        self._asking = asyncio.Lock()
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def _choose_theme(self, name: str) -> None:
+        if name not in self.available_themes:
+            self._problems.append(f"there is no theme {name!r}; sovtui themes lists them")
+            name = themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
+        self.theme = name
+
+    def get_default_screen(self) -> Screen[Any]:
+        return self.room
+
+    async def on_mount(self) -> None:
+        self.hub.set_ask(self.ask)
+        self._unsubscribe = self.hub.subscribe(lambda state: state, self.room.take)
+        await self.hub.start()
+        for problem in self._problems:
+            self.room.tell(problem, "warning")
+        self.set_interval(LOOK_SECONDS, self._look_for_terminal)
+
+    async def on_unmount(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        self.hub.set_ask(None)
+        await self.hub.aclose()
+
+    async def ask(self, question: Question) -> str | None:
+        """Put a question of a link to the operator; one at a time. None: refused, or the question is no longer asked."""
+        async with self._asking:
+            answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+            screen = AskScreen(question)
+
+            def settle(answer: str | None) -> None:
+                if not answered.done():
+                    answered.set_result(answer)
+
+            self.call_later(self.push_screen, screen, settle)
+            try:
+                return await answered
+            finally:
+                if screen.is_attached and not answered.done():
+                    screen.dismiss(None)
+
+    def _look_for_terminal(self) -> None:
+        if not self.is_headless and terminal_gone():
+            self.exit(return_code=128 + signal.SIGHUP)
+
+
+def terminal_gone() -> bool:
+    """Whether whoever held the other end of the terminal has closed it."""
+    stdin = sys.__stdin__
+    try:
+        if stdin is None or not stdin.isatty():
+            return stdin is None or stdin.closed
+        poll = select.poll()
+        poll.register(stdin.fileno(), select.POLLIN)
+        return any(mask & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, mask in poll.poll(0))
+    except (OSError, ValueError):
+        return True
+
+
+def run(hub: Hub, theme: str | None = None) -> int:
+    """Show the control room until it is left. Returns the exit status: 0, or 128 and the signal that ended it."""
+    app = ControlRoom(hub, theme)
+    before = _attributes()
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        # The loop may be blocked by a terminal that takes no output; then this thread ends the process all the same.
+        killer = threading.Timer(GRACE_SECONDS, _end, (128 + number, before))
+        killer.daemon = True
+        killer.start()
+        app.exit(return_code=128 + number)
+
+    old = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        app.run(mouse=True)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    return app.return_code or 0
+
+
+def _attributes() -> Any:
+    try:
+        import termios
+
+        return termios.tcgetattr(sys.__stdin__.fileno()) if sys.__stdin__ else None
+    except (ImportError, OSError, ValueError):
+        return None
+    except Exception as error:  # noqa: BLE001  # termios.error is not an OSError
+        del error
+        return None
+
+
+_RESTORE = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[0m"
+
+
+def _end(status: int, attributes: Any) -> None:
+    """Give the terminal back as far as it lets us, and end."""
+    try:
+        import termios
+
+        if attributes is not None and sys.__stdin__ is not None:
+            termios.tcsetattr(sys.__stdin__.fileno(), termios.TCSANOW, attributes)
+        os.set_blocking(2, False)
+        os.write(2, _RESTORE.encode())
+    finally:
+        os._exit(status)

@@ -1,0 +1,94 @@
+"""From a wish to its outcome: plan, ask if needed, execute, tell. Never waits for the network before it answers a key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from textual.screen import Screen
+
+from sovtui.actions.spec import Plan, Verdict, Wish
+from sovtui.ports.errors import PortError
+from sovtui.runtime.hub import Hub
+from sovtui.tui.screens.acknowledge import AcknowledgeScreen
+from sovtui.tui.screens.confirm import ConfirmScreen
+
+
+class Tell(Protocol):
+    """Says something to the operator. `severity`: begun (gone at once), information, warning or error."""
+
+    def __call__(self, words: str, severity: str = "information") -> None: ...
+
+
+Push = Callable[[Screen[Any]], Awaitable[Any]]
+"""Opens a dialog and waits for its answer; None if it was left."""
+
+DEFAULT_FOR_SECONDS = 7200.0
+
+
+class Conductor:
+    """One per screen."""
+
+    def __init__(self, hub: Hub, push: Push, tell: Tell) -> None:
+        self._hub = hub
+        self._push = push
+        self._tell = tell
+        self._asking = False
+
+    async def act(self, action: str, wish: Wish, key: str = "") -> None:
+        """Carry out one wish, asking first where the plan says so."""
+        if self._asking:
+            return
+        plan = self._hub.plan(action, wish)
+        if plan.verdict is Verdict.NO:
+            self._tell(_sentence(plan.reason), "warning")
+            return
+        if plan.verdict is Verdict.ASK:
+            self._asking = True
+            try:
+                agreed = await self._ask(plan, key)
+            finally:
+                self._asking = False
+            if agreed is None:
+                return
+            plan = agreed
+        else:
+            self._tell(f"{plan.title} …", "begun")
+        await self._execute(plan)
+
+    async def _ask(self, plan: Plan, key: str) -> Plan | None:
+        """The plan as agreed, or None. It is made anew after the answer: the world may have changed meanwhile."""
+        wish = plan.wish
+        if plan.action == "acknowledge":
+            settings = self._hub.config.alertmanager
+            seconds = float(settings.acknowledge_for) if settings else DEFAULT_FOR_SECONDS
+            alert = next((a for a in self._hub.state.alerts if a.fingerprint == wish.target), None)
+            options = await self._push(AcknowledgeScreen(plan, seconds, alert.summary if alert else ""))
+            if options is None:
+                return None
+            wish = replace(wish, options={**wish.options, **options})
+        elif not await self._push(ConfirmScreen(plan, key)):
+            return None
+        again = self._hub.plan(plan.action, wish)
+        if again.verdict is Verdict.NO:
+            self._tell(_sentence(again.reason), "warning")
+            return None
+        return again
+
+    async def _execute(self, plan: Plan) -> None:
+        try:
+            outcome = await self._hub.execute(plan)
+        except PortError as error:
+            self._tell(error.sentence(), "error")
+            return
+        severity = {0: "information", 4: "warning", 5: "warning"}.get(outcome.exit_code, "error")
+        self._tell(outcome.message or plan.title, severity)
+
+
+def _sentence(words: str) -> str:
+    words = words.strip()
+    if not words:
+        return "Not now."
+    words = words[0].upper() + words[1:]
+    return words if words[-1] in ".?!" else f"{words}."

@@ -1,0 +1,156 @@
+"""Which key means what now, decided without the framework: from the actions' SPECs, the configuration and the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from sovtui.actions.spec import Plan, Spec, Verdict, Wish
+from sovtui.core.model import AlertState
+from sovtui.core.modes import Heat, mode_views
+from sovtui.tui.panes.base import View
+
+NONE = "none"
+SWITCH = "switch"
+SHORT = {"acknowledge": "ack", "unacknowledge": "unack"}
+"""Words of the key bar where the id is too long: those of the command line."""
+
+SCREEN: tuple[tuple[str, str, str, str], ...] = (
+    ("logs", "l", "Logs", "Follow the log of the chosen service, or of the hot mode."),
+    ("filter", "/", "Filter", "Show only what holds a text, in the pane you are in."),
+    ("zoom", "z", "Zoom", "One pane on the whole screen; Enter does the same, Escape leaves."),
+    ("host", "h", "Host", "Look at another host."),
+    ("help", "?", "Help", "Every key and what it does."),
+    ("palette", ":", "Commands", "Find any command by its name; ctrl+p does the same."),
+    ("quit", "q", "Quit", "Leave. Actions that run on the box go on."),
+)
+"""What concerns the screen alone: (id, key, title, help)."""
+
+MOVES: tuple[tuple[str, str], ...] = (
+    ("Tab, Shift+Tab", "next, previous pane"),
+    ("↑ ↓, j k, PgUp PgDn, g G", "move in a list"),
+    ("Enter, z", "one pane on the whole screen"),
+    ("Escape", "back: closes a dialog, clears a filter, leaves the zoom"),
+    ("p, Space, w, ← →", "in the log: pause, wrap lines, move sideways"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing that can be done now."""
+
+    id: str
+    """Of the action or the screen command."""
+    key: str
+    title: str
+    """Short, for the key bar."""
+    words: str
+    """In full, for palette and menu."""
+    help: str
+    target: str = ""
+    refused: str = ""
+    """Why not now; empty if it can be done."""
+    danger: bool = False
+    choose: bool = False
+    """There are several targets and none is chosen: ask which."""
+
+    @property
+    def name(self) -> str:
+        """Identity over id and target."""
+        return f"{self.id} {self.target}".strip()
+
+
+def key_of(id: str, default: str, overrides: Mapping[str, str]) -> str:
+    return overrides.get(id, default)
+
+
+def actions(
+    view: View,
+    specs: Mapping[str, Spec],
+    plan: Callable[[str, Wish], Plan],
+    chosen: Mapping[str, str],
+    *,
+    exact: bool = False,
+) -> list[Key]:
+    """Every action that applies to this host, with its target as chosen in the panes, and why not if it is refused now.
+
+    With `exact` the target is meant as it stands: nothing is to be chosen any more.
+    """
+    overrides = view.config.screen.keys
+    found: list[Key] = []
+    for spec in specs.values():
+        if spec.dangerous and view.state.read_only:
+            continue
+        key = key_of(spec.id, spec.key, overrides)
+        if spec.target == "mode":
+            found += _modes(view, spec, plan)
+            continue
+        target = chosen.get(spec.target, "")
+        if spec.target and not target:
+            continue
+        if not _applies(view, spec, target):
+            continue
+        choose = not exact and spec.target == "backup" and view.host is not None and len(view.host.backups) > 1
+        title, words = _titles(view, spec, "" if choose else target)
+        made = _key(view, spec, plan, key, title, words, target)
+        found.append(replace(made, choose=True, words=f"{words}…", refused="") if choose else made)
+    return found
+
+
+def _applies(view: View, spec: Spec, target: str) -> bool:
+    host = view.host
+    if host is None:
+        return False
+    if spec.target == "alert":
+        alert = next((a for a in view.state.alerts if a.fingerprint == target), None)
+        if alert is None or view.config.alertmanager is None:
+            return False
+        hushed = alert.state is AlertState.ACKNOWLEDGED
+        return hushed if spec.id == "unacknowledge" else not hushed
+    return bool(spec.target) or host.spec.role == "box" or bool(host.spec.modes)
+
+
+def _titles(view: View, spec: Spec, target: str) -> tuple[str, str]:
+    """(for the key bar, in full)."""
+    short = SHORT.get(spec.id, spec.id.split("-")[0])
+    if spec.target == "alert":
+        alert = next((a for a in view.state.alerts if a.fingerprint == target), None)
+        return short, f"{spec.title}: {alert.name if alert else target}"
+    return short, f"{spec.title}: {target}" if target else spec.title
+
+
+def _key(view: View, spec: Spec, plan: Callable[[str, Wish], Plan], key: str, title: str, words: str, target: str) -> Key:
+    made = plan(spec.id, Wish(view.host_name, target))
+    refused = made.reason if made.verdict is Verdict.NO else ""
+    return Key(spec.id, key, title, words, spec.help, target, refused, spec.dangerous)
+
+
+def _modes(view: View, spec: Spec, plan: Callable[[str, Wish], Plan]) -> list[Key]:
+    host = view.host
+    if host is None or not host.spec.modes:
+        return []
+    keys = []
+    for found in mode_views(host):
+        mode = found.mode
+        state = f" ({found.word})" if found.heat is not Heat.COLD else ""
+        keys.append(_key(view, spec, plan, mode.key, mode.name, f"Switch to {mode.title}{state}", mode.name))
+    return [*keys, _key(view, spec, plan, "0", NONE, "Switch to none: nothing loaded", NONE)]
+
+
+def screen_keys(view: View | None, overrides: Mapping[str, str]) -> list[Key]:
+    """What concerns the screen alone and applies now."""
+    several = view is not None and len(view.state.hosts) > 1
+    return [
+        Key(id, key_of(id, key, overrides), title, title if id != "palette" else "All commands", help)
+        for id, key, title, help in SCREEN
+        if id != "host" or several
+    ]
+
+
+def matches(key: str, pressed: str, character: str | None) -> bool:
+    """Whether what was pressed is this key: a character (`?`), a name (`ctrl+x`), or several with commas."""
+    if not key:
+        return False
+    if character is not None and key == character:
+        return True
+    return pressed in [part.strip() for part in key.split(",")] if len(key) > 1 else False

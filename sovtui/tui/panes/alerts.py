@@ -1,0 +1,140 @@
+"""What fires, what of it can be acted on now, and what somebody has acknowledged."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sovtui.core import text
+from sovtui.core.clean import clean
+from sovtui.core.model import Alert, AlertState
+from sovtui.core.state import State
+from sovtui.tui.arrange import Want
+from sovtui.tui.panes.base import Item, ListPane, View
+from sovtui.tui.present import BLANK, Row, cut, pad, paragraph, row, spread, wrap
+
+STATES = (AlertState.ACTIVE, AlertState.PENDING, AlertState.UNPROCESSED, AlertState.ACKNOWLEDGED, AlertState.INHIBITED)
+SEVERITIES = {"critical": 0, "page": 0, "error": 1, "high": 1, "warning": 2, "info": 4, "none": 5}
+OLD_AFTER_SECONDS = 60.0
+"""A list of alerts older than this is shown as stale."""
+
+
+def actionable(state: State) -> list[Alert]:
+    """Those that fire and nobody has acknowledged."""
+    return [alert for alert in state.alerts if alert.state is AlertState.ACTIVE]
+
+
+def order(alert: Alert) -> tuple[int, int, float, str]:
+    """Actionable first, then by severity, then the newest."""
+    since = alert.since.timestamp() if alert.since else 0.0
+    return STATES.index(alert.state), SEVERITIES.get(alert.severity.lower(), 3), -since, alert.fingerprint
+
+
+def old_seconds(state: State) -> float | None:
+    """How old the list is, if that is too old."""
+    if state.alerts_at is None:
+        return None
+    old = (state.now - state.alerts_at).total_seconds()
+    return old if old > OLD_AFTER_SECONDS else None
+
+
+def severity_role(alert: Alert) -> str:
+    if alert.state is not AlertState.ACTIVE:
+        return "label"
+    rank = SEVERITIES.get(alert.severity.lower(), 3)
+    return "bad" if rank <= 1 else "warn" if rank <= 3 else "accent"
+
+
+def count_span(view: View) -> tuple[str, str]:
+    """`2 alerts`, with the sign of its kind of nothing where there is no answer."""
+    state = view.state
+    if view.config.alertmanager is None:
+        return "alerts n/a", "label"
+    if state.alerts_at is None:
+        return "alerts ?", "nothing"
+    count = len(actionable(state))
+    words = f"▲ {count} alert{'' if count == 1 else 's'}" if count else "0 alerts"
+    old = old_seconds(state)
+    if old is not None:
+        return f"{words} {text.STALE_SIGN}{text.age(old)}", "stale"
+    worst = min((SEVERITIES.get(alert.severity.lower(), 3) for alert in actionable(state)), default=9)
+    return words, "label" if not count else "bad" if worst <= 1 else "warn"
+
+
+class AlertsPane(ListPane):
+    NAME = "alerts"
+    TITLE = "Alerts"
+    SHORT = "Alert"
+    DETAIL_FROM = 14
+
+    def want(self, view: View, width: int) -> Want:
+        return Want(2 + max(2, min(13, 1 + 2 * len(view.state.alerts))), least=4, stretch=2)
+
+    def badge(self, view: View) -> tuple[str, str]:
+        if view.config.alertmanager is None:
+            return "n/a", "label"
+        if view.state.alerts_at is None:
+            return "?", "nothing"
+        count = len(actionable(view.state))
+        return (f"▲{count}", count_span(view)[1]) if count else ("0", "label")
+
+    def heading(self, view: View) -> str:
+        state = view.state
+        if state.alerts_at is None:
+            return ""
+        hushed = sum(1 for alert in state.alerts if alert.state is AlertState.ACKNOWLEDGED)
+        words = f"{len(actionable(state))} firing" + (f", {hushed} acknowledged" if hushed else "")
+        old = old_seconds(state)
+        return f"{words} {text.STALE_SIGN}{text.age(old)}" if old is not None else words
+
+    def nothing(self, view: View, width: int) -> list[Row]:
+        if view.config.alertmanager is None:
+            return [row((text.UNSUPPORTED_SIGN, "nothing"), (cut("  no Alertmanager is configured", width - 3), "label"))]
+        source = next((s for (name, _), s in view.state.sources.items() if name == "alertmanager"), None)
+        if view.state.alerts_at is None:
+            reason = source.reason if source is not None and source.reason else "Alertmanager has not answered yet"
+            first, *rest = paragraph(reason, width - 2, "label") or [BLANK]
+            return [row((f"{text.UNKNOWN_SIGN} ", "nothing"), *first.spans), *(row("  ", *line.spans) for line in rest[:2])]
+        return [row(("0 ", "strong"), ("alerts fire", "label"))]
+
+    def items(self, view: View, width: int) -> list[Item]:
+        stale = old_seconds(view.state) is not None
+        return [self._item(view, alert, width, stale) for alert in sorted(view.state.alerts, key=order)]
+
+    def _item(self, view: View, alert: Alert, width: int, stale: bool) -> Item:
+        role = "stale" if stale else severity_role(alert)
+        sign = {AlertState.ACTIVE: "▲", AlertState.ACKNOWLEDGED: "✔", AlertState.INHIBITED: "–"}.get(alert.state, "△")
+        since = text.age((view.state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
+        told = alert.severity or "no severity"
+        if alert.state is not AlertState.ACTIVE:
+            told = str(alert.state)
+        right = row((told, role), (pad(f" {since}", 5, "right"), "label"))
+        first = spread(
+            row((f"{sign} ", role), (alert.name, "strong" if alert.state is AlertState.ACTIVE else "plain")), right, width
+        )
+        note = alert.summary
+        if alert.silences and alert.state is AlertState.ACKNOWLEDGED:
+            silence = alert.silences[0]
+            note = f"{silence.author}: {silence.comment}, until {short_moment(silence.ends_at, view.state.now)}"
+        lines = wrap(note or "no summary", max(8, width - 2))
+        shown = lines[:3] if alert.fingerprint == self.cursor else [cut(note or "no summary", width - 2)]
+        words = f"{alert.name} {alert.severity} {alert.state} {alert.summary}"
+        return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
+
+    def detail(self, view: View, cursor: str, width: int) -> list[Row]:
+        alert = next((a for a in view.state.alerts if a.fingerprint == cursor), None)
+        if alert is None:
+            return []
+        rows = paragraph(alert.summary or "no summary", width)[:4]
+        if alert.since:
+            rows.append(row(("since ", "label"), text.moment(alert.since)))
+        for silence in alert.silences:
+            rows += paragraph(f"acknowledged by {silence.author}: {silence.comment}", width, "label")[:2]
+            rows.append(row(("until ", "label"), text.moment(silence.ends_at)))
+        labels = "  ".join(clean(f"{key}={words}", 200) for key, words in alert.labels if key != "alertname")
+        return rows + paragraph(labels, width, "label")[:3]
+
+
+def short_moment(at: datetime, now: datetime) -> str:
+    """`16:40` today, else with the date."""
+    local = at.astimezone()
+    return local.strftime("%H:%M" if local.date() == now.astimezone(UTC).astimezone().date() else "%m-%d %H:%M")

@@ -1,0 +1,251 @@
+"""What all panes share: a view that is set once per turn, rows made from it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+
+from sovtui.config.schema import Config
+from sovtui.core.state import Host, State
+from sovtui.tui.arrange import Want
+from sovtui.tui.present import Row, cut, row, wrap
+from sovtui.tui.widgets.lines import Lines
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a pane may see: the state, which host is looked at, and the configuration."""
+
+    state: State
+    host_name: str
+    config: Config
+
+    @property
+    def host(self) -> Host | None:
+        return self.state.hosts.get(self.host_name)
+
+
+class Pane(Lines, can_focus=True):
+    """A titled, framed list of rows."""
+
+    NAME: ClassVar[str] = ""
+    TITLE: ClassVar[str] = ""
+    SHORT: ClassVar[str] = ""
+    """Title on a narrow tab, at most five characters."""
+    FILTERS: ClassVar[bool] = False
+    """Whether `/` works here."""
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    view: reactive[View | None] = reactive(None, init=False, repaint=False, always_update=False)
+    """The newest view. Setting it is all that is ever done to a pane from outside."""
+    filter: reactive[str] = reactive("", init=False, repaint=False)
+    """Only what holds this text is shown; empty for everything."""
+
+    class Chosen(Message):
+        """The pane was touched or focused: it is the one that keys are about."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self) -> None:
+        super().__init__(id=self.NAME)
+
+    # what a pane defines
+
+    def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
+        """The rows to show. Pure."""
+        raise NotImplementedError
+
+    def want(self, view: View, width: int) -> Want:
+        """Rows wanted at this width, borders included."""
+        raise NotImplementedError
+
+    def badge(self, view: View) -> tuple[str, str]:
+        """A few characters for its tab, with a role; empty if there is nothing to tell."""
+        return "", ""
+
+    def heading(self, view: View) -> str:
+        """Words after the title."""
+        return ""
+
+    # the machinery
+
+    def watch_view(self) -> None:
+        self.redraw()
+
+    def watch_filter(self) -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Make the rows anew and show what changed. Does nothing while it is hidden."""
+        view = self.view
+        if view is None or not self.display or not self.size:
+            return
+        heading = self.heading(view)
+        if self.filter:
+            heading = f"{heading}  /{self.filter}" if heading else f"/{self.filter}"
+        title = cut(f"{self.TITLE} · {heading}" if heading else self.TITLE, max(4, self.size.width - 2))
+        if title != self._title:
+            self._title = title
+            self.border_title = Content(title)  # Content is taken as it is: no markup
+        if view.host is None:
+            self.show([row(("no host is configured", "nothing"))])
+            return
+        self.show(self.rows(view, self.size.width, self.size.height))
+
+    _title = ""
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def on_show(self) -> None:
+        self.redraw()
+
+    def on_focus(self) -> None:
+        self.post_message(self.Chosen(self.NAME))
+
+    def on_click(self, event: events.Click) -> None:
+        self.post_message(self.Chosen(self.NAME))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of a list: an identity that outlives its place, and its rows."""
+
+    id: str
+    rows: tuple[Row, ...]
+    text: str = ""
+    """What the filter looks at."""
+
+
+class ListPane(Pane):
+    """A pane with a cursor. The cursor stays on its entry when the order changes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup", "move(-10)", "page up", show=False),
+        Binding("pagedown", "move(10)", "page down", show=False),
+        Binding("home,g", "move(-9999)", "first", show=False),
+        Binding("end,G", "move(9999)", "last", show=False),
+    ]
+    FILTERS = True
+    DETAIL_FROM: ClassVar[int] = 99
+    """From this height on the chosen entry is told in full below the list."""
+
+    class Moved(Message):
+        """Another entry was chosen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursor = ""
+        self._held = False
+        """Whether the cursor was put where it is by hand; until then it is on the first entry."""
+        self._items: list[Item] = []
+        self._top = 0
+        self._owners: list[str] = []
+
+    def items(self, view: View, width: int) -> list[Item]:
+        """All entries in their order."""
+        raise NotImplementedError
+
+    def nothing(self, view: View, width: int) -> list[Row]:
+        """What is shown where there is no entry."""
+        return [row(("none", "label"))]
+
+    def detail(self, view: View, cursor: str, width: int) -> list[Row]:
+        """The chosen entry in full."""
+        return []
+
+    def head(self, view: View, width: int) -> list[Row]:
+        """Rows above the list."""
+        return []
+
+    def chosen(self, view: View) -> str:
+        """The entry that an action would be about; also while the pane is hidden."""
+        ids = [item.id for item in self._kept(self.items(view, 80))]
+        return self.cursor if self._held and self.cursor in ids else ids[0] if ids else ""
+
+    def _kept(self, items: list[Item]) -> list[Item]:
+        if not self.filter:
+            return items
+        wanted = self.filter.casefold()
+        return [item for item in items if wanted in (item.text or " ".join(r.plain for r in item.rows)).casefold()]
+
+    def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
+        head = self.head(view, width)
+        everything = self.items(view, width - 1)
+        self._items = self._kept(everything)
+        if not self._items:
+            self._owners = []
+            if self.filter and everything:
+                return [
+                    *head,
+                    *[row((line, "label")) for line in wrap(f"none of {len(everything)} holds “{self.filter}”", width)],
+                ]
+            return [*head, *self.nothing(view, width)]
+        ids = [item.id for item in self._items]
+        if not self._held or self.cursor not in ids:
+            self.cursor, self._held = ids[0], False
+        detail = self.detail(view, self.cursor, width) if height >= self.DETAIL_FROM else []
+        room = max(1, height - len(head) - (len(detail) + 1 if detail else 0))
+        flat: list[tuple[str, Row]] = []
+        for item in self._items:
+            mark = "cursor" if item.id == self.cursor else ""
+            for index, line in enumerate(item.rows):
+                sign = ("▸" if mark else " ") if index == 0 else " "
+                flat.append((item.id, Row(((sign, "sign"), *line.spans), mark)))
+        if len(flat) > room:
+            places = [i for i, (owner, _) in enumerate(flat) if owner == self.cursor]
+            shown = room - 1 if room > 1 else room
+            self._top = max(self._top, places[-1] - shown + 1)
+            self._top = min(self._top, places[0])
+            self._top = max(0, min(self._top, len(flat) - shown))
+            above = len({owner for owner, _ in flat[: self._top]} - {self.cursor})
+            below = len({owner for owner, _ in flat[self._top + shown :]} - {self.cursor})
+            more = "  ".join(words for words in (f"↑ {above} more" if above else "", f"↓ {below} more" if below else "") if words)
+            body = [line for _, line in flat[self._top : self._top + shown]]
+            self._owners = [""] * len(head) + [owner for owner, _ in flat[self._top : self._top + shown]]
+            if room > 1:
+                body.append(row((f" {more}", "label")))
+        else:
+            self._top = 0
+            body = [line for _, line in flat]
+            self._owners = [""] * len(head) + [owner for owner, _ in flat]
+        if detail:
+            body += [Row()] * (room - len(body)) + [row(("─" * width, "label"))] + detail
+        return [*head, *body]
+
+    def action_move(self, by: int) -> None:
+        ids = [item.id for item in self._items]
+        if not ids:
+            return
+        at = ids.index(self.cursor) if self.cursor in ids else 0
+        self._choose(ids[max(0, min(len(ids) - 1, at + by))])
+
+    def _choose(self, id: str) -> None:
+        if id:
+            self.cursor, self._held = id, True
+            self.redraw()
+            self.post_message(self.Moved())
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_move(1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_move(-1)
+
+    def on_click(self, event: events.Click) -> None:
+        place = event.get_content_offset(self)
+        if place is not None and 0 <= place.y < len(self._owners):
+            self._choose(self._owners[place.y])

@@ -1,0 +1,218 @@
+"""What is hot, is it busy, how fast, and what else could be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sovtui.core import text
+from sovtui.core.model import EnginePhase, Mode
+from sovtui.core.modes import Heat, ModeView, mode_views
+from sovtui.core.reading import Status
+from sovtui.core.state import Host
+from sovtui.tui.arrange import Want
+from sovtui.tui.panes.base import Pane, View
+from sovtui.tui.present import (
+    BLANK,
+    LEFT,
+    RIGHT,
+    Row,
+    Span,
+    big,
+    curve,
+    cut,
+    grid,
+    pad,
+    paragraph,
+    reading_role,
+    row,
+    spread,
+    value,
+)
+
+SIGNS = {Heat.HOT: "●", Heat.STARTING: "◐", Heat.BROKEN: "✖", Heat.COLD: "○", Heat.UNKNOWN: "?"}
+HEAT_ROLES = {Heat.HOT: "ok", Heat.STARTING: "warn", Heat.BROKEN: "bad", Heat.COLD: "label", Heat.UNKNOWN: "nothing"}
+DECODE = "engine.decode_tok_s"
+FIGURE_CELLS = 20
+"""Least width of one label with its value."""
+
+
+def subject(host: Host) -> ModeView | None:
+    """The mode that the figures are about: hot, else starting, else broken."""
+    views = mode_views(host)
+    for heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN):
+        for view in views:
+            if view.heat is heat:
+                return view
+    return None
+
+
+def heat_span(host: Host) -> Span:
+    """One word for the whole box, as the status line and the host list show it."""
+    views = mode_views(host)
+    hot = [view for view in views if view.heat is Heat.HOT]
+    if len(hot) > 1:
+        return f"✖ {len(hot)} modes are hot", "bad"
+    view = subject(host)
+    if view is not None:
+        return f"{SIGNS[view.heat]} {view.mode.name} {view.word}", HEAT_ROLES[view.heat]
+    if any(view.heat is Heat.UNKNOWN for view in views):
+        return "? mode unknown", "nothing"
+    return ("○ nothing is hot", "label") if views else ("no modes", "label")
+
+
+class InferencePane(Pane):
+    NAME = "inference"
+    TITLE = "Inference"
+    SHORT = "Infer"
+
+    def want(self, view: View, width: int) -> Want:
+        modes = len(view.host.spec.modes) + 1 if view.host else 1
+        figures = -(-9 // max(1, width // FIGURE_CELLS))
+        return Want(2 + 1 + 3 + 1 + figures + 1 + modes + 1, least=10, stretch=1)
+
+    def badge(self, view: View) -> tuple[str, str]:
+        found = subject(view.host) if view.host else None
+        return (SIGNS[found.heat], HEAT_ROLES[found.heat]) if found else ("", "")
+
+    def heading(self, view: View) -> str:
+        found = subject(view.host) if view.host else None
+        return found.mode.title if found else ""
+
+    def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
+        host = view.host
+        assert host is not None
+        found = subject(host)
+        hot = [v for v in mode_views(host) if v.heat is Heat.HOT]
+        modes = self._modes(view, host, width)
+        rows: list[Row] = []
+        if len(hot) > 1:
+            names = ", ".join(v.mode.title for v in hot)
+            rows += paragraph(f"✖ {len(hot)} modes are hot at once: {names}. Switch to one of them.", width, "bad")
+        if found is None:
+            words, role = heat_span(host)
+            rows.append(row((words, role)))
+            reasons = {v.reason for v in mode_views(host) if v.reason}
+            for reason in sorted(reasons)[:2]:
+                rows += paragraph(reason, width, "label")[:2]
+        else:
+            rows += self._engine(host, found, width)
+            if found.heat is Heat.HOT or host.reading(DECODE, found.mode.name).value is not None:
+                spare = height - len(rows) - len(modes) - 3
+                rows += self._speed(view, host, found.mode, width, tall=spare >= 4)
+                rows += grid(self._figures(view, host, found.mode), width, FIGURE_CELLS)[
+                    : max(1, height - len(rows) - min(len(modes), 3))
+                ]
+        if height - len(rows) - len(modes) >= 2:
+            rows.append(BLANK)
+        if height - len(rows) - len(modes) >= 1:
+            rows.append(row((pad("modes", width), "label")))
+        return [*rows, *modes[: max(0, height - len(rows))]]
+
+    def _engine(self, host: Host, view: ModeView, width: int) -> list[Row]:
+        engine = host.engines.get(view.mode.name)
+        role = HEAT_ROLES[view.heat]
+        parts: list[Span | str] = [(f"{SIGNS[view.heat]} ", role), (view.mode.name, "strong"), " ", (view.word, role)]
+        if engine is not None and engine.phase is not EnginePhase.UNKNOWN:
+            phase = "ok" if engine.phase is EnginePhase.READY else "warn"
+            said = "" if view.mode.engine == "" else f"{view.mode.engine} "
+            parts += [("   ", "plain"), (f"{said}{engine.phase}", phase if not engine.reason else "stale")]
+            if engine.models:
+                parts += [("   ", "plain"), (engine.models[0], "label")]
+            if engine.context_tokens:
+                parts += [("   ", "plain"), (f"{engine.context_tokens // 1024}k context", "label")]
+        rows = [row(*parts)]
+        reason = view.reason or (engine.reason if engine else "")
+        if reason:
+            rows += paragraph(reason, width, role if view.reason else "stale", indent=2)[:2]
+        return rows
+
+    def _speed(self, view: View, host: Host, mode: Mode, width: int, *, tall: bool) -> list[Row]:
+        reading = host.reading(DECODE, mode.name)
+        now = view.state.now
+        role = reading_role(reading) if reading.status is not Status.FRESH else "strong"
+        against: Row = row(("decode", "label"))
+        if mode.expect_tok_s:
+            expected = f" of {mode.expect_tok_s:g} expected"
+            if reading.status is Status.FRESH and reading.value:
+                ratio = reading.value / mode.expect_tok_s
+                running = host.reading("engine.running", mode.name).fresh_value or 0
+                slow = ratio < 0.7 and 0 < running <= 1
+                against = row(
+                    ("decode ", "label"), (f"{ratio * 100:.0f} %", "warn" if slow else "ok"), (expected, "label"),
+                    (" slow" if slow else "", "warn"),
+                )  # fmt: skip
+            else:
+                against = row((f"decode, {mode.expect_tok_s:g} expected", "label"))
+        points = host.curves.get((DECODE, mode.name), ())
+        top = mode.expect_tok_s or 0.0
+        if not tall:
+            words, _ = value(DECODE, reading, now)
+            left = row((words, role), "  ", *against.spans)
+            room = width - left.cells - 2
+            line = curve(points, room, 1, now.timestamp(), top=top) if room >= 10 else []
+            return [spread(left, row((line[0], "curve")), width) if line else left]
+        words = text.UNSUPPORTED_SIGN if reading.status is Status.UNSUPPORTED else text.UNKNOWN_SIGN
+        if reading.value is not None:
+            words = f"{reading.value:.0f}" if reading.value >= 99.95 else f"{reading.value:.1f}"
+        unit = "tok/s"
+        if reading.status is Status.STALE:
+            old = reading.age_seconds(now)
+            unit = f"tok/s {text.STALE_SIGN}{text.age(old)}" if old is not None else f"tok/s {text.STALE_SIGN}"
+        digits = big(words) if words[0].isdigit() or words == "?" else ("", words, "")
+        wide = max(19, *(len(line) for line in digits))
+        room = width - wide - 2 - len(unit)
+        lines = curve(points, room, 3, now.timestamp(), top=top) if room >= 8 else ["", "", ""]
+        units = ("", "", unit)
+        rows = [
+            row(
+                (pad(d, wide - 4), role),
+                (pad(u, len(unit) + 2, LEFT), "label" if u == "tok/s" else role),
+                "    ",
+                (line, "curve"),
+            )
+            for d, u, line in zip(digits, units, lines, strict=True)
+        ]
+        peak = max((level for _, level in points), default=0.0)
+        right = row((f"10 min, peak {peak:.0f}", "label")) if points else BLANK
+        return [*rows, spread(against, right, width)]
+
+    def _figures(self, view: View, host: Host, mode: Mode) -> list[tuple[str, Span]]:
+        def told(figure: str) -> Span:
+            return value(f"engine.{figure}", host.reading(f"engine.{figure}", mode.name), view.state.now)
+
+        return [
+            ("running", told("running")),
+            ("waiting", told("waiting")),
+            ("KV cache", told("kv_use_ratio")),
+            ("prompt", told("prompt_tok_s")),
+            ("TTFT p50", told("ttft_p50_seconds")),
+            ("TTFT p95", told("ttft_p95_seconds")),
+            ("ITL mean", told("itl_mean_seconds")),
+            ("prefix hits", told("prefix_hit_ratio")),
+            ("drafts kept", told("accept_ratio")),
+        ]
+
+    def _modes(self, view: View, host: Host, width: int) -> list[Row]:
+        """Every mode with key, title, heat and need, and whether that need is free now."""
+        available = host.reading("memory.available_bytes").fresh_value
+        views = mode_views(host)
+        held = sum(v.mode.needs_bytes or 0 for v in views if v.heat in (Heat.HOT, Heat.STARTING))
+        rows = []
+        for found in views:
+            mode = found.mode
+            need, need_role = "", "label"
+            if mode.needs_bytes is not None:
+                need = text.size(mode.needs_bytes)
+                if found.heat is Heat.COLD and available is not None:
+                    fits = mode.needs_bytes <= available + held
+                    need, need_role = (f"{need} fits", "ok") if fits else (f"{need} too big", "warn")
+            left = row((pad(mode.key or " ", 2), "key"), (SIGNS[found.heat] + " ", HEAT_ROLES[found.heat]), mode.title)
+            right = row((pad(found.word, 9), HEAT_ROLES[found.heat]), (pad(need, 17, RIGHT), need_role))
+            if width < 52:
+                right = row((f" {found.word}", HEAT_ROLES[found.heat])) if not need else row((f" {need}", need_role))
+                if found.heat is not Heat.COLD:
+                    right = row((f" {found.word}", HEAT_ROLES[found.heat]))
+            rows.append(spread(left, right, width))
+        if not views:
+            return [row((cut("no modes are configured", width), "label"))]
+        return [*rows, row((pad("0", 2), "key"), ("  none: nothing loaded", "label"))]

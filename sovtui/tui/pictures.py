@@ -1,0 +1,155 @@
+"""Pictures of the screen: SVG and PNG of frozen states, the same bytes every time. Needs resvg_py for PNG; nothing else here does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sovtui.actions import all_specs
+from sovtui.actions.spec import Plan, Wish
+from sovtui.config.schema import Config
+from sovtui.core.model import ActionRun
+from sovtui.core.state import State
+from sovtui.ports.link import Ask
+from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress
+from sovtui.tui.app import ControlRoom
+
+T = TypeVar("T")
+SIZES: Mapping[str, tuple[int, int]] = {"wide": (120, 40), "normal": (80, 24), "phone": (44, 80)}
+FONT = "DejaVu Sans Mono"
+_FONT_PLACES = (Path("/usr/share/fonts/truetype/dejavu"), Path("/usr/share/fonts/TTF"), Path("/usr/share/fonts/dejavu"))
+_FONT_FILES = ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSansMono-Oblique.ttf", "DejaVuSansMono-BoldOblique.ttf")
+
+
+Lines = Callable[[str, str], Sequence[LogLine]]
+"""(host, service) to the lines its journal holds."""
+
+
+def _no_lines(host: str, service: str) -> Sequence[LogLine]:
+    return ()
+
+
+class Still:
+    """A hub that never changes: one state, for pictures and tests."""
+
+    def __init__(self, state: State, config: Config, lines: Lines = _no_lines) -> None:
+        self._state = state
+        self._config = config
+        self._lines = lines
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
+        notify(select(self._state))
+        return lambda: None
+
+    async def start(self) -> None:
+        """Nothing starts."""
+
+    async def settle(self, seconds: float) -> None:
+        """All is settled."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def set_ask(self, ask: Ask | None) -> None:
+        """Nothing is asked."""
+
+    def plan(self, action: str, wish: Wish) -> Plan:
+        return all_specs()[action].plan(self._state, self._config, wish)
+
+    async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
+        return Outcome(4, "this is a picture: nothing is done")
+
+    async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
+        return Outcome(4, "this is a picture: nothing is followed")
+
+    async def receipts(self, host: str) -> tuple[ActionRun, ...]:
+        return self._state.hosts[host].receipts
+
+    async def logs(
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+    ) -> AsyncGenerator[LogLine, None]:
+        """What is there; never more."""
+        for line in self._lines(host, service)[-lines:]:
+            yield line
+        if follow:
+            await asyncio.Event().wait()
+
+    def reconnect(self, host: str = "") -> None:
+        """There is no link."""
+
+
+async def picture(hub: Hub, size: tuple[int, int], *, theme: str | None = None, keys: tuple[str, ...] = ()) -> str:
+    """The screen as SVG, after some keys were pressed."""
+    app = ControlRoom(hub, theme)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.3)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(0.3)
+        return own_font(app.export_screenshot(title="sovtui"))
+
+
+def own_font(svg: str) -> str:
+    """No font is fetched from anywhere: the family is one that machines have."""
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = svg.replace("Fira Code, monospace", f"'{FONT}', monospace").replace(
+        "font-family: arial", f"font-family: '{FONT}', monospace"
+    )
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
+def fonts() -> list[str]:
+    """The font files of this machine that the pictures are drawn with."""
+    return [str(place / name) for name in _FONT_FILES for place in _FONT_PLACES if (place / name).is_file()]
+
+
+def to_png(svg: str) -> bytes:
+    """The SVG as PNG. Raises RuntimeError if the font is not there: without it the columns drift."""
+    import resvg_py
+
+    found = fonts()
+    if not found:
+        raise RuntimeError(f"no file of {FONT} was found in {', '.join(map(str, _FONT_PLACES))}")
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, font_files=found, skip_system_fonts=True))
+
+
+def render(
+    states: Mapping[str, State],
+    config: Config,
+    outdir: Path,
+    *,
+    lines: Lines = _no_lines,
+    sizes: Mapping[str, tuple[int, int]] = SIZES,
+    themes: tuple[str, ...] = ("sovtui-dark",),
+    png: bool = True,
+) -> list[Path]:
+    """Every state at every size, as `NAME-SIZE.svg` and `.png`. Times are shown in UTC, so that files are the same anywhere."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    outdir.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, state in states.items():
+        for size_name, size in sizes.items():
+            for theme in themes:
+                svg = asyncio.run(picture(Still(state, config, lines), size, theme=theme))
+                suffix = "" if theme == themes[0] else f"-{theme.removeprefix('sovtui-')}"
+                file = outdir / f"{name}-{size_name}{suffix}.svg"
+                file.write_text(svg, encoding="utf-8")
+                written.append(file)
+                if png:
+                    file.with_suffix(".png").write_bytes(to_png(svg))
+                    written.append(file.with_suffix(".png"))
+    return written

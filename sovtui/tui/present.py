@@ -1,0 +1,240 @@
+"""Rows of styled text: the one vocabulary in which panes say what they show. Pure; knows no widget and no colour.
+
+A span is text with a role; what a role looks like is the stylesheet's business. Texts from outside are shown as they
+are, never parsed: no markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.cells import cell_len, set_cell_size
+
+from sovtui.core import text
+from sovtui.core.reading import Reading, Status
+
+Span = tuple[str, str]
+"""(text, role)."""
+
+ROLES = ("plain", "label", "strong", "ok", "warn", "bad", "accent", "stale", "nothing", "title", "sign", "key", "off", "curve")
+"""Every role there is; each is a component class `lines--ROLE` of the stylesheet."""
+
+LEFT, RIGHT = "left", "right"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a pane."""
+
+    spans: tuple[Span, ...] = ()
+    mark: str = ""
+    """A background for the whole row: `cursor`, `chosen`, or none."""
+
+    @property
+    def cells(self) -> int:
+        return sum(cell_len(words) for words, _ in self.spans)
+
+    @property
+    def plain(self) -> str:
+        return "".join(words for words, _ in self.spans)
+
+
+BLANK = Row()
+
+
+def row(*spans: Span | str, mark: str = "") -> Row:
+    """A row of spans; a bare text is in the plain role."""
+    return Row(tuple((s, "plain") if isinstance(s, str) else s for s in spans if s and (isinstance(s, str) or s[0])), mark)
+
+
+def cut(words: str, cells: int) -> str:
+    """At most `cells` wide; what was cut off leaves an ellipsis."""
+    if cells <= 0:
+        return ""
+    if cell_len(words) <= cells:
+        return words
+    return set_cell_size(words, cells - 1).rstrip() + "…"
+
+
+def pad(words: str, cells: int, align: str = LEFT) -> str:
+    """Exactly `cells` wide."""
+    words = cut(words, cells)
+    blanks = " " * (cells - cell_len(words))
+    return blanks + words if align == RIGHT else words + blanks
+
+
+def fit(line: Row, cells: int) -> Row:
+    """The row cut to `cells`, with an ellipsis in the role of what was cut."""
+    if line.cells <= cells:
+        return line
+    spans: list[Span] = []
+    left = cells
+    for words, role in line.spans:
+        wide = cell_len(words)
+        if wide < left or (wide == left and line.cells <= cells):
+            spans.append((words, role))
+            left -= wide
+            continue
+        spans.append((cut(words + "…", left), role) if wide <= left else (cut(words, left), role))
+        break
+    return Row(tuple(spans), line.mark)
+
+
+def spread(left: Row, right: Row, cells: int) -> Row:
+    """Two rows at the two edges; the left one gives way."""
+    right = fit(right, cells)
+    room = cells - right.cells - (1 if right.spans else 0)
+    left = fit(left, max(0, room))
+    gap = cells - left.cells - right.cells
+    return Row((*left.spans, (" " * gap, "plain"), *right.spans), left.mark or right.mark) if gap > 0 else left
+
+
+def wrap(words: str, cells: int, limit: int = 200) -> list[str]:
+    """Lines of at most `cells`, broken at spaces where there are any."""
+    cells = max(1, cells)
+    lines: list[str] = []
+    for paragraph in words.split("\n"):
+        current = ""
+        for word in paragraph.split(" "):
+            joined = f"{current} {word}" if current else word
+            if cell_len(joined) <= cells:
+                current = joined
+                continue
+            if current:
+                lines.append(current)
+            while cell_len(word) > cells:
+                head = _head(word, cells)
+                lines.append(head)
+                word = word[len(head) :]
+            current = word
+        lines.append(current)
+        if len(lines) >= limit:
+            return lines[:limit]
+    return lines
+
+
+def _head(word: str, cells: int) -> str:
+    """The longest beginning that fits, at least one character."""
+    wide = 0
+    for index, char in enumerate(word):
+        wide += cell_len(char)
+        if wide > cells and index:
+            return word[:index]
+    return word
+
+
+def paragraph(words: str, cells: int, role: str = "plain", indent: int = 0) -> list[Row]:
+    """Wrapped text as rows."""
+    return [row((" " * indent + line, role)) for line in wrap(words, cells - indent)]
+
+
+def value(figure: str, what: Reading, now: datetime) -> Span:
+    """A reading with the sign and the role of its kind of nothing."""
+    return text.reading(figure, what, now), reading_role(what)
+
+
+def reading_role(what: Reading) -> str:
+    if what.status is Status.FRESH:
+        return "plain"
+    return "stale" if what.value is not None and what.status is Status.STALE else "nothing"
+
+
+def grid(pairs: Sequence[tuple[str, Span]], cells: int, column: int = 23) -> list[Row]:
+    """Label and value pairs in as many columns as fit, read row by row."""
+    columns = max(1, min(len(pairs) or 1, cells // column))
+    wide = cells // columns
+    labels = [max((cell_len(label) for label, _ in pairs[i::columns]), default=0) for i in range(columns)]
+    rows = []
+    for start in range(0, len(pairs), columns):
+        spans: list[Span] = []
+        for index, (label, (words, role)) in enumerate(pairs[start : start + columns]):
+            room = wide if index < columns - 1 else cells - wide * (columns - 1)
+            spans.append((pad(label, labels[index]) + " ", "label"))
+            spans.append((pad(words, max(1, room - labels[index] - 1)), role))
+        rows.append(Row(tuple(spans)))
+    return rows
+
+
+def flow(parts: Iterable[Row], cells: int, between: Span = ("  ", "label")) -> list[Row]:
+    """Parts one after the other, broken into lines where the next does not fit."""
+    lines: list[Row] = []
+    current: tuple[Span, ...] = ()
+    wide = 0
+    for part in parts:
+        if not part.spans:
+            continue
+        if current and wide + cell_len(between[0]) + part.cells > cells:
+            lines.append(Row(current))
+            current, wide = (), 0
+        if current:
+            current, wide = (*current, between), wide + cell_len(between[0])
+        part = fit(part, cells)
+        current, wide = current + part.spans, wide + part.cells
+    return [*lines, Row(current)] if current else lines
+
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+_DIGITS = {
+    "0": ("█▀█", "█ █", "▀▀▀"), "1": ("▀█ ", " █ ", "▀▀▀"), "2": ("▀▀█", "█▀▀", "▀▀▀"), "3": ("▀▀█", " ▀█", "▀▀▀"),
+    "4": ("█ █", "▀▀█", "  ▀"), "5": ("█▀▀", "▀▀█", "▀▀▀"), "6": ("█▀▀", "█▀█", "▀▀▀"), "7": ("▀▀█", "  █", "  ▀"),
+    "8": ("█▀█", "█▀█", "▀▀▀"), "9": ("█▀█", "▀▀█", "▀▀▀"), ".": (" ", " ", "▀"), "?": ("▀▀█", " ▀▀", " ▀ "),
+    "-": ("   ", "▀▀▀", "   "),
+}  # fmt: skip
+
+
+def big(number: str) -> tuple[str, str, str]:
+    """A short number three rows high."""
+    glyphs = [_DIGITS.get(char, ("?", "?", "?")) for char in number]
+    first, second, third = (" ".join(glyph[i] for glyph in glyphs) for i in range(3))
+    return first, second, third
+
+
+def curve(
+    points: Sequence[tuple[float, float]], cells: int, rows: int, now: float, *, seconds: float = 600.0, top: float = 0.0
+) -> list[str]:
+    """The last `seconds` as columns of block characters; a column without a point stays blank.
+
+    Columns stand for whole intervals of the clock, so the picture moves only when an interval ends.
+    """
+    if cells <= 0 or rows <= 0:
+        return []
+    each = seconds / cells
+    last = int(now // each)
+    sums: dict[int, tuple[float, int]] = {}
+    for at, level in points:
+        column = int(at // each) - last + cells - 1
+        if 0 <= column < cells:
+            total, count = sums.get(column, (0.0, 0))
+            sums[column] = (total + level, count + 1)
+    means = {column: total / count for column, (total, count) in sums.items()}
+    high = max([top, *means.values()], default=0.0)
+    lines = []
+    for line in range(rows - 1, -1, -1):
+        chars = []
+        for column in range(cells):
+            if column not in means:
+                chars.append(" ")
+                continue
+            eighths = round(means[column] / high * rows * 8) if high > 0 else 0
+            if line == 0:
+                eighths = max(1, eighths)  # zero is a thin line, not a gap: a gap means that nothing is known
+            chars.append(BLOCKS[max(0, min(8, eighths - line * 8))])
+        lines.append("".join(chars))
+    return lines
+
+
+def bar(parts: Sequence[tuple[float, str, str]], cells: int) -> Row:
+    """A gauge: (share 0 to 1, character, role) one after the other; the rest stays blank."""
+    spans: list[Span] = []
+    done, total = 0, 0.0
+    for share, char, role in parts:
+        total += max(0.0, share)
+        until = min(cells, round(total * cells))
+        if share > 0 and until == done and done < cells:
+            until = done + 1  # something is never drawn as nothing
+        if until > done:
+            spans.append((char * (until - done), role))
+            done = until
+    return Row((*spans, (" " * (cells - done), "plain"))) if done < cells else Row(tuple(spans))

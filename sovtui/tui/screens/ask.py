@@ -1,0 +1,64 @@
+"""What only the operator can answer while a link is being made: a host key, a passphrase."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.widgets import Input
+
+from sovtui.ports.link import Question
+from sovtui.tui.present import Row, paragraph
+from sovtui.tui.screens.dialog import Dialog
+from sovtui.tui.widgets.keybar import Touch
+
+
+class AskScreen(Dialog[str]):
+    """Answers `yes`, the secret, or None. Enter alone never accepts a host key: `y` does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+    AUTO_FOCUS = "Input"
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
+
+    @property
+    def _secret(self) -> bool:
+        return self.question.kind == "secret"
+
+    def heading(self) -> str:
+        return self.question.title
+
+    def body(self, width: int) -> Sequence[Row]:
+        return paragraph(self.question.text, width)
+
+    def fields(self) -> ComposeResult:
+        if self._secret:
+            field = Input(password=True, id="secret")
+            field.cursor_blink = False
+            yield field
+
+    def touches(self) -> Sequence[Touch]:
+        leave = Touch("leave", "esc", "Refuse" if not self._secret else "Leave it")
+        if self._secret:
+            return (Touch("yes", "enter", "Go on", current=True), leave)
+        return (Touch("yes", "y", "Yes, I know it"), leave)
+
+    def answer(self, id: str) -> None:
+        if id == "yes":
+            self.dismiss(self.query_one("#secret", Input).value if self._secret else "yes")
+        else:
+            super().answer(id)
+
+    @on(Input.Submitted)
+    def _submitted(self, message: Input.Submitted) -> None:
+        self.dismiss(message.value)
+
+    def on_key(self, event: events.Key) -> None:
+        if not self._secret and event.character in ("y", "n"):
+            event.stop()
+            self.answer("yes" if event.character == "y" else "leave")

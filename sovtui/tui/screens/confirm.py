@@ -1,0 +1,77 @@
+"""What would be lost, what will happen, and whether to do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+
+from sovtui.actions.spec import Plan
+from sovtui.tui.keymap import matches
+from sovtui.tui.present import BLANK, Row, paragraph, row
+from sovtui.tui.screens.dialog import Dialog
+from sovtui.tui.widgets.keybar import Touch
+
+ARMED_AFTER_SECONDS = 0.4
+"""The key that opened the dialog confirms it only after this: a key held down must not confirm by repeating."""
+
+
+def plan_rows(plan: Plan, width: int) -> list[Row]:
+    """Reason, steps and privileged commands of a plan."""
+    rows = paragraph(plan.reason, width, "warn") if plan.reason else []
+    if plan.steps:
+        rows += [BLANK, row(("what will happen", "label"))]
+        for number, step in enumerate(plan.steps, 1):
+            first, *rest = paragraph(step, width - 3)
+            rows += [row((f"{number:>2} ", "label"), *first.spans), *(row("   ", *line.spans) for line in rest)]
+    if plan.commands:
+        rows += [BLANK, row(("with rights on the host", "label"))]
+        for command in plan.commands:
+            rows += paragraph(command, width, "accent", indent=3)
+    return rows
+
+
+class ConfirmScreen(Dialog[bool]):
+    """Enter or the same key again confirms."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "yes", "yes", show=False)]
+
+    def __init__(self, plan: Plan, key: str = "") -> None:
+        super().__init__()
+        self.plan = plan
+        self.key = key
+        self._armed = False
+
+    def on_mount(self) -> None:
+        self.set_timer(ARMED_AFTER_SECONDS, self.arm)
+
+    def arm(self) -> None:
+        """From now on the answer counts."""
+        self._armed = True
+
+    def heading(self) -> str:
+        return f"{self.plan.title}?"
+
+    def body(self, width: int) -> Sequence[Row]:
+        return plan_rows(self.plan, width)
+
+    def touches(self) -> Sequence[Touch]:
+        keys = f"{self.key} or enter" if len(self.key) == 1 else "enter"
+        return (Touch("yes", keys, "Do it", current=True), Touch("leave", "esc", "Leave it"))
+
+    def answer(self, id: str) -> None:
+        if id == "yes":
+            self.action_yes()
+        else:
+            super().answer(id)
+
+    def action_yes(self) -> None:
+        if self._armed:
+            self.dismiss(True)
+
+    def on_key(self, event: events.Key) -> None:
+        if matches(self.key, event.key, event.character):
+            event.stop()
+            self.action_yes()

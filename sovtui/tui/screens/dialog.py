@@ -1,0 +1,115 @@
+"""What all dialogs share: a framed box with text that scrolls, and tap targets below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from sovtui.tui.present import Row
+from sovtui.tui.widgets.keybar import KeyBar, Touch
+from sovtui.tui.widgets.lines import Sheet
+
+Answer = TypeVar("Answer")
+SHORT_BELOW = 18
+"""Below this many rows the answers are one row high."""
+
+
+class Written(Sheet):
+    """Rows made for whatever width there is."""
+
+    def __init__(self, make: Callable[[int], Sequence[Row]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def write(self, wide: int) -> list[Row]:
+        return list(self._make(max(10, wide)))
+
+
+class Answers(KeyBar):
+    """The tap targets of a dialog: few, wide, three rows high."""
+
+    LEAST_CELLS = 12
+
+
+class Dialog(ModalScreen[Answer], Generic[Answer]):
+    """A modal question. Escape always leaves without doing anything."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "leave", show=False),
+        Binding("ctrl+c", "leave", "leave", show=False, priority=True),
+    ]
+    AUTO_FOCUS: ClassVar[str | None] = ""
+    TITLE = ""
+
+    def touches(self) -> Sequence[Touch]:
+        """The answers."""
+        return (Touch("leave", "esc", "Leave"),)
+
+    def body(self, width: int) -> Sequence[Row]:
+        """The text."""
+        return ()
+
+    def fields(self) -> ComposeResult:
+        """Inputs between text and answers."""
+        yield from ()
+
+    def heading(self) -> str:
+        return self.TITLE or ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box") as box:
+            box.border_title = Content(self.heading())  # Content: no markup
+            with VerticalScroll(id="text", can_focus=False):
+                yield Written(self.body)
+            with Vertical(id="fields"):
+                yield from self.fields()
+            yield Answers(id="answers")
+
+    def on_mount(self) -> None:
+        self.reoffer()
+
+    def on_resize(self, event: events.Resize) -> None:
+        answers = 3 if event.size.height >= SHORT_BELOW else 1
+        self.query_one("#answers", Answers).styles.height = answers
+        room = round(event.size.height * 0.92) - answers - 3
+        fields = [field for field in self.query("#fields > *") if field.display]
+        taken = sum(3 if isinstance(field, Input) or event.size.height >= 30 else 1 for field in fields)
+        self.query_one("#text").styles.max_height = max(2, room - taken)
+        self.query_one("#fields").styles.max_height = max(3, room)
+        self.reoffer()
+
+    def reoffer(self) -> None:
+        """Show the answers, as they are now."""
+        tall = self.size.height >= SHORT_BELOW
+        self.query_one("#answers", Answers).offer(self.touches(), tall=tall)
+
+    @on(KeyBar.Touched)
+    def _touched(self, message: KeyBar.Touched) -> None:
+        message.stop()
+        self.answer(message.id)
+
+    def answer(self, id: str) -> None:
+        """One of the answers was tapped."""
+        if id == "leave":
+            self.action_leave()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def scroll_text(self, by: int) -> None:
+        self.query_one("#text", Widget).scroll_relative(y=by, animate=False)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key in ("down", "up", "pagedown", "pageup"):
+            step = 1 if event.key in ("down", "up") else 8
+            self.scroll_text(step if "down" in event.key else -step)
+            event.stop()

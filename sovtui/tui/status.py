@@ -1,0 +1,116 @@
+"""The status line: reach, what is hot, speed, memory, trouble, signs. Pure."""
+
+from __future__ import annotations
+
+from sovtui.core import text
+from sovtui.core.model import Link, LinkPhase
+from sovtui.core.reading import Status
+from sovtui.core.state import Host
+from sovtui.tui.arrange import Kind
+from sovtui.tui.panes.actions import run_span
+from sovtui.tui.panes.alerts import count_span
+from sovtui.tui.panes.base import View
+from sovtui.tui.panes.inference import DECODE, heat_span, subject
+from sovtui.tui.panes.services import trouble
+from sovtui.tui.present import Row, flow, row, spread, value
+
+_LINKS = {
+    LinkPhase.UP: ("●", "ok"), LinkPhase.CONNECTING: ("◐", "warn"), LinkPhase.ASKING: ("?", "warn"),
+    LinkPhase.DOWN: ("✖", "bad"), LinkPhase.REFUSED: ("✖", "bad"), LinkPhase.IDLE: ("○", "label"),
+}  # fmt: skip
+
+
+def link_row(link: Link, view: View) -> Row:
+    """Phase in a word, and how long a round trip takes."""
+    sign, role = _LINKS[link.phase]
+    words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
+    spans = [(f"{sign} {words}", role)]
+    if link.phase is LinkPhase.UP:
+        if link.latency_seconds is not None:
+            slow = "warn" if link.latency_seconds > 0.4 else "label"
+            spans.append((f" {link.latency_seconds * 1000:.0f} ms", slow))
+    elif link.since is not None:
+        spans.append((f" {text.age((view.state.now - link.since).total_seconds())}", role))
+    return row(*spans)
+
+
+def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
+    """One row at `wide`, two at `normal`, three at `phone`."""
+    state, host = view.state, view.host
+    clock = row((state.now.astimezone().strftime("%H:%M"), "label"))
+    signs = row(*[(f" {word} ", "sign") for word, on in (("DEMO", state.demo), ("READ-ONLY", state.read_only)) if on])
+    right = row(*signs.spans, " " if signs.spans else "", *clock.spans)
+    if host is None:
+        return [spread(row(("no host is configured", "nothing")), right, width)]
+    several = f" 1 of {len(state.hosts)}" if len(state.hosts) > 1 else ""
+    if several:
+        several = f" {list(state.hosts).index(host.spec.name) + 1} of {len(state.hosts)}"
+    name = row((host.spec.name, "title"), (several, "label"))
+    link = link_row(host.link, view)
+    now_parts = _now_parts(view, host, kind)
+    counts = [row(count_span(view)), _services(host), _sources(view)]
+    between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
+    if kind is Kind.WIDE:
+        line = flow([name, link, *now_parts, *counts], width * 3, between)
+        return [spread(line[0], right, width)]
+    first = spread(flow([name, link], width * 2, between)[0], right, width)
+    rest = flow([*now_parts, *counts], width, between)
+    lines = 1 if kind is Kind.NORMAL else 2
+    if len(rest) > lines and kind is Kind.NORMAL:
+        rest = flow([*now_parts, *counts], width * 3, between)
+    rest += [Row()] * (lines - len(rest))
+    return [first, *rest[:lines]]
+
+
+def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
+    now = view.state.now
+    running = run_span(host, now)
+    parts = [row(running)] if running else [row(heat_span(host))]
+    found = subject(host)
+    if found is not None:
+        reading = host.reading(DECODE, found.mode.name)
+        words, role = value(DECODE, reading, now)
+        if reading.status not in (Status.FRESH, Status.STALE) or reading.value is None:
+            words += " tok/s"
+        parts.append(row((words, "strong" if role == "plain" else role)))
+    available = host.reading("memory.available_bytes")
+    words, role = value("memory.available_bytes", available, now)
+    parts.append(
+        row((words, role), (" free", "label")) if available.value is not None else row(("memory ", "label"), (words, role))
+    )
+    return parts
+
+
+def _services(host: Host) -> Row:
+    failed = trouble(list(host.services.values()))
+    return row((f"✖ {failed} failed", "bad")) if failed else Row()
+
+
+def _sources(view: View) -> Row:
+    bad = [s for s in view.state.sources.values() if s.ok is False and s.host in ("", view.host_name)]
+    return row((f"{len(bad)} source{'s' if len(bad) > 1 else ''} silent", "warn")) if bad else Row()
+
+
+def notice(view: View) -> tuple[str, str]:
+    """The one sentence that matters most now, and its role; empty when all is well."""
+    host = view.host
+    if host is None:
+        return "no host is configured: sovtui init USER@HOST looks at one and proposes a configuration", "warn"
+    link = host.link
+    if link.phase is not LinkPhase.UP:
+        why = link.reason or {
+            LinkPhase.IDLE: "not connected yet",
+            LinkPhase.CONNECTING: f"connecting to {link.address or host.spec.name}",
+            LinkPhase.ASKING: "waits for your answer",
+        }.get(link.phase, f"the link is {link.phase}")
+        again = ""
+        if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
+            again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
+        elif link.phase is LinkPhase.REFUSED:
+            again = " It does not try again by itself."
+        why = why if why.endswith((".", "?", "!")) else f"{why}."
+        return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"
+    for source in view.state.sources.values():
+        if source.ok is False and source.host in ("", view.host_name):
+            return f"{source.name}: {source.reason or 'does not answer'}", "warn"
+    return "", ""

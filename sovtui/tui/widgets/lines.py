@@ -1,0 +1,115 @@
+"""A widget that shows rows and repaints only the cells that changed. Knows nothing of sovtui's data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from sovtui.tui.present import BLANK, ROLES, Row, fit
+
+
+class Lines(Widget):
+    """Rows of spans. `show` is the only way to change them."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lines--{role}" for role in (*ROLES, "cursor", "chosen")}
+
+    def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._rows: list[Row] = list(rows)
+        self._looks: dict[tuple[str, str], Style] = {}
+        self.repaints = 0
+        """Rows handed to the screen as changed; read by tests."""
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        return tuple(self._rows)
+
+    @property
+    def plain(self) -> str:
+        """What is shown, as text."""
+        return "\n".join(line.plain for line in self._rows)
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show these rows from now on."""
+        wide = self.size.width
+        new = [fit(line, wide) for line in rows] if wide else list(rows)
+        old = self._rows
+        if new == old:
+            return
+        self._rows = new
+        regions = []
+        for y in range(min(max(len(new), len(old)), self.size.height)):
+            before, after = (lines[y] if y < len(lines) else BLANK for lines in (old, new))
+            if before != after:
+                start, end = _changed(before, after, wide)
+                regions.append(Region(start, y, max(1, end - start), 1))
+        self.repaints += len(regions)
+        if regions:
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        wide = self.size.width
+        base = self._look("", "")
+        if y >= len(self._rows):
+            return Strip.blank(wide, base)
+        line = self._rows[y]
+        if line.mark:
+            base = self._look("", line.mark)
+        segments = [Segment(words, self._look(role, line.mark)) for words, role in line.spans]
+        return Strip(segments).adjust_cell_length(wide, base)
+
+    def _look(self, role: str, mark: str) -> Style:
+        found = self._looks.get((role, mark))
+        if found is None:
+            found = self.rich_style
+            for part in (role, mark):
+                if part:
+                    found += self.get_component_rich_style(f"lines--{part}", partial=True)
+            self._looks[role, mark] = found
+        return found
+
+    def notify_style_update(self) -> None:
+        self._looks.clear()
+        super().notify_style_update()
+
+
+def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
+    """The columns between which two rows differ."""
+    if before.mark != after.mark:
+        return 0, wide
+    start = 0
+    for old, new in zip(before.spans, after.spans, strict=False):
+        if old != new:
+            break
+        start += cell_len(old[0])
+    end = max(before.cells, after.cells)
+    if before.cells == after.cells:
+        for old, new in zip(reversed(before.spans), reversed(after.spans), strict=False):
+            if old != new:
+                break
+            end -= cell_len(old[0])
+    return start, max(end, start + 1)
+
+
+class Sheet(Lines):
+    """Rows as high as they are, for a scrolling container; `write` makes them for the width it gets."""
+
+    DEFAULT_CSS = "Sheet { height: auto; }"
+
+    def write(self, wide: int) -> list[Row]:
+        """The rows at this width."""
+        return self._rows
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        return max(1, len(self.write(width)))
+
+    def on_resize(self) -> None:
+        self.show(self.write(self.size.width))
