@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 
         wiring = Wiring(
             build_hub=_build_hub,
-            local_config=_local_config,
+            local=_local,
             control_room=_control_room,
             demo=_demo,
             engines=_engines,
@@ -48,10 +48,10 @@ def _build_hub(config: Config, **options: Any) -> Hub:
     return bootstrap.build_hub(config, **options)
 
 
-def _local_config() -> Config:
+def _local(config_path: str) -> tuple[Config, tuple[str, ...]]:
     from sovtui import bootstrap
 
-    return bootstrap.local_config()
+    return bootstrap.local(config_path)
 
 
 def _control_room(hub: Hub, theme: str | None) -> int:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import sovtui
@@ -162,18 +163,25 @@ def _dispatch(args: argparse.Namespace, wiring: Wiring) -> int:
             return _headless(args, wiring)
 
 
-def _load(args: argparse.Namespace, wiring: Wiring) -> tuple[Config, Path | None]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    config: Config
+    path: Path | None
+    """None where this machine is looked at because there is no file."""
+    notes: tuple[str, ...] = ()
+
+
+def _load(args: argparse.Namespace, wiring: Wiring) -> Loaded:
     """The configuration and its file; without a file in the usual place, this machine."""
-    from sovtui.cli.diagnostics import say
-    from sovtui.config.load import load
     from sovtui.config.paths import config_path
 
     place = config_path(args.config)
     if not place.said and not place.path.exists():
-        if args.command is not None:
-            say(f"No configuration at {place.path}: looking at this machine.")
-        return wiring.local_config(), None
-    return load(place.path, engines=wiring.engines(), actions=wiring.actions()), place.path
+        config, notes = wiring.local(str(place.path))
+        return Loaded(config, None, notes)
+    from sovtui.config.load import load
+
+    return Loaded(load(place.path, engines=wiring.engines(), actions=wiring.actions()), place.path)
 
 
 def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
@@ -183,27 +191,32 @@ def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
         raise Failure(Exit.USAGE, "The control room needs a terminal. `sovtui status` prints one screen of text.")
     if args.command == "demo":
         return wiring.control_room(wiring.demo(args.estate), args.theme)
-    config, _ = _load(args, wiring)
+    loaded = _load(args, wiring)
     from sovtui.cli.session import Session
 
-    only = Session(config, wiring.build_hub, args.host, args.read_only).named_host()
-    hub = wiring.build_hub(config, read_only=args.read_only, ask=None, only_host=only, interactive=True)
-    return wiring.control_room(hub, args.theme or config.screen.theme)
+    only = Session(loaded.config, wiring.build_hub, args.host, args.read_only).named_host()
+    hub = wiring.build_hub(
+        loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
+    )
+    return wiring.control_room(hub, args.theme or loaded.config.screen.theme)
 
 
 def _headless(args: argparse.Namespace, wiring: Wiring) -> int:
     import asyncio
 
+    from sovtui.cli.diagnostics import say, sentence
     from sovtui.cli.session import Session
 
-    config, path = _load(args, wiring)
-    session = Session(config, wiring.build_hub, args.host, args.read_only)
+    loaded = _load(args, wiring)
+    for note in loaded.notes:
+        say(sentence(note))
+    session = Session(loaded.config, wiring.build_hub, args.host, args.read_only)
     if args.command == "doctor" and args.sudoers:
         from sovtui.cli import doctor, output
 
-        output.write(doctor.sudoers(config, session.named_host()))
+        output.write(doctor.sudoers(loaded.config, session.named_host()))
         return 0
-    return asyncio.run(_runner(args, session, path))
+    return asyncio.run(_runner(args, session, loaded.path))
 
 
 def _runner(args: argparse.Namespace, session: Session, path: Path | None) -> Coroutine[Any, Any, int]:
@@ -256,12 +269,13 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
         case "example":
             output.write(show.example(args.name).rstrip())
         case "show":
-            output.write(show.config_text(_load(args, wiring)[0]).rstrip())
+            output.write(show.config_text(_load(args, wiring).config).rstrip())
+        case _ if not place.said and not place.path.exists():
+            say(f"There is no configuration at {place.path}: sovtui looks at this machine.")
         case _:
-            config, path = _load(args, wiring)
-            if path is not None:
-                modes = sum(len(host.mode) for host in config.host.values())
-                output.write(f"{path}: nothing wrong. {len(config.host)} hosts, {modes} modes.")
+            loaded = _load(args, wiring)
+            modes = sum(len(host.mode) for host in loaded.config.host.values())
+            output.write(f"{loaded.path}: nothing wrong. {len(loaded.config.host)} hosts, {modes} modes.")
     return 0
 
 

@@ -17,6 +17,7 @@ from sovtui.core.state import Host, State
 from sovtui.runtime.hub import LogLine
 
 WIDTH = 80
+_TIE = "\xa0"
 
 
 def write(what: str) -> None:
@@ -63,7 +64,7 @@ def _engine(state: State, host: Host, view: ModeView) -> str:
     name = view.mode.name
 
     def say(figure: str) -> str:
-        return text.reading(figure, host.reading(figure, name), state.now)
+        return _together(text.reading(figure, host.reading(figure, name), state.now))
 
     should = f" of {view.mode.expect_tok_s:g}" if view.mode.expect_tok_s else ""
     return (
@@ -77,18 +78,18 @@ def _memory(state: State, host: Host) -> str:
     if not total.known and not available.known:
         return f"{text.UNKNOWN_SIGN}{f': {available.reason}' if available.reason else ''}"
     parts = [
-        f"{text.reading('memory.available_bytes', available, state.now)} available of "
-        f"{text.reading('memory.total_bytes', total, state.now)}"
+        f"{_together(text.reading('memory.available_bytes', available, state.now))} available of "
+        f"{_together(text.reading('memory.total_bytes', total, state.now))}"
     ]
     droppable = host.reading("memory.droppable_bytes")
     if droppable.status is not Status.UNSUPPORTED:
-        parts.append(f"{text.reading('memory.droppable_bytes', droppable, state.now)} page cache that a drop frees")
+        parts.append(f"{_together(text.reading('memory.droppable_bytes', droppable, state.now))} page cache that a drop frees")
     return ", ".join(parts)
 
 
 def _gpu(state: State, host: Host, gpu: str) -> str:
     def say(figure: str) -> str:
-        return text.reading(figure, host.reading(figure, gpu), state.now)
+        return _together(text.reading(figure, host.reading(figure, gpu), state.now))
 
     return (
         f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, "
@@ -163,11 +164,10 @@ def alerts(state: State) -> str:
     """`alerts`: one block per alert; nothing at all if none is known to fire."""
     lines = []
     for alert in state.alerts:
-        lines.append(_cut(f"{alert.state!s:<12} {_alert(state, alert)}"))
+        first, *more = _wrap(_alert(state, alert), "", WIDTH - 13)
+        lines += [f"{alert.state!s:<12} {first}", *(f"{'':<13}{line}" for line in more)]
         lines += [
-            line
-            for s in alert.silences
-            for line in _wrap(f"by {s.author} until {text.moment(s.ends_at)}: {s.comment}", "             ")
+            line for s in alert.silences for line in _wrap(f"by {s.author} until {text.moment(s.ends_at)}: {s.comment}", " " * 15)
         ]
     return "\n".join(lines)
 
@@ -230,7 +230,12 @@ def _wrap(what: str, indent: str, width: int = WIDTH) -> list[str]:
             part = _head(line, width - 2 - len(indent))
             lines.append(indent + part)
             line = line[len(part) :]
-    return [*lines, indent + line]
+    return [made.replace(_TIE, " ") for made in (*lines, indent + line)]
+
+
+def _together(words: str) -> str:
+    """A quantity stays on one line with its unit."""
+    return words.replace(" ", _TIE)
 
 
 def _cut(line: str) -> str:

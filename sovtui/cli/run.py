@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from sovtui.cli import documents, output
@@ -167,13 +168,22 @@ async def followed(work: Coroutine[Any, Any, Outcome], narrator: Narrator, host:
     return outcome.exit_code
 
 
+def _since(words: str) -> str:
+    """A duration, or a moment with its zone: what the box understands."""
+    if not words:
+        return ""
+    try:
+        return write_duration(parse_duration(words))
+    except ValueError as error:
+        try:
+            return datetime.fromisoformat(words).astimezone().isoformat()
+        except ValueError:
+            raise Failure(Exit.USAGE, f'--since: {error}, or a moment such as "2026-11-20 16:13".') from None
+
+
 async def logs(session: Session, service: str, *, follow: bool, since: str, lines: int) -> int:
     """A watched service's journal, on standard output as it is."""
-    if since:
-        try:
-            since = write_duration(parse_duration(since))
-        except ValueError as error:
-            raise Failure(Exit.USAGE, f"--since: {error}.") from None
+    since = _since(since)
     host, full = session.choose("service", service, find_service, watched)
     async with session.hub(host, settle=1.0) as hub:
         await reach(hub, host)
@@ -187,5 +197,5 @@ async def logs(session: Session, service: str, *, follow: bool, since: str, line
         except PortError as error:
             raise Failure(Exit.FAILED, sentence(error.sentence())) from None
         if not told:
-            say(f"The journal of {full} has nothing{f' of the last {since}' if since else ''}.")
+            say(f"The journal of {full} has nothing{f' since {since}' if since else ''}.")
     return Exit.DONE

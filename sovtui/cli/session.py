@@ -39,7 +39,7 @@ class Session:
         """A started hub that has settled; closed at the end, whatever happens."""
         terminal = on_terminal()
         ask = ask_operator if terminal else None
-        hub = self.build(self.config, read_only=self.read_only, ask=ask, only_host=only_host, interactive=False)
+        hub = self.build(self.config, read_only=self.read_only, ask=ask, only_host=only_host, interactive=False, notes=())
         try:
             await hub.start()
             await hub.settle(settle)

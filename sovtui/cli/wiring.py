@@ -16,7 +16,14 @@ class BuildHub(Protocol):
     """`bootstrap.build_hub`: opens nothing before `start`. `only_host` leaves out what is not needed for that host."""
 
     def __call__(
-        self, config: Config, *, read_only: bool, ask: Ask | None, only_host: str | None = None, interactive: bool
+        self,
+        config: Config,
+        *,
+        read_only: bool,
+        ask: Ask | None,
+        only_host: str | None,
+        interactive: bool,
+        notes: tuple[str, ...],
     ) -> Hub: ...
 
 
@@ -25,8 +32,8 @@ class Wiring:
     """What `__main__` passes in, so that the command line knows neither adapters nor Textual. Each imports only when called."""
 
     build_hub: BuildHub
-    local_config: Callable[[], Config]
-    """The configuration where there is none: this machine."""
+    local: Callable[[str], tuple[Config, tuple[str, ...]]]
+    """Where there is no configuration at the usual place: this machine, from what is found on it, and the sentences that say so."""
     control_room: Callable[[Hub, str | None], int]
     """`tui.app.run(hub, theme)`."""
     demo: Callable[[str], Hub]

@@ -35,17 +35,17 @@ class Authority:
         return "root" if box.is_root() else "sudo" if self.by_sudo(argv) else ""
 
     def missing(self, needs: Sequence[Need], drop: bool) -> tuple[str, ...]:
-        """One sentence for each right that this user lacks. Nothing is changed."""
+        """What this user lacks, in one sentence with the sudoers lines; empty if nothing. Nothing is changed."""
         if box.is_root():
             return ()
-        found: dict[str, None] = {}
+        lacking: list[Sequence[str]] = []
         for need in needs:
             argv = rights.command(need.verb, need.service)
-            if argv and not self.by_sudo(argv) and not self._by_polkit(need):
-                found[self._sentence(argv)] = None
+            if argv and argv not in lacking and not self.by_sudo(argv) and not self._by_polkit(need):
+                lacking.append(argv)
         if drop and not self.by_sudo(rights.DROP):
-            found[self._sentence(rights.DROP)] = None
-        return tuple(found)
+            lacking.append(rights.DROP)
+        return (self._sentence(*lacking),) if lacking else ()
 
     def _by_polkit(self, need: Need) -> bool:
         """Whether polkit lets this user manage the unit.
@@ -55,10 +55,11 @@ class Authority:
         verb = "start" if need.up else "stop"
         return box.command([*_SYSTEMCTL, verb, kind_of(need.service)[1]], 15.0)[0] == 0
 
-    def _sentence(self, argv: Sequence[str]) -> str:
-        what = " ".join(argv).replace("/usr/bin/", "")
-        line = rights.sudoers_line(box.user(), argv)
-        return f"{box.user()} may not run `{what}` on {self._host}; add this line to its sudoers: {line}"
+    def _sentence(self, *commands: Sequence[str]) -> str:
+        what = ", ".join(f"`{' '.join(argv)}`".replace("/usr/bin/", "") for argv in commands)
+        lines = "; ".join(rights.sudoers_line(box.user(), argv) for argv in commands)
+        plural = "these lines" if len(commands) > 1 else "this line"
+        return f"{box.user()} may not run {what} on {self._host}; add {plural} to its sudoers: {lines}"
 
     def control(self, verb: str, service: str) -> tuple[bool, str]:
         """`start`, `stop`, `restart` or `reset-failed` a service; waits for it. Whether it went well, and if not, why."""

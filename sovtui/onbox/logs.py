@@ -25,11 +25,10 @@ def logs(request: Mapping[str, Any]) -> None:
     except OSError as problem:
         box.say({"t": "error", "reason": f"{problem.filename or 'journalctl'} was not found on this host"})
         return
-    told = ""
+    told = reader.problem
+    if told:
+        box.say({"t": "problem", "what": service, "reason": told})
     for line in reader:
-        if reader.problem and reader.problem != told:
-            told = reader.problem
-            box.say({"t": "problem", "what": service, "reason": told})
         box.say({"t": "line", **line})
-    if reader.problem and reader.problem != told:
+    if reader.problem != told:
         box.say({"t": "problem", "what": service, "reason": reader.problem})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,10 +68,9 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
 
 def _rights(request: Mapping[str, Any]) -> None:
     """What this user may do here: one summary, then one line per command. Nothing is changed."""
-    from sovtui.onbox import launch, rights
+    from sovtui.onbox import journal, launch, receipt, rights
     from sovtui.onbox.authority import Authority
 
-    code, _, err = box.command(["journalctl", "-n", "1", "-o", "cat", "--no-pager"], 10.0)
     box.say(
         {
             "t": "rights",
@@ -80,8 +78,8 @@ def _rights(request: Mapping[str, Any]) -> None:
             "root": box.is_root(),
             "systemd": box.has_systemd(),
             "lingers": box.has_systemd() and launch.lingers(enable=False),
-            "journal": box.is_root() or (code == 0 and "Hint:" not in err and "insufficient" not in err),
-            "state": os.path.dirname(os.path.dirname(_state())),
+            "journal": not journal.unreadable(),
+            "state": os.path.dirname(receipt.home()),
         }
     )
     authority = Authority()
@@ -90,9 +88,3 @@ def _rights(request: Mapping[str, Any]) -> None:
             raise BadRequest("a command is not a list of words")
         by = authority.allowed(words)
         box.say({"t": "right", "command": words, "allowed": bool(by), "by": by, "line": rights.sudoers_line(box.user(), words)})
-
-
-def _state() -> str:
-    from sovtui.onbox import receipt
-
-    return os.path.join(receipt.home(), "x")

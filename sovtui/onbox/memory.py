@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -39,8 +40,8 @@ def install(sources: dict[str, str], blob: bytes) -> None:
 def as_file(blob: bytes) -> str:
     """A Python file that runs the action in the directory given as its argument."""
     return (
-        "import json, sys, zlib\n"
-        f"blob = {blob!r}\n"
+        "import base64, json, sys, zlib\n"
+        f'blob = base64.b64decode("{base64.b64encode(blob).decode()}")\n'
         "sources, space = json.loads(zlib.decompress(blob)), {}\n"
         'exec(sources["sovtui.onbox.memory"], space)\n'
         'space["install"](sources, blob)\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -37,6 +38,8 @@ def run(directory: str) -> int:
     try:
         return _Run(directory, request, raw, held).go()
     finally:
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(directory, "runner.py"))
         held.release()
         os.close(alive)
 

@@ -38,9 +38,13 @@ _WRAPPERS = re.compile(
     r"RuntimeError: Engine core initialization failed|Exception: WorkerProc initialization failed|EngineCore failed to start"
 )
 _ERROR = re.compile(r"(?:\w*Error|\bException): ")
+_PREFIX = re.compile(
+    r"^(?:\(\w+(?: pid=\d+)?\)\s*)?(?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d \[\S+\]\s*|\[\d{4}-\d\d-\d\d [^\]]*\]\s*)?"
+)
 _LOOSE = re.compile(r"\b(?:error|fatal|failed|cannot|unable|denied|killed)\b", re.IGNORECASE)
 _SYSTEMD = re.compile(
-    r"^(?:Started|Starting|Stopped|Stopping|Finished|Deactivated)\b|: (?:Deactivated|Consumed|Scheduled restart)"
+    r"^(?:Started|Starting|Stopped|Stopping|Finished|Deactivated|Failed to start)\b"
+    r"|: (?:Deactivated|Consumed|Scheduled restart|Failed with result|Main process exited|Control process exited)"
 )
 _BOUNDARY = re.compile(r"^Start(?:ed|ing) .*\S")
 _NOISE = re.compile(r'"GET /(?:health\w*|metrics|v1/models|load|v1/loads|get_load|server_info)[ ?/]')
@@ -71,6 +75,11 @@ def progress(text: str) -> str:
         if match:
             return words.format(*[group for group in match.groups() if group is not None])
     return ""
+
+
+def is_ready(text: str) -> bool:
+    """Whether an engine says that it is ready, warm-up included."""
+    return "The server is fired up and ready to roll" in text
 
 
 def is_noise(text: str) -> bool:
@@ -126,5 +135,5 @@ def last_error(lines: Sequence[str]) -> str:
 
 
 def _short(line: str) -> str:
-    line = " ".join(line.split())
+    line = " ".join(_PREFIX.sub("", line).split())
     return line if len(line) <= 300 else line[:299] + "…"

@@ -262,12 +262,12 @@ def _on_ready(s: Switching, seen: Looked) -> Result:
 
 def _ready(s: Switching) -> Result:
     if s.undoing:
-        return _close(s, "cancelled" if s.cancelled else "rolled-back", f"{s.failure}. {s.previous} is hot again")
+        return _close(s, "cancelled" if s.cancelled else "rolled-back", f"{s.failure.rstrip('.')}. {s.previous} is hot again")
     return _enter_verify(s)
 
 
 def _enter_verify(s: Switching) -> Result:
-    s, effects = step(replace(s, phase="verify", mode=s.request.to), "verify", judge.title(s.request))
+    s, effects = step(replace(s, phase="verify", mode=s.request.to, steady_at=None), "verify", judge.title(s.request))
     return s, (*effects, looking(s))
 
 
@@ -279,6 +279,8 @@ def _on_verify(s: Switching, seen: Looked) -> Result:
         return _fail(s, f"{', '.join(others)} of {judge.owner(s.request, others[0])} runs too", must_stop=True)
     if s.request.to != NONE and not judge.is_hot(s.target, seen):
         return _explain(s, f"{s.request.to} was ready and then was not any more", s.target.services[0])
+    if s.steady_at is None and s.request.to != NONE:  # engines like to die right after they are ready
+        return replace(s, steady_at=s.now), (Wait(STEADY),)
     lost = [x for x in s.request.floor if seen.unit(x).active != "active"]
     if lost:
         warning = f"{', '.join(lost)} must always run and does not"
@@ -312,7 +314,7 @@ def _cancel(s: Switching) -> Result:
 def _fail(s: Switching, reason: str, must_stop: bool = False) -> Result:
     """A step failed: the way back, if there is one."""
     if s.undoing:
-        why = f"{s.failure}. Going back to {s.previous or 'nothing'} failed too: {reason}"
+        why = f"{s.failure.rstrip('.')}. Going back to {s.previous or 'nothing'} failed too: {reason}"
         return plus((Step(s.step, "failed", s.now - s.since, reason),), _close(s, "rollback-failed", why))
     outcome = "cancelled" if s.cancelled else "failed"
     if not s.touched:
@@ -370,7 +372,7 @@ def _close(s: Switching, outcome: str, reason: str) -> Result:
 
 
 def _on_closing(s: Switching, seen: Looked) -> Result:
-    if s.outcome not in ("done", "warned", "rolled-back"):
+    if s.outcome not in ("done", "warned") and not s.reason.endswith("is hot again"):
         s = replace(s, reason=f"{s.reason.rstrip('.')}. {judge.running_now(s.request, seen).rstrip('.')}")
     return replace(s, phase="figures"), (Measure(),)
 

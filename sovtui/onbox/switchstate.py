@@ -120,6 +120,8 @@ def noted(s: Switching, seen: Looked) -> Switching:
 def said(s: Switching, event: Line) -> Result:
     if signatures.is_noise(event.text) or s.phase in ("closing", "figures", "undo-stop"):
         return s, ()
+    if signatures.is_ready(event.text):
+        s = replace(s, health_at=-1e9)  # worth asking at once
     effects: list[Effect] = []
     bar = signatures.is_bar(event.text)
     words = signatures.progress(event.text)

@@ -84,7 +84,8 @@ class Dispatcher:
             case other:
                 return Outcome(1, f"{host} answered {clean(repr(other))} to the start; nothing is known to run")
         if not wait:
-            return Outcome(0, f"started as {run_id}. `sovtui follow {run_id}` shows it")
+            begun = ActionRun(run_id, str(plan.request["kind"]), plan.wish.target, who(), self._clock.now())
+            return Outcome(0, f"started as {run_id}. `sovtui follow {run_id}` shows it", begun)
         return await self.follow(host, run_id, progress)
 
     async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:

@@ -52,7 +52,7 @@ class Key:
     """Why not now; empty if it can be done."""
     danger: bool = False
     choose: bool = False
-    """There are several targets and none is chosen: ask which."""
+    """There are several targets: ask which."""
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ def actions(
         choose = not exact and spec.target == "backup" and view.host is not None and len(view.host.backups) > 1
         title, words = _titles(view, spec, "" if choose else target)
         made = _key(view, spec, plan, key, title, words, target)
-        found.append(replace(made, choose=True, words=f"{words}…", refused="") if choose else made)
+        found.append(replace(made, choose=True, words=f"{words}…") if choose else made)
     return found
 
 

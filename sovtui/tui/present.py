@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 
 from sovtui.core import text
 from sovtui.core.reading import Reading, Status
+from sovtui.core.text import STALE_SIGN
 
 Span = tuple[str, str]
 """(text, role)."""
@@ -152,8 +153,12 @@ def grid(pairs: Sequence[tuple[str, Span]], cells: int, column: int = 23) -> lis
         for index, (label, (words, role)) in enumerate(pairs[start : start + columns]):
             room = wide if index < columns - 1 else cells - wide * (columns - 1)
             spans.append((pad(label, labels[index]) + " ", "label"))
-            spans.append((pad(words, max(1, room - labels[index] - 1)), role))
-        rows.append(Row(tuple(spans)))
+            left = max(1, room - labels[index] - 1 - (1 if index < columns - 1 else 0))
+            if role == "stale" and cell_len(words) > left and STALE_SIGN in words:
+                words = words[: words.index(STALE_SIGN) + 1]  # its age has no room; the sign stays
+                words = words.replace(f" {STALE_SIGN}", STALE_SIGN) if cell_len(words) > left else words
+            spans.append((pad(cut(words, left), left + (1 if index < columns - 1 else 0)), role))
+        rows.append(fit(Row(tuple(spans)), cells))
     return rows
 
 

@@ -10,7 +10,7 @@ from sovtui.tui.arrange import Kind
 from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
-from sovtui.tui.panes.inference import DECODE, heat_span, subject
+from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, flow, row, spread, value
 
@@ -83,7 +83,10 @@ def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
 
 def _services(host: Host) -> Row:
     failed = trouble(list(host.services.values()))
-    return row((f"✖ {failed} failed", "bad")) if failed else Row()
+    if not failed:
+        return Row()
+    role = live(host, "bad")
+    return row((f"✖ {failed} failed{' ' + text.STALE_SIGN if role == 'stale' else ''}", role))
 
 
 def _sources(view: View) -> Row:

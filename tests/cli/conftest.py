@@ -64,7 +64,7 @@ class Command:
         self.path.write_text(config)
         wiring = Wiring(
             build_hub=self._build,
-            local_config=lambda: Config(),
+            local=lambda path: (Config(), ()),
             control_room=lambda hub, theme: 0,
             demo=self._no_demo,
             engines=lambda: ("vllm", "sglang"),

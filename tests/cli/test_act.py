@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from sovtui.core.events import ActionChanged, LinkChanged
-from sovtui.core.model import Link, LinkPhase
+from sovtui.core.events import ActionChanged, LinkChanged, ServicesSeen
+from sovtui.core.model import Link, LinkPhase, Service
 from sovtui.ports.errors import Unreachable
 from sovtui.runtime.hub import LogLine, Outcome
 from tests.cli.conftest import Command
@@ -106,7 +106,7 @@ def test_a_wrong_name_names_the_nearest(command: Command, words: tuple[str, ...]
 
 def test_the_host_is_the_only_one_that_has_it(command: Command) -> None:
     up = LinkChanged("mgmt", Link(LinkPhase.UP, "ssh", "ops@mgmt", NOW))
-    command.events = [*healthy(), up]
+    command.events = [*healthy(), up, ServicesSeen("mgmt", (Service("prometheus.service", "active"),))]
     assert command("restart", "prometheus", "--yes").code == 0
     assert command.hub is not None and command.hub.executed[0].wish.host == "mgmt"
     assert command("switch", "qwen", "--host", "mgmt").code == 2

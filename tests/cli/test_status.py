@@ -123,7 +123,13 @@ def test_unknown_host_names_the_nearest(command: Command) -> None:
 
 def test_options_count_before_and_after_the_command(command: Command) -> None:
     assert command("--host", "spark", "--read-only", "status").code == 0
-    assert command.asked[-1] | {"ask": None} == {"read_only": True, "ask": None, "only_host": "spark", "interactive": False}
+    assert command.asked[-1] | {"ask": None} == {
+        "read_only": True,
+        "ask": None,
+        "only_host": "spark",
+        "interactive": False,
+        "notes": (),
+    }
     command("status", "--read-only", "--host", "spark")
     assert command.asked[-1]["read_only"] is True and command.asked[-1]["only_host"] == "spark"
 

@@ -116,12 +116,7 @@ def progress(line: str) -> str:
 
 def cause(lines: Sequence[str]) -> str:
     """Why it failed, from the lines since its last start; empty if they do not say."""
-    told = [text for line in lines if not _MILD.search(text := clean(line))]
-    return clean(signatures.find_cause(told), 320)
-
-
-_MILD = re.compile(r"\b(?:INFO|WARNING|DEBUG) \d\d-\d\d ")
-"""vLLM's level in the text; a warning may quote an error that did not happen."""
+    return clean(signatures.find_cause([clean(line) for line in lines]), 320)
 
 
 def models_of(answer: object) -> tuple[tuple[str, ...], int | None] | None:

@@ -17,12 +17,12 @@ from sovtui.adapters.engines.base import EngineAdapter, Past
 from sovtui.adapters.engines.scrape import Scrape, read_scrape
 from sovtui.adapters.links.http import request
 from sovtui.core.events import EngineSeen, Sample, Samples
-from sovtui.core.model import Engine, EnginePhase, Mode, Service
+from sovtui.core.model import Engine, EnginePhase, LinkPhase, Mode, Service
 from sovtui.core.modes import RUNNING
 from sovtui.core.reading import Reading, Status, unknown, unsupported
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import Malformed, PortError, TimedOut
+from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
 from sovtui.ports.source import Emit
 
 REFUSALS_UNTIL_DEAD = 2
@@ -93,6 +93,10 @@ class EnginesSource:
         host = state.hosts.get(self.host)
         if host is None:
             return ""
+        if host.link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED):
+            raise Unreachable(
+                f"{self.host} is not reached: {host.link.reason or host.link.phase}"
+            )  # nothing is known of its engines
         async with asyncio.TaskGroup() as group:
             for watched in self._watched:
                 group.create_task(self._look(watched, host, emit), name=f"engine {watched.mode.name}")
@@ -112,7 +116,7 @@ class EnginesSource:
         if stopped:
             engine = Engine(EnginePhase.ABSENT, reason=f"{stopped[0]} does not run")
         else:
-            engine = await self._ask(watched, services)
+            engine = await self._ask(watched, services, host.link.phase)
         now = self._clock.now()
         readings: dict[str, Reading] = {}
         if engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP, EnginePhase.WARMING):
@@ -129,19 +133,19 @@ class EnginesSource:
         if readings:
             emit(Samples(self.host, tuple(Sample(key, r, watched.mode.name) for key, r in readings.items())))
 
-    async def _ask(self, watched: _Watched, services: list[Service]) -> Engine:
+    async def _ask(self, watched: _Watched, services: list[Service], link: LinkPhase) -> Engine:
         past, mode = watched.past, watched.mode
         try:
             if watched.adapter is None:
                 engine = await _models_only(watched.client, mode.model)
             else:
                 engine = await watched.adapter.probe(watched.client, mode.model, past, self._clock.monotonic())
-        except TimedOut as error:
-            past.failures += 1
-            return self._silent(past, services, watched.last, str(error), TIMEOUTS_UNTIL_DEAD)
         except PortError as error:
+            if link is not LinkPhase.UP:
+                return Engine(EnginePhase.UNKNOWN, reason=str(error))
             past.failures += 1
-            return self._silent(past, services, watched.last, str(error), REFUSALS_UNTIL_DEAD)
+            patience = TIMEOUTS_UNTIL_DEAD if isinstance(error, TimedOut) else REFUSALS_UNTIL_DEAD
+            return self._silent(past, services, watched.last, str(error), patience)
         past.failures = 0
         past.ready = past.ready or engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP)
         return engine

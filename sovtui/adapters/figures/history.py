@@ -17,7 +17,7 @@ import httpx
 from sovtui.adapters.figures.answers import SENTINEL, Series, machine_of, mine
 from sovtui.adapters.figures.api import data_of, refusal
 from sovtui.adapters.figures.prometheus import PrometheusSource
-from sovtui.adapters.figures.questions import Question, curve_questions, joined
+from sovtui.adapters.figures.questions import Question, curve_questions, joined, names_of
 from sovtui.adapters.links.http import request
 from sovtui.config.schema import Config
 from sovtui.core.clean import clean
@@ -139,7 +139,7 @@ class HistorySource:
                 continue
             machines = {machine_of(labels.get("instance", "")) for labels, _ in series}
             if q.kind != "engine" and len(machines) > 1:
-                machines, _ = mine([Series(labels, 0.0) for labels, _ in series], (q.host, self._config.host[q.host].tailnet))
+                machines, _ = mine([Series(labels, 0.0) for labels, _ in series], names_of(q.host, self._config.host[q.host]))
             index = {m.get("uuid", ""): m.get("index", "0") for m, _ in series if m.get("__name__") == "nvidia_smi_gpu_info"}
             for labels, values in series:
                 if q.kind != "engine" and machine_of(labels.get("instance", "")) not in machines:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 
@@ -26,7 +27,7 @@ from sovtui.core.modes import RUNNING
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import Malformed, PortError
+from sovtui.ports.errors import Malformed
 from sovtui.ports.source import Emit
 
 SOURCE = "prometheus"
@@ -147,26 +148,25 @@ class PrometheusSource:
 
     async def _learn(self) -> None:
         """Scrape intervals and version, once in a while. Not every store tells them: longer windows are used then."""
+        targets, build = await asyncio.gather(
+            self._perhaps("/api/v1/targets", state="active"), self._perhaps("/api/v1/status/buildinfo")
+        )
+        active = targets.get("activeTargets")
+        usual: Counter[float] = Counter()
+        for target in active if isinstance(active, list) else ():
+            seconds = _duration(str(target.get("scrapeInterval", "")))
+            if seconds:
+                self._intervals[ask.port_of(str(target.get("scrapeUrl", "")))] = seconds
+                usual[seconds] += 1
+        self._usual = usual.most_common(1)[0][0] if usual else None
+        self._version = clean(str(build.get("version", "")), 30)
         self._learned_at = self._clock.monotonic()
+
+    async def _perhaps(self, path: str, **params: str) -> dict[str, Any]:
         try:
-            targets = (await get(self._client, "/api/v1/targets", state="active")).get("activeTargets")
-            usual: Counter[float] = Counter()
-            for target in targets if isinstance(targets, list) else ():
-                seconds = _duration(str(target.get("scrapeInterval", "")))
-                if seconds:
-                    self._intervals[ask.port_of(str(target.get("scrapeUrl", "")))] = seconds
-                    usual[seconds] += 1
-            if usual:
-                self._usual = usual.most_common(1)[0][0]
+            return await get(self._client, path, **params)
         except Malformed:
-            self._usual = None
-        try:
-            self._version = clean(str((await get(self._client, "/api/v1/status/buildinfo")).get("version", "")), 30)
-        except Malformed:
-            self._version = ""
-        except PortError:
-            self._learned_at = -math.inf
-            raise
+            return {}
 
     def _set_offset(self, sent_at: datetime, series: Iterable[Series]) -> None:
         """Kept as it is unless it becomes better or a clock is set: otherwise one sample would get a new time at every poll."""
@@ -213,10 +213,8 @@ class PrometheusSource:
         self, host: HostConfig, name: str, asked: Sequence[Question], by_tag: Mapping[str, list[Series]]
     ) -> HostAnswer:
         answer = HostAnswer()
-        address = host.address.rpartition("@")[2]
-        names = tuple(n for n in (name, address, host.tailnet, *(n.partition(".")[0] for n in (address, host.tailnet))) if n)
         per_kind = {q.kind: by_tag.get(q.tag, []) for q in asked if not q.subject}
-        machines, answer.reason = mine([s for rows in per_kind.values() for s in rows], names)
+        machines, answer.reason = mine([s for rows in per_kind.values() for s in rows], ask.names_of(name, host))
 
         def own(kind: str) -> list[Series]:
             return [s for s in per_kind.get(kind, []) if machine_of(s.instance) in machines]
@@ -225,7 +223,8 @@ class PrometheusSource:
         take_gpus(answer, own("gpu"))
         take_units(answer, own("units"))
         if cpu := own("cpu"):
-            answer.figures["cpu.use_ratio", ""] = min(1.0, max(0.0, cpu[0].value))
+            use = cpu[0].value
+            answer.figures["cpu.use_ratio", ""] = use if math.isnan(use) else min(1.0, max(0.0, use))
         answer.host_time = max((s.value for s in own("host-time")), default=None)
         answer.gpu_time = max((s.value for s in own("gpu-time")), default=None)
         return answer

@@ -138,6 +138,12 @@ def engine_matchers(config: Config, host_name: str, mode: ModeConfig) -> str:
     return found
 
 
+def names_of(name: str, host: HostConfig) -> tuple[str, ...]:
+    """What the host may be called in an `instance` label."""
+    address = host.address.rpartition("@")[2]
+    return tuple(n for n in (name, address, host.tailnet, *(n.partition(".")[0] for n in (address, host.tailnet))) if n)
+
+
 def shares_port(host: HostConfig, mode: ModeConfig) -> bool:
     return any(other.name != mode.name and other.url and port_of(other.url) == port_of(mode.url) for other in host.mode)
 

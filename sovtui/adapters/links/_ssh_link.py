@@ -83,8 +83,9 @@ class SshLink:
         try:
             async with asyncio.timeout(timeout_seconds), self._sessions:
                 process = await self._session(command)
-                process.stdin.write(stdin)
-                process.stdin.write_eof()
+                with contextlib.suppress(OSError):  # it may have ended already without reading
+                    process.stdin.write(stdin)
+                    process.stdin.write_eof()
                 output, errors = await asyncio.gather(_all(process.stdout), _all(process.stderr))
                 await process.wait_closed()
         except TimeoutError:
@@ -96,7 +97,7 @@ class SshLink:
         except _TooMuch:
             raise Malformed(f"{self.called(argv)} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB on {self._label}") from None
         finally:
-            if process is not None and not process.is_closing():
+            if process is not None and process.exit_status is None and process.exit_signal is None:
                 _end(process)
         return Completed(self.status(process, argv), output, errors)
 
@@ -105,11 +106,11 @@ class SshLink:
         async with self._sessions:
             try:
                 process = await self._session(shlex.join(argv))
-                if stdin:
-                    process.stdin.write(stdin)
             except (asyncssh.Error, OSError) as error:
                 raise self.gone(f"{self.called(argv)} was not started", error) from error
             follower = _Follower(self, process, argv)
+            with contextlib.suppress(OSError):
+                process.stdin.write(stdin)
             try:
                 yield follower
             finally:
@@ -253,10 +254,10 @@ async def _all(reader: asyncssh.SSHReader[bytes]) -> bytes:
 
 
 def _end(process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Tell the remote process to end. sshd passes the signal to its process group, except for root before 9.8."""
+    """Tell the remote process to end. sshd passes the signal to its process group, but not for root before 9.8."""
     with contextlib.suppress(OSError, asyncssh.Error):
         process.kill()
-    process.close()
+    process.channel.abort()
 
 
 class _Follower:
@@ -289,9 +290,11 @@ class _Follower:
         process.close()
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
-        with contextlib.suppress(TimeoutError, OSError, asyncssh.Error):
+        try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await process.wait_closed()
+        except TimeoutError:
+            process.channel.abort()  # it never read its input
 
     async def _ended(self) -> int:
         await asyncio.gather(self._watching, return_exceptions=True)

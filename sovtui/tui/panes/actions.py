@@ -21,8 +21,9 @@ def outcome_span(run: ActionRun) -> Span:
     """Sign and word for how an action ended, or that it runs."""
     if run.running:
         return "◐ running", "accent"
-    good = run.outcome in ("done", "ok", "success", "succeeded")
-    return (f"✔ {run.outcome}", "ok") if good else (f"✖ {run.outcome}", "bad")
+    if run.outcome == "done":
+        return "✔ done", "ok"
+    return (f"▲ {run.outcome}", "warn") if run.outcome == "warned" else (f"✖ {run.outcome}", "bad")
 
 
 def acting(host: Host | None, now: datetime) -> bool:
@@ -93,7 +94,7 @@ class ActionsPane(ListPane):
         run = host.action
         what = f"{run.kind} {run.target}".strip()
         took = row(
-            (text.duration(elapsed(run, now)), "strong"), *((("  by ", "label"), (run.who, "label")) if width >= 48 else ())
+            (text.duration(elapsed(run, now)), "strong"), *((("  by ", "label"), (run.who, "label")) if width >= 60 else ())
         )
         rows = [spread(row(outcome_span(run), "  ", (what, "strong")), took, width)]
         if run.reason:

@@ -116,7 +116,11 @@ class AlertsPane(ListPane):
             silence = alert.silences[0]
             note = f"{silence.author}: {silence.comment}, until {short_moment(silence.ends_at, view.state.now)}"
         lines = wrap(note or "no summary", max(8, width - 2))
-        shown = lines[:3] if alert.fingerprint == self.cursor else [cut(note or "no summary", width - 2)]
+        shown = (
+            lines[:3]
+            if alert.fingerprint == self.cursor and self.size.height < self.DETAIL_FROM
+            else [cut(note or "no summary", width - 2)]
+        )
         words = f"{alert.name} {alert.severity} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sovtui.core import text
-from sovtui.core.model import EnginePhase, Mode
-from sovtui.core.modes import Heat, ModeView, mode_views
+from sovtui.core.model import EnginePhase, LinkPhase, Mode
+from sovtui.core.modes import Heat, ModeView, mode_views, unified
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
@@ -46,8 +46,19 @@ def subject(host: Host) -> ModeView | None:
     return None
 
 
+def live(host: Host, role: str) -> str:
+    """The role, or that of stale things while the link is not up: nothing looks live that cannot be."""
+    return role if host.link.phase is LinkPhase.UP or role == "nothing" else "stale"
+
+
 def heat_span(host: Host) -> Span:
-    """One word for the whole box, as the status line and the host list show it."""
+    """One word for the whole box, as the status line and the host list show it; with a sign for stale while the link is down."""
+    words, role = _heat_span(host)
+    old = live(host, role)
+    return (f"{words} {text.STALE_SIGN}" if old == "stale" else words), old
+
+
+def _heat_span(host: Host) -> Span:
     views = mode_views(host)
     hot = [view for view in views if view.heat is Heat.HOT]
     if len(hot) > 1:
@@ -60,6 +71,20 @@ def heat_span(host: Host) -> Span:
     return ("○ nothing is hot", "label") if views else ("no modes", "label")
 
 
+def room_bytes(host: Host) -> float | None:
+    """Memory that a mode could take now: of the GPUs where they have their own, else the machine's. None where not known."""
+    if unified(host) is False:
+        free = 0.0
+        for gpu in host.subjects("gpu.memory_total_bytes"):
+            total = host.reading("gpu.memory_total_bytes", gpu).value
+            used = host.reading("gpu.memory_used_bytes", gpu).fresh_value
+            if total is None or used is None:
+                return None
+            free += total - used
+        return free or None
+    return host.reading("memory.available_bytes").fresh_value
+
+
 class InferencePane(Pane):
     NAME = "inference"
     TITLE = "Inference"
@@ -68,11 +93,11 @@ class InferencePane(Pane):
     def want(self, view: View, width: int) -> Want:
         modes = len(view.host.spec.modes) + 1 if view.host else 1
         figures = -(-9 // max(1, width // FIGURE_CELLS))
-        return Want(2 + 1 + 3 + 1 + figures + 1 + modes + 1, least=10, stretch=1)
+        return Want(2 + 1 + 3 + 1 + figures + 1 + modes + 1, least=10)
 
     def badge(self, view: View) -> tuple[str, str]:
         found = subject(view.host) if view.host else None
-        return (SIGNS[found.heat], HEAT_ROLES[found.heat]) if found else ("", "")
+        return (SIGNS[found.heat], live(view.host, HEAT_ROLES[found.heat])) if found and view.host else ("", "")
 
     def heading(self, view: View) -> str:
         found = subject(view.host) if view.host else None
@@ -110,8 +135,9 @@ class InferencePane(Pane):
 
     def _engine(self, host: Host, view: ModeView, width: int) -> list[Row]:
         engine = host.engines.get(view.mode.name)
-        role = HEAT_ROLES[view.heat]
-        parts: list[Span | str] = [(f"{SIGNS[view.heat]} ", role), (view.mode.name, "strong"), " ", (view.word, role)]
+        role = live(host, HEAT_ROLES[view.heat])
+        word = f"{view.word} {text.STALE_SIGN}" if role == "stale" else view.word
+        parts: list[Span | str] = [(f"{SIGNS[view.heat]} ", role), (view.mode.name, "strong"), " ", (word, role)]
         if engine is not None and engine.phase is not EnginePhase.UNKNOWN:
             phase = "ok" if engine.phase is EnginePhase.READY else "warn"
             said = "" if view.mode.engine == "" else f"{view.mode.engine} "
@@ -145,15 +171,16 @@ class InferencePane(Pane):
                 against = row((f"decode, {mode.expect_tok_s:g} expected", "label"))
         points = host.curves.get((DECODE, mode.name), ())
         top = mode.expect_tok_s or 0.0
+        look = "curve" if reading.status is Status.FRESH else "stale"
         if not tall:
             words, _ = value(DECODE, reading, now)
             left = row((words, role), "  ", *against.spans)
             room = width - left.cells - 2
             line = curve(points, room, 1, now.timestamp(), top=top) if room >= 10 else []
-            return [spread(left, row((line[0], "curve")), width) if line else left]
+            return [spread(left, row((line[0], look)), width) if line else left]
         words = text.UNSUPPORTED_SIGN if reading.status is Status.UNSUPPORTED else text.UNKNOWN_SIGN
         if reading.value is not None:
-            words = f"{reading.value:.0f}" if reading.value >= 99.95 else f"{reading.value:.1f}"
+            words = f"{reading.value:.0f}" if reading.value >= 99.95 or not reading.value else f"{reading.value:.1f}"
         unit = "tok/s"
         if reading.status is Status.STALE:
             old = reading.age_seconds(now)
@@ -168,7 +195,7 @@ class InferencePane(Pane):
                 (pad(d, wide - 4), role),
                 (pad(u, len(unit) + 2, LEFT), "label" if u == "tok/s" else role),
                 "    ",
-                (line, "curve"),
+                (line, look),
             )
             for d, u, line in zip(digits, units, lines, strict=True)
         ]
@@ -194,24 +221,24 @@ class InferencePane(Pane):
 
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:
         """Every mode with key, title, heat and need, and whether that need is free now."""
-        available = host.reading("memory.available_bytes").fresh_value
+        available = room_bytes(host)
         views = mode_views(host)
-        held = sum(v.mode.needs_bytes or 0 for v in views if v.heat in (Heat.HOT, Heat.STARTING))
+        held = sum(v.mode.needs_bytes or 0 for v in views if v.heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN))
         rows = []
         for found in views:
-            mode = found.mode
+            mode, heat_role = found.mode, live(host, HEAT_ROLES[found.heat])
             need, need_role = "", "label"
             if mode.needs_bytes is not None:
                 need = text.size(mode.needs_bytes)
                 if found.heat is Heat.COLD and available is not None:
                     fits = mode.needs_bytes <= available + held
                     need, need_role = (f"{need} fits", "ok") if fits else (f"{need} too big", "warn")
-            left = row((pad(mode.key or " ", 2), "key"), (SIGNS[found.heat] + " ", HEAT_ROLES[found.heat]), mode.title)
-            right = row((pad(found.word, 9), HEAT_ROLES[found.heat]), (pad(need, 17, RIGHT), need_role))
+            left = row((pad(mode.key or " ", 2), "key"), (SIGNS[found.heat] + " ", heat_role), mode.title)
+            right = row((pad(found.word, 9), heat_role), (pad(need, 17, RIGHT), need_role))
             if width < 52:
-                right = row((f" {found.word}", HEAT_ROLES[found.heat])) if not need else row((f" {need}", need_role))
+                right = row((f" {found.word}", heat_role)) if not need else row((f" {need}", need_role))
                 if found.heat is not Heat.COLD:
-                    right = row((f" {found.word}", HEAT_ROLES[found.heat]))
+                    right = row((f" {found.word}", heat_role))
             rows.append(spread(left, right, width))
         if not views:
             return [row((cut("no modes are configured", width), "label"))]

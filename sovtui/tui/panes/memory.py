@@ -12,6 +12,8 @@ from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Pane, View
 from sovtui.tui.present import Row, Span, bar, flow, grid, paragraph, reading_role, row, value
 
+SWAP_MATTERS = 0.1
+"""Share of swap in use from which it is marked."""
 FIGURE_CELLS = 20
 """Least width of one label with its value."""
 
@@ -24,7 +26,7 @@ class MemoryPane(Pane):
     def want(self, view: View, width: int) -> Want:
         gpus = len(gpu_names(view.host)) if view.host else 0
         columns = max(1, width // FIGURE_CELLS)
-        lines = 1 + -(-3 // columns) + -(-6 // columns) + gpus
+        lines = 1 + -(-3 // columns) + -(-6 // columns) + gpus * (1 if width >= 48 else 2)
         return Want(2 + lines, least=7)
 
     def heading(self, view: View) -> str:
@@ -87,8 +89,10 @@ class MemoryPane(Pane):
         swap, role = told("swap_used")
         if host.reading("memory.swap_total_bytes").value == 0:
             swap, role = "none", "label"
-        elif host.reading("memory.swap_used_bytes").fresh_value:
-            role = "warn"
+        elif (host.reading("memory.swap_used_bytes").fresh_value or 0) > SWAP_MATTERS * (
+            host.reading("memory.swap_total_bytes").value or 0
+        ):
+            role = "warn" if role == "plain" else role
         return [
             ("total", told("total")),
             ("available", told("available")),

@@ -45,7 +45,7 @@ class ServicesPane(ListPane):
         services = list(view.host.services.values()) if view.host else []
         failed = trouble(services)
         if failed:
-            return f"✖{failed}", "bad"
+            return f"✖{failed}", "bad" if view.host and view.host.link.phase is LinkPhase.UP else "stale"
         if services and all(s.active == "unknown" for s in services):
             return "?", "nothing"
         return str(len(services)), "label"
@@ -85,8 +85,10 @@ class ServicesPane(ListPane):
             restarts, restarts_role = f"↻{service.restarts}", "warn" if service.restarts >= LOOPS_FROM else "label"
         if stale:
             role, old = "stale", (view.state.now - service.at).total_seconds() if service.at else None
-            state += f" {text.STALE_SIGN}{text.age(old)}" if old is not None else f" {text.STALE_SIGN}"
-        short = service.name.removesuffix(".service") if width < 52 else service.name
+            state += f" {text.STALE_SIGN}{text.age(old)}" if old is not None and width >= 52 else f" {text.STALE_SIGN}"
+        short = service.name
+        if width < 52:
+            short = short.removesuffix(".service").replace("container:", "ctr:", 1)
         right = row(
             (pad(state, 16 if width >= 52 else 13), role),
             (pad(since, 4, RIGHT), "stale" if stale else "label"),

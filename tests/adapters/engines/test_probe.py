@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,10 +14,11 @@ import pytest
 from sovtui.adapters.engines.base import Past, cause, progress
 from sovtui.adapters.engines.watch import EnginesSource
 from sovtui.adapters.registry import load_engine
-from sovtui.core.events import EngineSeen, Event, Samples, ServicesSeen
-from sovtui.core.model import Engine, EnginePhase, HostSpec, Mode, Service
+from sovtui.core.events import EngineSeen, Event, LinkChanged, Sample, Samples, ServicesSeen
+from sovtui.core.model import Engine, EnginePhase, HostSpec, Link, LinkPhase, Mode, Service
 from sovtui.core.reading import Status, fresh
 from sovtui.core.state import State, initial, reduce
+from sovtui.ports.errors import Unreachable
 from tests.fakes.world import FakeClock
 
 DATA = Path(__file__).parents[2] / "data"
@@ -26,7 +28,7 @@ MODELS = {"data": [{"id": "qwen", "max_model_len": 32768}]}
 class Server:
     """A scripted engine: paths to answers; a path that is not there is 404, a missing server refuses."""
 
-    def __init__(self, **routes: int | dict[str, object] | str) -> None:
+    def __init__(self, **routes: Any) -> None:
         self.routes = {"/" + k.replace("__", "/"): v for k, v in routes.items()}
         self.up = True
         self.slow: set[str] = set()
@@ -124,9 +126,13 @@ class Room:
         self.mode = Mode("qwen", engine=engine, url="http://127.0.0.1:8000/v1", model="qwen",
                          services=("qwen.service",) if services else ())  # fmt: skip
         self.state: State = initial((HostSpec("spark", modes=(self.mode,), services=self.mode.services),), self.clock.now())
+        self.link(LinkPhase.UP)
         self.events: list[Event] = []
         adapters = {engine: load_engine(engine)} if engine in ("vllm", "sglang") else {}
         self.source = EnginesSource("spark", (self.mode,), adapters, server.client, self.clock, told_elsewhere=told)
+
+    def link(self, phase: LinkPhase) -> None:
+        self.state = reduce(self.state, LinkChanged("spark", Link(phase)))
 
     def unit(self, active: str, **words: object) -> None:
         service = replace(Service("qwen.service", active, main_pid=100), **words)  # type: ignore[arg-type]
@@ -184,11 +190,28 @@ async def test_a_slow_answer_is_not_death_at_once() -> None:
     assert phases == [EnginePhase.UNKNOWN] * 3 + [EnginePhase.DEAD]
 
 
+async def test_a_lost_link_is_no_dead_engine() -> None:
+    server = Server(health=200, v1__models=MODELS)
+    room = Room(server)
+    room.unit("active")
+    assert (await room.poll()).phase is EnginePhase.READY
+    server.up = False
+    room.link(LinkPhase.DOWN)
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            await room.poll()
+    room.link(LinkPhase.CONNECTING)
+    for _ in range(3):
+        assert (await room.poll()).phase is EnginePhase.UNKNOWN
+    server.up = True
+    room.link(LinkPhase.UP)
+    assert (await room.poll()).phase is EnginePhase.READY
+
+
 async def test_no_figures_are_read_where_prometheus_has_fresh_ones() -> None:
     server = Server(health=200, v1__models=MODELS, metrics="")
     room = Room(server)
     room.unit("active")
-    from sovtui.core.events import Sample
 
     def told() -> None:
         reading = fresh(1.0, room.clock.now() + timedelta(seconds=2), "prometheus")

@@ -14,7 +14,7 @@ from sovtui.config.schema import BackupConfig, Config, HostConfig, ModeConfig, P
 from sovtui.config.specs import host_specs
 from sovtui.core.events import Event
 from sovtui.core.state import State, initial, reduce
-from tests.fakes.clock import FakeClock
+from tests.fakes.world import FakeClock
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 ENGINES = {name: load_engine(name) for name in ("vllm", "sglang")}

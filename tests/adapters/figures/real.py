@@ -22,7 +22,7 @@ _COUNTS = re.compile(r"(\S*(?:_total|_count|_sum|_bucket)(?:\{[^}]*\})?) (\S+)$"
 
 def counting_on(first: str, second: str, seconds: float) -> str:
     """`second`, with its counters moved on as from `first` to `second` in five seconds, for so many seconds."""
-    old = dict(m.groups() for line in first.splitlines() if (m := _COUNTS.match(line)))
+    old: dict[str, str] = {m[1]: m[2] for line in first.splitlines() if (m := _COUNTS.match(line))}
     lines = []
     for line in second.splitlines():
         match = _COUNTS.match(line)
@@ -39,8 +39,12 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+DOWN: set[str] = set()
+"""Names whose page answers 500 from now on, as an engine that was stopped."""
+
+
 @contextmanager
-def pages(files: Mapping[str, tuple[str, str]]) -> Iterator[dict[str, int]]:
+def pages(files: Mapping[str, tuple[str, str]], down: set[str] = DOWN) -> Iterator[dict[str, int]]:
     """One port for each name; its `/metrics` counts on from the first file to the second, and beyond."""
     servers: list[ThreadingHTTPServer] = []
     ports: dict[str, int] = {}
@@ -50,8 +54,12 @@ def pages(files: Mapping[str, tuple[str, str]]) -> Iterator[dict[str, int]]:
 
         class Page(BaseHTTPRequestHandler):
             before, after = texts
+            mine = name
 
             def do_GET(self) -> None:
+                if self.mine in down:
+                    self.send_error(500)
+                    return
                 body = counting_on(self.before, self.after, time.monotonic() - began).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

@@ -31,9 +31,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def write_key(path: Path, key: asyncssh.SSHKey, passphrase: str | None = None) -> Path:
+def write_key(path: Path, key: asyncssh.SSHKey, passphrase: str | None = None, kind: str = "openssh") -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key.write_private_key(str(path), passphrase=passphrase)
+    slow = {"rounds": 50} if passphrase and kind == "openssh" else {}  # fewer make bcrypt warn
+    key.write_private_key(str(path), kind, passphrase, **slow)
     path.chmod(0o600)
     return path
 
@@ -194,6 +195,8 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
             command = f"exec {process.command}"  # as bash does by itself for one command
             child = await asyncio.create_subprocess_exec("sh", "-c", command, start_new_session=True, **pipes)
             server.children.append(child)
+            session: Any = process
+            session.signal_received = lambda name: os.killpg(child.pid, getattr(signal, f"SIG{name}"))
             assert child.stdin and child.stdout and child.stderr
             feeding = asyncio.create_task(pump(process.stdin.read, child.stdin))
             await asyncio.gather(pump(child.stdout.read, process.stdout), pump(child.stderr.read, process.stderr))
@@ -205,9 +208,11 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
             else:
                 process.exit(status)
 
+        if sessions:
+            words["process_factory"] = handle
         words.setdefault("compression_algs", ["zlib@openssh.com", "none"])
         listener = await asyncssh.listen(
-            "127.0.0.1", port, server_factory=Front, server_host_keys=[host_key], process_factory=handle, encoding=None, **words
+            "127.0.0.1", port, server_factory=Front, server_host_keys=[host_key], encoding=None, **words
         )
         server = Server(listener.get_port(), host_key, user_key, listener, home)
         made.append(server)

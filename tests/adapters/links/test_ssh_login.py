@@ -201,10 +201,7 @@ async def test_a_locked_key_is_unlocked_once_and_kept_for_the_next_dial(serve: S
     key = asyncssh.generate_private_key("ssh-ed25519")
     server = await serve(accepted=[key])
     server.trust()
-    if kind == "openssh":
-        write_key(home / ".ssh" / "id_ed25519", key, "sesame")
-    else:
-        key.write_private_key(str(home / ".ssh" / "id_ed25519"), kind, "sesame")
+    write_key(home / ".ssh" / "id_ed25519", key, "sesame", kind)
     dialer = server.dialer()
     with pytest.raises(Refused, match="needs its passphrase") as caught:
         await dialer.dial(None)
@@ -222,7 +219,7 @@ async def test_a_passphrase_is_asked_three_times_at_most(serve: ServerMaker, hom
     key = asyncssh.generate_private_key("ssh-ed25519")
     server = await serve(accepted=[key])
     server.trust()
-    write_key(home / ".ssh" / "id_ed25519", key, "sesame")
+    write_key(home / ".ssh" / "id_ed25519", key, "sesame", "pkcs8-pem")
     operator = Operator("a", "b", "c", "d")
     with pytest.raises(Refused):
         await server.dialer().dial(operator)

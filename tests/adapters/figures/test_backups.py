@@ -1,0 +1,80 @@
+"""When a backup last worked: unit, receipts, metric."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sovtui.adapters.backups.units import BackupsSource, judge
+from sovtui.config.schema import BackupConfig
+from sovtui.core.events import BackupsSeen
+from sovtui.core.model import ActionRun, Backup, Service
+from tests.adapters.figures.estate import NOW, Room, config, spark
+from tests.fakes.world import FakeClock
+
+NAS = BackupConfig(name="nas", service="backup-nas.service")
+BEFORE = NOW - timedelta(hours=3)
+
+
+def told(
+    active: str, result: str = "success", since: datetime | None = BEFORE, sub: str = "", old: Backup | None = None
+) -> Backup:
+    service = Service("backup-nas.service", active, sub, result, since, source="probe")
+    return judge(NAS, old or Backup("nas"), service, (), NOW)
+
+
+def test_a_oneshot_that_worked() -> None:
+    backup = told("inactive")
+    assert (backup.last_result, backup.last_success_at, backup.source, backup.reason) == ("success", BEFORE, "probe", "")
+
+
+def test_one_that_has_not_run_since_boot_is_not_a_success() -> None:
+    backup = told("inactive", since=None)
+    assert backup.last_result == "" and backup.last_success_at is None and "has not run" in backup.reason
+
+
+def test_a_failure_does_not_tell_when_it_last_worked() -> None:
+    backup = told("failed", "exit-code")
+    assert backup.last_result == "failed" and backup.last_success_at is None and "metric" in backup.reason
+    kept = told("failed", "exit-code", old=Backup("nas", last_success_at=BEFORE, source="probe"))
+    assert kept.last_result == "failed" and kept.last_success_at == BEFORE and kept.reason == ""
+
+
+def test_running_and_remaining_after_exit() -> None:
+    assert told("activating").last_result == "running"
+    assert told("activating").last_success_at is None
+    done = told("active", sub="exited")
+    assert done.last_result == "success" and done.last_success_at == BEFORE
+
+
+def test_a_receipt_is_a_witness_too() -> None:
+    runs = (
+        ActionRun("1", "backup", "nas", "me", BEFORE, outcome="done", seconds=60.0),
+        ActionRun("2", "backup", "nas", "me", NOW, outcome="failed", seconds=60.0),
+        ActionRun("3", "backup", "cloud", "me", NOW, outcome="done", seconds=60.0),
+    )
+    backup = judge(NAS, Backup("nas"), Service("backup-nas.service", "failed", result="exit-code"), runs, NOW)
+    assert backup.last_success_at == BEFORE + timedelta(minutes=1) and backup.source == "receipt"
+
+
+def test_with_a_metric_the_unit_tells_only_the_result() -> None:
+    metric = BackupConfig(name="nas", service="backup-nas.service", metric="m")
+    service = Service("backup-nas.service", "failed", result="exit-code", since=NOW)
+    old = Backup("nas", last_success_at=BEFORE, source="prometheus")
+    backup = judge(metric, old, service, (), NOW)
+    assert (backup.last_success_at, backup.source, backup.last_result) == (BEFORE, "prometheus", "failed")
+    assert "has not told" in judge(metric, Backup("nas"), service, (), NOW).reason
+
+
+def test_missing_and_unknown_units() -> None:
+    assert judge(NAS, Backup("nas"), None, (), NOW).reason == "backup-nas.service is not known yet"
+    assert told("missing", since=None).reason == "there is no backup-nas.service"
+
+
+async def test_the_source_tells_only_news() -> None:
+    room = Room(config(spark=spark()))
+    source = BackupsSource("spark", (NAS,), FakeClock())
+    await source.poll(room.state, room.put)
+    assert isinstance(room.events[0], BackupsSeen)
+    room.events.clear()
+    await source.poll(room.state, room.put)
+    assert not room.events

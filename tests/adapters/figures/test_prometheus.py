@@ -1,0 +1,355 @@
+"""One query for everything, and what happens when it goes wrong. The PromQL itself is tested against the real thing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sovtui.adapters.engines.base import Windows
+from sovtui.adapters.figures import questions as ask
+from sovtui.adapters.figures.answers import HostAnswer, Series, take_gpus, take_memory, take_units
+from sovtui.config.schema import BackupConfig, HostConfig, ModeConfig
+from sovtui.core.events import BackupsSeen, Samples, ServicesSeen
+from sovtui.core.model import Service
+from sovtui.core.reading import Status, fresh
+from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
+from tests.adapters.figures.estate import NOW, Room, config, source, spark, vector
+from tests.fakes.world import FakeClock
+
+DATA = Path(__file__).parents[2] / "data"
+SERVER_TIME = NOW.timestamp() - 7200.0  # this machine's clock is two hours ahead
+
+
+def asked(request: httpx.Request) -> str:
+    return parse_qs(request.content.decode())["query"][0]
+
+
+def series_of(path: str) -> list[Series]:
+    """A recorded page as Prometheus would answer a selector."""
+    text = (DATA / path).read_text()
+    return [
+        Series({**s.labels, "__name__": s.name, "instance": "spark:9100"}, s.value)
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    ]
+
+
+Rows = dict[str, list[tuple[dict[str, str], float]]]
+
+
+class Server:
+    """Answers the batched query from rows by tag, everything else as a small Prometheus."""
+
+    def __init__(self, rows: Rows | None = None, bad: tuple[str, ...] = ()) -> None:
+        self.rows = rows or {}
+        self.bad = bad
+        self.queries: list[str] = []
+        self.time = SERVER_TIME
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v1/targets":
+            return httpx.Response(200, json=json.loads((DATA / "prometheus/targets.json").read_text()))
+        if request.url.path == "/api/v1/status/buildinfo":
+            return httpx.Response(200, json=json.loads((DATA / "prometheus/status-buildinfo.json").read_text()))
+        assert request.method == "POST" and request.url.path == "/api/v1/query"
+        query = asked(request)
+        self.queries.append(query)
+        if any(word in query for word in self.bad):
+            body = {"status": "error", "errorType": "bad_data", "error": "1:11: parse error: unclosed left parenthesis"}
+            return httpx.Response(400, json=body)
+        found = [({"k": "now"}, self.time)] if '"now"' in query else []
+        for tag, rows in self.rows.items():
+            if f'"{tag}"' in query:
+                found += [({"k": tag, **labels}, value) for labels, value in rows]
+        return vector(*found, at=self.time)
+
+
+def node(**values: float) -> list[tuple[dict[str, str], float]]:
+    return [({"__name__": f"node_memory_{name}_bytes", "instance": "spark:9100"}, v) for name, v in values.items()]
+
+
+async def test_one_post_per_poll_and_times_by_our_clock() -> None:
+    made = config(spark=spark())
+    server = Server({"m0": node(MemTotal=100.0, MemAvailable=40.0), "t0": [({"instance": "spark:9100"}, SERVER_TIME - 3.0)]})
+    room, clock = Room(made), FakeClock()
+    prometheus = source(made, server, clock)
+    assert (await prometheus.poll(room.state, room.put)).startswith("3.5.3")
+    host = room.state.hosts["spark"]
+    reading = host.reading("memory.available_bytes")
+    assert (reading.value, reading.source) == (40.0, "prometheus")
+    assert reading.at == NOW - timedelta(seconds=3)  # three seconds old, though the clocks are hours apart
+    assert len(server.queries) == 1
+    missing = host.reading("memory.droppable_bytes")
+    assert missing.status is Status.UNKNOWN and missing.reason == "Prometheus has no such series for spark" and missing.at == NOW
+    room.events.clear()
+    clock.passed, server.time = 1.003, SERVER_TIME + 1.0
+    await prometheus.poll(room.state, room.put)
+    assert room.state.hosts["spark"] is host  # the same sample at the next poll is no change, and so no point of a curve
+
+
+async def test_a_clock_that_is_set_is_followed() -> None:
+    made = config(spark=spark())
+    server, clock = Server(), FakeClock()
+    prometheus = source(made, server, clock)
+    await prometheus.poll(Room(made).state, lambda _: None)
+    assert prometheus.offset_seconds == pytest.approx(7200.0)
+    server.time += 3600.0
+    await prometheus.poll(Room(made).state, lambda _: None)
+    assert prometheus.offset_seconds == pytest.approx(3600.0)
+
+
+async def test_a_failed_source_is_not_a_missing_series() -> None:
+    made = config(spark=spark())
+    cases: list[tuple[httpx.Response | Exception, type[PortError], str]] = [
+        (httpx.Response(503, text="Service Unavailable"), Unreachable, "starting or down"),
+        (httpx.Response(401, text="Unauthorized"), Refused, "user or a token"),
+        (httpx.Response(404, text="404 page not found"), Malformed, "path prefix"),
+        (httpx.Response(200, html="<html>login</html>"), Malformed, "web page"),
+        (httpx.Response(200, json=[1]), Malformed, "not its API"),
+        (httpx.Response(503, json=recorded("error.timeout-503.json")), TimedOut, "in time"),
+        (httpx.Response(422, json=recorded("error.timeout-422.json")), TimedOut, "in time"),
+        (httpx.ConnectError("refused"), Unreachable, "failed"),
+        (httpx.ReadTimeout("slow"), TimedOut, "no answer"),
+    ]
+    for answer, kind, words in cases:
+
+        def serve(request: httpx.Request, answer: httpx.Response | Exception = answer) -> httpx.Response:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        room = Room(made)
+        with pytest.raises(kind) as raised:
+            await source(made, serve).poll(room.state, room.put)
+        assert words in raised.value.sentence(), raised.value.sentence()
+        assert not room.events
+
+
+def recorded(name: str) -> object:
+    return json.loads((DATA / "prometheus" / name).read_text())
+
+
+async def test_one_bad_expression_is_found_left_out_and_named() -> None:
+    backups = (
+        BackupConfig(name="nas", service="n.service", metric="good_metric"),
+        BackupConfig(name="cloud", service="c.service", metric="broken("),
+    )
+    made = config(spark=spark(backup=backups))
+    rows: Rows = {"m0": node(MemTotal=100.0), "b0_0": [({}, 1.795e9)]}
+    server, room = Server(rows, bad=("broken(",)), Room(made)
+    prometheus = source(made, server)
+    await prometheus.poll(room.state, room.put)
+    assert len(server.queries) > 10  # all at once, then each
+    host = room.state.hosts["spark"]
+    assert host.reading("memory.total_bytes").value == 100.0
+    assert "parse error" in host.backups["cloud"].reason
+    assert host.backups["nas"].last_success_at is not None and host.backups["nas"].reason == ""
+    server.queries.clear()
+    await prometheus.poll(room.state, room.put)
+    assert len(server.queries) == 1 and "broken(" not in server.queries[0]
+
+
+async def test_too_much_at_once_is_asked_in_parts() -> None:
+    made = config(spark=spark())
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/query":
+            return httpx.Response(404)
+        if asked(request).count("label_replace") > 15:
+            return httpx.Response(422, json=recorded("error.too-many-samples.json"))
+        return vector(({"k": "now"}, SERVER_TIME))
+
+    prometheus, room = source(made, serve), Room(made)
+    for _ in range(3):
+        await prometheus.poll(room.state, room.put)
+    assert prometheus._parts > 1 and not prometheus._bad
+
+
+async def test_if_all_is_refused_it_is_not_prometheus() -> None:
+    made = config(spark=spark())
+    with pytest.raises(Malformed):
+        await source(made, Server(bad=("k",))).poll(Room(made).state, lambda _: None)
+
+
+async def test_engines_whose_units_do_not_run_are_not_asked_for() -> None:
+    made = config(spark=spark())
+    room, server = Room(made), Server({"e0_0t": [({}, SERVER_TIME - 1)], "e0_0_2": [({}, 3.0)]})
+    prometheus = source(made, server)
+    await prometheus.poll(room.state, room.put)
+    assert room.state.hosts["spark"].reading("engine.running", "qwen").value == 3.0
+    assert prometheus.tells("spark", "qwen")
+    assert room.state.hosts["spark"].reading("engine.accept_ratio", "qwen").status is Status.UNSUPPORTED
+    waiting = room.state.hosts["spark"].reading("engine.waiting", "qwen")
+    assert waiting.status is Status.UNKNOWN and waiting.value is None
+    room.put(ServicesSeen("spark", (Service("vllm-qwen.service", "inactive", at=NOW, source="probe"),)))
+    await prometheus.poll(room.state, room.put)
+    assert "vllm[:_]" not in server.queries[-1]
+    gone = room.state.hosts["spark"].reading("engine.running", "qwen")
+    assert gone.value is None and gone.reason == "its services do not run"
+
+
+async def test_nan_is_unknown() -> None:
+    made = config(spark=spark())
+    rows: Rows = {"e0_0t": [({}, SERVER_TIME)], "e0_0_5": [({}, float("nan"))], "c0": [({"instance": "a:1"}, float("nan"))]}
+    room = Room(made)
+    await source(made, Server(rows)).poll(room.state, room.put)
+    host = room.state.hosts["spark"]
+    for reading in (host.reading("engine.ttft_p50_seconds", "qwen"), host.reading("cpu.use_ratio")):
+        assert reading.status is Status.UNKNOWN and reading.reason == "no data in the window"
+
+
+async def test_the_probe_is_the_better_witness_of_units() -> None:
+    made = config(spark=spark(watch=("x.service",)))
+    told = [({"name": n, "state": "active", "instance": "spark:9100"}, 1.0) for n in ("vllm-qwen.service", "x.service")]
+    room = Room(made)
+    room.put(ServicesSeen("spark", (Service("vllm-qwen.service", "failed", at=NOW - timedelta(seconds=2), source="probe"),)))
+    prometheus = source(made, Server({"u0": told, "t0": [({"instance": "spark:9100"}, SERVER_TIME - 1)]}))
+    await prometheus.poll(room.state, room.put)
+    host = room.state.hosts["spark"]
+    assert host.services["vllm-qwen.service"].active == "failed"
+    assert (host.services["x.service"].active, host.services["x.service"].source) == ("active", "prometheus")
+    assert host.services["backup-nas.service"].active == "unknown"  # no series: not told
+    room.events.clear()
+    await prometheus.poll(room.state, room.put)
+    assert not [e for e in room.events if isinstance(e, ServicesSeen)]
+
+
+async def test_a_backups_time_must_be_a_time() -> None:
+    backups = tuple(BackupConfig(name=n, service=f"{n}.service", metric=f"m_{n}") for n in ("a", "b", "c"))
+    made = config(spark=spark(backup=backups))
+    room = Room(made)
+    await source(made, Server({"b0_0": [({}, 1.795e9)], "b1_0": [({}, 1.0)]})).poll(room.state, room.put)
+    found = room.state.hosts["spark"].backups
+    assert found["a"].last_success_at is not None and found["a"].last_success_at.timestamp() == pytest.approx(1.795e9 + 7200)
+    assert "not a unix time" in found["b"].reason and "no such series" in found["c"].reason
+    assert any(isinstance(e, BackupsSeen) for e in room.events)
+
+
+async def test_several_machines_are_not_mixed() -> None:
+    def machine(name: str, total: float) -> list[tuple[dict[str, str], float]]:
+        return [({"__name__": "node_memory_MemTotal_bytes", "instance": f"{name}:9100"}, total)]
+
+    made = config(spark=spark())
+    room = Room(made)
+    await source(made, Server({"m0": machine("alpha", 1.0) + machine("beta", 2.0)})).poll(room.state, room.put)
+    reading = room.state.hosts["spark"].reading("memory.total_bytes")
+    assert reading.value is None and "set the host's instance" in reading.reason
+    room = Room(made)
+    await source(made, Server({"m0": machine("alpha", 1.0) + machine("spark.lan", 2.0)})).poll(room.state, room.put)
+    assert room.state.hosts["spark"].reading("memory.total_bytes").value == 2.0
+
+
+async def test_a_fresher_reading_of_another_source_stays() -> None:
+    made = config(spark=spark())
+    room = Room(made)
+    from sovtui.core.events import Sample
+
+    room.put(Samples("spark", (Sample("memory.total_bytes", fresh(7.0, NOW, "probe")),)))
+    server = Server({"m0": node(MemTotal=100.0), "t0": [({"instance": "spark:9100"}, SERVER_TIME - 9)]})
+    await source(made, server).poll(room.state, room.put)
+    assert room.state.hosts["spark"].reading("memory.total_bytes").value == 7.0
+
+
+async def test_windows_follow_the_scrape_interval_of_the_port() -> None:
+    made = config(spark=spark())
+    targets = [
+        {"scrapeUrl": "http://spark:8000/metrics", "scrapeInterval": "1m"},
+        {"scrapeUrl": "http://spark:9100/metrics", "scrapeInterval": "15s"},
+    ]
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v1/targets":
+            return httpx.Response(200, json={"status": "success", "data": {"activeTargets": targets}})
+        return Server()(request)
+
+    prometheus = source(made, serve)
+    await prometheus.poll(Room(made).state, lambda _: None)
+    assert prometheus.windows_for(8000) == Windows(180, 240, 300)
+    assert prometheus.windows_for(9100).speed == 45
+    queries = [q.expression for q in prometheus.questions(None)]
+    assert any("[180s]" in q for q in queries) and any("node_cpu" in q and "[45s]" in q for q in queries)
+
+
+async def test_a_store_without_targets_gets_long_windows() -> None:
+    made = config(spark=spark())
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        return vector(({"k": "now"}, SERVER_TIME)) if request.method == "POST" else httpx.Response(404, text="no")
+
+    prometheus = source(made, serve)
+    await prometheus.poll(Room(made).state, lambda _: None)
+    assert prometheus.windows_for(8000).speed == 45
+
+
+def test_matchers() -> None:
+    one = config(spark=spark(), minipc=HostConfig(role="management"))
+    mode = one.host["spark"].mode[0]
+    assert ask.host_matchers(one, "spark") == ""
+    assert ask.host_matchers(one, "minipc") == 'instance=~"minipc([.:].*)?"'
+    assert ask.engine_matchers(one, "spark", mode) == 'instance=~".+:8000"'
+    two = config(spark=spark(), tower=spark())
+    assert ask.engine_matchers(two, "tower", mode) == 'instance=~"tower([.].*)?:8000"'
+    labelled = config(spark=spark(instance='box="spark"'))
+    assert ask.engine_matchers(labelled, "spark", mode) == 'instance=~".+:8000",box="spark"'
+    exact = config(spark=spark(instance='instance="spark:9100"'))
+    assert ask.engine_matchers(exact, "spark", mode) == 'instance="spark:8000"'
+    assert ask.engine_matchers(exact, "spark", replace(mode, metrics='job="vllm",')) == 'job="vllm"'
+    shared = tuple(ModeConfig(name=n, engine="vllm", url="http://127.0.0.1:8000", model=n) for n in ("a", 'b"c'))
+    both = config(spark=spark(mode=shared))
+    assert ask.engine_matchers(both, "spark", shared[1]) == 'instance=~".+:8000",model_name="b\\"c"'
+
+
+def test_a_units_name_is_not_a_regular_expression() -> None:
+    made = config(spark=spark(watch=('x".*|y\\x2d.service',)))
+    units = next(q for q in ask.host_questions(made, Windows()) if q.kind == "units")
+    assert 'x\\\\\\".*' not in units.expression and "y\\\\\\\\x2d\\\\.service" in units.expression
+
+
+def gpus(path: str) -> HostAnswer:
+    answer = HostAnswer()
+    take_gpus(answer, series_of(path))
+    return answer
+
+
+@pytest.mark.parametrize("exporter", ["nvidia_gpu_exporter", "dcgm-exporter"])
+def test_gpus_of_both_exporters(exporter: str) -> None:
+    big = gpus(f"gpu-exporters/{exporter}.rtx-5090.prom")
+    assert big.figures["gpu.use_ratio", "0"] == pytest.approx(0.93)
+    assert big.figures["gpu.power_watts", "0"] == 412.3
+    assert big.figures["gpu.temperature_celsius", "0"] == 66
+    assert big.figures["gpu.clock_hertz", "0"] == pytest.approx(2.6e9, rel=0.01)
+    assert big.figures["gpu.memory_total_bytes", "0"] == pytest.approx(3.419e10, rel=0.001)
+    assert big.figures["gpu.memory_used_bytes", "0"] == pytest.approx(3.1258e10, rel=0.001)
+    assert not big.unsupported
+    small = gpus(f"gpu-exporters/{exporter}.gb10.prom")
+    assert small.figures["gpu.use_ratio", "0"] == pytest.approx(0.94)
+    assert set(small.unsupported) == {("gpu.memory_used_bytes", "0"), ("gpu.memory_total_bytes", "0")}
+
+
+def test_a_sentinel_of_dcgm_is_no_number() -> None:
+    labels = {"__name__": "DCGM_FI_DEV_POWER_USAGE", "gpu": "0"}
+    answer = HostAnswer()
+    take_gpus(answer, [Series(labels, 9223372036854775794.0), Series({**labels, "__name__": "DCGM_FI_DEV_GPU_UTIL"}, 50)])
+    assert ("gpu.power_watts", "0") not in answer.figures and answer.figures["gpu.use_ratio", "0"] == 0.5
+
+
+@pytest.mark.parametrize("version", ["1.11.1", "1.5.0"])
+def test_memory_and_units_of_node_exporter(version: str) -> None:
+    answer = HostAnswer()
+    rows = series_of(f"node-exporter/node-exporter-{version}.prom")
+    take_memory(answer, rows)
+    figures = answer.figures
+    assert figures["memory.total_bytes", ""] == 25276502016
+    for figure in ("available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used"):
+        assert (f"memory.{figure}_bytes", "") in figures, figure
+    assert figures["memory.swap_used_bytes", ""] == 0
+    take_units(answer, [s for s in rows if s.labels["__name__"] == "node_systemd_unit_state" and s.value == 1])
+    assert answer.units["litellm.service"] == "failed" and answer.units["vllm@qwen3-32b.service"] == "active"
+    assert "vllm@other.service" not in answer.units

@@ -1,0 +1,526 @@
+"""Keys, layouts, dialogs: what the operator does and sees, at three sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from textual.command import CommandPalette
+from textual.widgets import Input
+
+from sovtui.actions import all_specs
+from sovtui.core.events import Tick
+from sovtui.core.model import Alert, LinkPhase, Service
+from sovtui.core.reading import Reading, Status, fresh, unsupported
+from sovtui.core.state import State, reduce
+from sovtui.ports.link import Question
+from sovtui.runtime.hub import LogLine, Outcome
+from sovtui.tui.arrange import ORDER
+from sovtui.tui.screens.acknowledge import AcknowledgeScreen
+from sovtui.tui.screens.ask import AskScreen
+from sovtui.tui.screens.choose import ChooseScreen
+from sovtui.tui.screens.confirm import ConfirmScreen
+from sovtui.tui.screens.help import HelpScreen, help_rows
+
+from .conftest import SIZES
+
+EVERY_SIZE = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+
+
+def with_figures(state: State, **figures: Reading) -> State:
+    """The state with figures of its first host replaced; `__` stands for the dot."""
+    name, host = next(iter(state.hosts.items()))
+    new = {**host.figures}
+    for key, reading in figures.items():
+        figure = key.replace("__", ".")
+        subjects = [s for k, s in new if k == figure] or [""]
+        for subject in subjects:
+            new[figure, subject] = reading
+    return replace(state, hosts={**state.hosts, name: replace(host, figures=new)})
+
+
+def first(state: State):
+    return next(iter(state.hosts.values()))
+
+
+@EVERY_SIZE
+async def test_every_pane_is_reached_by_tab_and_never_empty(stage, size):
+    async with stage(size=size) as s:
+        seen = []
+        for _ in ORDER:
+            seen.append(s.room.current)
+            assert s.pane(s.room.current).region.area > 0
+            assert s.text(s.room.current).strip()
+            assert s.pane(s.room.current).has_focus
+            await s.press("tab")
+        assert seen == list(ORDER)
+        await s.press("shift+tab")
+        assert s.room.current == "log"
+
+
+@EVERY_SIZE
+@pytest.mark.parametrize("name", ["healthy", "switching", "failed", "link-down", "alerting", "empty"])
+async def test_nothing_is_drawn_wider_than_its_pane(stage, size, name):
+    async with stage(name, size=size) as s:
+        for pane in s.room._panes.values():
+            for line in pane.shown:
+                assert line.cells <= pane.size.width
+        assert "DEMO" in s.bar("status")
+
+
+async def test_wide_shows_everything_at_once(stage):
+    async with stage() as s:
+        assert [name for name in ORDER if s.pane(name).region.area > 0] == list(ORDER)
+        regions = [s.pane(name).region for name in ORDER]
+        assert all(not one.overlaps(other) for i, one in enumerate(regions) for other in regions[i + 1 :])
+
+
+@EVERY_SIZE
+async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size):
+    async with stage(size=size) as s:
+        await s.press("2")
+        await s.until(lambda: isinstance(s.screen, ConfirmScreen))
+        assert s.hub.executed == []
+        words = s.screen.query_one("Written").plain
+        assert "would be cut off" in " ".join(words.split())
+        await s.press("2")
+        assert isinstance(s.screen, ConfirmScreen), "a key held down must not confirm at once"
+        s.screen.arm()
+        await s.press("2")
+        await s.until(lambda: bool(s.hub.executed))
+        assert s.hub.executed[0].wish.target == "mistral"
+        assert s.screen is s.room
+
+
+async def test_escape_leaves_a_question_without_doing_anything(stage):
+    async with stage() as s:
+        await s.press("r")
+        await s.until(lambda: isinstance(s.screen, ConfirmScreen))
+        s.screen.arm()
+        await s.press("escape")
+        assert s.screen is s.room and s.hub.executed == []
+
+
+async def test_enter_confirms_a_restart_of_the_chosen_unit(stage):
+    async with stage() as s:
+        s.room.show_pane("services")
+        await s.press("down", "r")
+        await s.until(lambda: isinstance(s.screen, ConfirmScreen))
+        s.screen.arm()
+        await s.press("enter")
+        await s.until(lambda: bool(s.hub.executed))
+        assert s.hub.executed[0].wish.target == s.pane("services").cursor == "container:open-webui"
+
+
+async def test_what_needs_no_question_is_done_at_once(stage):
+    async with stage() as s:
+        await s.press("c")
+        await s.until(lambda: bool(s.hub.executed))
+        assert s.hub.executed[0].action == "drop-caches"
+
+
+async def test_a_refusal_is_told_and_nothing_is_done(stage):
+    async with stage("switching") as s:
+        await s.press("1")
+        await s.until(lambda: bool(s.toasts()))
+        assert s.hub.executed == [] and s.screen is s.room
+        assert "Follow it or wait for its end" in s.toasts()[-1]
+
+
+async def test_a_failed_outcome_is_told(stage):
+    async with stage() as s:
+        s.hub.outcome = Outcome(1, "it broke at [red]step[/red] 3")
+        await s.press("c")
+        await s.until(lambda: any("[red]step[/red]" in words for words in s.toasts()))
+
+
+@EVERY_SIZE
+async def test_acknowledge_asks_for_comment_and_time(stage, size):
+    async with stage("alerting", size=size) as s:
+        await s.press("a")
+        await s.until(lambda: isinstance(s.screen, AcknowledgeScreen))
+        await s.press("ctrl+u", *"why not", "tab", "ctrl+u", *"45m", "enter")
+        await s.until(lambda: bool(s.hub.executed))
+        plan = s.hub.executed[0]
+        assert plan.action == "acknowledge"
+        assert plan.wish.options == {"comment": "why not", "for": "2700"}
+        assert plan.wish.target == s.pane("alerts").chosen(s.room.view)
+
+
+async def test_acknowledge_needs_a_comment(stage):
+    async with stage("alerting") as s:
+        await s.press("a")
+        await s.until(lambda: isinstance(s.screen, AcknowledgeScreen))
+        await s.press("ctrl+u", "enter")
+        assert isinstance(s.screen, AcknowledgeScreen) and s.hub.executed == []
+
+
+async def test_a_backup_is_chosen_where_there_are_several(stage):
+    async with stage() as s:
+        await s.press("b")
+        await s.until(lambda: isinstance(s.screen, ChooseScreen))
+        await s.press("2")
+        await s.until(lambda: bool(s.hub.executed))
+        assert s.hub.executed[0].wish.target == "nas"
+
+
+async def test_help_lists_every_spec_and_every_screen_key(stage):
+    specs = all_specs()
+    for width in (40, 76):
+        words = "\n".join(line.plain for line in help_rows(specs, {"drop-caches": "d"}, width))
+        flat = " ".join(words.split())
+        for spec in specs.values():
+            assert spec.title in flat
+            assert " ".join(spec.help.split())[:25] in flat
+        assert "Filter" in flat and "Quit" in flat
+        assert any(line.plain.startswith("d ") for line in help_rows(specs, {"drop-caches": "d"}, width))
+    async with stage() as s:
+        await s.press("question_mark")
+        assert isinstance(s.screen, HelpScreen)
+        await s.press("escape")
+        assert s.screen is s.room
+
+
+async def test_the_palette_has_every_action_on_every_target(stage):
+    async with stage() as s:
+        titles = [command.title for command in s.room.commands()]
+        host = first(s.hub.state)
+        for mode in host.spec.modes:
+            assert any(mode.title in title and title.startswith("Switch") for title in titles)
+        for service in host.services:
+            assert any(service in title for title in titles)
+        for backup in host.backups:
+            assert f"Run backup: {backup}" in titles
+        for name in ORDER:
+            assert any(title.startswith("Show ") and title.endswith(name) for title in titles)
+        for name in s.hub.state.hosts:
+            assert f"Host {name}" in titles
+        assert {"Acknowledge", "Unacknowledge"} <= {title.split(":")[0] for title in titles}
+        await s.press("colon")
+        await s.until(lambda: isinstance(s.screen, CommandPalette))
+
+
+async def test_read_only_offers_nothing_that_changes(stage):
+    async with stage(read_only=True) as s:
+        assert "READ-ONLY" in s.bar("status")
+        assert not {key.id for key in s.room._keys} & set(all_specs())
+        await s.press("c", "1", "r")
+        assert s.hub.executed == [] and s.screen is s.room
+
+
+async def test_keys_can_be_remapped(stage):
+    async with stage(keys={"drop-caches": "d", "help": "f"}) as s:
+        await s.press("c")
+        assert s.hub.executed == []
+        await s.press("d")
+        await s.until(lambda: bool(s.hub.executed))
+        await s.press("f")
+        assert isinstance(s.screen, HelpScreen)
+
+
+async def test_filter_owns_its_keys_and_is_visible(stage):
+    async with stage() as s:
+        s.room.show_pane("services")
+        await s.press("slash", *"timer")
+        assert s.hub.executed == [], "typing must not fire actions"
+        await s.press("enter")
+        assert all("timer" in line for line in s.text("services").splitlines())
+        assert "/timer" in s.pane("services")._title
+        await s.press("escape")
+        assert s.pane("services").filter == ""
+
+
+async def test_escape_in_the_filter_clears_it(stage):
+    async with stage() as s:
+        s.room.show_pane("alerts")
+        await s.press("slash", "x", "y", "escape")
+        assert s.pane("alerts").filter == "" and s.pane("alerts").has_focus
+        assert not s.room.query_one("#filter", Input).display
+
+
+async def test_zoom_and_back(stage):
+    async with stage() as s:
+        s.room.show_pane("memory")
+        await s.press("z")
+        assert s.pane("memory").region.width == 120 and not s.pane("alerts").display
+        await s.press("escape")
+        assert s.pane("alerts").display and s.room.current == "memory"
+
+
+async def test_resize_keeps_the_pane(stage):
+    async with stage() as s:
+        s.room.show_pane("alerts")
+        for size in ((44, 38), (80, 24), (30, 12), (46, 19), (120, 40)):
+            await s.pilot.resize_terminal(*size)
+            await s.pilot.pause()
+            assert s.room.current == "alerts"
+            if size != (30, 12):
+                assert s.pane("alerts").region.area > 0
+            else:
+                assert "30×12" in s.bar("small")
+        assert s.pane("alerts").has_focus
+
+
+async def test_a_phone_can_tap_everything(stage):
+    async with stage("alerting", size=(44, 38)) as s:
+        tabs, bar = s.room.query_one("#tabs"), s.room.query_one("#keys")
+        assert all(region.height == 3 and region.width >= 10 for region, _ in bar._places)
+        assert [id for _, id in tabs._places] == list(ORDER)
+        for region, id in tabs._places:
+            await s.pilot.click("#tabs", offset=(region.x + 2, 1))
+            await s.pilot.pause()
+            assert s.room.current == id
+        region = next(region for region, id in bar._places if id == "more")
+        await s.pilot.click("#keys", offset=(region.x + 3, 1))
+        await s.until(lambda: isinstance(s.screen, ChooseScreen))
+        offered = {choice.id for choice in s.screen.choices}
+        assert {f"key {key.name}" for key in s.room._keys} <= offered
+        assert {f"pane {name}" for name in ORDER} <= offered
+
+
+async def test_a_tap_on_a_row_chooses_it(stage):
+    async with stage() as s:
+        await s.pilot.click("#services", offset=(10, 3))
+        await s.pilot.pause()
+        assert s.room.current == "services"
+        assert s.pane("services").cursor == s.pane("services")._owners[2]
+
+
+async def test_the_cursor_stays_on_its_entry(stage):
+    async with stage() as s:
+        s.room.show_pane("services")
+        await s.press("down", "down")
+        chosen = s.pane("services").cursor
+        host = first(s.hub.state)
+        worse = {**host.services, "gitea.service": replace(host.services["gitea.service"], active="failed")}
+        s.hub.put(replace(s.hub.state, hosts={**s.hub.state.hosts, host.spec.name: replace(host, services=worse)}))
+        await s.pilot.pause()
+        assert s.pane("services").cursor == chosen
+        assert "gitea" in s.text("services").splitlines()[0] + s.text("services").splitlines()[1]
+
+
+async def test_hosts_can_be_switched(stage):
+    async with stage() as s:
+        names = list(s.hub.state.hosts)
+        await s.press("h")
+        await s.until(lambda: isinstance(s.screen, ChooseScreen))
+        await s.press("2")
+        await s.until(lambda: s.room.host_name == names[1])
+        await s.pilot.pause()
+        assert names[1] in s.bar("status")
+
+
+async def test_logs_follow_the_chosen_service(stage):
+    lines = [LogLine(None, f"line {i} \x1b" if i < 0 else f"line {i}") for i in range(3000)]
+    async with stage(lines=lines) as s:
+        s.room.show_pane("services")
+        await s.press("down", "l")
+        await s.until(lambda: "line 2999" in s.text("log"))
+        assert s.hub.followed[-1][1] == "container:open-webui"
+        assert len(s.pane("log").lines) == 2000 and s.pane("log").dropped == 1000
+        await s.press("p")
+        assert "PAUSED" in s.pane("log")._title
+        s.pane("log").add(LogLine(None, "while paused"))
+        await s.pilot.pause(0.3)
+        assert "while paused" not in s.text("log") and "1 new" in s.pane("log")._title
+        await s.press("p")
+        await s.until(lambda: "while paused" in s.text("log"))
+        await s.press("slash", *"line 2998", "enter")
+        assert [line.strip() for line in s.text("log").splitlines() if "line" in line and "kept" not in line] == ["line 2998"]
+
+
+async def test_hidden_logs_are_not_followed(stage):
+    async with stage(size=(44, 38)) as s:
+        assert s.hub.followed == []
+        await s.press("l")
+        await s.until(lambda: bool(s.hub.followed))
+        await s.press("tab")
+        await s.pilot.pause()
+        assert s.pane("log")._reader is None
+
+
+async def test_an_action_that_runs_is_shown_at_every_size(stage):
+    for size in SIZES.values():
+        async with stage("switching", size=size) as s:
+            assert s.pane("actions").region.area > 0
+            assert "switch mistral" in s.text("actions")
+            assert "switch mistral" in s.bar("status")
+
+
+# the four kinds of nothing
+
+
+@EVERY_SIZE
+async def test_four_kinds_of_nothing(stage, states: Callable[..., State], size):
+    state = states("healthy")
+    now = state.now
+    state = with_figures(
+        state,
+        engine__ttft_p50_seconds=Reading(),
+        engine__ttft_p95_seconds=Reading(0.25, Status.STALE, now - timedelta(seconds=42), "prometheus"),
+        engine__accept_ratio=unsupported("no drafts"),
+        engine__waiting=fresh(0.0, now, "probe"),
+    )
+    async with stage(state, size=size) as s:
+        words = " ".join(s.text("inference").split())
+        assert "TTFT p50 ?" in words
+        assert "TTFT p95 250 ms ~42s" in words
+        assert "drafts kept n/a" in words
+        assert "waiting 0" in words
+        assert "mem n/a" in s.text("memory")
+
+
+async def test_a_box_that_never_answered_shows_no_zero(stage):
+    async with stage("empty") as s:
+        for name in ("memory", "alerts"):
+            assert "?" in s.text(name)
+        assert "0 " not in s.text("memory") and "alerts fire" not in s.text("alerts")
+        assert "alerts ?" in s.bar("status") and "mode unknown" in s.bar("status")
+
+
+async def test_zero_alerts_is_not_unknown_and_not_unsupported(stage, states):
+    state = states("healthy")
+    async with stage(replace(state, alerts=(), alerts_at=state.now)) as s:
+        assert "0 alerts" in s.bar("status") and s.text("alerts").startswith("0 ")
+    async with stage("healthy", estate="modes") as s:
+        assert "n/a" in s.text("alerts") and "alerts n/a" in s.bar("status")
+
+
+async def test_a_dead_link_is_told_with_its_reason_and_nothing_looks_live(stage):
+    async with stage("link-down") as s:
+        assert "link down" in s.bar("status")
+        assert first(s.hub.state).link.reason.split(".")[0] in " ".join(s.bar("notice").split())
+        roles = {role for line in s.pane("inference").shown for words, role in line.spans if "~" in words}
+        assert roles == {"stale"}
+        assert "ok" not in {role for line in s.pane("services").shown for _, role in line.spans}
+        await s.press("tab")
+        await s.press("x")
+        assert s.hub.reconnected, "a key tries the link again"
+
+
+# hostile text
+
+
+HOSTILE = "[red]x[/red] [/] [@click=app.quit]go[/] \\[b 漢字漢字漢字漢字 e\u0301e\u0301e\u0301 {{x}} $(reboot)"
+
+
+@EVERY_SIZE
+async def test_hostile_text_is_inert(stage, states, size):
+    state = states("healthy")
+    name, host = next(iter(state.hosts.items()))
+    alert = Alert(
+        "f1", f"A{HOSTILE}" * 3, "warning", since=state.now, summary=HOSTILE * 20, labels=(("x", "\x1b[31m\u202e" + HOSTILE),)
+    )
+    bad = Service(f"{HOSTILE}.service", "failed", "failed", HOSTILE, state.now)
+    new = replace(host, services={bad.name: bad, **host.services}, link=replace(host.link, phase=LinkPhase.DOWN, reason=HOSTILE))
+    state = replace(state, alerts=(alert,), alerts_at=state.now, hosts={**state.hosts, name: new})
+    async with stage(state, size=size, lines=[LogLine(None, HOSTILE * 30, "error")]) as s:
+        for pane in ORDER:
+            s.room.show_pane(pane)
+            await s.pilot.pause()
+            for line in s.pane(pane).shown:
+                assert line.cells <= s.pane(pane).size.width
+                assert not set(line.plain) & {"\x1b", "\u202e", "\n"}
+        s.room.show_pane("services")
+        await s.pilot.pause()
+        assert "[red]x[/red]" in s.text("services")
+        s.room.tell(HOSTILE, "error")
+        await s.press("r")
+        s.room.run_screen("palette")
+        await s.pilot.pause()
+        assert "\x1b[31m" not in s.app.export_screenshot()
+
+
+async def test_hostile_names_in_dialogs(stage, states):
+    state = states("alerting")
+    alert = replace(state.alerts[0], name=HOSTILE, summary=HOSTILE)
+    async with stage(replace(state, alerts=(alert,))) as s:
+        await s.press("a")
+        await s.until(lambda: isinstance(s.screen, AcknowledgeScreen))
+        assert "[red]x[/red]" in " ".join(s.screen.query_one("Written").plain.split())
+        await s.press("escape", "colon")
+        await s.until(lambda: isinstance(s.screen, CommandPalette))
+        await s.press("a", "c", "k")
+        await s.pilot.pause(0.1)
+
+
+# questions of a link
+
+
+async def test_a_host_key_is_accepted_by_y_only(stage):
+    async with stage() as s:
+        import asyncio
+
+        asked = asyncio.create_task(s.hub.ask(Question("host-key", "Unknown host key", "SHA256:abc\nis it yours?")))
+        await s.until(lambda: isinstance(s.screen, AskScreen))
+        assert "SHA256:abc" in s.screen.query_one("Written").plain
+        await s.press("enter")
+        assert isinstance(s.screen, AskScreen), "Enter alone accepts no key"
+        await s.press("y")
+        assert await asked == "yes"
+
+
+async def test_a_secret_is_masked_and_can_be_refused(stage):
+    async with stage() as s:
+        import asyncio
+
+        asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "for id_ed25519")))
+        await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.press(*"geheim")
+        assert s.screen.query_one(Input).password and "geheim" not in s.app.export_screenshot()
+        await s.press("enter")
+        assert await asked == "geheim"
+        asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "again")))
+        await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.press("escape")
+        assert await asked is None
+        asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "not any more")))
+        await s.until(lambda: isinstance(s.screen, AskScreen))
+        asked.cancel()
+        await s.until(lambda: s.screen is s.room)
+
+
+# painting
+
+
+async def test_nothing_is_repainted_when_nothing_changed(stage):
+    async with stage() as s:
+        await s.pilot.pause(0.3)
+        before = {name: s.pane(name).repaints for name in ORDER} | {"status": s.room.query_one("#status").repaints}
+        state = s.hub.state
+        for _ in range(5):
+            s.hub.put(replace(state))
+            await s.pilot.pause()
+        s.hub.put(reduce(state, Tick(state.now + timedelta(milliseconds=10))))
+        await s.pilot.pause()
+        after = {name: s.pane(name).repaints for name in ORDER} | {"status": s.room.query_one("#status").repaints}
+        assert after == before
+
+
+async def test_one_changed_figure_repaints_one_row(stage, states):
+    async with stage() as s:
+        await s.pilot.pause(0.3)
+        pane = s.pane("inference")
+        before = pane.repaints
+        now = s.hub.state.now
+        s.hub.put(with_figures(s.hub.state, engine__running=fresh(3.0, now, "probe")))
+        await s.pilot.pause()
+        assert "running  3" in pane.plain
+        assert 1 <= pane.repaints - before <= 2
+
+
+async def test_quitting_says_what_goes_on(stage):
+    async with stage("switching") as s:
+        assert "sovtui follow" in (s.room._farewell() or "")
+        await s.press("q")
+        assert s.app._exit
+
+
+async def test_no_color_does_not_crash(stage, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with stage("alerting", size=(44, 38)) as s:
+        await s.press("tab", "tab", "tab", "question_mark", "escape")
+        assert s.app.native_ansi_color
+        assert s.pane("alerts").plain
