@@ -62,7 +62,7 @@ _ROOTS = {
     "follow": ("follow",),
     "list": ("follow",),
     "cancel": ("launch",),
-    "rights": ("launch", "authority"),
+    "rights": ("launch", "authority", "journal"),
     "start": ("launch", "runner", "main"),
 }
 """What `main` imports for each verb; only that and what it needs is sent."""

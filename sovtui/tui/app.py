@@ -91,12 +91,17 @@ class ControlRoom(App[None]):
                 if not answered.done():
                     answered.set_result(answer)
 
-            self.call_later(self.push_screen, screen, settle)
+            def show() -> None:
+                if not answered.done():
+                    self.push_screen(screen, settle)
+
+            self.call_later(show)
             try:
                 return await answered
-            finally:
-                if screen.is_attached and not answered.done():
+            except asyncio.CancelledError:
+                if screen in self.screen_stack:
                     screen.dismiss(None)
+                raise
 
     def _look_for_terminal(self) -> None:
         if not self.is_headless and terminal_gone():

@@ -51,13 +51,13 @@ def arrange(
     if zoomed:
         return {current: whole}
     if size.width < PHONE_BELOW:
-        return _phone(whole, wants, current, acting)
-    if size.width < WIDE_FROM:
-        return _normal(whole, wants, current, acting)
-    left = round(size.width * 0.57)
-    return _columns(
-        whole, left, ["inference", "services", "log"], ["memory", "alerts", "backups", "actions"], wants
-    )  # everything at once
+        regions = _phone(whole, wants, current, acting)
+    elif size.width < WIDE_FROM:
+        regions = _normal(whole, wants, current, acting)
+    else:  # everything at once
+        left, right = ["inference", "services", "log"], ["memory", "alerts", "backups", "actions"]
+        regions = _columns(whole, round(size.width * 0.57), left, right, wants)
+    return regions if current in regions else {current: whole}
 
 
 def _normal(whole: Region, wants: Mapping[str, Want], current: str, acting: bool) -> dict[str, Region]:

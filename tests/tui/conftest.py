@@ -19,6 +19,7 @@ from sovtui.ports.link import Ask
 from sovtui.runtime.hub import LogLine, Outcome, Progress
 from sovtui.tui.app import ControlRoom
 from sovtui.tui.pictures import Still
+from sovtui.tui.widgets.lines import Lines
 
 T = TypeVar("T")
 SIZES = {"wide": (120, 40), "normal": (80, 24), "phone": (44, 80)}
@@ -73,18 +74,16 @@ class Stage:
         self.room = app.room
 
     async def press(self, *keys: str) -> None:
-        for key in keys:
-            await self.pilot.press(key)
-        await self.pilot.pause()
+        await self.pilot.press(*keys)
 
     def pane(self, name: str) -> Any:
         return self.room.pane(name)
 
     def text(self, name: str) -> str:
-        return self.pane(name).plain
+        return str(self.pane(name).plain)
 
     def bar(self, id: str) -> str:
-        return self.room.query_one(f"#{id}").plain  # type: ignore[attr-defined]
+        return str(self.room.query_one(f"#{id}", Lines).plain)
 
     @property
     def screen(self) -> Any:

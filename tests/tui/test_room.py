@@ -60,14 +60,16 @@ async def test_every_pane_is_reached_by_tab_and_never_empty(stage, size):
         assert s.room.current == "log"
 
 
-@EVERY_SIZE
 @pytest.mark.parametrize("name", ["healthy", "switching", "failed", "link-down", "alerting", "empty"])
-async def test_nothing_is_drawn_wider_than_its_pane(stage, size, name):
-    async with stage(name, size=size) as s:
-        for pane in s.room._panes.values():
-            for line in pane.shown:
-                assert line.cells <= pane.size.width
-        assert "DEMO" in s.bar("status")
+async def test_nothing_is_drawn_wider_than_its_pane(stage, name):
+    async with stage(name) as s:
+        for size in (*SIZES.values(), (44, 38), (60, 24), (100, 50)):
+            await s.pilot.resize_terminal(*size)
+            await s.pilot.pause()
+            for pane in s.room._panes.values():
+                if pane.display:
+                    assert all(line.cells <= pane.size.width for line in pane.shown)
+            assert "DEMO" in s.bar("status")
 
 
 async def test_wide_shows_everything_at_once(stage):
@@ -367,7 +369,7 @@ async def test_four_kinds_of_nothing(stage, states: Callable[..., State], size):
         words = " ".join(s.text("inference").split())
         assert "TTFT p50 ?" in words
         assert "TTFT p95 250 ms ~42s" in words
-        assert "drafts kept n/a" in words
+        assert "drafts n/a" in words
         assert "waiting 0" in words
         assert "mem n/a" in s.text("memory")
 

@@ -111,6 +111,10 @@ class Pane(Lines, can_focus=True):
 
     def on_focus(self) -> None:
         self.post_message(self.Chosen(self.NAME))
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()
 
     def on_click(self, event: events.Click) -> None:
         self.post_message(self.Chosen(self.NAME))
@@ -199,7 +203,7 @@ class ListPane(Pane):
         room = max(1, height - len(head) - (len(detail) + 1 if detail else 0))
         flat: list[tuple[str, Row]] = []
         for item in self._items:
-            mark = "cursor" if item.id == self.cursor else ""
+            mark = ("chosen" if self.has_focus else "cursor") if item.id == self.cursor else ""
             for index, line in enumerate(item.rows):
                 sign = ("▸" if mark else " ") if index == 0 else " "
                 flat.append((item.id, Row(((sign, "sign"), *line.spans), mark)))

@@ -210,13 +210,13 @@ class InferencePane(Pane):
         return [
             ("running", told("running")),
             ("waiting", told("waiting")),
-            ("KV cache", told("kv_use_ratio")),
+            ("KV", told("kv_use_ratio")),
             ("prompt", told("prompt_tok_s")),
             ("TTFT p50", told("ttft_p50_seconds")),
             ("TTFT p95", told("ttft_p95_seconds")),
             ("ITL mean", told("itl_mean_seconds")),
-            ("prefix hits", told("prefix_hit_ratio")),
-            ("drafts kept", told("accept_ratio")),
+            ("prefix", told("prefix_hit_ratio")),
+            ("drafts", told("accept_ratio")),
         ]
 
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:

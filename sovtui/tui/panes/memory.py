@@ -96,7 +96,7 @@ class MemoryPane(Pane):
         return [
             ("total", told("total")),
             ("available", told("available")),
-            ("page cache", told("cached")),
+            ("cache", told("cached")),
             ("buffers", told("buffers")),
             ("swap used", (swap, role)),
             ("CPU", value("cpu.use_ratio", host.reading("cpu.use_ratio"), view.state.now)),

@@ -16,7 +16,7 @@ from textual.widgets import Input
 
 from sovtui.tui.present import Row
 from sovtui.tui.widgets.keybar import KeyBar, Touch
-from sovtui.tui.widgets.lines import Sheet
+from sovtui.tui.widgets.lines import LOOKS, Sheet
 
 Answer = TypeVar("Answer")
 SHORT_BELOW = 18
@@ -47,6 +47,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         Binding("escape", "leave", "leave", show=False),
         Binding("ctrl+c", "leave", "leave", show=False, priority=True),
     ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ModalScreen.COMPONENT_CLASSES, *LOOKS}
     AUTO_FOCUS: ClassVar[str | None] = ""
     TITLE = ""
 

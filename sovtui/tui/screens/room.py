@@ -36,7 +36,7 @@ from sovtui.tui.screens.help import HelpScreen
 from sovtui.tui.status import notice, status_rows
 from sovtui.tui.touches import MORE, key_touches, tab_touches
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
-from sovtui.tui.widgets.lines import Lines
+from sovtui.tui.widgets.lines import LOOKS, Lines
 
 TWO_ROWS_OF_TILES_FROM = 50
 
@@ -66,6 +66,7 @@ class StatusBar(Lines):
 class Room(Screen[None]):
     """One screen for everything. Reads the hub's state through `take`; speaks to the hub by wishes."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*Screen.COMPONENT_CLASSES, *LOOKS}
     AUTO_FOCUS: ClassVar[str | None] = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "next_pane(1)", "next pane", show=False),
@@ -248,7 +249,10 @@ class Room(Screen[None]):
 
     def action_back(self) -> None:
         pane = self._panes[self.current]
-        if self.zoomed:
+        if isinstance(self.focused, Input):
+            pane.filter = ""
+            self._close_filter()
+        elif self.zoomed:
             self.action_zoom()
         elif pane.filter:
             pane.filter = ""
@@ -419,11 +423,6 @@ class Room(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a text is typed only Escape and Enter mean anything here."""
         return not (isinstance(self.focused, Input) and action in ("next_pane", "zoom", "leave"))
-
-    def key_escape(self) -> None:
-        if isinstance(self.focused, Input):
-            self._panes[self.current].filter = ""
-            self._close_filter()
 
     # palette
 

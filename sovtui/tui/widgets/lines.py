@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -14,12 +13,14 @@ from textual.widget import Widget
 
 from sovtui.tui.present import BLANK, ROLES, Row, fit
 
+LOOKS = frozenset(f"lines--{role}" for role in (*ROLES, "cursor", "chosen"))
+"""Component classes, kept once per screen: on every widget they would double the cost of a start."""
+
 
 class Lines(Widget):
-    """Rows of spans. `show` is the only way to change them."""
+    """Rows of spans. `show` is the only way to change them. Its screen must have `LOOKS` among its component classes."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lines--{role}" for role in (*ROLES, "cursor", "chosen")}
 
     def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -72,7 +73,7 @@ class Lines(Widget):
             found = self.rich_style
             for part in (role, mark):
                 if part:
-                    found += self.get_component_rich_style(f"lines--{part}", partial=True)
+                    found += self.screen.get_component_rich_style(f"lines--{part}", partial=True)
             self._looks[role, mark] = found
         return found
 
