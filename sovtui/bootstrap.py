@@ -24,6 +24,8 @@ from sovtui.runtime.links import Links
 if TYPE_CHECKING:
     import httpx
 
+    from sovtui.adapters.figures.prometheus import PrometheusSource
+
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
 
 
@@ -82,10 +84,13 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
     sources: list[Source] = []
     streams: list[StreamSource] = []
     engines = {mode.engine for host in config.host.values() for mode in host.mode if mode.engine}
-    adapters = {name: registry.load_engine(name) for name in sorted(engines)}
+    adapters = registry.load_engines(engines)
     alerts = None
+    told_elsewhere = None
     if config.prometheus is not None:
-        sources += _prometheus(config, adapters, client_for, clock, interactive)
+        live, *rest = _prometheus(config, adapters, client_for, clock, interactive)
+        told_elsewhere = live.tells
+        sources += [live, *rest]
     if config.alertmanager is not None:
         from sovtui.adapters.alerts.alertmanager import Alertmanager, AlertmanagerSource
 
@@ -98,7 +103,7 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
         streams.append(Probe(spec.name, spec.services, clock))
         if any(mode.url for mode in spec.modes):
             engine_client = partial(client_for, spec.name, timeout_seconds=ENGINE_SECONDS)
-            sources.append(EnginesSource(spec.name, spec.modes, adapters, engine_client, clock))
+            sources.append(EnginesSource(spec.name, spec.modes, adapters, engine_client, clock, told_elsewhere=told_elsewhere))
         if spec.backups:
             sources.append(BackupsSource(spec.name, config.host[spec.name].backup, clock))
         if spec.kind == "local":
@@ -107,7 +112,9 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
     return Equipment(sources, streams, alerts, [http.aclose for http in made])
 
 
-def _prometheus(config: Config, adapters: Any, client_for: Any, clock: Clock, interactive: bool) -> list[Source]:
+def _prometheus(
+    config: Config, adapters: Any, client_for: Any, clock: Clock, interactive: bool
+) -> tuple[PrometheusSource, *tuple[Source, ...]]:
     from sovtui.adapters.figures.prometheus import PrometheusSource
 
     settings = config.prometheus
@@ -115,15 +122,15 @@ def _prometheus(config: Config, adapters: Any, client_for: Any, clock: Clock, in
     http = client_for(settings.via, settings.url, settings.timeout)
     live = PrometheusSource(config, adapters, http, clock)
     if not interactive:
-        return [live]
+        return (live,)
     from sovtui.adapters.figures.history import HistorySource
     from sovtui.adapters.links.sync_http import LinkAdapter
 
     loop = asyncio.get_running_loop()
-    return [
+    return (
         live,
         HistorySource(config, live, http, clock, make_adapter=lambda: LinkAdapter(loop, http, timeout_seconds=settings.timeout)),
-    ]
+    )
 
 
 def local(config_path: str) -> tuple[Config, tuple[str, ...]]:

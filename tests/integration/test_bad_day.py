@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.box.box import Box
-from tests.integration.operator import CONFIG, Operator
+from tests.box.box import Box, wait_for
+from tests.integration.operator import CONFIG, Operator, loaded, ready
 
 
 def test_nobody_listens(box: Box, tmp_path: Path) -> None:
@@ -102,7 +102,26 @@ def test_reboot_in_the_middle_is_told_truthfully(fresh_box: Box, tmp_path: Path)
     client.communicate()
     assert client.returncode == 1
     newest = operator.json("actions")[0]
-    assert newest["outcome"] == "lost"
+    # Shut down in order the runner still has time to say so; otherwise its silence is told as what it is.
+    assert newest["outcome"] in ("cancelled", "rollback-failed", "lost")
+    assert loaded(fresh_box) == []
+    operator.ok("switch", "mistral", "--yes")
+
+
+def test_killed_runner_is_told_as_lost_and_the_next_switch_repairs(fresh_box: Box, tmp_path: Path) -> None:
+    operator = Operator.at(fresh_box, tmp_path)
+    operator.ok("switch", "mistral", "--yes")
+    fresh_box.tune("vllm-qwen36", load_seconds=8)
+    client = operator.start("switch", "qwen", "--yes")
+    wait_for(lambda: loaded(fresh_box) == ["qwen"], 30, "qwen's start")
+    fresh_box.root("pkill -9 -u ops -f runner.py")
+    client.wait(60)
+    client.communicate()
+    assert client.returncode == 1
+    assert operator.json("actions")[0]["outcome"] == "lost"
+    assert loaded(fresh_box) == ["qwen"]
+    operator.ok("switch", "mistral", "--yes")
+    assert loaded(fresh_box) == ["mistral"] and ready(fresh_box, "mistral")
 
 
 def test_help_and_version_without_anything(tmp_path: Path) -> None:

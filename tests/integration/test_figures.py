@@ -129,6 +129,6 @@ def test_with_prometheus_stopped_the_rest_lives_and_says_why(box: Box, tmp_path:
         assert other["figures"]["engine.running"]["value"] is None  # nothing is not zero
     finally:
         box.systemctl("start", "prometheus")
-        wait_for(lambda: bool(box.query("up")), 30, "Prometheus")
+        wait_for(lambda: box.http(9090, "/-/ready")[0] == 200, 30, "Prometheus")
         empty(box)
     assert not ready(box, "qwen")

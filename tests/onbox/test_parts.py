@@ -160,10 +160,9 @@ def test_password(words: str, asked: bool) -> None:
 
 # -- causes ------------------------------------------------------------------------------------------
 
-CAPTURES = Path("/work/shared/captures/vllm")
+CAPTURES = Path(__file__).parents[1] / "data" / "vllm"
 
 
-@pytest.mark.skipif(not CAPTURES.exists(), reason="the captures are not here")
 @pytest.mark.parametrize(
     ("name", "meaning"),
     [
