@@ -151,6 +151,13 @@ def ready(box: Box, mode: str) -> bool:
     return status == 200 and listed == 200 and model in body
 
 
+def busy(box: Box) -> bool:
+    """Whether an action's runner lives on the box."""
+    return "sovtui-action" in box.root("systemctl --user -M ops@ list-units --no-legend 'sovtui-action*' || true").stdout or bool(
+        box.root("pgrep -u ops -f runner.py || true").stdout.strip()
+    )
+
+
 def empty(box: Box) -> None:
     """No engine loaded, no failure ordered, no action running: how every test finds the box."""
     for unit in ENGINES.values():

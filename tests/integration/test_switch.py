@@ -11,21 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.box.box import Box, wait_for
-from tests.integration.operator import ENGINES, Operator, empty, loaded, ready
+from tests.integration.operator import ENGINES, Operator, busy, empty, loaded, ready
 
 
 @pytest.fixture
 def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
     empty(box)
     yield Operator.at(box, tmp_path)
-    wait_for(lambda: not _running(box), 60, "the action's end")
+    wait_for(lambda: not busy(box), 60, "the action's end")
     empty(box)
-
-
-def _running(box: Box) -> bool:
-    return "sovtui-action" in box.root("systemctl --user -M ops@ list-units --no-legend 'sovtui-action*' || true").stdout or bool(
-        box.root("pgrep -u ops -f runner.py || true").stdout.strip()
-    )
 
 
 STEPS = ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify"]
@@ -64,7 +58,7 @@ def test_client_killed_in_the_middle(operator: Operator, box: Box, moment: float
     client.send_signal(signal.SIGKILL)
     client.communicate(timeout=10)
     samples = 0
-    while samples < 5 or _running(box):
+    while samples < 5 or busy(box):
         assert len(loaded(box)) <= 1
         samples += 1
         time.sleep(0.1)
@@ -111,7 +105,7 @@ def test_wrong_model_on_the_port_is_no_success(operator: Operator, box: Box) -> 
 def test_second_operator_is_told_and_may_follow(operator: Operator, box: Box) -> None:
     box.tune("vllm-qwen36", load_seconds=4)
     first = operator.start("switch", "qwen", "--yes")
-    wait_for(lambda: _running(box), 20, "the first switch")
+    wait_for(lambda: busy(box), 20, "the first switch")
     second = operator.run("switch", "mistral", "--yes")
     assert second.returncode == 4, second.stderr
     assert "operator" in second.stderr and "switch" in second.stderr
