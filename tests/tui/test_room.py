@@ -27,6 +27,7 @@ from sovtui.tui.screens.help import HelpScreen, help_rows
 from .conftest import SIZES
 
 EVERY_SIZE = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+BOTH_ENDS = pytest.mark.parametrize("size", [SIZES["wide"], SIZES["phone"]], ids=["wide", "phone"])
 
 
 def with_figures(state: State, **figures: Reading) -> State:
@@ -79,7 +80,7 @@ async def test_wide_shows_everything_at_once(stage):
         assert all(not one.overlaps(other) for i, one in enumerate(regions) for other in regions[i + 1 :])
 
 
-@EVERY_SIZE
+@BOTH_ENDS
 async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size):
     async with stage(size=size) as s:
         await s.press("2")
@@ -138,7 +139,7 @@ async def test_a_failed_outcome_is_told(stage):
         await s.until(lambda: any("[red]step[/red]" in words for words in s.toasts()))
 
 
-@EVERY_SIZE
+@BOTH_ENDS
 async def test_acknowledge_asks_for_comment_and_time(stage, size):
     async with stage("alerting", size=size) as s:
         await s.press("a")
@@ -351,6 +352,24 @@ async def test_an_action_that_runs_is_shown_at_every_size(stage):
             assert "switch mistral" in s.bar("status")
 
 
+@pytest.mark.parametrize("estate", ["spark", "mesh", "modes"])
+async def test_every_host_of_every_estate_draws(stage, estate):
+    async with stage(estate=estate) as s:
+        for name in s.hub.state.hosts:
+            s.room.go_to_host(name)
+            for size in SIZES.values():
+                await s.pilot.resize_terminal(*size)
+                await s.pilot.pause()
+                assert name in s.bar("status") and s.text(s.room.current).strip()
+
+
+async def test_without_any_host_it_says_what_to_do(stage, states):
+    async with stage(replace(states("empty"), hosts={})) as s:
+        assert "sovtui init" in s.bar("notice")
+        await s.press("tab", "r", "l", "question_mark", "escape", "c")
+        assert s.hub.executed == []
+
+
 # the four kinds of nothing
 
 
@@ -408,7 +427,7 @@ async def test_a_dead_link_is_told_with_its_reason_and_nothing_looks_live(stage)
 HOSTILE = "[red]x[/red] [/] [@click=app.quit]go[/] \\[b 漢字漢字漢字漢字 e\u0301e\u0301e\u0301 {{x}} $(reboot)"
 
 
-@EVERY_SIZE
+@BOTH_ENDS
 async def test_hostile_text_is_inert(stage, states, size):
     state = states("healthy")
     name, host = next(iter(state.hosts.items()))

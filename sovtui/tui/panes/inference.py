@@ -200,7 +200,7 @@ class InferencePane(Pane):
             for d, u, line in zip(digits, units, lines, strict=True)
         ]
         peak = max((level for _, level in points), default=0.0)
-        right = row((f"10 min, peak {peak:.0f}", "label")) if points else BLANK
+        right = row((f"10 min, peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
         return [*rows, spread(against, right, width)]
 
     def _figures(self, view: View, host: Host, mode: Mode) -> list[tuple[str, Span]]:

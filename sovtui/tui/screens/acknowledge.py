@@ -40,6 +40,12 @@ def short_duration(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
+class Choices(KeyBar):
+    """Durations to tap: all of them fit on a phone."""
+
+    LEAST_CELLS = 8
+
+
 class AcknowledgeScreen(Dialog[Mapping[str, str]]):
     """Answers the options `comment` and `for` (seconds), or None."""
 
@@ -68,7 +74,7 @@ class AcknowledgeScreen(Dialog[Mapping[str, str]]):
         for field in (comment, until):
             field.cursor_blink = False
             yield field
-        yield KeyBar(id="choices")
+        yield Choices(id="choices")
 
     def reoffer(self) -> None:
         super().reoffer()
