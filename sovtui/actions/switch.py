@@ -82,8 +82,8 @@ def _memory(host: Host, target: ModeView | None, others: list[ModeView]) -> list
     available = host.reading("memory.available_bytes")
     if available.status is not Status.FRESH or available.value is None:
         return []
-    held = sum(v.mode.needs_bytes or 0 for v in others if v.heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN))
-    unknown = any(v.mode.needs_bytes is None for v in others if v.heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN))
+    held = sum(v.mode.needs_bytes or 0 for v in others if v.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN))
+    unknown = any(v.mode.needs_bytes is None for v in others if v.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN))
     short = target.mode.needs_bytes - available.value - held
     if short <= 0 or unknown:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,13 @@ from sovtui.core.clean import clean
 from sovtui.core.model import EnginePhase, LinkPhase
 from sovtui.core.state import Host, State
 from sovtui.onbox import rights
+from sovtui.ports.errors import PortError
+from sovtui.runtime.hub import Hub
 
 SOMEBODY = "operator"
 """Stands for the login name where the address does not tell it."""
+MISSING_SHOWN = 3
+"""Missing rights written out; the drop-in has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
         state = hub.state
         for host in state.hosts.values():
             if named in (None, host.spec.name):
-                checks += host_checks(host, session.config.host[host.spec.name])
+                settings = session.config.host[host.spec.name]
+                checks += host_checks(host, settings)
+                if host.link.phase is LinkPhase.UP and host.spec.kind != "demo":
+                    checks += [check async for check in rights_checks(hub, host.spec.name, settings)]
         checks += source_checks(state, named)
     if as_json:
         output.write(documents.dumps({"version": documents.VERSION, "checks": [_document(check) for check in checks]}))
@@ -98,13 +105,32 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
     for backup in host.backups.values():
         if backup.last_success_at is None:
             yield Check(f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not told'}")
-    if commands(settings):
+
+
+async def rights_checks(hub: Hub, name: str, settings: HostConfig) -> AsyncIterator[Check]:
+    """What the host itself says of this login's rights: nothing is run there but `sudo -n -l`."""
+    wanted = commands(settings)
+    try:
+        found = await hub.rights(name, wanted)
+    except (PortError, TimeoutError) as error:
+        yield Check(f"{name}: rights", None, f"could not be asked: {error or 'no answer in time'}")
+        return
+    if found.missing:
+        advice = "add to sudoers there: " + "; ".join(found.missing[:MISSING_SHOWN])
+        more = len(found.missing) - MISSING_SHOWN
+        advice += f"; and {more} more, see `sovtui doctor --sudoers`" if more > 0 else ""
         yield Check(
-            f"{name}: rights",
-            None,
-            f"actions need {len(commands(settings))} command(s) as root",
-            "`sovtui doctor --sudoers` prints the drop-in",
+            f"{name}: rights", False, f"{found.user} lacks {len(found.missing)} of {len(wanted)} rights", advice, Exit.REFUSED
         )
+    elif wanted:
+        yield Check(f"{name}: rights", True, f"{found.user} may run all {len(wanted)} commands that actions need")
+    if not found.journal:
+        yield Check(
+            f"{name}: journal", False, f"{found.user} cannot read it", f"there, as root: usermod -aG systemd-journal {found.user}"
+        )
+    if found.lingers is False:
+        why = "the user manager ends with the session, and a running action with it"
+        yield Check(f"{name}: lingering", None, why, "there, as the same user: loginctl enable-linger")
 
 
 def source_checks(state: State, named: str | None) -> Iterable[Check]:

@@ -41,7 +41,7 @@ def _host(state: State, host: Host) -> list[str]:
         lines += _row("link", link.reason)
     lines += _rows("mode", [line for view in mode_views(host) for line in _mode(view)])
     for view in mode_views(host):
-        if view.heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN) and view.mode.url:
+        if view.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN) and view.mode.url:
             lines += _row("engine", _engine(state, host, view))
     lines += _row("memory", _memory(state, host))
     for gpu in gpus(host):
@@ -149,7 +149,7 @@ def _source_lines(state: State) -> list[str]:
     lines = []
     for source in state.sources.values():
         name = f"{source.name}{f' ({source.host})' if source.host else ''}"
-        word = "not asked yet" if source.ok is None else "ok" if source.ok else source.reason or "failed"
+        word = (source.reason or "not asked yet") if source.ok is None else "ok" if source.ok else source.reason or "failed"
         last = f", last answer {text.age((state.now - source.last_ok_at).total_seconds())} ago" if source.last_ok_at else ""
         lines.append(f"{name}: {word}{last}")
     return _rows("sources", lines)

@@ -13,6 +13,7 @@ from sovtui.core.state import Host
 class Heat(StrEnum):
     COLD = "cold"
     STARTING = "starting"
+    STOPPING = "stopping"
     HOT = "hot"
     BROKEN = "broken"
     """Its services run but it does not serve what it should, or one of them failed."""
@@ -55,6 +56,8 @@ def mode_view(host: Host, mode: Mode) -> ModeView:
     shared = {name for other in host.spec.modes if other.name != mode.name for name in other.services} | set(host.spec.floor)
     own = [service for service in services if service.name not in shared]
     begun = next((service for service in own if service.active in RUNNING), None)
+    if begun is not None and all(s.active == "deactivating" for s in own if s.active in RUNNING):
+        return ModeView(mode, Heat.STOPPING, reason=f"{begun.name} is stopping")
     if begun is not None:
         return ModeView(mode, Heat.STARTING, reason=engine.progress or f"{begun.name} is {begun.active}")
     if not mode.services and mode.url and engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP):

@@ -6,8 +6,7 @@ What a user sees is `control`: the real control room on the simulated estate.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -26,7 +25,7 @@ from sovtui.onbox.words import EXITS
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Unreachable, Unsupported
 from sovtui.ports.link import Ask
-from sovtui.runtime.hub import LogLine, Outcome, Progress
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 from sovtui.runtime.store import Store
 
 T = TypeVar("T")
@@ -130,18 +129,21 @@ class DemoHub:
         self._reachable(host)
         return self._stage.receipts[host]
 
+    async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
+        self._reachable(host)
+        return Rights("ops", True, True, (), len(commands))
+
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
     ) -> AsyncGenerator[LogLine, None]:
         self._reachable(host)
-        if service not in self.world.units[host]:
+        if service not in self.world.units(host):
             raise Unsupported(f"{service} does not exist on {host}", "Look for its name in the services pane")
-        key = (host, service)
-        seen = max(0, self.world.written.get(key, 0) - lines)
+        journals = self.world.journals
+        seen = max(0, journals.written(host, service) - lines)
         while True:
-            journal = self.world.journals.get(key, deque())
-            written = self.world.written.get(key, 0)
-            fresh = list(journal)[-(written - seen) :] if written > seen else []
+            written = journals.written(host, service)
+            fresh = journals.newest(host, service, written - seen)
             seen = written
             for line in fresh:
                 level = "error" if line.level == "fatal" else line.level
@@ -215,18 +217,18 @@ class DemoHub:
             raise Unreachable(f"{host} cannot be reached", "Try again when the link is up")
 
     def _silence(self, plan: Plan) -> Outcome:
-        alert = next((a for a in clean_alerts(self.world.alerts) if a.fingerprint == plan.wish.target), None)
+        alert = next((a for a in clean_alerts(self.world.alerts.firing) if a.fingerprint == plan.wish.target), None)
         if alert is None:
             return Outcome(4, "that alert no longer fires")
         if plan.action == "unacknowledge":
-            ids = self.world.unacknowledge(alert.fingerprint)
+            ids = self.world.alerts.unacknowledge(alert.fingerprint)
             message = f"{alert.name} is active again; {len(ids)} silence(s) ended"
         else:
             seconds = float(plan.wish.options.get("for", "") or self._acknowledge_for)
             comment = plan.wish.options.get("comment", "").strip()
             if not comment:
                 return Outcome(2, "a comment is needed: say why, for whoever reads it next")
-            self.world.acknowledge(alert.fingerprint, OPERATOR, comment, timedelta(seconds=seconds))
+            self.world.alerts.acknowledge(alert.fingerprint, OPERATOR, comment, timedelta(seconds=seconds))
             message = f"{alert.name} is acknowledged"
         self._pull()
         return Outcome(0, message)

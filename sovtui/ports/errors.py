@@ -57,3 +57,9 @@ class Unsupported(PortError):
     """The other side does not have this."""
 
     kind = "unsupported"
+
+
+class Absent(Unsupported):
+    """There is no such thing here and nothing is wrong with that: a machine without a GPU."""
+
+    kind = "absent"

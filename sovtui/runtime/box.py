@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from sovtui.core.model import ActionRun
 from sovtui.ports.errors import Malformed, PortError, Unsupported
 from sovtui.ports.link import Link
 from sovtui.runtime import bundle
-from sovtui.runtime.hub import LogLine
+from sovtui.runtime.hub import LogLine, Rights
 
 ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
@@ -78,6 +78,24 @@ async def list_runs(link: Link, limit: int = 50) -> tuple[ActionRun, ...]:
             if run is not None:
                 runs.append(run)
     return tuple(runs)
+
+
+async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
+    """Asked with `sudo -n -l`: nothing is run."""
+    head: dict[str, Any] = {}
+    missing: list[str] = []
+    allowed = 0
+    async with aclosing(lines(link, "rights", {"commands": [list(argv) for argv in commands]})) as told:
+        async for line in told:
+            if line.get("t") == "rights":
+                head = line
+            elif line.get("t") == "right":
+                if line.get("allowed"):
+                    allowed += 1
+                else:
+                    missing.append(clean(str(line.get("line", ""))))
+    lingers = bool(head.get("lingers")) if head.get("systemd") else None
+    return Rights(clean(str(head.get("user", ""))), lingers, bool(head.get("journal")), tuple(missing), allowed)
 
 
 async def logs(link: Link, service: str, count: int, since: str, follow_on: bool) -> AsyncGenerator[LogLine, None]:

@@ -22,7 +22,7 @@ from sovtui.ports.link import Ask
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime import box
 from sovtui.runtime.dispatcher import Dispatcher
-from sovtui.runtime.hub import LogLine, Outcome, Progress
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 from sovtui.runtime.links import Links
 from sovtui.runtime.poller import Tried, poll_forever, stream_forever
 from sovtui.runtime.store import Store
@@ -180,6 +180,11 @@ class Control:
 
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         return await self._dispatcher.receipts(host)
+
+    async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
+        link = await self._links.get(host)
+        async with asyncio.timeout(box.ANSWER_SECONDS):
+            return await box.rights(link, commands)
 
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True

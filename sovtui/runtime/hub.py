@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -33,6 +33,20 @@ class Outcome:
     message: str
     """Whole sentences for the operator: what happened, and what to do next if it went wrong."""
     run: ActionRun | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the operator's login may do on a host, as the host itself says."""
+
+    user: str
+    lingers: bool | None
+    """Whether the user manager outlives the session; None where there is no systemd."""
+    journal: bool
+    """Whether other units' journal lines can be read."""
+    missing: tuple[str, ...] = ()
+    """The sudoers lines that are not there yet, ready to be copied."""
+    allowed: int = 0
 
 
 Progress = Callable[[ActionRun], None]
@@ -78,6 +92,10 @@ class Hub(Protocol):
 
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         """Receipts on the host, newest first. Raises `PortError`."""
+        ...
+
+    async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
+        """Which of these commands the login may run as root there. Changes nothing. Raises `PortError`."""
         ...
 
     def logs(

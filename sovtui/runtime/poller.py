@@ -10,7 +10,7 @@ from sovtui.core.events import SourceChanged
 from sovtui.core.model import Source as SourceValue
 from sovtui.core.state import source_failed
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError, Unsupported
+from sovtui.ports.errors import Absent, PortError, Unsupported
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.links import LinkKeeper
 from sovtui.runtime.store import Store
@@ -37,6 +37,9 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
                 detail = await source.poll(store.state, store.put)
             failures = 0
             store.put(SourceChanged(SourceValue(source.name, source.host, True, "", clock.now(), detail)))
+        except Absent as error:
+            failures += 1  # asked ever more rarely, and not called silent: there is nobody who could answer
+            store.put(SourceChanged(SourceValue(source.name, source.host, None, error.sentence())))
         except PortError as error:
             failures += 1
             _failed(source.name, source.host, error.sentence(), store)

@@ -16,6 +16,8 @@ LEAST = (38, 14)
 """Below this many columns or rows a plain message is shown instead."""
 HEIGHT_OF_THUMBS = 24
 """Below this many rows (a keyboard is up) tabs and keys are one row high."""
+TWO_ROWS_OF_TILES_FROM = 50
+"""From this many rows on the phone's key bar has two rows of tiles."""
 
 ORDER = ("inference", "memory", "services", "alerts", "backups", "actions", "log")
 """Panes in the order in which they matter; tab goes through them so."""
@@ -29,6 +31,19 @@ class Kind(StrEnum):
 
 def kind_of(width: int) -> Kind:
     return Kind.PHONE if width < PHONE_BELOW else Kind.NORMAL if width < WIDE_FROM else Kind.WIDE
+
+
+def bars(kind: Kind, height: int, *, roomy: bool, notice: int, filtering: bool) -> dict[str, int]:
+    """Rows of everything that is not a pane, by the part's id."""
+    thumbs = kind is Kind.PHONE and height >= HEIGHT_OF_THUMBS
+    tile_rows = 2 if height >= TWO_ROWS_OF_TILES_FROM else 1
+    return {
+        "status": {Kind.WIDE: 1, Kind.NORMAL: 2, Kind.PHONE: 3}[kind],
+        "notice": notice,
+        "tabs": 0 if kind is not Kind.PHONE or not roomy else 3 if thumbs else 1,
+        "filter": 1 if filtering and roomy else 0,
+        "keys": 0 if not roomy else 3 * tile_rows if thumbs else 1,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,10 @@
-"""Pictures of the screen: SVG and PNG of frozen states, the same bytes every time. Needs resvg_py for PNG; nothing else here does."""
+"""Pictures of the screen: SVG and PNG of frozen states, the same bytes every time. Only PNG needs resvg_py."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,11 +14,10 @@ from sovtui.config.schema import Config
 from sovtui.core.model import ActionRun
 from sovtui.core.state import State
 from sovtui.ports.link import Ask
-from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress
+from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rights
 from sovtui.tui.app import ControlRoom
 
 T = TypeVar("T")
-SIZES: Mapping[str, tuple[int, int]] = {"wide": (120, 40), "normal": (80, 24), "phone": (44, 80)}
 FONT = "DejaVu Sans Mono"
 _FONT_PLACES = (Path("/usr/share/fonts/truetype/dejavu"), Path("/usr/share/fonts/TTF"), Path("/usr/share/fonts/dejavu"))
 _FONT_FILES = ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSansMono-Oblique.ttf", "DejaVuSansMono-BoldOblique.ttf")
@@ -78,6 +75,9 @@ class Still:
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         return self._state.hosts[host].receipts
 
+    async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
+        return Rights("", None, False)
+
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
     ) -> AsyncGenerator[LogLine, None]:
@@ -124,32 +124,3 @@ def to_png(svg: str) -> bytes:
     if not found:
         raise RuntimeError(f"no file of {FONT} was found in {', '.join(map(str, _FONT_PLACES))}")
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, font_files=found, skip_system_fonts=True))
-
-
-def render(
-    states: Mapping[str, State],
-    config: Config,
-    outdir: Path,
-    *,
-    lines: Lines = _no_lines,
-    sizes: Mapping[str, tuple[int, int]] = SIZES,
-    themes: tuple[str, ...] = ("sovtui-dark",),
-    png: bool = True,
-) -> list[Path]:
-    """Every state at every size, as `NAME-SIZE.svg` and `.png`. Times are shown in UTC, so that files are the same anywhere."""
-    os.environ["TZ"] = "UTC"
-    time.tzset()
-    outdir.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, state in states.items():
-        for size_name, size in sizes.items():
-            for theme in themes:
-                svg = asyncio.run(picture(Still(state, config, lines), size, theme=theme))
-                suffix = "" if theme == themes[0] else f"-{theme.removeprefix('sovtui-')}"
-                file = outdir / f"{name}-{size_name}{suffix}.svg"
-                file.write_text(svg, encoding="utf-8")
-                written.append(file)
-                if png:
-                    file.with_suffix(".png").write_bytes(to_png(svg))
-                    written.append(file.with_suffix(".png"))
-    return written

@@ -120,6 +120,7 @@ def test_hot_needs_unit_and_engine() -> None:
     assert heat("failed", EnginePhase.ABSENT) is Heat.BROKEN
     assert heat("inactive", EnginePhase.ABSENT) is Heat.COLD
     assert heat("activating", EnginePhase.ABSENT) is Heat.STARTING
+    assert heat("deactivating", EnginePhase.READY) is Heat.STOPPING
     assert heat("unknown", EnginePhase.READY) is Heat.UNKNOWN
 
 
@@ -143,3 +144,15 @@ def test_unified_is_told_by_a_gpu_without_memory() -> None:
     card = reduce(state, Samples("spark", (Sample("gpu.memory_total_bytes", fresh(32e9, NOW, "nvml"), "0"),)))
     assert unified(card.hosts["spark"]) is False
     assert unified(start().hosts["spark"]) is None
+
+
+def test_a_shared_service_says_nothing_about_a_cold_mode() -> None:
+    proxy = "proxy.service"
+    modes = (
+        Mode("one", url="http://x:1", services=("a.service", proxy)),
+        Mode("two", url="http://x:2", services=("b.service", proxy)),
+    )
+    state = initial((HostSpec("spark", modes=modes, services=("a.service", "b.service", proxy)),), NOW)
+    told = (Service("a.service", "active"), Service("b.service", "inactive"), Service(proxy, "active"))
+    state = reduce(reduce(state, ServicesSeen("spark", told)), EngineSeen("spark", "one", Engine(EnginePhase.READY)))
+    assert [mode_view(state.hosts["spark"], mode).heat for mode in modes] == [Heat.HOT, Heat.COLD]

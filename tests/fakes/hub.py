@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from sovtui.core.reading import fresh
 from sovtui.core.state import State, initial, reduce
 from sovtui.ports.errors import PortError
 from sovtui.ports.link import Ask
-from sovtui.runtime.hub import LogLine, Outcome, Progress
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 
 T = TypeVar("T")
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
@@ -111,6 +111,9 @@ class FakeHub:
         if isinstance(found, PortError):
             raise found
         return found
+
+    async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
+        return Rights("ops", True, True, (), len(commands))
 
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True

@@ -15,7 +15,7 @@ from sovtui.core.events import Sample, Samples
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
 from sovtui.core.state import State
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError, TimedOut, Unsupported
+from sovtui.ports.errors import Absent, PortError, TimedOut
 from sovtui.ports.source import Emit
 
 SOURCE = "nvml"
@@ -45,7 +45,7 @@ class NvmlSource:
 
     async def poll(self, state: State, emit: Emit) -> str:
         if self._missing and self._clock.monotonic() - self._tried_at < SLOW_SECONDS:
-            raise Unsupported(self._missing)  # a driver hardly ever comes while the program runs
+            raise Absent(self._missing)  # a driver hardly ever comes while the program runs
         self._tried_at = self._clock.monotonic()
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(asyncio.to_thread(self._read), name="nvml")
@@ -54,7 +54,7 @@ class NvmlSource:
             detail, samples = await asyncio.wait_for(asyncio.shield(self._running), HUNG_SECONDS)
         except TimeoutError:
             raise TimedOut("the GPU driver does not answer", "Look for Xid messages in the kernel's log") from None
-        except Unsupported as error:
+        except Absent as error:
             self._missing = str(error)
             self.interval_seconds = SLOW_SECONDS
             raise
@@ -90,13 +90,13 @@ class NvmlSource:
         try:
             module = self._load()
         except ImportError as error:
-            raise Unsupported("nvidia-ml-py is not installed here") from error
+            raise Absent("nvidia-ml-py is not installed here") from error
         try:
             module.nvmlInit()
         except module.NVMLError as error:
             kind = type(error).__name__.removeprefix("NVMLError_")
             if kind in _GONE:
-                raise Unsupported(f"there is no NVIDIA driver here ({_reason(error)})") from error
+                raise Absent(f"there is no NVIDIA driver here ({_reason(error)})") from error
             raise PortError(f"the GPU driver cannot be asked: {_reason(error)}") from error
         return module
 

@@ -29,8 +29,15 @@ from sovtui.tui.present import (
     value,
 )
 
-SIGNS = {Heat.HOT: "●", Heat.STARTING: "◐", Heat.BROKEN: "✖", Heat.COLD: "○", Heat.UNKNOWN: "?"}
-HEAT_ROLES = {Heat.HOT: "ok", Heat.STARTING: "warn", Heat.BROKEN: "bad", Heat.COLD: "label", Heat.UNKNOWN: "nothing"}
+SIGNS = {Heat.HOT: "●", Heat.STARTING: "◐", Heat.STOPPING: "◑", Heat.BROKEN: "✖", Heat.COLD: "○", Heat.UNKNOWN: "?"}
+HEAT_ROLES = {
+    Heat.HOT: "ok",
+    Heat.STARTING: "warn",
+    Heat.STOPPING: "warn",
+    Heat.BROKEN: "bad",
+    Heat.COLD: "label",
+    Heat.UNKNOWN: "nothing",
+}
 DECODE = "engine.decode_tok_s"
 FIGURE_CELLS = 20
 """Least width of one label with its value."""
@@ -39,7 +46,7 @@ FIGURE_CELLS = 20
 def subject(host: Host) -> ModeView | None:
     """The mode that the figures are about: hot, else starting, else broken."""
     views = mode_views(host)
-    for heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN):
+    for heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN, Heat.STOPPING):
         for view in views:
             if view.heat is heat:
                 return view
@@ -110,6 +117,10 @@ class InferencePane(Pane):
         hot = [v for v in mode_views(host) if v.heat is Heat.HOT]
         modes = self._modes(view, host, width)
         rows: list[Row] = []
+        for note in view.state.notes:
+            rows += paragraph(note, width, "plain")
+        if rows and not host.spec.modes:
+            return rows[:height]
         if len(hot) > 1:
             names = ", ".join(v.mode.title for v in hot)
             rows += paragraph(f"✖ {len(hot)} modes are hot at once: {names}. Switch to one of them.", width, "bad")
@@ -223,7 +234,7 @@ class InferencePane(Pane):
         """Every mode with key, title, heat and need, and whether that need is free now."""
         available = room_bytes(host)
         views = mode_views(host)
-        held = sum(v.mode.needs_bytes or 0 for v in views if v.heat in (Heat.HOT, Heat.STARTING, Heat.BROKEN))
+        held = sum(v.mode.needs_bytes or 0 for v in views if v.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN))
         rows = []
         for found in views:
             mode, heat_role = found.mode, live(host, HEAT_ROLES[found.heat])

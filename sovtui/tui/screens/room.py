@@ -21,14 +21,14 @@ from sovtui.actions.spec import Wish
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import State
 from sovtui.runtime.hub import Hub
-from sovtui.tui.arrange import HEIGHT_OF_THUMBS, LEAST, ORDER, Kind, Placed, Want, arrange, kind_of
+from sovtui.tui.arrange import HEIGHT_OF_THUMBS, LEAST, ORDER, TWO_ROWS_OF_TILES_FROM, Kind, Placed, arrange, bars, kind_of
 from sovtui.tui.conduct import Conductor
 from sovtui.tui.keymap import Key, actions, matches, screen_keys
+from sovtui.tui.offers import every_key, farewell, host_choices, menu_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes import pane_classes
 from sovtui.tui.panes.actions import acting
 from sovtui.tui.panes.base import ListPane, Pane, View
-from sovtui.tui.panes.inference import heat_span
 from sovtui.tui.panes.log import LogPane
 from sovtui.tui.present import Row, paragraph
 from sovtui.tui.screens.choose import Choice, ChooseScreen
@@ -37,8 +37,6 @@ from sovtui.tui.status import notice, status_rows
 from sovtui.tui.touches import MORE, key_touches, tab_touches
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.lines import LOOKS, Lines
-
-TWO_ROWS_OF_TILES_FROM = 50
 
 
 class Body(Widget):
@@ -190,20 +188,13 @@ class Room(Screen[None]):
         if view is None or not size.width or not self.is_mounted:
             return
         kind, roomy = self.kind, self._roomy
-        thumbs = kind is Kind.PHONE and size.height >= HEIGHT_OF_THUMBS
-        tile_rows = 2 if size.height >= TWO_ROWS_OF_TILES_FROM else 1
-        heights = {
-            "status": {Kind.WIDE: 1, Kind.NORMAL: 2, Kind.PHONE: 3}[kind],
-            "notice": len(self._notice_rows(view)) if roomy else 0,
-            "tabs": 0 if kind is not Kind.PHONE or not roomy else 3 if thumbs else 1,
-            "filter": 1 if self.query_one("#filter").display and roomy else 0,
-            "keys": 0 if not roomy else 3 * tile_rows if thumbs else 1,
-        }
+        filtering = bool(self.query_one("#filter").display)
+        heights = bars(kind, size.height, roomy=roomy, notice=len(self._notice_rows(view)) if roomy else 0, filtering=filtering)
         rest = size.height - sum(heights.values())
         regions = {}
         if roomy:
             width = size.width if kind is Kind.PHONE else size.width // 2
-            wants = {name: self._want(pane, view, width) for name, pane in self._panes.items()}
+            wants = {name: pane.want(view, width - 2) for name, pane in self._panes.items()}
             regions = arrange(
                 Size(size.width, rest), wants, current=self.current, zoomed=self.zoomed, acting=acting(view.host, view.state.now)
             )
@@ -227,9 +218,6 @@ class Room(Screen[None]):
         for name, pane in self._panes.items():
             pane.display = name in regions
         body.refresh(layout=True)
-
-    def _want(self, pane: Pane, view: View, width: int) -> Want:
-        return pane.want(view, width - 2)
 
     def show_pane(self, name: str) -> None:
         """Make a pane the current one and visible."""
@@ -349,16 +337,7 @@ class Room(Screen[None]):
             case "palette":
                 self.app.push_screen(CommandPalette(id="--command-palette"))
             case "quit":
-                self.app.exit(message=self._farewell())
-
-    def _farewell(self) -> str | None:
-        running = (
-            [(name, h.action) for name, h in self.view.state.hosts.items() if h.action and h.action.running] if self.view else []
-        )
-        return (
-            "\n".join(f"{run.kind} {run.target} goes on on {name}. Follow it: sovtui follow {run.id}" for name, run in running)
-            or None
-        )
+                self.app.exit(message=farewell(self.view))
 
     def _help(self) -> HelpScreen:
         overrides = self._hub.config.screen.keys
@@ -367,9 +346,7 @@ class Room(Screen[None]):
         return HelpScreen(self._specs, overrides, keys, read_only=bool(self.view and self.view.state.read_only))
 
     async def _menu(self) -> None:
-        choices = [Choice(f"key {k.name}", k.words, k.refused or k.help, k.key, not k.refused) for k in self._keys]
-        choices += [Choice(f"pane {name}", f"Show {pane.TITLE.lower()}") for name, pane in self._panes.items()]
-        answer = await self._push(ChooseScreen("Commands", choices))
+        answer = await self._push(ChooseScreen("Commands", menu_choices(self._keys, self._panes)))
         if answer:
             kind, _, name = answer.partition(" ")
             if kind == "pane":
@@ -378,14 +355,9 @@ class Room(Screen[None]):
                 self._press_name(name)
 
     async def _choose_host(self) -> None:
-        view = self.view
-        if view is None:
+        if self.view is None:
             return
-        choices = []
-        for number, (name, host) in enumerate(view.state.hosts.items(), 1):
-            told = f"link {host.link.phase}, {heat_span(host)[0]}" if host.spec.modes else f"link {host.link.phase}"
-            choices.append(Choice(name, f"{name}  ({host.spec.role})", told, str(number) if number < 10 else ""))
-        answer = await self._push(ChooseScreen("Which host?", choices))
+        answer = await self._push(ChooseScreen("Which host?", host_choices(self.view)))
         if answer:
             self.go_to_host(answer)
 
@@ -431,7 +403,9 @@ class Room(Screen[None]):
         view = self.view
         if view is None:
             return []
-        found = [Command(k.words, k.refused or k.help, lambda k=k: self.press(k)) for k in self._every_key(view)]  # type: ignore[misc]
+        found = [
+            Command(k.words, k.refused or k.help, lambda k=k: self.press(k)) for k in every_key(view, self._specs, self._hub.plan)
+        ]  # type: ignore[misc]
         for name, pane in self._panes.items():
             found.append(Command(f"Show {pane.TITLE.lower()}", "pane", lambda name=name: self.show_pane(name)))  # type: ignore[misc]
         for name in view.state.hosts:
@@ -442,22 +416,6 @@ class Room(Screen[None]):
 
     def _theme(self, name: str) -> None:
         self.app.theme = name
-
-    def _every_key(self, view: View) -> list[Key]:
-        """As the keys, but for every target instead of the chosen one."""
-        host = view.host
-        keys: dict[str, Key] = {}
-        rounds: list[dict[str, str]] = [{}]
-        if host is not None:
-            rounds += [{"service": name} for name in host.services]
-            rounds += [{"backup": name} for name in host.backups]
-            rounds += [{"alert": alert.fingerprint} for alert in view.state.alerts]
-        for chosen in rounds:
-            for key in actions(view, self._specs, self._hub.plan, chosen, exact=True):
-                keys.setdefault(key.name, key)
-        for key in screen_keys(view, view.config.screen.keys):
-            keys.setdefault(key.name, key)
-        return list(keys.values())
 
     # telling and asking
 

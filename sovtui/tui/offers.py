@@ -1,0 +1,51 @@
+"""What the room can offer beyond its key bar: every action on every target, menus, the words at the end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from sovtui.actions.spec import Plan, Spec, Wish
+from sovtui.tui.keymap import Key, actions, screen_keys
+from sovtui.tui.panes.base import Pane, View
+from sovtui.tui.panes.inference import heat_span
+from sovtui.tui.screens.choose import Choice
+
+
+def every_key(view: View, specs: Mapping[str, Spec], plan: Callable[[str, Wish], Plan]) -> list[Key]:
+    """As the keys of the bar, but for every target instead of the chosen one."""
+    host = view.host
+    keys: dict[str, Key] = {}
+    rounds: list[dict[str, str]] = [{}]
+    if host is not None:
+        rounds += [{"service": name} for name in host.services]
+        rounds += [{"backup": name} for name in host.backups]
+        rounds += [{"alert": alert.fingerprint} for alert in view.state.alerts]
+    for chosen in rounds:
+        for key in actions(view, specs, plan, chosen, exact=True):
+            keys.setdefault(key.name, key)
+    for key in screen_keys(view, view.config.screen.keys):
+        keys.setdefault(key.name, key)
+    return list(keys.values())
+
+
+def menu_choices(keys: Iterable[Key], panes: Mapping[str, Pane]) -> list[Choice]:
+    """All keys and panes as one list to tap."""
+    choices = [Choice(f"key {k.name}", k.words, k.refused or k.help, k.key, not k.refused) for k in keys]
+    return choices + [Choice(f"pane {name}", f"Show {pane.TITLE.lower()}") for name, pane in panes.items()]
+
+
+def host_choices(view: View) -> list[Choice]:
+    """The hosts, each with its link and what is hot."""
+    choices = []
+    for number, (name, host) in enumerate(view.state.hosts.items(), 1):
+        told = f"link {host.link.phase}, {heat_span(host)[0]}" if host.spec.modes else f"link {host.link.phase}"
+        choices.append(Choice(name, f"{name}  ({host.spec.role})", told, str(number) if number < 10 else ""))
+    return choices
+
+
+def farewell(view: View | None) -> str | None:
+    """What to say after the room is closed: what goes on without it."""
+    hosts = view.state.hosts.items() if view else ()
+    running = [(name, host.action) for name, host in hosts if host.action and host.action.running]
+    lines = [f"{run.kind} {run.target} goes on on {name}. Follow it: sovtui follow {run.id}" for name, run in running]
+    return "\n".join(lines) or None
