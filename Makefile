@@ -31,7 +31,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/.dev
-	@$(BIN)/pytest -q -m "not integration"
+	@$(BIN)/pytest -q -n auto -m "not integration"
 
 integration: $(VENV)/.dev
 	@sh tests/box/packages.sh

@@ -181,7 +181,7 @@ def test_doctor(command: Command) -> None:
     told = command("doctor")
     assert "ok  configuration" in told.out and "spark: link" in told.out
     assert "NO  mgmt: link" in told.out and told.code == 3
-    assert "--sudoers" in told.out
+    assert "ok  spark: rights: ops may run all" in told.out
 
 
 def test_sudoers_has_no_word_too_many(command: Command) -> None:

@@ -12,10 +12,16 @@ from sovtui.actions.spec import Wish
 from sovtui.core.model import ActionRun, AlertState, LinkPhase
 from sovtui.core.modes import hot_modes
 from sovtui.core.reading import Status
-from sovtui.demo import build
+from sovtui.demo import build, feed
 from sovtui.demo.control import DemoControl
 
-SPEED = 40.0
+SPEED = 80.0
+
+
+@pytest.fixture(autouse=True)
+def short_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These look at no curves: the estate need not have run for ten minutes before."""
+    monkeypatch.setattr(feed, "WARM_UP_SECONDS", 100.0)
 
 
 @asynccontextmanager
@@ -65,7 +71,7 @@ async def test_a_switch_runs_to_its_end():
 
 async def test_a_failing_switch_rolls_back():
     async with running() as hub:
-        hub.world.fails_to_load.add("mistral-safer")
+        hub.world.engines.fails_to_load.add("mistral-safer")
         outcome = await hub.execute(hub.plan("switch", Wish("spark", "mistral-safer")))
         assert outcome.exit_code == 1
         assert "not enough GPU memory" in outcome.message
@@ -73,14 +79,14 @@ async def test_a_failing_switch_rolls_back():
 
 
 async def test_a_running_switch_is_found_and_followed():
-    async with running("switching", speed=20) as hub:
+    async with running("switching", speed=40) as hub:
         await until(lambda: (run := hub.state.hosts["spark"].action) is not None and run.running)
         outcome = await hub.follow("spark")
         assert outcome.exit_code == 0
 
 
 async def test_a_cut_link_does_not_stop_an_action():
-    async with running(speed=20) as hub:
+    async with running(speed=40) as hub:
         task = asyncio.create_task(hub.execute(hub.plan("switch", Wish("spark", "image"))))
         await until(lambda: hub.state.hosts["spark"].action is not None)
         hub.unplug("spark", "spark: the connection was lost")

@@ -13,10 +13,16 @@ from sovtui.actions.spec import Verdict, Wish
 from sovtui.core.model import ActionRun, AlertState, LinkPhase
 from sovtui.core.modes import Heat, hot_modes, mode_views
 from sovtui.core.reading import Status
-from sovtui.demo import DemoHub, scripted
+from sovtui.demo import DemoHub, feed, scripted
 from sovtui.ports.errors import Unreachable
 from sovtui.runtime.hub import Hub
 from tests.fakes.clock import FakeClock, turn
+
+
+@pytest.fixture(autouse=True)
+def short_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These look at no curves: the estate need not have run for ten minutes before."""
+    monkeypatch.setattr(feed, "WARM_UP_SECONDS", 100.0)
 
 
 @asynccontextmanager
@@ -105,7 +111,7 @@ async def test_switch_asks_while_requests_run():
 
 async def test_failing_switch_rolls_back_with_exit_code_1():
     async with running() as (hub, clock):
-        hub.world.fails_to_load.add("mistral-safer")
+        hub.world.engines.fails_to_load.add("mistral-safer")
         outcome = await clock.run(hub.execute(hub.plan("switch", Wish("spark", "mistral-safer"))))
         assert outcome.exit_code == 1
         assert "not enough GPU memory" in outcome.message
@@ -163,7 +169,8 @@ async def test_drop_backup_and_restart():
         assert (service.active, service.restarts) == ("active", 0)
 
 
-async def test_restart_of_the_hot_engine_loads_it_again():
+async def test_restart_of_the_hot_engine_loads_it_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(feed, "WARM_UP_SECONDS", 400.0)  # the scenario begins six minutes ago
     async with running("alerting") as (hub, clock):
         assert hot(hub) == []
         outcome = await clock.run(hub.execute(hub.plan("restart", Wish("spark", "vllm-qwen36.service"))))

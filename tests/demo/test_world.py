@@ -51,17 +51,17 @@ def test_never_two_modes_in_memory(seed: int):
     for _ in range(6):
         target = chance.choice(MODES)
         if target != "none" and chance.random() < 0.4:
-            world.fails_to_load.add(target)
+            world.engines.fails_to_load.add(target)
         playing.start("spark", switch(target), "tester")
         while (run := playing.current("spark")) is not None and run.running:
             playing.advance(0.25)
             assert len(world.loaded()) <= 1
-            assert 0 < world.available_bytes("spark") <= world.estate.hosts["spark"].total_bytes
+            assert 0 < world.memory.available_bytes("spark") <= world.estate.hosts["spark"].total_bytes
         assert run is not None
         assert run.outcome in ("done", "rolled-back", "failed")
         if run.outcome == "done":
             assert world.loaded() == (() if target == "none" else (target,))
-        world.fails_to_load.clear()
+        world.engines.fails_to_load.clear()
 
 
 @pytest.mark.parametrize("target", ["mistral", "mistral-safer", "image", "none"])
@@ -82,7 +82,7 @@ def test_a_switch_takes_its_plausible_time_and_tells_its_steps(target: str):
 
 def test_a_failed_switch_rolls_back_and_says_why():
     playing = stage()
-    playing.world.fails_to_load.add("mistral-safer")
+    playing.world.engines.fails_to_load.add("mistral-safer")
     playing.start("spark", switch("mistral-safer"), "tester")
     playing.advance(90)
     run = playing.current("spark")
@@ -97,22 +97,22 @@ def test_memory_comes_back_only_a_while_after_the_process_is_gone():
     world = stage().world
     world.hold_requests(0)
     world.advance(1)
-    before = world.available_bytes("spark")
+    before = world.memory.available_bytes("spark")
     world.stop_service("spark", "vllm-qwen36.service")
     world.advance(1.5)
     assert world.loaded() == ()
-    soon = world.available_bytes("spark")
+    soon = world.memory.available_bytes("spark")
     world.advance(6)
-    assert soon < before + 30 * GIB < world.available_bytes("spark")
+    assert soon < before + 30 * GIB < world.memory.available_bytes("spark")
 
 
 def test_dropping_caches_gives_memory_back():
     playing = stage()
     playing.advance(5)
-    cached = playing.world.cached["spark"]
+    cached = playing.world.memory.cached["spark"]
     playing.start("spark", {"kind": "drop-caches", "target": "", "plan": {}}, "tester")
     playing.advance(5)
-    assert playing.world.cached["spark"] < 0.1 * cached
+    assert playing.world.memory.cached["spark"] < 0.1 * cached
 
 
 def test_an_engine_is_cold_after_its_start():
@@ -120,14 +120,14 @@ def test_an_engine_is_cold_after_its_start():
     world = playing.world
     world.hold_requests(1)
     world.advance(1)
-    warm = world.decode_tok_s("qwen")
+    warm = world.traffic.decode_tok_s("qwen")
     playing.start("spark", switch("none"), "tester")
     playing.advance(30)
     playing.start("spark", switch("qwen"), "tester")
     playing.advance(40)
     world.hold_requests(1)
-    cold = world.decode_tok_s("qwen")
+    cold = world.traffic.decode_tok_s("qwen")
     world.advance(90)
     assert 50 < warm < 66
     assert 37 < cold < 49
-    assert 50 < world.decode_tok_s("qwen") < 66
+    assert 50 < world.traffic.decode_tok_s("qwen") < 66

@@ -63,6 +63,7 @@ class FakeHub:
         self.followed: list[tuple[str, str]] = []
         self.asked_logs: dict[str, object] = {}
         self.closed = False
+        self.rights_found: Rights | None = None
 
     @property
     def config(self) -> Config:
@@ -113,7 +114,7 @@ class FakeHub:
         return found
 
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
-        return Rights("ops", True, True, (), len(commands))
+        return self.rights_found or Rights("ops", True, True, (), len(commands))
 
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True

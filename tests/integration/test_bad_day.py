@@ -135,3 +135,17 @@ def test_help_and_version_without_anything(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0 and done.stdout and not done.stderr
+
+
+def test_only_the_sudoers_lines_that_doctor_names(fresh_box: Box, tmp_path: Path) -> None:
+    config = CONFIG.replace('address = "testbox"', 'address = "ops@testbox"')
+    operator = Operator.at(fresh_box, tmp_path, config=config)
+    assert "lacks" in operator.run("doctor").stdout  # the box's own drop-in knows nothing of ssh.service
+    lines = operator.ok("doctor", "--sudoers").stdout
+    assert "*" not in lines and "ALL=(root) NOPASSWD: ALL" not in lines
+    fresh_box.write("/etc/sudoers.d/sovtui", lines, mode="440")
+    fresh_box.root(["visudo", "-cq"])
+    assert "ops may run all" in operator.ok("doctor").stdout
+    for words in (["switch", "qwen"], ["switch", "mistral"], ["switch", "none"], ["drop-caches"], ["backup", "nas"]):
+        operator.ok(*words, "--yes")
+    operator.ok("restart", "restartme.service", "--yes")

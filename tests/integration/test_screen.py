@@ -36,6 +36,12 @@ def test_a_mode_key_switches(operator: Operator, box: Box, tmp_path: Path, colum
         assert loaded(box) == ["qwen"]
         terminal.press("2")
         wait_for(lambda: loaded(box) == ["mistral"] and ready(box, "mistral"), 60, "mistral alone")
+        for key, kind in (("c", "drop-caches"), ("b", "backup")):
+            wait_for(lambda: operator.newest_receipt()[-1]["t"] == "end", 30, "the end of what ran before")
+            terminal.wait("no action runs|link up", 5)
+            time.sleep(1.5)  # until this screen, too, has heard of the end
+            terminal.press(key)
+            wait_for(lambda kind=kind: operator.newest_receipt()[0]["kind"] == kind, 20, kind)  # type: ignore[misc]
         terminal.press("q")
         terminal.wait("EXIT 0", 10)
     finally:

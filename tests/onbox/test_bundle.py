@@ -19,6 +19,8 @@ import pytest
 from sovtui.core import receipts
 from sovtui.runtime import bundle
 
+pytestmark = pytest.mark.integration  # real processes and terminals, seconds each
+
 
 def _oldest() -> list[str]:
     """The oldest Python that a box may have, where this machine has one; `test_house` checks the syntax everywhere."""

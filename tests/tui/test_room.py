@@ -18,6 +18,7 @@ from sovtui.core.state import State, reduce
 from sovtui.ports.link import Question
 from sovtui.runtime.hub import LogLine, Outcome
 from sovtui.tui.arrange import ORDER
+from sovtui.tui.offers import farewell
 from sovtui.tui.screens.acknowledge import AcknowledgeScreen
 from sovtui.tui.screens.ask import AskScreen
 from sovtui.tui.screens.choose import ChooseScreen
@@ -534,7 +535,7 @@ async def test_one_changed_figure_repaints_one_row(stage, states):
 
 async def test_quitting_says_what_goes_on(stage):
     async with stage("switching") as s:
-        assert "sovtui follow" in (s.room._farewell() or "")
+        assert "sovtui follow" in (farewell(s.room.view) or "")
         await s.press("q")
         assert s.app._exit
 

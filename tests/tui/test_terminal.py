@@ -12,11 +12,14 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.integration  # real processes and terminals, seconds each
+
 PROGRAM = """
 import sys
 from sovtui.demo import build, scenario
 from sovtui.tui.app import run
 from sovtui.tui.pictures import Still
+
 sys.exit(run(Still(scenario("healthy"), build("spark").config)))
 """
 COLOUR = re.compile(rb"(?:^|;)(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;|$)")

@@ -33,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_key(path: Path, key: asyncssh.SSHKey, passphrase: str | None = None, kind: str = "openssh") -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    slow = {"rounds": 50} if passphrase and kind == "openssh" else {}  # fewer make bcrypt warn
+    slow = {"rounds": 2} if passphrase and kind == "openssh" else {}  # bcrypt is slow on purpose; so few make it warn
     key.write_private_key(str(path), kind, passphrase, **slow)
     path.chmod(0o600)
     return path

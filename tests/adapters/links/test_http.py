@@ -215,8 +215,8 @@ async def test_a_status_is_an_error_with_its_text(http: httpx.AsyncClient, statu
 
 
 async def test_silence_times_out(http: httpx.AsyncClient, web: Web):
-    with pytest.raises(TimedOut, match=r"gave no answer within 0\.2 s"):
-        await get_json(http, "/slow", timeout_seconds=0.2)
+    with pytest.raises(TimedOut, match=r"gave no answer within 0\.1 s"):
+        await get_json(http, "/slow", timeout_seconds=0.1)
     web.pause.set()
     assert (await get_json(http, "/slow"))["path"] == "/slow"
 
@@ -363,10 +363,10 @@ async def test_a_synchronous_library_goes_over_the_same_client(http: httpx.Async
 async def test_a_synchronous_request_always_ends(http: httpx.AsyncClient, web: Web):
     loop = asyncio.get_running_loop()
     with pytest.raises(TimedOut):
-        await asyncio.to_thread(session_of(LinkAdapter(loop, http, timeout_seconds=0.2)).get, f"{http.base_url}/slow")
+        await asyncio.to_thread(session_of(LinkAdapter(loop, http, timeout_seconds=0.1)).get, f"{http.base_url}/slow")
     with pytest.raises(TimedOut):
         await asyncio.to_thread(
-            session_of(LinkAdapter(loop, http, timeout_seconds=9)).get, f"{http.base_url}/slow", timeout=(0.2, 0.2)
+            session_of(LinkAdapter(loop, http, timeout_seconds=9)).get, f"{http.base_url}/slow", timeout=(0.1, 0.1)
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sovtui.adapters.links import dialer_for
+from sovtui.adapters.links import _ssh_link, dialer_for, local
 from sovtui.ports.errors import Refused, TimedOut, Unreachable
 from sovtui.ports.link import Link
 
@@ -101,8 +101,8 @@ async def test_a_missing_command_is_127(link: Link):
 
 
 async def test_a_slow_command_times_out(link: Link):
-    with pytest.raises(TimedOut, match=r"`sleep` took longer than 0\.3 s"):
-        await link.run(["sleep", "30"], timeout_seconds=0.3)
+    with pytest.raises(TimedOut, match=r"`sleep` took longer than 0\.1 s"):
+        await link.run(["sleep", "30"], timeout_seconds=0.1)
     assert (await link.run(["printf", "on"], timeout_seconds=5)).stdout == b"on"
 
 
@@ -213,7 +213,7 @@ async def test_a_closed_link_says_so(link: Link):
 async def test_a_command_does_not_outlive_a_timeout_nor_a_cancel(link: Link, tmp_path: Path, sends_signals: bool, how: str):
     file = tmp_path / "pid"
     words = ["sh", "-c", f"sleep 300 & echo $! > {file}.new; mv {file}.new {file}; wait"]
-    running = asyncio.create_task(link.run(words, timeout_seconds=1.5 if how == "timeout" else 60))
+    running = asyncio.create_task(link.run(words, timeout_seconds=0.7 if how == "timeout" else 60))
     await until(file.exists)
     pid = int(file.read_text())
     if how == "cancel":
@@ -225,25 +225,31 @@ async def test_a_command_does_not_outlive_a_timeout_nor_a_cancel(link: Link, tmp
     await until(lambda: not alive(pid))
 
 
-async def test_a_command_that_reads_nothing_can_be_left(link: Link):
+async def test_a_command_that_reads_nothing_can_be_left(link: Link, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_ssh_link, "_CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(local, "_GRACE_SECONDS", 0.1)
     async with link.stream(["sh", "-c", "echo on; sleep 300 & wait"], stdin=bytes(8 << 20)) as stream:
         assert await anext(stream.lines()) == b"on"
 
 
 @pytest.fixture
 async def gated(far_place: Any, home: Path) -> AsyncIterator[tuple[Any, Gate]]:
-    """A dialer through a proxy whose line can be cut."""
+    """Makes dialers through a proxy whose line can be cut."""
     server = await server_at(far_place)
     gate = await Gate(server.port).start()
     known = home / ".ssh" / "known_hosts"
     known.write_text(known.read_text().replace(f":{server.port}", f":{gate.port}"))
-    yield server.dialer(port=gate.port), gate
+
+    def dialer(**words: Any) -> Any:
+        return server.dialer(port=gate.port, **words)
+
+    yield dialer, gate
     await gate.stop()
 
 
 async def test_a_connection_lost_in_the_middle_is_never_success(gated: tuple[Any, Gate]):
     dialer, gate = gated
-    async with linked(dialer) as link:
+    async with linked(dialer()) as link:
         async with link.stream(["sh", "-c", "echo x; cat"]) as stream:
             lines = stream.lines()
             assert await anext(lines) == b"x"
@@ -260,13 +266,17 @@ async def test_a_connection_lost_in_the_middle_is_never_success(gated: tuple[Any
         assert "spark" in await link.wait_lost()
 
 
-async def test_a_dead_link_is_noticed_within_five_seconds(gated: tuple[Any, Gate]):
-    dialer, gate = gated
+@pytest.mark.parametrize(
+    ("words", "within"), [({"keepalive_seconds": 0.1}, 1), pytest.param({}, 5, marks=pytest.mark.integration)]
+)
+async def test_a_dead_link_is_noticed(gated: tuple[Any, Gate], words: dict[str, float], within: float):
+    """Within five seconds, as it is set; sooner if it is asked more often."""
+    dialer, gate = gated[0](**words), gated[1]
     async with linked(dialer) as link:
         gate.go_silent()
         began = time.monotonic()
         assert await link.wait_lost() == f"spark ({dialer.address}) does not answer any more"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < within
 
 
 async def test_forbidden_forwarding_is_refused_with_advice(serve: ServerMaker, echo: int):

@@ -196,6 +196,7 @@ async def test_a_wrong_key_is_refused_with_what_to_do(serve: ServerMaker):
     assert "ssh-copy-id" in caught.value.advice
 
 
+@pytest.mark.filterwarnings("ignore:Warning. bcrypt.kdf")  # few rounds, see `write_key`
 @pytest.mark.parametrize("kind", ["openssh", "pkcs8-pem"])
 async def test_a_locked_key_is_unlocked_once_and_kept_for_the_next_dial(serve: ServerMaker, home: Path, kind: str):
     key = asyncssh.generate_private_key("ssh-ed25519")
@@ -253,10 +254,10 @@ async def test_the_clock_stands_still_while_somebody_types(serve: ServerMaker):
     server.trust()
 
     async def slow(question: object) -> str:
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.45)
         return "open"
 
-    async with linked(server.dialer(connect_timeout_seconds=0.5), slow):
+    async with linked(server.dialer(connect_timeout_seconds=0.4), slow):
         pass
 
 
@@ -292,8 +293,8 @@ async def test_a_silent_server_times_out():
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        with pytest.raises(TimedOut, match=r"did not answer within 0\.3 s"):
-            await Dialer("spark", f"ops@127.0.0.1:{port}", connect_timeout_seconds=0.3).dial(None)
+        with pytest.raises(TimedOut, match=r"did not answer within 0\.1 s"):
+            await Dialer("spark", f"ops@127.0.0.1:{port}", connect_timeout_seconds=0.1).dial(None)
         await done.wait()
 
 
