@@ -53,7 +53,7 @@ def drive(play: Play, plan: dict[str, Any]) -> Script:
                     play.finish(outcome, reason, seconds, status)
                 case words.Drop():
                     yield 1.0
-                    play.world.drop_caches(play.host)
+                    play.world.memory.drop_caches(play.host)
                     events.append(words.Dropped(box.now, True))
                 case _:
                     events.extend(box.answer(effect))
@@ -84,31 +84,31 @@ class Simulated:
             case words.Measure():
                 values = (
                     ("memory.total_bytes", float(self.world.estate.hosts[self.host].total_bytes)),
-                    ("memory.available_bytes", self.world.available_bytes(self.host)),
-                    ("memory.cached_bytes", self.world.cached[self.host]),
+                    ("memory.available_bytes", self.world.memory.available_bytes(self.host)),
+                    ("memory.cached_bytes", self.world.memory.cached[self.host]),
                 )
                 yield words.Measured(self.now, values)
             case words.Explain(service):
-                lines = tuple(clean(line.text) for line in self.world.journal(self.host, service, 40))
+                lines = tuple(clean(line.text) for line in self.world.journals.newest(self.host, service, 40))
                 yield words.Explained(self.now, service, lines)
             case words.Run(verb, service):
                 self._run(verb, service)
             case words.Follow(service):
-                self._followed.setdefault(service, self.world.written.get((self.host, service), 0))
+                self._followed.setdefault(service, self.world.journals.written(self.host, service))
 
     def unasked(self) -> Iterator[words.Event]:
         """Commands that have returned, and journal lines."""
         for verb, service in tuple(self._running):
-            unit = self.world.units[self.host][service]
+            unit = self.world.units(self.host)[service]
             if unit.active == "deactivating" or (unit.active == "activating" and unit.sub == "start"):
                 continue  # systemctl waits for the end of the job
             self._running.remove((verb, service))
             yield words.Ran(self.now, verb, service, True)
         for service, seen in self._followed.items():
-            total = self.world.written.get((self.host, service), 0)
+            total = self.world.journals.written(self.host, service)
             if total > seen:
                 self._followed[service] = total
-                for line in self.world.journal(self.host, service, total - seen):
+                for line in self.world.journals.newest(self.host, service, total - seen):
                     yield words.Line(self.now, service, clean(line.text))
 
     def _run(self, verb: str, service: str) -> None:
@@ -124,7 +124,7 @@ class Simulated:
         self._running.append((verb, service))
 
     def _unit(self, name: str) -> words.Unit:
-        unit = self.world.units[self.host].get(name)
+        unit = self.world.units(self.host).get(name)
         if unit is None:
             return words.Unit(name, "missing", load="not-found")
         alive = unit.main_pid is not None
@@ -143,6 +143,6 @@ class Simulated:
 
     def _probe(self, url: str, health: bool) -> words.Answer:
         for mode in self.world.estate.config.host[self.host].mode:
-            if mode.url == url and self.world.ready(mode.name):
+            if mode.url == url and self.world.engines.ready(mode.name):
                 return words.Answer(url, 200, (mode.model,) if mode.model else ("model",), 200 if health else None)
         return words.Answer(url, 0, (), 0 if health else None)

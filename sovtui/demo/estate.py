@@ -16,6 +16,8 @@ from sovtui.config.schema import Config
 from sovtui.core.model import Alert, AlertState, Silence
 from sovtui.demo import estates
 
+SOURCE = "demo"
+"""The source of every reading of a demo."""
 GIB = 2**30
 MIB = 2**20
 DAY = 86400.0

@@ -20,9 +20,9 @@ from sovtui.core.events import (
 )
 from sovtui.core.model import Alert, Link, LinkPhase, Source
 from sovtui.core.state import RECEIPTS, State, initial, reduce, source_failed
-from sovtui.demo.estate import estate
+from sovtui.demo.estate import SOURCE, estate
 from sovtui.demo.stage import Stage
-from sovtui.demo.world import SOURCE, World
+from sovtui.demo.world import World
 
 PICTURE_TIME = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 """The moment of every frozen scenario."""
@@ -106,7 +106,7 @@ def looked(stage: Stage, state: State) -> Iterator[Event]:
             yield ReceiptsSeen(host, stage.receipts[host])
     watcher = world.estate.config.alertmanager
     if watcher is not None and watcher.via not in world.down:
-        yield AlertsSeen(clean_alerts(world.alerts), world.now)
+        yield AlertsSeen(clean_alerts(world.alerts.firing), world.now)
         yield SourceChanged(Source("alertmanager", "", True, "", world.now, "scripted estate"))
 
 
@@ -147,7 +147,7 @@ def stage_of(name: str, scenario: str, now: datetime) -> Feed:
             begin(world.estate.next_mode)
         case "failed":
             until(70)
-            world.fails_to_load.add(world.estate.failing_mode)
+            world.engines.fails_to_load.add(world.estate.failing_mode)
             begin(world.estate.failing_mode)
         case "link-down":
             until(DOWN_SECONDS + 30)
@@ -169,7 +169,7 @@ def stage_of(name: str, scenario: str, now: datetime) -> Feed:
                 for event in lost(world, feed.state, remote, reason):
                     feed.put(event)
                 world.down[remote] = reason
-            world.alerts = (*world.estate.more_alerts(now), *world.alerts)
+            world.alerts.firing = (*world.estate.more_alerts(now), *world.alerts.firing)
         case "idle":
             until(30)
             world.hold_requests(0)

@@ -12,9 +12,10 @@ from typing import Any
 from sovtui.core.events import AlertsSeen
 from sovtui.core.model import Alert
 from sovtui.core.state import State
+from sovtui.demo.estate import SOURCE
 from sovtui.demo.feed import clean_alerts
 from sovtui.demo.stage import Stage
-from sovtui.demo.world import SOURCE, World
+from sovtui.demo.world import World
 from sovtui.onbox.plan import BadRequest
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Unreachable
@@ -217,14 +218,13 @@ class DemoLink:
 
     async def _logs(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         world, service = self._theatre.world, str(request.get("service", ""))
-        if service not in world.units[self._host]:
+        if service not in world.units(self._host):
             yield _line({"t": "error", "reason": f"there is no {service} on {self._host}"})
             return
-        key = (self._host, service)
-        seen = max(0, world.written.get(key, 0) - int(request.get("lines", 200)))
+        seen = max(0, world.journals.written(self._host, service) - int(request.get("lines", 200)))
         while True:
-            total = world.written.get(key, 0)
-            for line in world.journal(self._host, service, total - seen):
+            total = world.journals.written(self._host, service)
+            for line in world.journals.newest(self._host, service, total - seen):
                 yield _line(
                     {"t": "line", "at": line.at.timestamp(), "text": line.text, "priority": PRIORITIES.get(line.level, 6)}
                 )
@@ -291,20 +291,20 @@ class DemoAlerts:
     async def list(self) -> tuple[Alert, ...]:
         self._theatre.check(self._via)
         self._theatre.catch_up()
-        return clean_alerts(self._theatre.world.alerts)
+        return clean_alerts(self._theatre.world.alerts.firing)
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         self._theatre.check(self._via)
         self._theatre.catch_up()
         try:
-            return self._theatre.world.acknowledge(alert.fingerprint, author, comment, duration)
+            return self._theatre.world.alerts.acknowledge(alert.fingerprint, author, comment, duration)
         except KeyError:
             raise Malformed(f"{alert.name} no longer fires") from None
 
     async def unacknowledge(self, alert: Alert) -> tuple[str, ...]:
         self._theatre.check(self._via)
         try:
-            return self._theatre.world.unacknowledge(alert.fingerprint)
+            return self._theatre.world.alerts.unacknowledge(alert.fingerprint)
         except KeyError:
             raise Malformed(f"{alert.name} no longer fires") from None
 

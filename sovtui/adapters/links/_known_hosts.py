@@ -1,6 +1,6 @@
 """OpenSSH's known_hosts files: who is known, in which line, and adding a line.
 
-Must not decide what an unknown or changed key means: `_ssh_login` does.
+Must not decide what an unknown or changed key means: `_ssh_host_keys` does.
 """
 
 from __future__ import annotations

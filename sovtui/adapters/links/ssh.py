@@ -1,6 +1,6 @@
 """A host over ssh: the operator's own ssh_config, agent, keys and known_hosts, one connection.
 
-asyncssh takes a while to import, so it lives in `_ssh_login` and `_ssh_link`, imported at the first dial.
+asyncssh takes a while to import, so it lives in `_ssh_login` and what that imports, at the first dial.
 """
 
 from __future__ import annotations

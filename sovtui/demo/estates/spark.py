@@ -276,7 +276,7 @@ def usual_alerts(now: datetime) -> tuple[Alert, ...]:
             "warning",
             23,
             "\x1b[2J\x1b[31mopen-webui\x1b[0m restarted 14 times [b]since[/b] noon\u202e gpj.exe\x07\r\n\x1b]0;owned\x07 {{ $labels }}",
-            {"instance": "spark:9100", "name": "open-webui", "image": "ghcr.io/\u202eevil\x1b[8m/ui:latest"},
+            {"instance": "spark:9100", "name": "open-webui", "image": "images.example/\u202eevil\x1b[8m/ui:latest"},
         ),
     )
 

@@ -175,7 +175,10 @@ async def test_a_closed_tcp_stream_must_not_be_reused(link: Link):
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"bye")
         writer.close()
+        await writer.wait_closed()
+        closed.set()
 
+    closed = asyncio.Event()
     server = await asyncio.start_server(close, "127.0.0.1", 0)
     async with server:
         stream = await link.open_tcp("127.0.0.1", server.sockets[0].getsockname()[1], timeout_seconds=5)
@@ -184,6 +187,7 @@ async def test_a_closed_tcp_stream_must_not_be_reused(link: Link):
         assert await stream.read(100) == b""
         assert stream.readable_or_closed()
         await stream.aclose()
+        await closed.wait()
 
 
 async def test_a_port_that_nobody_has_is_named(link: Link):

@@ -1,0 +1,85 @@
+"""The network as httpcore sees it: TCP streams of a link, with TLS over them where it is asked for.
+
+Errors of the way are `ports.errors` and pass through httpcore as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import httpcore
+
+from sovtui.adapters.links._tls import Tls
+from sovtui.ports.link import ByteStream
+
+_OpenTcp = Callable[..., Awaitable[ByteStream]]
+
+
+class LinkNetwork(httpcore.AsyncNetworkBackend):
+    """Opens its streams with `opener`."""
+
+    def __init__(self, opener: _OpenTcp) -> None:
+        self._opener = opener
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(await self._opener(host.strip("[]"), port, timeout_seconds=timeout or 60.0), f"{host}:{port}")
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    def __init__(self, stream: ByteStream, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._stream.read(max_bytes)
+        except TimeoutError:
+            raise httpcore.ReadTimeout(f"{self._name} sent nothing for {timeout:g} s") from None
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._stream.write(buffer)
+        except TimeoutError:
+            raise httpcore.WriteTimeout(f"{self._name} took nothing for {timeout:g} s") from None
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        secure = Tls(self._stream, ssl_context, server_hostname, self._name)
+        try:
+            async with asyncio.timeout(timeout):
+                await secure.handshake()
+        except TimeoutError:
+            await self._stream.aclose()
+            raise httpcore.ConnectTimeout(f"{self._name} did not finish the TLS handshake") from None
+        except BaseException:
+            await self._stream.aclose()
+            raise
+        return _Stream(secure, self._name)
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":  # asked before a kept connection is used again
+            return self._stream.readable_or_closed()
+        if info == "ssl_object" and isinstance(self._stream, Tls):
+            return self._stream.engine
+        return None

@@ -1,0 +1,154 @@
+"""httpx over a link: a pool of httpcore that belongs to the link of now, and one more try where that is safe.
+
+Must not say what went wrong in words: `http` does.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol, cast
+
+import httpcore
+import httpx
+
+from sovtui.adapters.links._http_network import LinkNetwork
+from sovtui.adapters.links._tcp import open_tcp
+from sovtui.ports.errors import TimedOut, Unreachable
+from sovtui.ports.link import Link
+
+MAX_CONNECTIONS = 32
+KEEPALIVE_SECONDS = 300.0
+_IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS"))
+
+GetLink = Callable[[], Awaitable[Link]]
+
+
+class LinkTransport(httpx.AsyncBaseTransport):
+    """Sends requests through the link of now. A pool belongs to one link and goes with it."""
+
+    def __init__(self, get_link: GetLink | None, *, secure: bool = False) -> None:
+        self._get_link = get_link
+        self._tls = ssl.create_default_context() if secure else None  # this machine's trust store
+        self._link: Link | None = None
+        self._pool: httpcore.AsyncConnectionPool | None = None
+        self._closed = False
+
+    @property
+    def via(self) -> str:
+        """The host whose link was used last; empty: directly."""
+        return self._link.host if self._link is not None else ""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        idempotent = bool(request.extensions.get("idempotent", request.method in _IDEMPOTENT))
+        while True:
+            pool = await self._current()
+            fresh = False
+
+            async def watch(event: str, _info: Mapping[str, Any]) -> None:
+                nonlocal fresh
+                fresh = fresh or event == "connection.connect_tcp.started"
+
+            try:
+                return await self._send(pool, request, watch)
+            except (httpcore.NetworkError, httpcore.RemoteProtocolError, Unreachable) as error:
+                # A kept connection may be closed by the server just when we use it: once more, on a new one.
+                if idempotent and not fresh and not isinstance(error, TimedOut):
+                    idempotent = False
+                    continue
+                raise _as_httpx(error, request) from error
+            except (httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol) as error:
+                raise _as_httpx(error, request) from error
+
+    async def aclose(self) -> None:
+        self._closed = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose()
+
+    async def _current(self) -> httpcore.AsyncConnectionPool:
+        if self._closed:
+            raise Unreachable("this client was closed")
+        link = await self._get_link() if self._get_link is not None else None
+        if self._pool is None or link is not self._link:
+            old, self._link = self._pool, link
+            self._pool = httpcore.AsyncConnectionPool(
+                ssl_context=self._tls,
+                max_connections=MAX_CONNECTIONS,
+                max_keepalive_connections=MAX_CONNECTIONS,
+                keepalive_expiry=KEEPALIVE_SECONDS,
+                network_backend=LinkNetwork(link.open_tcp if link is not None else open_tcp),
+            )
+            if old is not None:
+                await old.aclose()
+        return self._pool
+
+    async def _send(self, pool: httpcore.AsyncConnectionPool, request: httpx.Request, watch: Any) -> httpx.Response:
+        headers = request.headers.raw
+        if getattr(self._link, "compressed", False):
+            # ssh packs better than gzip: its window spans replies, and the same keys come every second.
+            headers = [(k, b"identity" if k.lower() == b"accept-encoding" else v) for k, v in headers]
+        assert isinstance(request.stream, AsyncIterable)
+        sent = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=headers,
+            content=request.stream,
+            extensions={**request.extensions, "trace": watch},
+        )
+        reply = await pool.handle_async_request(sent)
+        assert isinstance(reply.stream, AsyncIterable)
+        return httpx.Response(
+            status_code=reply.status,
+            headers=reply.headers,
+            stream=_Body(cast(_Closable, reply.stream), request),
+            extensions=reply.extensions,
+        )
+
+
+class _Closable(Protocol):
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, stream: _Closable, request: httpx.Request) -> None:
+        self._stream = stream
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._stream:
+                yield part
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+            raise _as_httpx(error, self._request) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+_MAP: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
+    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
+    (httpcore.ReadTimeout, httpx.ReadTimeout),
+    (httpcore.WriteTimeout, httpx.WriteTimeout),
+    (httpcore.PoolTimeout, httpx.PoolTimeout),
+    (httpcore.UnsupportedProtocol, httpx.UnsupportedProtocol),
+    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
+    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
+    (httpcore.ReadError, httpx.ReadError),
+    (httpcore.WriteError, httpx.WriteError),
+    (httpcore.ConnectError, httpx.ConnectError),
+)
+
+
+def _as_httpx(error: Exception, request: httpx.Request) -> Exception:
+    for theirs, ours in _MAP:
+        if isinstance(error, theirs):
+            return ours(str(error), request=request)
+    return error

@@ -1,0 +1,95 @@
+"""Whether a server is who it should be: which keys are trusted, and what an unknown, changed or revoked one means.
+
+Must not accept a changed host key, whoever asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+
+import asyncssh
+
+from sovtui.adapters.links import _known_hosts
+from sovtui.adapters.links._known_hosts import Entry, KnownHosts
+from sovtui.adapters.links._ssh_client import Client
+from sovtui.adapters.links._ssh_operator import Operator
+from sovtui.adapters.links._ssh_place import Place
+from sovtui.core.clean import clean
+from sovtui.ports.errors import HostKeyError, Refused
+from sovtui.ports.link import Question
+
+
+async def judge(place: Place, client: Client, known: KnownHosts, reason: str, operator: Operator) -> None:
+    """An unverified host key: return if the operator has accepted it, raise otherwise."""
+    entries = known.lookup(place.known_name)
+    every = [*entries, *fallback(place, known)]
+    seen = client.seen or client.seen_ca
+    revoked = [entry for entry in every if entry.marker == "revoked" and (seen is None or entry.key == seen)]
+    name, advice = place.known_name, "Do not log in there until you know why."
+    if revoked:
+        shown = revoked[0]
+        message = f"{place.label} shows a host key that is revoked: {_shown(shown.key)}, {shown.where()}"
+        print_of = shown.key.get_fingerprint()
+        raise HostKeyError(clean(message), advice, changed=True, fingerprint=print_of, known=print_of)
+    old = [entry for entry in entries if entry.marker == ""]
+    shown_text = _shown(seen) if seen is not None else clean(reason)
+    print_of = seen.get_fingerprint() if seen is not None else ""
+    if old or any(entry.marker == "ca" for entry in entries):
+        wrong = "; ".join(f"{_shown(entry.key)} in {entry.where()}" for entry in old or entries)
+        message = f"the host key of {place.label} has changed: it shows {shown_text}, known is {wrong}"
+        path = (old or entries)[0].path
+        advice = (
+            f"Somebody may be in between. If the machine was set up anew: ssh-keygen -f {shlex.quote(str(path))} "
+            f"-R {shlex.quote(name)}, then compare the new fingerprint."
+        )
+        known_print = ", ".join(entry.key.get_fingerprint() for entry in old or entries)
+        raise HostKeyError(clean(message), clean(advice), changed=True, fingerprint=print_of, known=known_print)
+    if client.seen is None:
+        message = f"the host key of {place.label} cannot be verified: {clean(reason)}"
+        raise HostKeyError(message, "Run ssh once to see more.", changed=False, fingerprint=print_of)
+    if not operator.there:
+        message = f"the host key of {place.label} is not known here: {shown_text}"
+        advice = f"Open the control room or run `ssh {place.target}` once, and compare the fingerprint."
+        raise HostKeyError(clean(message), clean(advice), changed=False, fingerprint=print_of)
+    peer = f" at {client.peer}" if client.peer and client.peer != place.host else ""
+    lines = (
+        f"{place.host} port {place.port}{peer} is not known here.",
+        f"It shows the {_kind(client.seen)} key {print_of}",
+        f"Compare it on the machine: ssh-keygen -lf /etc/ssh/ssh_host_{_kind(client.seen).lower()}_key.pub",
+        "Trust it and remember it?" if place.writable else "Trust it this time?",
+    )
+    text = "\n".join(clean(line) for line in lines)
+    answer = await operator.answer(Question("host-key", clean(f"Is this really {place.label}?"), text))
+    if answer != "yes":
+        raise HostKeyError(
+            clean(f"the host key of {place.label} was not accepted: {shown_text}"),
+            "Nothing was sent to it.",
+            changed=False,
+            fingerprint=print_of,
+        )
+    place.accepted.append(client.seen)
+    if place.writable is not None:
+        try:
+            await asyncio.to_thread(_known_hosts.add, place.writable, name, client.seen)
+        except OSError as error:
+            raise Refused(
+                clean(f"the host key of {place.label} cannot be written to {place.writable}: {error.strerror}"),
+                "Make the file writable, or add the key with ssh.",
+            ) from error
+
+
+def fallback(place: Place, known: KnownHosts) -> list[Entry]:
+    """On another port OpenSSH also takes a key that the host has on port 22, but only the same key."""
+    if place.alias or place.port == 22 or known.lookup(place.known_name):
+        return []
+    return known.lookup(place.host.lower())
+
+
+def _kind(key: asyncssh.SSHKey) -> str:
+    name = key.get_algorithm()
+    return "ED25519" if "ed25519" in name else "ECDSA" if "ecdsa" in name else "RSA" if "rsa" in name else clean(name).upper()
+
+
+def _shown(key: asyncssh.SSHKey) -> str:
+    return f"{_kind(key)} {key.get_fingerprint()}"
