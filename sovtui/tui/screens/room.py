@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -403,15 +404,14 @@ class Room(Screen[None]):
         view = self.view
         if view is None:
             return []
-        found = [
-            Command(k.words, k.refused or k.help, lambda k=k: self.press(k)) for k in every_key(view, self._specs, self._hub.plan)
-        ]  # type: ignore[misc]
-        for name, pane in self._panes.items():
-            found.append(Command(f"Show {pane.TITLE.lower()}", "pane", lambda name=name: self.show_pane(name)))  # type: ignore[misc]
-        for name in view.state.hosts:
-            found.append(Command(f"Host {name}", "look at this host", lambda name=name: self.go_to_host(name)))  # type: ignore[misc]
-        for name in sorted(self.app.available_themes):
-            found.append(Command(f"Theme {name}", "colours, until sovtui ends", lambda name=name: self._theme(name)))  # type: ignore[misc]
+        keys = every_key(view, self._specs, self._hub.plan)
+        found = [Command(k.words, k.refused or k.help, partial(self.press, k)) for k in keys]
+        found += [
+            Command(f"Show {pane.TITLE.lower()}", "pane", partial(self.show_pane, name)) for name, pane in self._panes.items()
+        ]
+        found += [Command(f"Host {name}", "look at this host", partial(self.go_to_host, name)) for name in view.state.hosts]
+        themes = sorted(self.app.available_themes)
+        found += [Command(f"Theme {name}", "colours, until sovtui ends", partial(self._theme, name)) for name in themes]
         return found
 
     def _theme(self, name: str) -> None:
