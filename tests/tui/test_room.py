@@ -82,7 +82,8 @@ async def test_wide_shows_everything_at_once(stage):
 
 
 @BOTH_ENDS
-async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size):
+async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size, monkeypatch):
+    monkeypatch.setattr("sovtui.tui.screens.confirm.ARMED_AFTER_SECONDS", 600.0)  # this machine may be slow
     async with stage(size=size) as s:
         await s.press("2")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
