@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run demo test unit integration lint pictures bench clean
+.PHONY: run demo test unit integration lint pictures bench faults clean
 
 run: $(VENV)/.installed ## open the control room: your configuration, or this machine
 	@$(BIN)/sovtui
@@ -39,6 +39,14 @@ integration: $(VENV)/.dev
 
 pictures: $(VENV)/.dev ## draw screenshots/ anew
 	@$(BIN)/python -m tests.pictures screenshots
+
+bench: $(VENV)/.dev ## from key press to the first stop command, over a link with 80 ms of round trip
+	@sh tests/box/packages.sh
+	@$(BIN)/python -m tests.bench.press_to_stop
+
+faults: $(VENV)/.dev ## the fault table: 300 switches, a fault injected into each
+	@sh tests/box/packages.sh
+	@$(BIN)/python -m tests.faults --count 300
 
 clean:
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -52,7 +52,7 @@ def build_hub(
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
     equip = partial(_equip, config, hosts, links, clock, interactive)
-    return Control(config, specs, links, clock, equip, read_only=read_only, notes=notes)
+    return Control(config, specs, links, clock, equip, read_only=read_only, notes=notes, stand_by=interactive)
 
 
 def _needed(config: Config, only_host: str | None) -> tuple[str, ...]:

@@ -249,6 +249,9 @@ class DemoLines:
     def lines(self) -> AsyncIterator[bytes]:
         return self._lines
 
+    async def write(self, data: bytes) -> None:
+        """The demo reads its request at the start."""
+
     async def result(self) -> Completed:
         return self._completed
 

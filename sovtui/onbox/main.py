@@ -19,6 +19,8 @@ def main(argv: list[str]) -> int:
             from sovtui.onbox import runner
 
             runner.main(argv[1])
+        if verb == "start":
+            from sovtui.onbox import launch  # noqa: F401 - it may stand by for minutes: loaded before it is needed
         raw = json.loads(box.read_line() or b"{}")
         if not isinstance(raw, dict):
             raise BadRequest("the request is not an object")

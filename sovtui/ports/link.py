@@ -56,6 +56,10 @@ class LineStream(Protocol):
         """Ends when the command ends; raises `Unreachable` if the link dies. A line over 1 MiB is cut."""
         ...
 
+    async def write(self, data: bytes) -> None:
+        """More for its standard input. Raises `Unreachable` if the link or the command is gone."""
+        ...
+
     async def result(self) -> Completed:
         """Exit status and standard error (last 8 KiB) after `lines` has ended; `stdout` is empty."""
         ...

@@ -104,9 +104,18 @@ def command(verb: str, request: Mapping[str, Any], python: str = "python3") -> t
 
     Verbs: probe, logs, follow (run with `stream`: they end when standard input closes); start, list, cancel, rights.
     """
+    argv, head = opening(verb, python)
+    return argv, head + request_line(request)
+
+
+def opening(verb: str, python: str = "python3") -> tuple[list[str], bytes]:
+    """The same without a request: the far side loads what it needs and waits for `request_line`."""
     blob = payload(verb)
-    line = json.dumps(request, separators=(",", ":")).encode() + b"\n"
-    return [python, "-IS", "-c", LOADER, verb], b"%08d" % len(blob) + blob + line
+    return [python, "-IS", "-c", LOADER, verb], b"%08d" % len(blob) + blob
+
+
+def request_line(request: Mapping[str, Any]) -> bytes:
+    return json.dumps(request, separators=(",", ":")).encode() + b"\n"
 
 
 def python_missing(exit_status: int, host: str) -> str:

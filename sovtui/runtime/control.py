@@ -25,6 +25,7 @@ from sovtui.runtime.dispatcher import Dispatcher
 from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 from sovtui.runtime.links import Links
 from sovtui.runtime.poller import Tried, poll_forever, stream_forever
+from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
 
 T = TypeVar("T")
@@ -57,7 +58,9 @@ class Control:
         demo: bool = False,
         read_only: bool = False,
         notes: tuple[str, ...] = (),
+        stand_by: bool = False,
     ) -> None:
+        """`stand_by`: keep a warm start ready on every host with modes, for somebody who sits in front of the screen."""
         self._config = config
         self._links = links
         self._clock = clock
@@ -66,6 +69,8 @@ class Control:
         self.store = Store(initial(specs, clock.now(), demo=demo, read_only=read_only, notes=notes))
         links.connect_store(self.store.put)
         self._dispatcher = Dispatcher(config, links, self.store, clock)
+        if stand_by:
+            self._dispatcher.standbys = {spec.name: Standby() for spec in specs if spec.modes}
         self._tasks: list[asyncio.Task[None]] = []
         self._tried: list[tuple[str, Tried]] = []
         self._wakes: list[asyncio.Event] = []
@@ -125,10 +130,15 @@ class Control:
                     if run.running:
                         self._dispatcher.follow_quietly(host, run.id)
             unsubscribe = self.store.subscribe(lambda state: state.hosts[host].noticed, lambda run_id: self._notice(host, run_id))
+            standby = self._dispatcher.standbys.get(host)
+            ready = asyncio.create_task(standby.keep(link), name=f"standby {host}") if standby else None
             try:
                 await link.wait_lost()
             finally:
                 unsubscribe()
+                if ready is not None:
+                    ready.cancel()
+                    await asyncio.gather(ready, return_exceptions=True)
             await self._clock.sleep(0.2)
 
     def _notice(self, host: str, run_id: str) -> None:

@@ -25,6 +25,7 @@ from sovtui.ports.link import Link
 from sovtui.runtime import box
 from sovtui.runtime.hub import Outcome, Progress
 from sovtui.runtime.links import Links
+from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class Dispatcher:
         """Set once the world has been opened."""
         self._following: dict[tuple[str, str], asyncio.Task[ActionRun]] = {}
         self._listeners: dict[tuple[str, str], list[Progress]] = {}
+        self.standbys: dict[str, Standby] = {}
+        """Warm starts by host; empty in headless use, which starts once and is gone."""
         self._background: set[asyncio.Task[Outcome]] = set()
 
     async def execute(self, plan: Plan, progress: Progress | None, wait: bool) -> Outcome:
@@ -93,7 +96,8 @@ class Dispatcher:
         link = await self._links.get(host)
         try:
             async with asyncio.timeout(box.ANSWER_SECONDS):
-                return await box.answer(link, "start", request)
+                warm = await self.standbys[host].ask(request) if host in self.standbys else None
+                return warm or await box.answer(link, "start", request)
         except (Unreachable, TimeoutError):
             link = await self._relink(host)
             async with asyncio.timeout(box.ANSWER_SECONDS):

@@ -43,6 +43,9 @@ class _Lines:
                 raise Unreachable("the connection was lost")
             yield line
 
+    async def write(self, data: bytes) -> None:
+        """Nobody reads it."""
+
     async def result(self) -> Completed:
         return Completed(self._status, b"", self._stderr)
 

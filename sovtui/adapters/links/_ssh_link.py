@@ -278,6 +278,13 @@ class _Follower:
             raise self._link.gone(f"{self._link.called(self._argv)} was cut off", error) from error
         await self._ended()
 
+    async def write(self, data: bytes) -> None:
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except (asyncssh.Error, OSError) as error:
+            raise self._link.gone(f"{self._link.called(self._argv)} takes no more input", error) from error
+
     async def result(self) -> Completed:
         status = await self._ended()
         return Completed(status, b"", b"".join(self._errors)[-MAX_STDERR_BYTES:])

@@ -238,6 +238,9 @@ class _Follower:
         async for line in split_lines(self._process.read):
             yield line
 
+    async def write(self, data: bytes) -> None:
+        self._process.write(data)
+
     async def result(self) -> Completed:
         status = await self._process.wait()
         return Completed(status, b"", self._process.errors(MAX_STDERR_BYTES))
@@ -252,6 +255,9 @@ class _Stillborn:
     async def lines(self) -> AsyncIterator[bytes]:
         return
         yield b""
+
+    async def write(self, data: bytes) -> None:
+        raise Unreachable("the command could not be started")
 
     async def result(self) -> Completed:
         return self._completed
