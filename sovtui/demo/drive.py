@@ -24,6 +24,7 @@ def drive(play: Play, plan: dict[str, Any]) -> Script:
             "who": play.run.who,
             "host": play.host,
             "plan": plan,
+            "consent": {"busy": True, "not_fitting": True},
         }
     )
     box = Simulated(play.world, play.host)
@@ -88,6 +89,12 @@ class Simulated:
                     ("memory.cached_bytes", self.world.cached[self.host]),
                 )
                 yield words.Measured(self.now, values)
+            case words.Weigh(probes):
+                yield words.Weighed(self.now, tuple(words.Load(p.mode) for p in probes))
+            case words.Prove():
+                yield words.Proved(self.now, True, "one token came")
+            case words.Command():
+                yield words.CommandEnded(self.now, False, "cannot be run in the demo")
             case words.Explain(service):
                 lines = tuple(clean(line.text) for line in self.world.journal(self.host, service, 40))
                 yield words.Explained(self.now, service, lines)
