@@ -61,9 +61,8 @@ def check_command(path: Path, mode: Mapping[str, Any], say: Say) -> None:
         for index, word in _texts(command):
             if not word:
                 say((*path, "switch", index), "is empty")
-    for key in ("switch_env", "switch_timeout"):
-        if mode.get(key) and not command:
-            say((*path, key), "is for the `switch` command, which is missing")
+    if mode.get("switch_env") and not command:
+        say((*path, "switch_env"), "is for the `switch` command, which is missing")
     env = mode.get("switch_env")
     for name in env if isinstance(env, dict) else ():
         if not _VARIABLE.fullmatch(name):
@@ -74,7 +73,7 @@ def check_command(path: Path, mode: Mapping[str, Any], say: Say) -> None:
     factor = mode.get("loader_factor")
     if isinstance(factor, int | float) and not isinstance(factor, bool) and not 1 <= factor <= 10:
         say((*path, "loader_factor"), "expected 1 to 10: how many times the weights are in memory while loading")
-    if factor and not mode.get("weights"):
+    if factor not in (None, 1) and not mode.get("weights"):
         say((*path, "loader_factor"), "is of the `weights`, which are missing")
     if mode.get("proof") and (mode.get("engine") not in PROVABLE or not mode.get("url")):
         say((*path, "proof"), f"needs a `url` and an `engine` that can be asked for a token: {', '.join(PROVABLE[:2])}")
