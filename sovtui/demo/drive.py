@@ -33,6 +33,9 @@ def drive(play: Play, plan: dict[str, Any]) -> Script:
     wait_until: float | None = None
     while not state.ended:
         events.extend(box.unasked())
+        if play.cancelled:
+            play.cancelled = False
+            events.append(words.Cancelled(box.now))
         if wait_until is not None and not events and box.now >= wait_until - 1e-9:
             wait_until = None
             events.append(words.Tick(box.now))
