@@ -87,8 +87,10 @@ def forecast(
     numbers = _numbers(title, wanted, free, pool.on_card, back, reserve)
     if wanted <= room - cache:
         return Forecast(FITS, f"{numbers}: it fits.")
-    if wanted <= room and (drop_caches or pool.unified is not True):
-        return Forecast(AFTER_DROP if drop_caches else FITS, f"{numbers}: it fits after dropping {size(cache)} of page cache.")
+    if wanted <= room and drop_caches:
+        return Forecast(AFTER_DROP, f"{numbers}: it fits after dropping {size(cache)} of page cache.")
+    if wanted <= room and pool.unified is not True:  # the kernel gives page cache back by itself
+        return Forecast(FITS, f"{numbers}: it fits.")
     if blind:
         return Forecast(UNKNOWN, f"{numbers}; what {' and '.join(blind)} gives back is not known.")
     short = wanted - room if wanted > room else wanted - (room - cache)

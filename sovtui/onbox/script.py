@@ -60,6 +60,8 @@ class Script:
                 for raw in whole:
                     self._say(raw)
         self._say(rest)
+        with contextlib.suppress(OSError):
+            self._process.stdout.close()
 
     def _say(self, raw: bytes) -> None:
         text = plain(raw.decode("utf-8", "replace"))

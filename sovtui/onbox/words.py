@@ -105,9 +105,6 @@ class Need:
     up: bool = False
 
 
-# -- effects: asked, one at a time -------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Look:
     services: tuple[str, ...]
@@ -157,9 +154,6 @@ class Prove:
 @dataclass(frozen=True)
 class Wait:
     seconds: float
-
-
-# -- effects: not answered, or later -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -259,9 +253,6 @@ Effects = tuple[Effect, ...]
 ASKED = (Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Wait)
 SCRIPT = "switch command"
 """The name under which lines of the owner's command come."""
-
-
-# -- events; `now` is monotonic seconds --------------------------------------------------------------
 
 
 @dataclass(frozen=True)
