@@ -129,6 +129,8 @@ async def cancel(session: Session, run_id: str) -> int:
     """Asks the running action, or the one named, to end safely."""
     named = session.named_host()
     async with session.hub(named) as hub:
+        if hub.state.read_only:
+            raise Failure(Exit.REFUSED, "sovtui was started read-only. Start it without --read-only to change anything.")
         host, full = await _whose(session, hub, named, run_id)
         outcome = await hub.cancel(host, full)
         say(sentence(outcome.message))

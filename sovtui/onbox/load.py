@@ -46,7 +46,7 @@ def weigh(effect: Weigh) -> Weighed:
     foreign: tuple[tuple[str, float], ...] = ()
     pids: dict[str, set[int]] = {}
     if processes or effect.services:
-        names = list(dict.fromkeys([*effect.services, *(s for p in effect.probes for s in p.services)]))
+        names = list(dict.fromkeys([*effect.services, *effect.known, *(s for p in effect.probes for s in p.services)]))
         pids = pids_of(names)
         held, foreign = shares(processes, pids, effect.services)
     if blind and processes:

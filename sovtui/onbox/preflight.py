@@ -73,7 +73,7 @@ def on_look(s: Switching, seen: Looked) -> Result:
 def on_rights(s: Switching, answer: Rights) -> Result:
     if answer.missing:
         return finish(s, "failed", "; ".join(answer.missing))
-    return replace(s, phase="weigh"), (Weigh(s.probes, s.to_stop),)
+    return replace(s, phase="weigh"), (Weigh(s.probes, s.to_stop, judge.all_services(s.request)),)
 
 
 def on_weigh(s: Switching, weighed: Weighed) -> Result:

@@ -113,9 +113,9 @@ def has_ended(lines: Iterable[dict[str, Any]]) -> bool:
     return any(line["t"] == "end" for line in lines)
 
 
-def held_in(lines: Iterable[dict[str, Any]], left: Iterable[str] = ()) -> tuple[str, ...]:
-    """What is held after these lines, if `left` was before."""
-    names = dict.fromkeys(left)
+def held_in(lines: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """What is still held after these lines."""
+    names: dict[str, None] = {}
     for line in lines:
         if line["t"] in ("held", "released"):
             for name in line.get("services", ()):
@@ -127,13 +127,13 @@ def held_in(lines: Iterable[dict[str, Any]], left: Iterable[str] = ()) -> tuple[
 
 
 def leftovers(but: str = "") -> tuple[str, ...]:
-    """What some action held and nobody has released, by this user's receipts."""
-    left: tuple[str, ...] = ()
-    for action in reversed(actions()):
+    """What some action held and nobody has released, by this user's receipts. In the order of this host's clock, not of the clients'."""
+    lines: list[dict[str, Any]] = []
+    for action in actions():
         path = os.path.join(folder(action), "receipt.jsonl")
         if action != but and _mentions(path, b'"t":"held"', b'"t":"released"'):
-            left = held_in(read(folder(action)), left)
-    return left
+            lines += [line for line in read(folder(action)) if line["t"] in ("held", "released")]
+    return held_in(sorted(lines, key=lambda line: str(line.get("at", ""))))
 
 
 def _mentions(path: str, *words: bytes) -> bool:

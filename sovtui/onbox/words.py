@@ -141,6 +141,8 @@ class Weigh:
     probes: tuple[LoadProbe, ...]
     services: tuple[str, ...] = ()
     """Whose memory is wanted; none: only the load."""
+    known: tuple[str, ...] = ()
+    """Whose GPU processes are not foreign."""
 
 
 @dataclass(frozen=True)
