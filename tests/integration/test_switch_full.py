@@ -316,7 +316,7 @@ def test_owners_script_without_an_answer_fails_and_the_old_mode_is_back(operator
     configure(operator, qwen=OWN.format("qwen", 'PAUSE = "1"'))
     done = operator.run("switch", "qwen", "--yes")
     assert done.returncode == 1
-    assert "ended with 3: nobody said yes" in done.stderr
+    assert re.search("ended with 3: .*nobody said yes", done.stderr)
     assert operator.newest_receipt()[-1]["outcome"] == "rolled-back"
     assert loaded(box) == ["mistral"] and ready(box, "mistral")
 
@@ -327,7 +327,7 @@ def test_owners_script_that_hangs_is_ended_with_all_it_started(operator: Operato
     done = operator.run("switch", "qwen", "--yes")
     assert done.returncode == 1
     assert "did not end within 2 s" in done.stderr
-    assert box.root("pgrep -f switch.sh", check=False).stdout == ""
+    assert box.root(["pgrep", "-f", "[s]witch.sh"], check=False).stdout == ""
     assert loaded(box) == []
 
 
