@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sovtui.actions.guards import USAGE, on_box, refuse, unit_command, unknown_name
+from sovtui.actions.request import box_modes
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config
 from sovtui.core.modes import Heat, mode_views
@@ -46,10 +47,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
             "target": wish.target,
             "plan": {
                 "service": wish.target,
-                "modes": [
-                    {"name": m.name, "services": list(m.services), "url": m.url, "engine": m.engine, "model": m.model}
-                    for m in settings.mode
-                ],
+                "modes": box_modes(settings),
             },
         },
     )

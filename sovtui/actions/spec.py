@@ -35,7 +35,7 @@ class Wish:
     target: str = ""
     """Mode, backup, service or alert fingerprint, by the action."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """`comment`, `for` (seconds)."""
+    """`comment`, `for` (seconds), `consent` (`all`: the operator has said yes to whatever may be lost)."""
 
 
 @dataclass(frozen=True, slots=True)

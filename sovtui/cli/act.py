@@ -30,7 +30,8 @@ async def act(session: Session, action: str, target: str, how: How) -> int:
     host, target = _place(session, action, target)
     async with session.hub(host) as hub:
         await reach(hub, host, _touched(session.config.host[host], action, target))
-        return await carry_out(hub, action, Wish(host, target), how)
+        options = {"consent": "all"} if how.yes and action == "switch" else {}
+        return await carry_out(hub, action, Wish(host, target, options), how)
 
 
 def _place(session: Session, action: str, target: str) -> tuple[str, str]:
@@ -53,7 +54,7 @@ def _place(session: Session, action: str, target: str) -> tuple[str, str]:
 
 def _touched(host: HostConfig, action: str, target: str) -> list[str]:
     """The services whose state decides whether the action is asked about or refused."""
-    modes = [service for mode in host.mode for service in mode.services]
+    modes = [*(service for mode in host.mode for service in mode.services), *host.switch.tenants]
     match action:
         case "switch":
             return modes

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sovtui.actions.switch import NONE, box_plan
+from sovtui.actions.request import box_plan
+from sovtui.actions.switch import NONE
 from sovtui.cli import documents, output
 from sovtui.cli.diagnostics import Exit
 from sovtui.cli.session import Session, until

@@ -90,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
     command("follow", "Attach to an action: the one named, else the running one, else the newest.").add_argument(
         "id", nargs="?", default="", metavar="ID"
     )
+    command("cancel", "Ask a running action to end: it finishes safely or brings the old mode back.").add_argument(
+        "id", nargs="?", default="", metavar="ID"
+    )
     logs = command("logs", "The journal of a service.")
     logs.add_argument("service", metavar="SERVICE")
     logs.add_argument("--follow", "-f", action="store_true", help="go on with new lines until interrupted")
@@ -244,6 +247,8 @@ def _runner(args: argparse.Namespace, session: Session, path: Path | None) -> Co
             return run.receipts(session, as_json=args.json)
         case "follow":
             return run.follow(session, args.id)
+        case "cancel":
+            return run.cancel(session, args.id)
         case "logs":
             return run.logs(session, args.service, follow=args.follow, since=args.since, lines=args.lines)
         case "doctor":

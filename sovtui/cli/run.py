@@ -125,6 +125,18 @@ async def follow(session: Session, run_id: str) -> int:
         return await followed(hub.follow(host, full, narrator), narrator, host, full)
 
 
+async def cancel(session: Session, run_id: str) -> int:
+    """Asks the running action, or the one named, to end safely."""
+    named = session.named_host()
+    async with session.hub(named) as hub:
+        if hub.state.read_only:
+            raise Failure(Exit.REFUSED, "sovtui was started read-only. Start it without --read-only to change anything.")
+        host, full = await _whose(session, hub, named, run_id)
+        outcome = await hub.cancel(host, full)
+        say(sentence(outcome.message))
+        return outcome.exit_code
+
+
 async def _whose(session: Session, hub: Hub, named: str | None, run_id: str) -> tuple[str, str]:
     boxes = [named] if named else [n for n, h in session.config.host.items() if h.role == "box"] or [session.box()]
     failures: list[Failure] = []

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from sovtui.config.locate import Path
+from sovtui.config.roles import check_command, check_roles
 from sovtui.config.units import parse_duration
 from sovtui.core.clean import clean
 
@@ -71,8 +72,10 @@ def _host(path: Path, name: str, host: Mapping[str, Any], say: Say, engines: Col
     _unique((*path, "backup"), backups, "name", "backup", say)
     _services((*path, "watch"), host.get("watch"), say)
     switch = _table(host.get("switch"))
-    _services((*path, "switch", "floor"), switch.get("floor"), say)
-    for key in ("ready_timeout", "stop_timeout"):
+    for key in ("floor", "tenants", "hold"):
+        _services((*path, "switch", key), switch.get(key), say)
+    check_roles(path, modes, switch, say)
+    for key in ("ready_timeout", "stop_timeout", "drain_timeout"):
         with contextlib.suppress(ValueError):
             if parse_duration(str(switch.get(key, "1s"))) > 86400:
                 say((*path, "switch", key), "expected at most a day")
@@ -89,11 +92,13 @@ def _mode(path: Path, mode: Mapping[str, Any], say: Say, engines: Collection[str
     if engine and engines and engine not in engines:
         say((*path, "engine"), f"no engine is named `{engine}`{nearest(engine, engines) or _known(sorted(engines))}")
     _url(path, mode, say)
-    _services((*path, "services"), mode.get("services"), say)
+    for list_ in ("services", "may_stay"):
+        _services((*path, list_), mode.get(list_), say)
     if not mode.get("services") and not mode.get("url"):
         say(path, "neither `services` nor `url`: nothing tells whether this mode is hot")
     if engine and not mode.get("url"):
         say((*path, "engine"), "an engine is asked at its `url`, which is missing")
+    check_command(path, mode, say)
     speed = mode.get("expect_tok_s")
     if isinstance(speed, int | float) and speed <= 0:
         say((*path, "expect_tok_s"), "expected a speed above zero; leave it out where none is known")

@@ -33,7 +33,21 @@ class ModeConfig:
     services: tuple[str, ...] = ()
     """What must run: `NAME.service`, `user:NAME.service` or `container:NAME`."""
     needs: Bytes | None = None
-    """Memory that it needs free before it starts."""
+    """Memory that it holds once it is up, and therefore needs free before it starts."""
+    weights: Bytes | None = None
+    """Size of its checkpoint; with `loader_factor` the peak while it loads."""
+    loader_factor: float = 1.0
+    """How many times the weights are in memory while loading: 2 for a loader that buffers them twice. Counted if more than `needs`."""
+    may_stay: tuple[str, ...] = ()
+    """Services of other modes, or tenants, that need not be stopped for this one."""
+    switch: tuple[str, ...] = ()
+    """The owner's own command that switches to it, `["/data/switch.sh", "qwen"]`; empty: `services` are started. Proved like any other."""
+    switch_env: dict[str, str] = field(default_factory=dict)
+    """Environment for that command, to answer what it asks: it has no terminal. Values are never recorded."""
+    switch_timeout: Seconds = Seconds(900.0)
+    """How long that command may take before it is ended, with all it started."""
+    proof: bool = False
+    """Ready only once it has given one token. For `vllm` and `sglang`."""
     expect_tok_s: float | None = None
     """Decode speed of one stream when all is well."""
     metrics: str = ""
@@ -53,7 +67,15 @@ class SwitchConfig:
     rollback: bool = True
     """Bring the previous mode back if the new one fails."""
     floor: tuple[str, ...] = ()
-    """Services that no switch ever stops."""
+    """Services that no switch ever stops, and that are looked for after every one."""
+    tenants: tuple[str, ...] = ()
+    """More services that hold accelerator memory and are stopped by a switch. Nothing else is, but services of other modes."""
+    hold: tuple[str, ...] = ()
+    """What fights the operator (health-check timers, updaters): stopped for the time of a switch, started again whatever happens."""
+    drain_timeout: Seconds | None = None
+    """How long running requests may take to end before a busy mode is stopped; default: not waited for."""
+    reserve: Bytes | None = None
+    """Available memory that a start must leave: below it the launch is stopped. Default: none, for a reserve above what a healthy engine leaves kills a healthy engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,9 @@ def host_spec(name: str, host: HostConfig) -> HostSpec:
         modes=tuple(mode_spec(mode) for mode in host.mode),
         floor=host.switch.floor,
         services=watched(host),
+        tenants=host.switch.tenants,
+        reserve_bytes=host.switch.reserve or 0,
+        drop_caches=host.switch.drop_caches,
         backups=tuple(Backup(b.name, b.service, float(b.max_age)) for b in host.backup),
     )
 
@@ -35,12 +38,15 @@ def mode_spec(mode: ModeConfig) -> Mode:
         model=mode.model,
         services=mode.services,
         needs_bytes=mode.needs,
+        weights_bytes=mode.weights,
+        loader_factor=mode.loader_factor,
+        may_stay=mode.may_stay,
         expect_tok_s=mode.expect_tok_s,
     )
 
 
 def watched(host: HostConfig) -> tuple[str, ...]:
-    """Every service of the host that is looked at, each once: modes, floor, backups, the extra ones."""
+    """Every service of the host that is looked at, each once: modes, tenants, floor, holds, backups, the extra ones."""
     names = [s for mode in host.mode for s in mode.services]
-    names += [*host.switch.floor, *(b.service for b in host.backup), *host.watch]
+    names += [*host.switch.tenants, *host.switch.floor, *host.switch.hold, *(b.service for b in host.backup), *host.watch]
     return tuple(dict.fromkeys(names))

@@ -119,6 +119,9 @@ class Mode:
     """Id that `/v1/models` must list; empty: any."""
     services: tuple[str, ...] = ()
     needs_bytes: int | None = None
+    weights_bytes: int | None = None
+    loader_factor: float = 1.0
+    may_stay: tuple[str, ...] = ()
     expect_tok_s: float | None = None
 
 
@@ -222,5 +225,8 @@ class HostSpec:
     modes: tuple[Mode, ...] = ()
     floor: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
-    """Everything watched: those of modes, floor, backups and the extra ones listed."""
+    """Everything watched: those of modes, tenants, floor, holds, backups and the extra ones listed."""
+    tenants: tuple[str, ...] = ()
+    reserve_bytes: int = 0
+    drop_caches: bool = True
     backups: tuple[Backup, ...] = field(default_factory=tuple)

@@ -14,7 +14,7 @@ from sovtui.onbox.receipt import OUTCOMES
 MAX_LINES = 100
 """Journal lines kept in memory."""
 _STATES = ("running", "done", "failed", "skipped")
-_EXITS = {"done": 0, "warned": 5}
+_EXITS = {"done": 0, "warned": 5, "refused": 4}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -73,6 +73,7 @@ def sentence(run: ActionRun) -> str:
         return f"{what}: done{f' in {run.seconds:.0f} s' if run.seconds else ''}{f', {why}' if why else ''}."
     words = {
         "warned": "done, but a check after it does not hold",
+        "refused": "was refused",
         "failed": "failed",
         "rolled-back": "failed and was rolled back",
         "rollback-failed": "failed, and so did the way back; look at the box now",

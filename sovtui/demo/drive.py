@@ -24,6 +24,7 @@ def drive(play: Play, plan: dict[str, Any]) -> Script:
             "who": play.run.who,
             "host": play.host,
             "plan": plan,
+            "consent": {"busy": True, "not_fitting": True},
         }
     )
     box = Simulated(play.world, play.host)
@@ -32,6 +33,9 @@ def drive(play: Play, plan: dict[str, Any]) -> Script:
     wait_until: float | None = None
     while not state.ended:
         events.extend(box.unasked())
+        if play.cancelled:
+            play.cancelled = False
+            events.append(words.Cancelled(box.now))
         if wait_until is not None and not events and box.now >= wait_until - 1e-9:
             wait_until = None
             events.append(words.Tick(box.now))
@@ -88,6 +92,12 @@ class Simulated:
                     ("memory.cached_bytes", self.world.memory.cached[self.host]),
                 )
                 yield words.Measured(self.now, values)
+            case words.Weigh(probes):
+                yield words.Weighed(self.now, tuple(words.Load(p.mode) for p in probes))
+            case words.Prove():
+                yield words.Proved(self.now, True, "one token came")
+            case words.Command():
+                yield words.CommandEnded(self.now, False, "cannot be run in the demo")
             case words.Explain(service):
                 lines = tuple(clean(line.text) for line in self.world.journals.newest(self.host, service, 40))
                 yield words.Explained(self.now, service, lines)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sovtui.actions.switch import box_plan
+from sovtui.actions.request import box_plan
 from sovtui.config.specs import host_specs
 from sovtui.core.clean import clean
 from sovtui.core.events import (

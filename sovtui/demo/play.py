@@ -25,6 +25,8 @@ class Play:
     host: str
     run: ActionRun
     records: list[dict[str, Any]] = field(default_factory=list)
+    cancelled: bool = False
+    """Somebody asked it to end; told to the machine once."""
 
     def tell(self, **record: Any) -> None:
         self.records.append({"at": f"{self.world.now:%Y-%m-%dT%H:%M:%S.%f}Z", **record})

@@ -125,6 +125,11 @@ class DemoHub:
                 return ended(run, host)
             await self._move()
 
+    async def cancel(self, host: str, run_id: str) -> Outcome:
+        if not self._stage.cancel(host, run_id):
+            return Outcome(4, f"{run_id} does not run")
+        return Outcome(0, f"{run_id} is being cancelled. `sovtui follow {run_id}` shows how it ends")
+
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         self._reachable(host)
         return self._stage.receipts[host]

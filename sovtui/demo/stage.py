@@ -66,6 +66,14 @@ class Stage:
         """Whether any action runs."""
         return bool(self._scripts)
 
+    def cancel(self, host: str, run_id: str) -> bool:
+        """Ask the running action to end; whether it is one."""
+        play = self.playing.get(host)
+        if play is None or play.run.id != run_id or not play.run.running:
+            return False
+        play.cancelled = True
+        return True
+
     def current(self, host: str) -> ActionRun | None:
         """The running action, or the last one that was played here."""
         play = self.playing.get(host)

@@ -67,7 +67,7 @@ class Authority:
         if kind == "container":
             if verb == "reset-failed":
                 return True, ""
-            return _judged(box.command(["docker", verb, name], None))
+            return _judged(box.command([box.docker(), verb, name], None))
         if kind == "user":
             return _judged(box.command(["systemctl", "--user", verb, name], None))
         if box.is_root():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import threading
@@ -41,6 +42,11 @@ def command(argv: Sequence[str], timeout: float | None = 20.0, stdin: bytes = b"
     except subprocess.TimeoutExpired:
         return 124, "", f"{argv[0]} did not answer within {timeout:g} s"
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def docker() -> str:
+    """The docker-compatible command line that is here."""
+    return "podman" if shutil.which("podman") and not shutil.which("docker") else "docker"
 
 
 def last_line(text: str, limit: int = 300) -> str:

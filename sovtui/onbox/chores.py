@@ -111,6 +111,8 @@ def advance(s: Chore, event: Event) -> Result:
         )
     if isinstance(event, Explained):
         return _on_explained(s, event)
+    if not isinstance(event, Looked):
+        return s, ()
     if s.phase == "look":
         return _on_look(s, event, verb)
     return (

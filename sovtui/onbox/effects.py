@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from sovtui.onbox import box, journal, services, web
+from sovtui.onbox import box, journal, load, services, web
 from sovtui.onbox.authority import Authority
 from sovtui.onbox.plan import Request
+from sovtui.onbox.script import Script
 from sovtui.onbox.words import (
+    SCRIPT,
     Answer,
     CheckRights,
+    Command,
+    CommandEnded,
     Drop,
     Dropped,
     Effect,
@@ -19,17 +23,22 @@ from sovtui.onbox.words import (
     Explain,
     Explained,
     Follow,
+    Halt,
     Line,
     Look,
     Looked,
     Measure,
     Measured,
     Probe,
+    Prove,
+    Proved,
     Ran,
     Rights,
     Run,
     Tick,
     Wait,
+    Weigh,
+    Weighed,
 )
 
 Post = Callable[[Event], None]
@@ -44,6 +53,7 @@ class Hands:
         self._began = time.time()
         self._since: dict[str, float] = {}
         self._followed: set[str] = set()
+        self._script: Script | None = None
 
     def perform(self, effect: Effect) -> None:
         """Start it and return at once."""
@@ -76,9 +86,33 @@ class Hands:
             time.sleep(0.3)  # the last lines of a process reach the journal a moment after its end
             lines, reason = journal.recent(effect.service, since)
             self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason))
+        elif isinstance(effect, Weigh):
+            try:
+                self._post(load.weigh(effect))
+            except Exception:  # noqa: BLE001 — the machine must get its answer
+                self._post(Weighed(time.monotonic()))
+        elif isinstance(effect, Prove):
+            ok, reason = _guarded(lambda: load.prove(effect.url, effect.model))
+            self._post(Proved(time.monotonic(), ok, reason))
+        elif isinstance(effect, Command):
+            ok, reason = _guarded(lambda: self._command(effect))
+            self._post(CommandEnded(time.monotonic(), ok, reason))
+        elif isinstance(effect, Halt):
+            if self._script:
+                self._script.end("was stopped")
         elif isinstance(effect, Follow) and effect.service not in self._followed:
             self._followed.add(effect.service)
             self._follow(effect.service)
+
+    def _command(self, command: Command) -> tuple[bool, str]:
+        try:
+            self._script = Script(command, lambda text: self._post(Line(time.monotonic(), SCRIPT, text)))
+        except OSError as problem:
+            return False, f"cannot be run: {command.argv[0]}: {problem.strerror or problem}"
+        try:
+            return self._script.wait()
+        finally:
+            self._script = None
 
     def _look(self, effect: Look) -> None:
         answers: list[Answer] = []
@@ -98,7 +132,8 @@ class Hands:
             units, reason = (), f"{type(problem).__name__}: {problem}"
         for thread in threads:
             thread.join()
-        self._post(Looked(time.monotonic(), units, tuple(answers), reason))
+        available = box.meminfo().get("MemAvailable")
+        self._post(Looked(time.monotonic(), units, tuple(answers), reason, None if available is None else float(available)))
 
     def _follow(self, service: str) -> None:
         try:
@@ -113,7 +148,3 @@ def _guarded(do: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
         return do()
     except Exception as problem:  # noqa: BLE001 — the machine must get its answer
         return False, f"{type(problem).__name__}: {problem}"
-
-
-def is_background(effect: Effect, kinds: Sequence[type] = (Look, CheckRights, Measure, Drop, Explain, Wait, Run, Follow)) -> bool:
-    return isinstance(effect, tuple(kinds))

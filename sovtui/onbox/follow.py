@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from sovtui.onbox import box, lock, receipt
+from sovtui.onbox import box, lock, receipt, services
 
 POLL = 0.15
 GRACE = 3.0
@@ -36,6 +36,7 @@ def follow(action: str) -> Iterator[dict[str, Any]]:
     path, offset, rest = os.path.join(directory, "receipt.jsonl"), 0, b""
     boot = ""
     began = time.monotonic()
+    dead_at: float | None = None
     while True:
         living = receipt.alive(directory)  # asked before reading: what it wrote before its end is then seen
         data = _read(path, offset)
@@ -48,8 +49,11 @@ def follow(action: str) -> Iterator[dict[str, Any]]:
             if line["t"] == "end":
                 return
         if not living and not data and (boot or time.monotonic() - began > GRACE):
-            yield lost(boot)
-            return
+            dead_at = time.monotonic() if dead_at is None else dead_at
+            left = holds_left(directory)
+            if not left or time.monotonic() - dead_at > GRACE:  # its guard takes a moment
+                yield lost(boot, left)
+                return
         if not data:
             time.sleep(POLL)
 
@@ -71,11 +75,22 @@ def foreign(action: str) -> dict[str, Any]:
     return {"t": "error", "reason": f"there is no action {action} of this user on this host"}
 
 
-def lost(boot: str) -> dict[str, Any]:
+def holds_left(directory: str) -> tuple[str, ...]:
+    """What this action held and nothing has started again since."""
+    mine = receipt.held_in(receipt.read(directory))
+    left = [x for x in receipt.leftovers() if x in mine] if mine else []
+    told = services.look(left)[0] if left else []
+    up = [one["name"] for one in told if one["active"] == "active"]
+    return tuple(x for x in left if x not in up)
+
+
+def lost(boot: str, left: tuple[str, ...] = ()) -> dict[str, Any]:
     """The line that is derived where a receipt has no end and nobody is alive to write it."""
     rebooted = bool(boot) and boot != box.boot_id()
     reason = "the host was rebooted in the middle of it" if rebooted else "its runner was killed in the middle of it"
-    return {"t": "lost", "at": box.now_text(), "reason": reason}
+    if left:
+        reason += f"; holds left: {', '.join(left)}; the next action releases them"
+    return {"t": "lost", "at": box.now_text(), "reason": reason, "holds": list(left)}
 
 
 def listed(limit: int) -> Iterator[dict[str, Any]]:
@@ -88,5 +103,5 @@ def listed(limit: int) -> Iterator[dict[str, Any]]:
             continue
         running = living and not receipt.has_ended(lines)
         if not running and not receipt.has_ended(lines):
-            lines.append(lost(str(lines[0].get("boot", ""))))
+            lines.append(lost(str(lines[0].get("boot", "")), holds_left(directory)))
         yield {"t": "action", "id": action, "running": running, "lines": lines}

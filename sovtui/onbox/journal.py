@@ -45,7 +45,7 @@ def argv(service: str, lines: int, since: float | None, follow: bool) -> list[st
     """The command that prints it, oldest first."""
     kind, name = kind_of(service)
     if kind == "container":
-        words = ["docker", "logs", "--timestamps", "--tail", str(lines)]
+        words = [box.docker(), "logs", "--timestamps", "--tail", str(lines)]
         if since is not None:
             words += ["--since", f"{since:.3f}"]
         return ["sh", "-c", 'exec "$@" 2>&1', "sh", *words, *(["--follow"] if follow else []), "--", name]

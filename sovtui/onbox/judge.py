@@ -24,17 +24,38 @@ def probe_of(mode: ModePlan, health: bool = True) -> tuple[Probe, ...]:
 
 def all_services(request: Request) -> tuple[str, ...]:
     found = [s for mode in request.modes for s in mode.services]
-    return tuple(dict.fromkeys([*found, *request.floor]))
+    return tuple(dict.fromkeys([*found, *request.tenants, *request.floor]))
 
 
 def foreign(request: Request, target: ModePlan) -> tuple[str, ...]:
-    """Services of other modes that `target` does not share; never one of the floor."""
-    found = [s for mode in request.modes for s in mode.services if s not in target.services and s not in request.floor]
-    return tuple(dict.fromkeys(found))
+    """What must not run beside `target`: services of all modes and tenants, but those it has or lets stay; never one of the floor."""
+    every = [*(s for mode in request.modes for s in mode.services), *request.tenants]
+    kept = (*target.services, *target.may_stay, *request.floor, *request.hold)
+    return tuple(dict.fromkeys(s for s in every if s not in kept))
+
+
+def brought_back(request: Request, previous: ModePlan, stopped: tuple[str, ...]) -> tuple[str, ...]:
+    """What the way back starts: the mode, and tenants that were stopped and may run beside it."""
+    own = {s for mode in request.modes for s in mode.services}
+    beside = [s for s in stopped if s in previous.may_stay or (not previous.services and s not in own)]
+    return tuple(dict.fromkeys([*previous.services, *beside]))
+
+
+def jobs_of(hold: tuple[str, ...]) -> tuple[str, ...]:
+    """The services that held timers may just have started."""
+    return tuple(s[: -len(".timer")] + ".service" for s in hold if s.endswith(".timer"))
+
+
+def floor_lost(request: Request, before: tuple[str, ...], looked: Looked) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of the floor: what was up before and is not, and what was down before and still is."""
+    if looked.reason:
+        return (), ()
+    down = [s for s in request.floor if looked.unit(s).active != "active"]
+    return tuple(s for s in down if s in before), tuple(s for s in down if s not in before)
 
 
 def owner(request: Request, service: str) -> str:
-    return next((mode.name for mode in request.modes if service in mode.services), "")
+    return next((mode.name for mode in request.modes if service in mode.services), "no mode")
 
 
 def right(mode: ModePlan, answer: Answer) -> bool:
@@ -98,17 +119,22 @@ def cannot_start(unit: Unit, host: str) -> str:
     return ""
 
 
-def needs(request: Request, previous: str, stop: tuple[str, ...], target: ModePlan, looked: Looked) -> tuple[Need, ...]:
-    """Commands that this switch will or may need, rollback included."""
-    found = [Need("stop", s, looked.unit(s).up) for s in stop]
+def needs(
+    request: Request, previous: str, stop: tuple[str, ...], target: ModePlan, looked: Looked, hold: tuple[str, ...] = ()
+) -> tuple[Need, ...]:
+    """Commands that this switch will or may need, rollback included. The owner's own commands bring their own rights."""
+    found = [Need(verb, s, True) for s in hold for verb in ("stop", "start")]
+    if not target.command:
+        found += [Need("stop", s, looked.unit(s).up) for s in stop]
+    back = request.mode(previous)
     for service in target.services:
         unit = looked.unit(service)
-        if service in stop or not unit.serving:
+        if not target.command and (service in stop or not unit.serving):
             found.append(Need("start", service, unit.up))
-        if service not in request.floor:
+        if service not in request.floor and not (target.command and back.command):
             found.append(Need("stop", service, unit.up))
-    if previous and request.rollback:
-        found += [Need("start", s, True) for s in request.mode(previous).services if s in stop]
+    if request.rollback and not back.command:
+        found += [Need("start", s, True) for s in brought_back(request, back, stop) if s in stop]
     return tuple(dict.fromkeys(found))
 
 
@@ -166,7 +192,8 @@ def running_now(request: Request, looked: Looked) -> str:
     full = [m.name for m in request.modes if m.services and all(looked.unit(s).serving for s in m.services)]
     if full:
         return f"Running now: {', '.join(full)}."
-    parts = [s for m in request.modes for s in m.services if looked.unit(s).up and s not in request.floor]
+    every = [*(s for m in request.modes for s in m.services), *request.tenants]
+    parts = [s for s in every if looked.unit(s).up and s not in request.floor]
     return f"Running now: {', '.join(dict.fromkeys(parts))}." if parts else "Nothing is hot now."
 
 

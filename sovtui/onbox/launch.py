@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
 from typing import Any
 
-from sovtui.onbox import box, lock, memory, receipt
+from sovtui.onbox import box, lock, memory, receipt, release
 from sovtui.onbox.plan import BadRequest, parse
 
 KEEP = 200
@@ -28,6 +29,10 @@ def start(raw: Any) -> dict[str, Any]:
     if os.path.isdir(directory):
         return {"t": "exists", "id": request.id}
     other = lock.holder()
+    end = time.monotonic() + PATIENCE
+    while other is not None and other.get("kind") == "release" and time.monotonic() < end:
+        time.sleep(0.1)  # the guard of an action that was lost: done in a moment
+        other = lock.holder()
     if other is not None:
         return {**other, "t": "busy"}
     if not memory.payload:
@@ -62,7 +67,9 @@ def _spawn(directory: str, action: str) -> tuple[str, subprocess.Popen[bytes] | 
     if box.has_systemd() and (box.is_root() or lingers()):
         words = ["systemd-run", *([] if box.is_root() else ["--user"]), "--quiet", "--collect", "--no-ask-password"]
         words += [f"--unit=sovtui-action-{action}", f"--description=sovtui {action}"]
-        words += ["--property=KillMode=mixed", "--property=TimeoutStopSec=300"]
+        words += ["--property=KillMode=mixed", "--property=TimeoutStopSec=300", f"--setenv={release.GUARDED}=1"]
+        quoted = " ".join('"' + re.sub(r'(["\\\\])', r"\\\1", word) + '"' for word in [*argv[1:], "release"])
+        words.append(f"--property=ExecStopPost=-{argv[0]} {quoted}")
         for name in ("SOVTUI_LOCK", "XDG_STATE_HOME"):
             if os.environ.get(name):
                 words.append(f"--setenv={name}={os.environ[name]}")

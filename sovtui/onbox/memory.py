@@ -38,7 +38,7 @@ def install(sources: dict[str, str], blob: bytes) -> None:
 
 
 def as_file(blob: bytes) -> str:
-    """A Python file that runs the action in the directory given as its argument."""
+    """A Python file that runs the action in the directory given as its argument; with `release`, only lets go what it held."""
     return (
         "import base64, json, sys, zlib\n"
         f'blob = base64.b64decode("{base64.b64encode(blob).decode()}")\n'
@@ -46,5 +46,5 @@ def as_file(blob: bytes) -> str:
         'exec(sources["sovtui.onbox.memory"], space)\n'
         'space["install"](sources, blob)\n'
         "from sovtui.onbox import runner\n"
-        "runner.main(sys.argv[1])\n"
+        "runner.main(*sys.argv[1:])\n"
     )

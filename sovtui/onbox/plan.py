@@ -13,6 +13,14 @@ NONE = "none"
 _SERVICE = re.compile(r"(?!-)[A-Za-z0-9:_.@\\-]{1,255}\Z")
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[a-z-]{1,20}-[0-9a-z]{4,16}\Z")
 _WORD = re.compile(r"[^\x00-\x1f\x7f]{0,300}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_SWITCH = (
+    "to", "drop_caches", "ready_timeout_s", "stop_timeout_s", "rollback", "hold", "drain_timeout_s", "reserve_bytes", "memory",
+)  # fmt: skip
+_MODE = (
+    "name", "services", "url", "engine", "model", "may_stay", "needs_bytes", "weights_bytes", "loader_factor", "switch", "switch_env",
+    "switch_timeout_s", "proof",
+)  # fmt: skip
 _SUFFIX = re.compile(r"\.(service|target|timer|socket|mount|path|scope|slice)\Z")
 
 
@@ -27,6 +35,25 @@ class ModePlan:
     url: str = ""
     engine: str = ""
     model: str = ""
+    may_stay: tuple[str, ...] = ()
+    """Services of other modes, or tenants, that need not be stopped for this one."""
+    needs: float | None = None
+    weights: float | None = None
+    loader_factor: float = 1.0
+    command: tuple[str, ...] = ()
+    """The owner's own way to this mode; empty: its services are started."""
+    env: tuple[tuple[str, str], ...] = ()
+    command_timeout: float = 900.0
+    proof: bool = False
+    """A completion of one token must succeed."""
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What the operator has said yes to."""
+
+    busy: bool = False
+    not_fitting: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +73,14 @@ class Request:
     ready_timeout: float = 900.0
     stop_timeout: float = 120.0
     service: str = ""
+    tenants: tuple[str, ...] = ()
+    hold: tuple[str, ...] = ()
+    drain_timeout: float = 0.0
+    reserve: float = 0.0
+    memory: str = "auto"
+    consent: Consent = Consent()
+    left: tuple[str, ...] = ()
+    """Held by an action that was lost, of those that this one holds too. Set by the runner, never by a client."""
 
     def mode(self, name: str) -> ModePlan:
         """The mode of that name; `none` has no services."""
@@ -92,9 +127,9 @@ def parse(raw: Any) -> Request:
     plan = raw.get("plan", {})
     if not isinstance(plan, Mapping):
         raise BadRequest("the plan is not an object")
-    _known(raw, ("v", "id", "kind", "target", "who", "host", "plan"), "request")
-    allowed = {"switch": ("to", "drop_caches", "ready_timeout_s", "stop_timeout_s", "rollback"), "drop-caches": ()}
-    _known(plan, (*allowed.get(kind, ("service",)), "modes", "floor"), "plan")
+    _known(raw, ("v", "id", "kind", "target", "who", "host", "plan", "consent"), "request")
+    allowed = {"switch": _SWITCH, "drop-caches": ()}
+    _known(plan, (*allowed.get(kind, ("service",)), "modes", "floor", "tenants"), "plan")
     modes = tuple(_mode(item) for item in _list(plan.get("modes", []), "modes"))
     names = [mode.name for mode in modes]
     if len(set(names)) != len(names) or NONE in names:
@@ -113,7 +148,16 @@ def parse(raw: Any) -> Request:
         ready_timeout=_seconds(plan.get("ready_timeout_s", 900.0), "ready_timeout_s"),
         stop_timeout=_seconds(plan.get("stop_timeout_s", 120.0), "stop_timeout_s"),
         service=check_service(plan.get("service")) if kind in ("backup", "restart") else "",
+        tenants=_services(plan.get("tenants", []), "tenants"),
+        hold=_services(plan.get("hold", []), "hold"),
+        drain_timeout=_amount(plan.get("drain_timeout_s", 0.0), "drain_timeout_s"),
+        reserve=_amount(plan.get("reserve_bytes", 0.0), "reserve_bytes"),
+        memory=_word(plan.get("memory", "auto"), ("auto", "unified", "discrete"), "memory"),
+        consent=_consent(raw.get("consent", {})),
     )
+    both = [x for x in request.hold if x in request.floor or x in request.tenants or any(x in m.services for m in modes)]
+    if both:
+        raise BadRequest(f"{both[0]} is held and is also of a mode, a tenant or of the floor")
     if kind == "switch":
         if request.to != NONE and request.to not in names:
             raise BadRequest(f"there is no mode {request.to!r}")
@@ -131,7 +175,7 @@ def _known(raw: Mapping[str, Any], keys: tuple[str, ...], what: str) -> None:
 def _mode(raw: Any) -> ModePlan:
     if not isinstance(raw, Mapping):
         raise BadRequest("a mode is not an object")
-    _known(raw, ("name", "services", "url", "engine", "model"), "mode")
+    _known(raw, _MODE, "mode")
     name = _text(raw.get("name"), "name")
     url = _text(raw.get("url", ""), "url")
     if not name:
@@ -139,7 +183,69 @@ def _mode(raw: Any) -> ModePlan:
     if url and not url.startswith(("http://", "https://")):
         raise BadRequest(f"the url of mode {name} is neither http nor https")
     engine, model = _text(raw.get("engine", ""), "engine"), _text(raw.get("model", ""), "model")
-    return ModePlan(name, _services(raw.get("services", []), "services"), url, engine, model)
+    command = tuple(_argument(item) for item in _list(raw.get("switch", []), "switch"))
+    services = _services(raw.get("services", []), "services")
+    if command and not services:
+        raise BadRequest(f"mode {name} has a switch command but no services: nothing could prove what it did")
+    return ModePlan(
+        name,
+        services,
+        url,
+        engine,
+        model,
+        may_stay=_services(raw.get("may_stay", []), "may_stay"),
+        needs=None if raw.get("needs_bytes") is None else _amount(raw["needs_bytes"], "needs_bytes"),
+        weights=None if raw.get("weights_bytes") is None else _amount(raw["weights_bytes"], "weights_bytes"),
+        loader_factor=_amount(raw.get("loader_factor", 1.0), "loader_factor"),
+        command=command,
+        env=_environment(raw.get("switch_env", {})),
+        command_timeout=_seconds(raw.get("switch_timeout_s", 900.0), "switch_timeout_s"),
+        proof=_flag(raw.get("proof", False), "proof"),
+    )
+
+
+def _consent(raw: Any) -> Consent:
+    if not isinstance(raw, Mapping):
+        raise BadRequest("the consent is not an object")
+    _known(raw, ("busy", "not_fitting"), "consent")
+    return Consent(_flag(raw.get("busy", False), "busy"), _flag(raw.get("not_fitting", False), "not_fitting"))
+
+
+def _environment(raw: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(raw, Mapping) or len(raw) > 100:
+        raise BadRequest("switch_env is not an object")
+    for name, value in raw.items():
+        if not isinstance(name, str) or not _VARIABLE.match(name) or not isinstance(value, str) or "\0" in value:
+            raise BadRequest(f"switch_env: {name!r} is not a variable with a text")
+    return tuple(sorted(raw.items()))
+
+
+def _argument(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value or len(value) > 4000:
+        raise BadRequest("switch is not a list of words")
+    return value
+
+
+def _word(value: Any, known: tuple[str, ...], what: str) -> str:
+    if value not in known:
+        raise BadRequest(f"{what} is none of {', '.join(known)}")
+    return str(value)
+
+
+def _amount(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**62:
+        raise BadRequest(f"{what} is not a number")
+    return float(value)
+
+
+def without_values(raw: Any) -> Any:
+    """A request as it may be kept: of `switch_env` the names only."""
+    if isinstance(raw, Mapping):
+        return {
+            k: dict.fromkeys(v, "…") if k == "switch_env" and isinstance(v, Mapping) else without_values(v)
+            for k, v in raw.items()
+        }
+    return [without_values(item) for item in raw] if isinstance(raw, list) else raw
 
 
 def _list(value: Any, what: str) -> list[Any]:

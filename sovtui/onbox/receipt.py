@@ -4,6 +4,7 @@
     {"t":"step","name","state":"running|done|failed|skipped","at","seconds","detail"}    "running" again: news of the same step
     {"t":"line","at","unit","text"}                                                      bounded
     {"t":"figures","at","when":"before|after","values":{name: number}}
+    {"t":"held|released","at","services":[name]}                                         written before they are stopped; after their start
     {"t":"end","at","outcome","reason","seconds","exit"}
 
 No environment and no secret is ever written.
@@ -21,8 +22,8 @@ from typing import Any
 from sovtui.onbox import box
 from sovtui.onbox.plan import check_id
 
-OUTCOMES = ("done", "warned", "failed", "rolled-back", "rollback-failed", "cancelled", "lost")
-"""`warned`: done, but a check after it did not hold. `lost` is never written: no end, and nobody is alive who could write it."""
+OUTCOMES = ("done", "warned", "refused", "failed", "rolled-back", "rollback-failed", "cancelled", "lost")
+"""`warned`: done, but a check after it did not hold. `refused`: not agreed to, nothing touched. `lost` is never written: no end, and nobody is alive who could write it."""
 MAX_LINES = 400
 MAX_BAD_LINES = 60
 MAX_TEXT = 1000
@@ -110,6 +111,38 @@ def summary(lines: Iterable[dict[str, Any]], keep: int = 20) -> list[dict[str, A
 
 def has_ended(lines: Iterable[dict[str, Any]]) -> bool:
     return any(line["t"] == "end" for line in lines)
+
+
+def held_in(lines: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """What is still held after these lines."""
+    names: dict[str, None] = {}
+    for line in lines:
+        if line["t"] in ("held", "released"):
+            for name in line.get("services", ()):
+                if line["t"] == "held":
+                    names[str(name)] = None
+                else:
+                    names.pop(str(name), None)
+    return tuple(names)
+
+
+def leftovers(but: str = "") -> tuple[str, ...]:
+    """What some action held and nobody has released, by this user's receipts. In the order of this host's clock, not of the clients'."""
+    lines: list[dict[str, Any]] = []
+    for action in actions():
+        path = os.path.join(folder(action), "receipt.jsonl")
+        if action != but and _mentions(path, b'"t":"held"', b'"t":"released"'):
+            lines += [line for line in read(folder(action)) if line["t"] in ("held", "released")]
+    return held_in(sorted(lines, key=lambda line: str(line.get("at", ""))))
+
+
+def _mentions(path: str, *words: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(4 << 20)
+    except OSError:
+        return False
+    return any(word in data for word in words)
 
 
 def alive(directory: str) -> bool:

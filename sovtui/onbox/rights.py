@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sovtui.onbox.plan import Request, kind_of, parse
+from sovtui.onbox.plan import ModePlan, Request, kind_of, parse
 
 SYSTEMCTL = "/usr/bin/systemctl"
 DROP = ("/usr/bin/tee", "/proc/sys/vm/drop_caches")
@@ -40,17 +40,22 @@ def commands_of(request: Request) -> list[list[str]]:
         wanted.append(command("restart", request.service))
     else:
         target = request.mode(request.to)
-        others = {s: None for mode in request.modes for s in mode.services if s not in target.services}
-        for service in others:
-            if service not in request.floor:
+        for service in request.hold:
+            wanted += [command("stop", service), command("start", service)]
+        own = [s for mode in request.modes for s in mode.services]
+        kept = (*target.services, *target.may_stay, *request.floor)
+        for service in dict.fromkeys(s for s in [*own, *request.tenants] if s not in kept):
+            owners = [mode for mode in request.modes if service in mode.services]
+            if not target.command:
                 wanted.append(command("stop", service))
-                if request.rollback:
-                    wanted.append(command("start", service))
+            if request.rollback and not all(mode.command for mode in owners or [ModePlan("")]):
+                wanted.append(command("start", service))
         for service in target.services:
-            wanted.append(command("start", service))
+            if not target.command:
+                wanted.append(command("start", service))
             if service not in request.floor:
                 wanted.append(command("stop", service))
-        if request.drop_caches:
+        if request.drop_caches and not target.command:
             wanted.append(list(DROP))
     found: list[list[str]] = []
     for argv in wanted:

@@ -12,10 +12,10 @@ import time
 import traceback
 from typing import Any
 
-from sovtui.onbox import box, lock, machine, receipt, signatures
+from sovtui.onbox import box, lock, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
-from sovtui.onbox.plan import BadRequest, Request, parse
-from sovtui.onbox.words import Began, Cancelled, Effect, End, Event, Figures, Kept, Step
+from sovtui.onbox.plan import BadRequest, Request, parse, without_values
+from sovtui.onbox.words import Began, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step
 
 BUSY = 4
 
@@ -30,13 +30,16 @@ def run(directory: str) -> int:
     except BadRequest as problem:
         _put(directory, "refused", {"reason": str(problem)})
         return 2
+    kept = without_values(raw)
+    if kept != raw:
+        _put(directory, "request.json", kept)  # values were needed once
     alive = receipt.stay_alive(directory)
     held = lock.take()
     if held is None:
         _put(directory, "busy", lock.holder() or {})
         return BUSY
     try:
-        return _Run(directory, request, raw, held).go()
+        return _Run(directory, request, kept, held).go()
     finally:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(directory, "runner.py"))
@@ -84,6 +87,7 @@ class _Run:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         began = time.monotonic()
         try:
+            self._request = release.others(self._request, self._write)
             self._loop()
         except Exception as problem:  # noqa: BLE001 — the receipt must have an end
             traceback.print_exc()
@@ -99,7 +103,7 @@ class _Run:
         while True:
             state, effects = machine.advance(state, event)
             for effect in effects:
-                if isinstance(effect, (Step, Kept, Figures, End)):
+                if isinstance(effect, (Step, Kept, Figures, Held, Released, End)):
                     self._write(effect)
                 else:
                     self._hands.perform(effect)
@@ -124,6 +128,10 @@ class _Run:
             if effect.state == "running" and news:
                 self._info["step"] = effect.name
                 self._held.tell(self._info)
+        elif isinstance(effect, (Held, Released)):
+            self._writer.write("held" if isinstance(effect, Held) else "released", services=list(effect.services))
+            if isinstance(effect, Held):
+                release.stand_by(self._directory)
         elif isinstance(effect, Kept):
             self._writer.line(effect.unit, effect.text, signatures.is_bad(effect.text))
         elif isinstance(effect, Figures):
@@ -134,11 +142,15 @@ class _Run:
             self._writer.write("end", outcome=effect.outcome, reason=reason, seconds=round(effect.seconds, 3), exit=effect.exit)
 
 
-def main(directory: str) -> None:
+def main(directory: str, how: str = "") -> None:
     """Run and end the process at once: commands that still wait for systemd must not keep it."""
     status = 1
     try:
-        status = run(directory)
+        if how == "release":
+            _quiet(directory)
+            status = release.after_death(directory)
+        else:
+            status = run(directory)
     except Exception:  # noqa: BLE001 — the log in the action's directory tells
         traceback.print_exc()
     sys.stdout.flush()

@@ -15,11 +15,11 @@ from sovtui.onbox.words import Unit
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,Description,StateChangeTimestamp,"
-    "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job"
+    "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job,CPUUsageNSec,IOReadBytes"
 )
 _UNSET = ("", "[not set]", "18446744073709551615")
 Told = dict[str, Any]
-"""`name, active, sub, result, load, since, restarts, pid, memory, description`, and for the machine `status, started, cgroup`."""
+"""`name, active, sub, result, load, since, restarts, pid, memory, description`, and for the machine `status, started, cgroup, cpu, read`."""
 
 
 def look(names: Sequence[str]) -> tuple[list[Told], list[str]]:
@@ -75,6 +75,8 @@ def _unit(name: str, block: str) -> Told:
         "status": _number(get("ExecMainStatus", "")),
         "started": _number(get("ExecMainStartTimestampMonotonic", "")),
         "cgroup": get("ControlGroup", ""),
+        "cpu": _number(get("CPUUsageNSec", "")),
+        "read": _number(get("IOReadBytes", "")),
     }
 
 
@@ -98,7 +100,7 @@ def _stamp(text: str) -> float | None:
 
 def _containers(names: list[str]) -> tuple[dict[str, Told], str]:
     wanted = {kind_of(name)[1]: name for name in names}
-    code, out, err = box.command(["docker", "inspect", "--type", "container", "--format", "{{json .}}", *wanted], 10.0)
+    code, out, err = box.command([box.docker(), "inspect", "--type", "container", "--format", "{{json .}}", *wanted], 10.0)
     found: dict[str, Told] = {}
     for line in out.splitlines():
         try:
@@ -108,7 +110,7 @@ def _containers(names: list[str]) -> tuple[dict[str, Told], str]:
         except (ValueError, KeyError, TypeError):
             continue
     missing = [name for name in names if name not in found]
-    if missing and (code in (124, 126, 127) or "No such" not in err):
+    if missing and (code in (124, 126, 127) or "no such" not in err.lower()):
         return found, f"docker does not answer {box.user()}: {box.last_line(err) or f'docker ended with {code}'}"
     for name in missing:
         found[name] = {**_EMPTY, "name": name, "active": "missing", "load": "not-found"}
@@ -118,6 +120,7 @@ def _containers(names: list[str]) -> tuple[dict[str, Told], str]:
 _EMPTY: Told = {
     "active": "unknown", "sub": "", "result": "", "load": "loaded", "since": None, "restarts": None, "pid": None,
     "memory": None, "description": "", "status": None, "started": None, "cgroup": "",
+    "cpu": None, "read": None,
 }  # fmt: skip
 
 
@@ -188,20 +191,27 @@ def _told_unit(told: Told) -> Unit:
         restarts=told["restarts"] or 0,
         status=told["status"] or 0,
         age=age,
+        cpu=None if told["cpu"] is None else told["cpu"] / 1e9,
+        read=None if told["read"] is None else float(told["read"]),
     )
 
 
 def processes(cgroup: str) -> int:
     """How many processes a control group still has, its children included."""
+    return len(members(cgroup))
+
+
+def members(cgroup: str) -> set[int]:
+    """Their ids."""
     if not cgroup or cgroup == "/":
-        return 0
-    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
+        return set()
+    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/pids"):
         if not os.path.exists(root + "/cgroup.procs"):
             continue
-        count = 0
+        found: set[int] = set()
         for folder, _, files in os.walk(root + cgroup):
             if "cgroup.procs" in files:
-                count += len(box.read(os.path.join(folder, "cgroup.procs")).split())
-        if count:
-            return count
-    return 0
+                found.update(int(word) for word in box.read(os.path.join(folder, "cgroup.procs")).split() if word.isdigit())
+        if found:
+            return found
+    return set()

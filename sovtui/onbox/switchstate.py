@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, signatures
 from sovtui.onbox.plan import ModePlan, Request
-from sovtui.onbox.words import Effect, Effects, Kept, Line, Look, Looked, Probe, Ran, Run, Step
+from sovtui.onbox.words import SCRIPT, Effect, Effects, Kept, Line, LoadProbe, Look, Looked, Probe, Ran, Run, Step, size, span
 
 POLL = 0.5
 MEMORY_LIMIT = 60.0
@@ -33,6 +33,27 @@ class Switching:
     started: tuple[str, ...] = ()
     touched: bool = False
     """Something was stopped or started: from here on a failure is rolled back."""
+    hold: tuple[str, ...] = ()
+    """What fights the operator and is up; `held` once it was asked to stop: all of it must be started again."""
+    held: tuple[str, ...] = ()
+    releasing: bool = False
+    floor_up: tuple[str, ...] = ()
+    serving: tuple[str, ...] = ()
+    """Of the target, before anything was done."""
+    first: Looked | None = None
+    drained: int = 0
+    probes: tuple[LoadProbe, ...] = ()
+    """Who was asked how much there is to do."""
+    load: float = 0.0
+    commanding: bool = False
+    """The owner's command runs."""
+    command_failed: str = ""
+    script: tuple[str, ...] = ()
+    """The last lines of the owner's command."""
+    heard_at: float = 0.0
+    """When the start last said something, and what its units had used by then."""
+    used: tuple[float, float] | None = None
+    hinted_at: float = 0.0
     base: tuple[tuple[str, int], ...] = ()
     pending: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str, str], ...] = ()
@@ -76,13 +97,21 @@ def looking(s: Switching) -> Look:
         if s.phase == "ready":
             rare = mode.engine == "sglang" and not (s.answers and s.now - s.health_at >= HEALTH_EVERY)
             return Look(mode.services, judge.probe_of(mode, not rare))
-        return Look(mode.services)
-    if s.phase in ("clear", "undo-clear"):
+        return Look(starting(s))
+    if s.phase in ("clear", "undo-clear", "command"):
         mode = s.request.mode(s.mode)
-        return Look((*judge.foreign(s.request, mode), *mode.services))
+        return Look(tuple(dict.fromkeys((*judge.foreign(s.request, mode), *starting(s)))))
     if s.phase == "verify":
         return Look(judge.all_services(s.request), judge.probe_of(s.target, False))
+    if s.phase in ("hold", "release"):
+        return Look((*s.held, *judge.jobs_of(s.held)))
     return Look(s.started if s.phase == "undo-stop" else s.to_stop)
+
+
+def starting(s: Switching) -> tuple[str, ...]:
+    """The services of the mode being waited for; on the way back also the tenants that come with it."""
+    mode = s.request.mode(s.mode)
+    return judge.brought_back(s.request, mode, s.to_stop) if s.undoing else mode.services
 
 
 def _gone_probes(s: Switching) -> tuple[Probe, ...]:
@@ -118,8 +147,11 @@ def noted(s: Switching, seen: Looked) -> Switching:
 
 
 def said(s: Switching, event: Line) -> Result:
-    if signatures.is_noise(event.text) or s.phase in ("closing", "figures", "undo-stop"):
+    if signatures.is_noise(event.text) or s.phase in ("closing", "figures", "undo-stop", "release"):
         return s, ()
+    s = replace(s, heard_at=s.now, used=None)
+    if event.service == SCRIPT:
+        s = replace(s, script=(*s.script, event.text)[-200:])
     if signatures.is_ready(event.text):
         s = replace(s, health_at=-1e9)  # worth asking at once
     effects: list[Effect] = []
@@ -128,6 +160,8 @@ def said(s: Switching, event: Line) -> Result:
     news = bool(words) and words != s.said and (not bar or s.now - s.said_at >= 1.0)
     if not bar or news:
         effects.append(Kept(event.service, event.text))
+    if event.service == SCRIPT and not news and s.step in ("start", "undo-start") and s.now - s.said_at >= 1.0:
+        news, words = True, event.text[:120]
     if news:
         s = replace(s, said=words, said_at=s.now)
         if s.step in ("start", "ready", "undo-start", "undo-ready"):
@@ -145,3 +179,36 @@ def done(s: Switching, detail: str) -> tuple[Switching, Effects]:
 
 def plus(effects: Effects, result: Result) -> Result:
     return result[0], (*effects, *result[1])
+
+
+SILENT = 60.0
+"""After that long without a line, what the start uses is told instead, every half of it."""
+
+
+def hinted(s: Switching, seen: Looked) -> Result:
+    """A start that says nothing: tell by what it uses whether it works or hangs."""
+    units = [seen.unit(x) for x in s.request.mode(s.mode).services]
+    told = [(u.cpu or 0.0, u.read or 0.0) for u in units if u.cpu is not None or u.read is not None]
+    if seen.reason or not told:
+        return s, ()
+    used = (sum(cpu for cpu, _ in told), sum(read for _, read in told))
+    if s.used is None or used[0] < s.used[0]:
+        return replace(s, used=used, hinted_at=max(s.hinted_at, s.now)), ()
+    silent = s.now - max(s.heard_at, s.since)
+    if silent < SILENT or s.now - s.hinted_at < SILENT / 2:
+        return s, ()
+    cpu, read = used[0] - s.used[0], used[1] - s.used[1]
+    read_part = f", read +{size(read)}" if read >= 1 << 20 else ""
+    works = cpu >= 0.05 * silent or read >= silent * (1 << 20)
+    words = f"silent for {span(silent)}, " + (
+        f"but CPU +{cpu:.0f} s{read_part}" if works else f"and idle (CPU +{cpu:.0f} s): it may hang"
+    )
+    return replace(s, hinted_at=s.now), (Step(s.step, "running", None, words),)
+
+
+def guarded(s: Switching, seen: Looked) -> str:
+    """Why a start must be stopped now, before the kernel does it; empty while enough memory is left."""
+    reserve = s.request.reserve
+    if s.undoing or not reserve or seen.available is None or seen.available >= reserve:
+        return ""
+    return f"available memory fell to {size(seen.available)}, below the reserve of {size(reserve)}"

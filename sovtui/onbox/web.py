@@ -14,6 +14,15 @@ MAX_BODY = 1 << 20
 
 def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
     """Status and body; status 0 where nobody answers."""
+    return _call("GET", url, path, timeout, None)
+
+
+def post(url: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:
+    """The same with a JSON body."""
+    return _call("POST", url, path, timeout, json.dumps(body).encode())
+
+
+def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes]:
     try:
         parts = urlsplit(url)
         base = parts.path.rstrip("/")
@@ -27,7 +36,10 @@ def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
         else:
             connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
         try:
-            connection.request("GET", base + path, headers={"Accept": "application/json", "Connection": "close"})
+            headers = {"Accept": "application/json, text/plain", "Connection": "close"}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, base + path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read(MAX_BODY)
         finally:

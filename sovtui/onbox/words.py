@@ -1,7 +1,7 @@
 """What machines and the box say to each other: effects (asked for) and events (what came of it). Frozen, no I/O.
 
-Of `Look`, `CheckRights`, `Measure`, `Drop`, `Explain` and `Wait` at most one is open at any time; each is answered by exactly one
-event. `Run` is answered by `Ran` whenever the command ends; `Line` and `Cancelled` come unasked.
+Of the effects in `ASKED` at most one is open at any time; each is answered by exactly one event. `Run` is answered by `Ran` and
+`Command` by `CommandEnded` whenever the command ends; `Line` and `Cancelled` come unasked.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ class Unit:
     """Exit status of the main process."""
     age: float | None = None
     """Seconds since its main process began."""
+    cpu: float | None = None
+    """Processor seconds that it has used, and bytes read; None where the supervisor does not count."""
+    read: float | None = None
 
     @property
     def up(self) -> bool:
@@ -69,15 +72,37 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class LoadProbe:
+    """An engine to be asked how much it has to do."""
+
+    mode: str
+    engine: str
+    url: str
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a mode has to do now. `known` is False where nothing exact could tell."""
+
+    mode: str
+    running: float = 0.0
+    waiting: float = 0.0
+    known: bool = False
+    source: str = ""
+
+    @property
+    def total(self) -> float:
+        return self.running + self.waiting
+
+
+@dataclass(frozen=True)
 class Need:
     """A command that will be needed, and whether its unit is up now."""
 
     verb: str
     service: str
     up: bool = False
-
-
-# -- effects: asked, one at a time -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -110,11 +135,27 @@ class Explain:
 
 
 @dataclass(frozen=True)
+class Weigh:
+    """How much engines have to do, and who holds how much memory."""
+
+    probes: tuple[LoadProbe, ...]
+    services: tuple[str, ...] = ()
+    """Whose memory is wanted; none: only the load."""
+    known: tuple[str, ...] = ()
+    """Whose GPU processes are not foreign."""
+
+
+@dataclass(frozen=True)
+class Prove:
+    """Ask for one token."""
+
+    url: str
+    model: str = ""
+
+
+@dataclass(frozen=True)
 class Wait:
     seconds: float
-
-
-# -- effects: not answered, or later -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -123,6 +164,34 @@ class Run:
 
     verb: str
     service: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """The owner's own command: no terminal, no input; its lines come as `Line` of `SCRIPT`."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    timeout: float = 900.0
+
+
+@dataclass(frozen=True)
+class Halt:
+    """End the command that runs, with everything it started."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A note, written before they are stopped: these are to be started again whatever happens."""
+
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Released:
+    """A note: these were started again."""
+
+    services: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -162,12 +231,30 @@ class End:
     exit: int
 
 
-Effect = Union[Look, CheckRights, Measure, Drop, Explain, Wait, Run, Follow, Step, Kept, Figures, End]
+Effect = Union[
+    Look,
+    CheckRights,
+    Measure,
+    Drop,
+    Explain,
+    Weigh,
+    Prove,
+    Wait,
+    Run,
+    Command,
+    Halt,
+    Follow,
+    Held,
+    Released,
+    Step,
+    Kept,
+    Figures,
+    End,
+]
 Effects = tuple[Effect, ...]
-ASKED = (Look, CheckRights, Measure, Drop, Explain, Wait)
-
-
-# -- events; `now` is monotonic seconds --------------------------------------------------------------
+ASKED = (Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Wait)
+SCRIPT = "switch command"
+"""The name under which lines of the owner's command come."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +269,8 @@ class Looked:
     answers: tuple[Answer, ...] = ()
     reason: str = ""
     """Why nothing could be seen; then `units` must not be believed."""
+    available: float | None = None
+    """MemAvailable at this moment."""
 
     def unit(self, name: str) -> Unit:
         for unit in self.units:
@@ -229,6 +318,37 @@ class Explained:
 
 
 @dataclass(frozen=True)
+class Weighed:
+    """`values` as `Measured`; `held`: what services hold, as far as it is measured; `foreign`: GPU processes of nobody we know."""
+
+    now: float
+    loads: tuple[Load, ...] = ()
+    values: tuple[tuple[str, float], ...] = ()
+    held: tuple[tuple[str, float], ...] = ()
+    foreign: tuple[tuple[str, float], ...] = ()
+
+    def load(self, mode: str) -> Load:
+        for load in self.loads:
+            if load.mode == mode:
+                return load
+        return Load(mode)
+
+
+@dataclass(frozen=True)
+class Proved:
+    now: float
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CommandEnded:
+    now: float
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Tick:
     now: float
 
@@ -255,9 +375,9 @@ class Cancelled:
     why: str = ""
 
 
-Event = Union[Began, Looked, Rights, Measured, Dropped, Explained, Tick, Ran, Line, Cancelled]
+Event = Union[Began, Looked, Rights, Measured, Dropped, Explained, Weighed, Proved, CommandEnded, Tick, Ran, Line, Cancelled]
 
-EXITS = {"done": 0, "warned": 5}
+EXITS = {"done": 0, "warned": 5, "refused": 4}
 """Exit code of an outcome; every other is 1."""
 
 

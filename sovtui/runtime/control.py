@@ -188,6 +188,9 @@ class Control:
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         return await self._dispatcher.follow(host, run_id, progress)
 
+    async def cancel(self, host: str, run_id: str) -> Outcome:
+        return await self._dispatcher.cancel(host, run_id)
+
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         return await self._dispatcher.receipts(host)
 

@@ -124,6 +124,18 @@ class Dispatcher:
                 self._listeners[key].remove(progress)
         return Outcome(receipts.exit_code(run), receipts.sentence(run), run)
 
+    async def cancel(self, host: str, run_id: str) -> Outcome:
+        """A step of the machine, not a kill: what it does next is seen by following."""
+        try:
+            link = await self._links.get(host)
+            async with asyncio.timeout(box.ANSWER_SECONDS):
+                await box.answer(link, "cancel", {"id": run_id})
+        except (Unreachable, TimeoutError) as error:
+            return Outcome(3, f"{host} cannot be asked to cancel {run_id}: {error or 'no answer in time'}")
+        except PortError as error:
+            return Outcome(4, error.sentence())
+        return Outcome(0, f"{run_id} is being cancelled. `sovtui follow {run_id}` shows how it ends")
+
     async def _follow(self, host: str, run_id: str) -> ActionRun:
         link = await self._links.get(host)
         last: ActionRun | None = None

@@ -90,6 +90,10 @@ class Hub(Protocol):
         """Attach to an action, by default the running or newest one."""
         ...
 
+    async def cancel(self, host: str, run_id: str) -> Outcome:
+        """Ask a running action to end: it finishes safely or goes back, and its receipt tells which."""
+        ...
+
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         """Receipts on the host, newest first. Raises `PortError`."""
         ...

@@ -72,6 +72,9 @@ class Still:
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         return Outcome(4, "this is a picture: nothing is followed")
 
+    async def cancel(self, host: str, run_id: str) -> Outcome:
+        return Outcome(4, "this is a picture: nothing is cancelled")
+
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         return self._state.hosts[host].receipts
 

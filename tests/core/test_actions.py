@@ -12,6 +12,7 @@ from sovtui.actions.spec import Plan, Verdict, Wish
 from sovtui.config.schema import AlertmanagerConfig, BackupConfig, Bytes, Config, HostConfig, ModeConfig, SwitchConfig
 from sovtui.config.specs import host_specs
 from sovtui.core.events import ActionChanged, AlertsSeen, EngineSeen, LinkChanged, Sample, Samples, ServicesSeen
+from sovtui.core.forecast import forecast_view
 from sovtui.core.model import ActionRun, Alert, AlertState, Engine, EnginePhase, Link, LinkPhase, Service, Silence
 from sovtui.core.reading import fresh
 from sovtui.core.state import State, initial, reduce
@@ -63,6 +64,31 @@ def test_resident_and_fitting_goes_at_once() -> None:
 def test_busy_asks_with_the_number() -> None:
     made = plan("switch", "mistral", state(running=3))
     assert made.verdict is Verdict.ASK and "3 running requests would be cut off" in made.reason
+
+
+def test_consent_is_what_was_asked_about() -> None:
+    assert plan("switch", "mistral").request["consent"] == {"busy": False, "not_fitting": False}
+    assert plan("switch", "mistral", state(running=3)).request["consent"] == {"busy": True, "not_fitting": False}
+    assert plan("switch", "mistral", state(available_gib=30)).request["consent"] == {"busy": False, "not_fitting": True}
+    assert plan("switch", "mistral", consent="all").request["consent"] == {"busy": True, "not_fitting": True}
+
+
+@pytest.mark.parametrize(
+    ("gib", "cached", "word", "says"),
+    [
+        (100, 0, "fits", "it fits"),
+        (50, 40, "fits-after-drop", "it fits after dropping 40.0 GiB of page cache"),
+        (30, 0, "too-small", "about 20.0 GiB come back from qwen: it does not fit, short by 10.0 GiB"),
+    ],
+)
+def test_the_screen_sees_the_same_forecast(gib: float, cached: float, word: str, says: str) -> None:
+    now = reduce(
+        state(available_gib=gib), Samples("spark", (Sample("memory.droppable_bytes", fresh(cached * 2**30, NOW, "probe")),))
+    )
+    host = now.hosts["spark"]
+    told, sentence = forecast_view(host, next(m for m in host.spec.modes if m.name == "mistral"))
+    assert told == word and says in sentence
+    assert forecast_view(host, next(m for m in host.spec.modes if m.name == "qwen")) == ("unknown", "")
 
 
 def test_not_knowing_whether_it_is_busy_asks() -> None:

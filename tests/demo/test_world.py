@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sovtui.actions.switch import box_plan
+from sovtui.actions.request import box_plan
 from sovtui.demo.estate import GIB, estate
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World

@@ -60,6 +60,7 @@ class FakeHub:
         self._hang = hang
         self.executed: list[Plan] = []
         self.options: dict[str, object] = {}
+        self.cancelled: list[tuple[str, str]] = []
         self.followed: list[tuple[str, str]] = []
         self.asked_logs: dict[str, object] = {}
         self.closed = False
@@ -98,6 +99,10 @@ class FakeHub:
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         self.followed.append((host, run_id))
         return await self._tell(progress)
+
+    async def cancel(self, host: str, run_id: str) -> Outcome:
+        self.cancelled.append((host, run_id))
+        return self._outcome
 
     async def _tell(self, progress: Progress | None) -> Outcome:
         for run in self._progress:

@@ -270,6 +270,83 @@ def test_killed_runner_is_lost(box: Box) -> None:
     assert outcome(box.follow(wish(tail="cd34")["id"]))[0] == "done"
 
 
+def hold(tail: str, to: str = "b", **plan: Any) -> dict[str, Any]:
+    whole = switch(tail, to)
+    return {**whole, "plan": {**whole["plan"], "hold": ["x.timer"], "drop_caches": False, **plan}}
+
+
+def begin_and_kill(box: Box, wished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner killed while the new mode starts, with a timer held."""
+    box.unit("a.service", "active"), box.unit("b.service", "inactive"), box.unit("f.service", "active")
+    box.unit("x.timer", "active")
+    slow = box.path / "bin" / "systemctl"
+    slow.write_text(SYSTEMCTL.replace('start) sleep "${START_SECONDS:-0}"', "start) [ $1 = x.timer ] || sleep 20"))
+    assert box.one("start", wished)["t"] == "started"
+    end = time.monotonic() + 30
+    while '"name":"start","state":"running"' not in (box.actions / wished["id"] / "receipt.jsonl").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert box.unit("x.timer") == "inactive"
+
+
+def test_guard_releases_what_a_killed_runner_held(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    wished = hold("ab12")
+    begin_and_kill(box, wished, monkeypatch)
+    os.kill(_runner(wished["id"]), signal.SIGKILL)
+    lines = box.follow(wished["id"])
+    assert lines[-1]["t"] == "lost" and lines[-1]["holds"] == []
+    assert [line["services"] for line in lines if line["t"] == "released"] == [["x.timer"]]
+    assert box.unit("x.timer") == "active"
+
+
+def test_what_no_guard_released_is_told_and_released_first_of_all(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    wished = hold("ab12")
+    begin_and_kill(box, wished, monkeypatch)
+    for number in reversed(_runners(wished["id"])):  # the guard first, as in a power cut
+        os.kill(number, signal.SIGKILL)
+    lines = box.follow(wished["id"])
+    assert "holds left: x.timer" in lines[-1]["reason"]
+    (listed,) = box.call("list", {"limit": 10})
+    assert listed["lines"][-1]["holds"] == ["x.timer"]
+    assert box.one("start", wish(tail="ab13"))["t"] == "started"
+    lines = box.follow(wish(tail="ab13")["id"])
+    assert next(line["name"] for line in lines if line["t"] == "step") == "release"
+    assert box.unit("x.timer") == "active"
+    lost = next(line for line in box.call("list", {"limit": 10}) if line["id"] == wished["id"])
+    assert lost["lines"][-1]["holds"] == []
+
+
+def _runners(action: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if len(words) > 3 and words[2].endswith(b"/runner.py") and action.encode() in words[2]:
+                    found.append((b"release" in words, int(folder.name)))
+    return [number for _, number in sorted(found)]
+
+
+def _runner(action: str) -> int:
+    return _runners(action)[0]
+
+
+def test_request_is_kept_without_values(box: Box) -> None:
+    box.unit("a.service", "active"), box.unit("b.service", "active"), box.unit("f.service", "active")
+    script = box.path / "bin" / "switch.sh"
+    script.write_text("#!/bin/sh\nprintf '\\033[1mto %s\\033[0m\\n' $1; systemctl stop a.service\n")
+    script.chmod(0o755)
+    wished = switch()
+    wished["plan"]["drop_caches"] = False
+    wished["plan"]["modes"][1].update(switch=[str(script), "b"], switch_env={"KEY": "correcthorse"})
+    assert box.one("start", wished)["t"] == "started"
+    lines = box.follow()
+    assert outcome(lines)[0] == "done", outcome(lines)
+    assert "to b" in [line["text"] for line in lines if line["t"] == "line"]
+    assert "correcthorse" not in str(lines)
+    assert "correcthorse" not in (box.actions / wished["id"] / "request.json").read_text()
+
+
 def test_term_is_a_cancel(box: Box) -> None:
     assert box.one("start", wish("backup", service="job.service"), START_SECONDS="0")["t"] == "started"
     assert outcome(box.follow())[0] == "failed"  # there is no such unit
@@ -364,7 +441,7 @@ def test_python_missing() -> None:
 
 def test_payload_is_small_and_made_once() -> None:
     assert len(bundle.payload("probe")) < 16_000
-    assert len(bundle.payload("start")) < 40_000
+    assert len(bundle.payload("start")) < 52_000
     assert bundle.payload("start") is bundle.payload("start")
     argv, _ = bundle.command("probe", {})
     assert argv[:3] == ["python3", "-IS", "-c"]

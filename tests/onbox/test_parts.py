@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,26 @@ def test_python_39_and_standard_library(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["machine", "switching", "switchstate", "chores", "judge", "plan", "words", "rights", "signatures"]
+    "name",
+    [
+        "machine",
+        "switching",
+        "switchstate",
+        "preflight",
+        "clearing",
+        "loading",
+        "failing",
+        "undoing",
+        "ending",
+        "weighing",
+        "forecast",
+        "chores",
+        "judge",
+        "plan",
+        "words",
+        "rights",
+        "signatures",
+    ],
 )
 def test_pure(name: str) -> None:
     tree = ast.parse((ONBOX / f"{name}.py").read_text())
@@ -262,7 +282,7 @@ def test_restart_of_an_unknown_unit() -> None:
 
 @pytest.mark.parametrize("kind", ["drop-caches", "backup", "restart"])
 def test_chores_cancelled_at_once(kind: str) -> None:
-    plan = {} if kind == "drop-caches" else {"service": "job.service" if kind == "backup" else "a.service"}
+    plan: dict[str, Any] = {} if kind == "drop-caches" else {"service": "job.service" if kind == "backup" else "a.service"}
     world: World = box()
     story = play(world, request(kind, to="", **plan), cancel_at="preflight")
     assert story.outcome == "cancelled"

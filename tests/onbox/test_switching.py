@@ -24,7 +24,7 @@ def guard(world: World) -> None:
 
 def run(world: World, to: str = "b", **options: object) -> Story:
     guard(world)
-    plan = {k: options.pop(k) for k in list(options) if k in ("rollback", "drop_caches", "ready_timeout_s", "stop_timeout_s")}
+    plan = {k: options.pop(k) for k in list(options) if k not in ("kill_after", "cancel_at", "on_step", "limit")}
     return play(world, request(to=to, **plan), **options)  # type: ignore[arg-type]
 
 

@@ -12,10 +12,13 @@ from sovtui.onbox import machine
 from sovtui.onbox.plan import Request, parse
 from sovtui.onbox.words import (
     ASKED,
+    SCRIPT,
     Answer,
     Began,
     Cancelled,
     CheckRights,
+    Command,
+    CommandEnded,
     Drop,
     Dropped,
     Effect,
@@ -25,19 +28,27 @@ from sovtui.onbox.words import (
     Explained,
     Figures,
     Follow,
+    Halt,
+    Held,
     Kept,
     Line,
+    Load,
     Look,
     Looked,
     Measure,
     Measured,
+    Prove,
+    Proved,
     Ran,
+    Released,
     Rights,
     Run,
     Step,
     Tick,
     Unit,
     Wait,
+    Weigh,
+    Weighed,
 )
 
 GIB = float(1 << 30)
@@ -63,6 +74,9 @@ class Service:
     began: float | None = None
     restarts: int = 0
     procs: int = 0
+    requests: float = 0.0
+    """That it works on now."""
+    cpu: float | None = None
     lines: list[str] = field(default_factory=list)
 
 
@@ -81,6 +95,14 @@ class World:
         self.drops = 0
         self.looks: list[Look] = []
         self.watch: Callable[[], None] = lambda: None
+        self.script: Callable[[World, Command, Callable[[Event], None]], None] = owners_script
+        self.halted = 0
+        self.scripts: list[tuple[str, ...]] = []
+        self.droppable = 0.0
+        self.foreign: tuple[tuple[str, float], ...] = ()
+        self.tokens = True
+        self.eaten = 0.0
+        """Memory that somebody else takes."""
 
     def at(self, seconds: float, do: Callable[[], None]) -> None:
         heapq.heappush(self.queue, (self.now + seconds, next(self.order), do))
@@ -148,6 +170,17 @@ class World:
         elif isinstance(effect, Explain):
             lines = tuple(self.services[effect.service].lines)
             self.at(0.1, lambda: post(Explained(self.now, effect.service, lines)))
+        elif isinstance(effect, Weigh):
+            self.at(0.05, lambda: post(self.weighed(effect)))
+        elif isinstance(effect, Prove):
+            self.at(0.2, lambda: post(Proved(self.now, self.tokens, "one token" if self.tokens else "HTTP 500")))
+        elif isinstance(effect, Command):
+            self.scripts.append(effect.argv)
+            self.halted = 0
+            self.script(self, effect, post)
+        elif isinstance(effect, Halt):
+            self.halted += 1
+            self.at(0.3, lambda: post(CommandEnded(self.now, False, "was stopped")))
         elif isinstance(effect, Run):
             self.commands.append((effect.verb, effect.service))
             self.control(effect, post)
@@ -214,17 +247,29 @@ class World:
                 continue
             age = None if s.began is None else self.now - s.began
             pid = 7 if s.procs and s.active != "inactive" else 0
-            units.append(Unit(name, s.active, s.sub, s.result, s.load, pid, s.procs, s.restarts, 1, age))
+            units.append(Unit(name, s.active, s.sub, s.result, s.load, pid, s.procs, s.restarts, 1, age, s.cpu))
         answers = []
         for probe in look.probes:
             here = [s for s in self.services.values() if s.url == probe.url and s.ready_at is not None and s.procs]
             ids = ("another",) if here and here[0].fate == "wrong" else here[0].ids if here else ()
             status = 200 if here else 0
             answers.append(Answer(probe.url, status, ids, status if probe.health else None))
-        return Looked(self.now, tuple(units), tuple(answers))
+        return Looked(self.now, tuple(units), tuple(answers), available=self.available())
+
+    def weighed(self, weigh: Weigh) -> Weighed:
+        loads = tuple(
+            Load(p.mode, sum(self.services[x].requests for x in p.services), 0.0, True, "its /metrics") for p in weigh.probes
+        )
+        values = (*self.figures(), ("memory.droppable_bytes", self.droppable))
+        held = tuple((x, 40 * GIB) for x in weigh.services if self.services[x].procs)
+        return Weighed(self.now, loads, values, held, self.foreign)
+
+    def available(self) -> float:
+        small = ("floor.service", "x.timer", "x.service")
+        return 120 * GIB - 40 * GIB * sum(1 for x in self.holds() if x not in small) - self.eaten
 
     def figures(self) -> tuple[tuple[str, float], ...]:
-        available = 120 * GIB - 40 * GIB * len(self.holds())
+        available = self.available()
         return (
             ("memory.total_bytes", 128 * GIB),
             ("memory.available_bytes", available),
@@ -232,7 +277,35 @@ class World:
         )
 
 
-def request(kind: str = "switch", to: str = "b", **plan: Any) -> Request:
+def owners_script(world: World, command: Command, post: Callable[[Event], None]) -> None:
+    """`switch.sh MODE`: stops every engine, then starts the one of that mode."""
+    name = command.argv[-1] + ".service"
+
+    def tell(text: str) -> None:
+        if not world.halted:
+            post(Line(world.now, SCRIPT, text))
+
+    def stop() -> None:
+        if not world.halted:
+            for one in ("a.service", "b.service", "c.service"):
+                if one != name and world.services[one].procs:
+                    world._stopped(world.services[one])
+
+    def start() -> None:
+        if not world.halted:
+            world.begin(world.services[name])
+
+    def end() -> None:
+        if not world.halted:
+            post(CommandEnded(world.now, True))
+
+    world.at(1.0, lambda: tell("stopping"))
+    world.at(2.0, stop)
+    world.at(4.0, start)
+    world.at(6.0, end)
+
+
+def request(kind: str = "switch", to: str = "b", consent: dict[str, bool] | None = None, **plan: Any) -> Request:
     """A request to a box with two modes, a third that shares with the second, and a floor."""
     modes = [
         {"name": "a", "services": ["a.service"], "url": "http://x:1", "engine": "vllm", "model": "model-a"},
@@ -243,7 +316,16 @@ def request(kind: str = "switch", to: str = "b", **plan: Any) -> Request:
     if kind == "switch":
         whole = {"to": to, "ready_timeout_s": 60, "stop_timeout_s": 20, **whole}
     return parse(
-        {"v": 1, "id": f"20261120T161300Z-{kind}-ab12", "kind": kind, "target": to, "who": "t", "host": "box", "plan": whole}
+        {
+            "v": 1,
+            "id": f"20261120T161300Z-{kind}-ab12",
+            "kind": kind,
+            "target": to,
+            "who": "t",
+            "host": "box",
+            "plan": whole,
+            "consent": consent or {},
+        }
     )
 
 
@@ -254,6 +336,9 @@ def box(**fates: str) -> World:
         Service("b.service", url="http://x:2", ids=("model-b",), lines=["ValueError: No available memory for the cache blocks."]),
         Service("c.service"),
         Service("floor.service"),
+        Service("x.timer"),
+        Service("x.service"),
+        Service("t.service"),
         Service("job.service", fate="job", lines=["Fatal: unable to open repository"]),
     )
     for letter, fate in fates.items():
@@ -271,6 +356,8 @@ class Story:
     figures: list[Figures]
     lines: list[Kept]
     events: int
+    held: list[str] = field(default_factory=list)
+    """What is held and not released, as its receipt would tell."""
 
     @property
     def outcome(self) -> str:
@@ -309,7 +396,7 @@ def play(
         if kill_after is not None and story.events >= kill_after:
             return story
         story.events += 1
-        if not isinstance(event, (Began, Cancelled, Ran, Line)):
+        if not isinstance(event, (Began, Cancelled, Ran, Line, CommandEnded)):
             open_asks -= 1
         state, effects = machine.advance(state, event)
         for effect in effects:
@@ -324,6 +411,10 @@ def play(
                 story.figures.append(effect)
             elif isinstance(effect, Kept):
                 story.lines.append(effect)
+            elif isinstance(effect, Held):
+                story.held += [x for x in effect.services if x not in story.held]
+            elif isinstance(effect, Released):
+                story.held = [x for x in story.held if x not in effect.services]
             elif isinstance(effect, End):
                 story.end = effect
             else:

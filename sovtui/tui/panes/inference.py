@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sovtui.core import text
+from sovtui.core.forecast import forecast_view
 from sovtui.core.model import EnginePhase, LinkPhase, Mode
-from sovtui.core.modes import Heat, ModeView, mode_views, unified
+from sovtui.core.modes import Heat, ModeView, mode_views
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
@@ -38,9 +39,12 @@ HEAT_ROLES = {
     Heat.COLD: "label",
     Heat.UNKNOWN: "nothing",
 }
+FORECASTS = {"fits": ("fits", "ok"), "fits-after-drop": ("fits after drop", "ok"), "too-small": ("too big", "warn")}
 DECODE = "engine.decode_tok_s"
 FIGURE_CELLS = 20
 """Least width of one label with its value."""
+NEED_CELLS = 24
+"""`83.8 GiB fits after drop`."""
 
 
 def subject(host: Host) -> ModeView | None:
@@ -76,20 +80,6 @@ def _heat_span(host: Host) -> Span:
     if any(view.heat is Heat.UNKNOWN for view in views):
         return "? mode unknown", "nothing"
     return ("○ nothing is hot", "label") if views else ("no modes", "label")
-
-
-def room_bytes(host: Host) -> float | None:
-    """Memory that a mode could take now: of the GPUs where they have their own, else the machine's. None where not known."""
-    if unified(host) is False:
-        free = 0.0
-        for gpu in host.subjects("gpu.memory_total_bytes"):
-            total = host.reading("gpu.memory_total_bytes", gpu).value
-            used = host.reading("gpu.memory_used_bytes", gpu).fresh_value
-            if total is None or used is None:
-                return None
-            free += total - used
-        return free or None
-    return host.reading("memory.available_bytes").fresh_value
 
 
 class InferencePane(Pane):
@@ -232,20 +222,18 @@ class InferencePane(Pane):
 
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:
         """Every mode with key, title, heat and need, and whether that need is free now."""
-        available = room_bytes(host)
         views = mode_views(host)
-        held = sum(v.mode.needs_bytes or 0 for v in views if v.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN))
         rows = []
         for found in views:
             mode, heat_role = found.mode, live(host, HEAT_ROLES[found.heat])
             need, need_role = "", "label"
             if mode.needs_bytes is not None:
                 need = text.size(mode.needs_bytes)
-                if found.heat is Heat.COLD and available is not None:
-                    fits = mode.needs_bytes <= available + held
-                    need, need_role = (f"{need} fits", "ok") if fits else (f"{need} too big", "warn")
+                if found.heat is Heat.COLD:
+                    word, need_role = FORECASTS.get(forecast_view(host, mode)[0], ("", "label"))
+                    need = f"{need} {word}".rstrip()
             left = row((pad(mode.key or " ", 2), "key"), (SIGNS[found.heat] + " ", heat_role), mode.title)
-            right = row((pad(found.word, 9), heat_role), (pad(need, 17, RIGHT), need_role))
+            right = row((pad(found.word, 9), heat_role), (pad(need, NEED_CELLS, RIGHT), need_role))
             if width < 52:
                 right = row((f" {found.word}", heat_role)) if not need else row((f" {need}", need_role))
                 if found.heat is not Heat.COLD:

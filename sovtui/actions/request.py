@@ -1,0 +1,53 @@
+"""What the box is told of a host's modes: the one place where configuration becomes a request. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sovtui.config.schema import HostConfig, ModeConfig
+
+
+def box_modes(settings: HostConfig) -> list[dict[str, Any]]:
+    return [_mode(mode) for mode in settings.mode]
+
+
+def _mode(m: ModeConfig) -> dict[str, Any]:
+    """Only what differs from the default: a request crosses a phone's link and lies in the receipt."""
+    told: dict[str, Any] = {"name": m.name, "services": list(m.services), "url": m.url, "engine": m.engine, "model": m.model}
+    extra = {
+        "may_stay": list(m.may_stay),
+        "needs_bytes": m.needs,
+        "weights_bytes": m.weights,
+        "switch": list(m.switch),
+        "switch_env": dict(m.switch_env),
+        "proof": m.proof,
+    }
+    told.update({key: value for key, value in extra.items() if value})
+    if m.weights:
+        told["loader_factor"] = m.loader_factor
+    if m.switch:
+        told["switch_timeout_s"] = float(m.switch_timeout)
+    return told
+
+
+def box_plan(settings: HostConfig, target: str) -> dict[str, Any]:
+    """What the on-box machine needs to know to switch this host."""
+    switch = settings.switch
+    plan: dict[str, Any] = {
+        "to": target,
+        "modes": box_modes(settings),
+        "floor": list(switch.floor),
+        "drop_caches": switch.drop_caches,
+        "ready_timeout_s": float(switch.ready_timeout),
+        "stop_timeout_s": float(switch.stop_timeout),
+        "rollback": switch.rollback,
+        "memory": settings.memory,
+    }
+    extra = {
+        "tenants": list(switch.tenants),
+        "hold": list(switch.hold),
+        "drain_timeout_s": float(switch.drain_timeout or 0.0),
+        "reserve_bytes": switch.reserve,
+    }
+    plan.update({key: value for key, value in extra.items() if value})
+    return plan

@@ -1,0 +1,239 @@
+"""How much engines have to do, and who holds memory, asked without waking, loading or billing anything.
+
+Most exact source first: the engine's own counts, else GPU use over three samples together with a compute process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from typing import Any
+
+from sovtui.onbox import box, services, web
+from sovtui.onbox.words import Load, LoadProbe, Weigh, Weighed
+
+BUSY_USE = 15.0
+"""Percent of GPU use, in each of three samples, that counts as work: a moving window alone makes as much by itself."""
+SAMPLES = 3
+_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+([0-9.eE+-]+|NaN)")
+_ENGINES = {
+    "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens_total"),
+    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:generation_tokens_total"),
+}
+
+
+def weigh(effect: Weigh) -> Weighed:
+    """Never raises: what cannot be told is not known."""
+    found: dict[str, Load] = {}
+
+    def ask(probe: LoadProbe) -> None:
+        try:
+            found[probe.mode] = of_engine(probe)
+        except Exception:  # noqa: BLE001 — whatever it answers, it tells no load
+            found[probe.mode] = Load(probe.mode)
+
+    threads = [threading.Thread(target=ask, args=(probe,), daemon=True) for probe in effect.probes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10.0)
+    processes = compute_processes()
+    blind = [p for p in effect.probes if not found.get(p.mode, Load(p.mode)).known]
+    held: tuple[tuple[str, float], ...] = ()
+    foreign: tuple[tuple[str, float], ...] = ()
+    pids: dict[str, set[int]] = {}
+    if processes or effect.services:
+        names = list(dict.fromkeys([*effect.services, *effect.known, *(s for p in effect.probes for s in p.services)]))
+        pids = pids_of(names)
+        held, foreign = shares(processes, pids, effect.services)
+    if blind and processes:
+        mine = {p.mode: any(pid in pids.get(s, set()) for s in p.services for pid in processes) for p in blind}
+        use = gpu_use() if any(mine.values()) else 0.0
+        for probe in blind:
+            if mine[probe.mode] and use > BUSY_USE:
+                found[probe.mode] = Load(probe.mode, 1.0, 0.0, False, f"the GPU works: {use:.0f} % in each of {SAMPLES} samples")
+    loads = tuple(found.get(p.mode, Load(p.mode)) for p in effect.probes)
+    values = figures() if effect.services or not effect.probes else ()
+    return Weighed(time.monotonic(), loads, values, held, foreign)
+
+
+def figures() -> tuple[tuple[str, float], ...]:
+    values = dict(box.figures())
+    values["memory.droppable_bytes"] = float(box.memory()["droppable"])
+    return tuple(values.items())
+
+
+# -- engines -----------------------------------------------------------------------------------------
+
+
+def of_engine(probe: LoadProbe) -> Load:
+    if not probe.url:
+        return Load(probe.mode)
+    if probe.engine in _ENGINES:
+        return _by_metrics(probe)
+    if probe.engine in ("llamacpp", "llama.cpp", "llama-cpp"):
+        return _by_slots(probe)
+    if probe.engine == "ollama":
+        status, _ = web.get(probe.url, "/api/ps", 2.0)  # a model that is loaded is not busy; nothing tells requests
+        return Load(probe.mode, source="/api/ps tells no requests" if status == 200 else "")
+    if probe.engine == "comfyui":
+        raw = _json(probe.url, "/queue")
+        running, waiting = (float(len(raw[key])) for key in ("queue_running", "queue_pending"))
+        return Load(probe.mode, running, waiting, True, "its /queue")
+    return Load(probe.mode)
+
+
+def _json(url: str, path: str) -> Any:
+    status, body = web.get(url, path, 3.0)
+    if status != 200:
+        raise ValueError(f"{path} answered {status}")
+    return json.loads(body)
+
+
+def _by_metrics(probe: LoadProbe) -> Load:
+    """Two looks: the gauges are of the last step and read zero between two batches, but then tokens have moved."""
+    names = _ENGINES[probe.engine]
+    best, tokens = Load(probe.mode), -1.0
+    for turn in range(2):
+        if turn:
+            time.sleep(0.3)
+        status, body = web.get(probe.url, "/metrics", 3.0)
+        if status != 200:
+            break
+        values = counts(body.decode("utf-8", "replace"), names)
+        if names[0] not in values:
+            break
+        running, waiting = values[names[0]], values.get(names[1], 0.0)
+        if not running and turn and values.get(names[2], 0.0) > tokens >= 0:
+            running = 1.0
+        best = max(best, Load(probe.mode, running, waiting, True, "its /metrics"), key=lambda one: (one.known, one.total))
+        tokens = values.get(names[2], -1.0)
+        if best.total:
+            break
+    return best
+
+
+def counts(text: str, names: tuple[str, ...]) -> dict[str, float]:
+    """The sum of each metric over its series; of series split by priority only the one for all."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        match = _SAMPLE.match(line)
+        if not match or match.group(1) not in names or match.group(3) == "NaN":
+            continue
+        labels = match.group(2) or ""
+        if 'priority="' in labels and 'priority=""' not in labels:
+            continue
+        found[match.group(1)] = found.get(match.group(1), 0.0) + float(match.group(3))
+    return found
+
+
+def _by_slots(probe: LoadProbe) -> Load:
+    """`/slots` wakes a sleeping server: it is asked only where `/props` says that it is awake."""
+    if _json(probe.url, "/props").get("is_sleeping"):
+        return Load(probe.mode, 0.0, 0.0, True, "it sleeps")
+    slots = _json(probe.url, "/slots")
+    return Load(probe.mode, float(sum(1 for slot in slots if slot.get("is_processing"))), 0.0, True, "its /slots")
+
+
+# -- GPU and memory ----------------------------------------------------------------------------------
+
+
+def _smi(*words: str) -> list[list[str]]:
+    code, out, _ = box.command(["nvidia-smi", *words, "--format=csv,noheader,nounits"], 5.0)
+    return [[cell.strip() for cell in line.split(",")] for line in out.splitlines() if line.strip()] if code == 0 else []
+
+
+def compute_processes() -> dict[int, tuple[str, float]]:
+    """pid: name and bytes of GPU memory (0 where it is not told)."""
+    found: dict[int, tuple[str, float]] = {}
+    for row in _smi("--query-compute-apps=pid,process_name,used_memory"):
+        if len(row) >= 3 and row[0].isdigit():
+            pid, name = int(row[0]), os.path.basename(",".join(row[1:-1])) or "a process"
+            old = found.get(pid, (name, 0.0))[1]
+            found[pid] = (name[:80], old + (float(int(row[-1]) << 20) if row[-1].isdigit() else 0.0))
+    return found
+
+
+def gpu_use() -> float:
+    """The least use in percent over the samples, of the GPU that works most; 0 where it is not told."""
+    uses = []
+    for turn in range(SAMPLES):
+        if turn:
+            time.sleep(0.35)
+        cells = [float(row[0]) for row in _smi("--query-gpu=utilization.gpu") if row and row[0].isdigit()]
+        uses.append(max(cells, default=0.0))
+    return min(uses)
+
+
+def pids_of(names: list[str]) -> dict[str, set[int]]:
+    """The processes of each service, by its control group."""
+    told, _ = services.look(names)
+    found: dict[str, set[int]] = {}
+    for one in told:
+        group = one["cgroup"] or (group_of(one["pid"]) if one["pid"] else "")
+        found[one["name"]] = services.members(group) | ({one["pid"]} if one["pid"] else set())
+    return found
+
+
+def group_of(pid: int) -> str:
+    """The control group of a process, where it is one of its own (a container's)."""
+    for line in box.read(f"/proc/{pid}/cgroup").splitlines():
+        path = line.split(":", 2)[-1]
+        if len(path) > 1 and ("docker" in path or "libpod" in path or "containerd" in path):
+            return path
+    return ""
+
+
+def shares(
+    processes: dict[int, tuple[str, float]], pids: dict[str, set[int]], wanted: tuple[str, ...]
+) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]]:
+    """What each service holds, and GPU processes of none of them.
+
+    Where GPU processes are told, a service's share is theirs; without a GPU it is its resident memory, page cache not counted.
+    """
+    held = []
+    for name in wanted:
+        mine = pids.get(name, set())
+        on_gpu = sum(processes[pid][1] for pid in mine if pid in processes)
+        if on_gpu:
+            held.append((name, on_gpu))
+        elif not processes and mine and not _has_gpu():
+            held.append((name, sum(resident(pid) for pid in mine)))
+    known = set().union(*pids.values()) if pids else set()
+    foreign = tuple((f"{name} (pid {pid})", used) for pid, (name, used) in processes.items() if pid not in known)
+    return tuple(held), foreign
+
+
+def _has_gpu() -> bool:
+    return os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/nvidia0") or os.path.exists("/dev/kfd")
+
+
+def resident(pid: int) -> float:
+    """Private memory of a process in bytes: what comes back when it ends."""
+    match = re.search(r"^RssAnon:\s+(\d+) kB", box.read(f"/proc/{pid}/status"), re.MULTILINE)
+    return float(match.group(1)) * 1024 if match else 0.0
+
+
+def prove(url: str, model: str) -> tuple[bool, str]:
+    """One token, really computed. An engine that asks for a key cannot be proved, which is said and is no failure."""
+    if not model:
+        status, body = web.get(url, "/v1/models", 3.0)
+        try:
+            model = str(json.loads(body)["data"][0]["id"]) if status == 200 else ""
+        except (ValueError, KeyError, IndexError, TypeError):
+            model = ""
+    status, body = web.post(url, "/v1/completions", {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}, 120.0)
+    if status in (401, 403):
+        return True, "not proved: it asks for a key"
+    if status == 200:
+        try:
+            if json.loads(body)["choices"]:
+                return True, f"one token from {model}"
+        except (ValueError, KeyError, TypeError):
+            pass
+        return False, "its answer holds no completion"
+    said = " ".join(body.decode("utf-8", "replace").split())[:200]
+    return False, f"HTTP {status}: {said}" if status else "it did not answer"

@@ -1,0 +1,142 @@
+"""Before anything is touched: what runs, which rights, busy or resident, will it fit; then hold and drain. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sovtui.onbox import judge, weighing
+from sovtui.onbox.clearing import enter_stop
+from sovtui.onbox.ending import finish, then
+from sovtui.onbox.failing import fail
+from sovtui.onbox.plan import NONE
+from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
+from sovtui.onbox.words import (
+    CheckRights,
+    Effects,
+    Figures,
+    Held,
+    Look,
+    Looked,
+    Measure,
+    Measured,
+    Rights,
+    Step,
+    Wait,
+    Weigh,
+    Weighed,
+    span,
+)
+
+DRAINED = 2
+"""Looks in a row that find nothing to do: gauges read zero between two batches."""
+
+
+def begin(s: Switching) -> Result:
+    s, effects = step(replace(s, began=s.now), "preflight", f"look at {s.request.host or 'the box'}")
+    probes = tuple({p.url: p for m in s.request.modes for p in judge.probe_of(m)}.values())
+    services = (*judge.all_services(s.request), *s.request.hold)
+    return replace(s, phase="look"), (*effects, Look(services, probes))
+
+
+def on_look(s: Switching, seen: Looked) -> Result:
+    request, target = s.request, s.target
+    s = replace(s, held=request.left)
+    if seen.reason:
+        return finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
+    for service in target.services:
+        why = judge.cannot_start(seen.unit(service), request.host)
+        if why:
+            return finish(s, "failed", why)
+    foreign = tuple(x for x in judge.foreign(request, target) if not seen.unit(x).gone)
+    if not foreign and (request.to == NONE or judge.is_hot(target, seen)):
+        return finish(s, "done", "nothing is hot already" if request.to == NONE else f"{request.to} is already hot")
+    stop = (*foreign, *judge.stale(request, target, seen))
+    previous = judge.previous_mode(request, target, seen)
+    kept = (*stop, *request.floor, *request.mode(previous).services)
+    running = tuple(x for x in target.services if seen.unit(x).up and x not in kept)
+    hold = tuple(x for x in request.hold if seen.unit(x).up or x in request.left)
+    s = replace(
+        s,
+        previous=previous,
+        to_stop=stop,
+        started=running,
+        phase="rights",
+        hold=hold,
+        first=seen,
+        floor_up=tuple(x for x in request.floor if seen.unit(x).active == "active"),
+        serving=tuple(x for x in target.services if seen.unit(x).serving),
+        probes=weighing.probes(request, stop, seen),
+    )
+    return s, (CheckRights(judge.needs(request, previous, stop, target, seen, hold), request.drop_caches and not target.command),)
+
+
+def on_rights(s: Switching, answer: Rights) -> Result:
+    if answer.missing:
+        return finish(s, "failed", "; ".join(answer.missing))
+    return replace(s, phase="weigh"), (Weigh(s.probes, s.to_stop, judge.all_services(s.request)),)
+
+
+def on_weigh(s: Switching, weighed: Weighed) -> Result:
+    """Refuse what would be lost or would not fit and was not agreed to: nothing has been touched yet."""
+    consent, first = s.request.consent, s.first or Looked(s.now, ())
+    busy = weighing.busy(weighed)
+    if busy and not consent.busy:
+        return finish(s, "refused", f"{busy}. Nothing was touched; confirm it to go on")
+    told = weighing.fits(s.request, s.to_stop, first, weighed)
+    if told.bad and not consent.not_fitting:
+        return finish(s, "refused", f"{told.sentence.rstrip('.')}. Nothing was touched; confirm it to go on")
+    words = told.sentence.rstrip(".") if s.target.services and told.word != "unknown" else ""
+    return replace(s, phase="before", load=weighing.remaining(weighed), said=words, first=None), (Measure(),)
+
+
+def on_before(s: Switching, measured: Measured) -> Result:
+    available = measured.value("memory.available_bytes") or 0.0
+    s = replace(s, available=available, available_before=available)
+    detail = f"{s.previous} is hot" if s.previous else "no mode is hot"
+    s, ended = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail)
+    return plus((Figures("before", measured.values), *ended), _enter_hold(s))
+
+
+def _enter_hold(s: Switching) -> Result:
+    if not s.hold:
+        return _enter_drain(s)
+    s, effects = step(replace(s, phase="hold", held=s.hold), "hold", ", ".join(s.hold))
+    s, runs = run(s, "stop", s.hold)
+    return s, (Held(s.hold), *effects, *runs, Wait(0.2))
+
+
+def on_hold(s: Switching, seen: Looked) -> Result:
+    up = [x for x in s.held if seen.unit(x).up]
+    refused = [(x, why) for verb, x, why in s.refused if verb == "stop" and x in up]
+    if refused and not seen.reason:
+        return fail(s, f"{refused[0][0]} could not be held: {refused[0][1]}")
+    pending = [x for verb, x in s.pending if verb == "stop" and x in s.held]
+    jobs = [x for x in judge.jobs_of(s.held) if seen.unit(x).up and x not in judge.all_services(s.request)]
+    if not up and not jobs and not pending and not seen.reason:
+        return then(s, ", ".join(s.held), _enter_drain)
+    if s.now - s.since > s.request.stop_timeout:
+        return fail(s, seen.reason or f"{', '.join([*up, *jobs]) or 'what fights the switch'} still runs")
+    return s, (Wait(POLL),)
+
+
+def _enter_drain(s: Switching) -> Result:
+    if not s.request.drain_timeout or not s.load or not s.probes:
+        return enter_stop(s)
+    s, effects = step(replace(s, phase="drain", drained=0), "drain", _left(s.load))
+    return s, (*effects, Weigh(s.probes))
+
+
+def on_drain(s: Switching, weighed: Weighed) -> Result:
+    left = weighing.remaining(weighed)
+    s = replace(s, drained=0 if left else s.drained + 1)
+    if s.drained >= DRAINED:
+        return then(s, "nothing runs any more", enter_stop)
+    if s.now - s.since >= s.request.drain_timeout:
+        told = f"{_left(left)} after {span(s.request.drain_timeout)}: cut off" if left else "nothing runs any more"
+        return then(s, told, enter_stop)
+    news: Effects = (Step("drain", "running", None, _left(left)),) if left and left != s.load else ()
+    return replace(s, load=left or s.load), (*news, Wait(1.0))
+
+
+def _left(count: float) -> str:
+    return f"{count:.0f} {'request remains' if count == 1 else 'requests remain'}"

@@ -1,0 +1,35 @@
+"""Backwards: stop what was started, bring back what ran before, by the same proofs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sovtui.onbox import judge
+from sovtui.onbox.ending import then
+from sovtui.onbox.failing import enter_undo_start, fail
+from sovtui.onbox.loading import start_services
+from sovtui.onbox.switchstate import POLL, Result, Switching, starting
+from sovtui.onbox.words import Looked, Wait, span
+
+
+def on_undo_stop(s: Switching, seen: Looked) -> Result:
+    stopping = s.commanding or any(verb == "stop" and x in s.started for verb, x in s.pending)
+    if not seen.reason and not stopping and all(seen.unit(x).gone for x in s.started):
+        return then(s, ", ".join(s.started), enter_undo_start)
+    refused = [why for verb, x, why in s.refused if verb == "stop" and x in s.started and seen.unit(x).up]
+    if refused or s.now - s.since > s.request.stop_timeout:
+        left = ", ".join(x for x in s.started if not seen.unit(x).gone) or "the switch command"
+        return fail(s, refused[0] if refused else f"{left} did not stop within {span(s.request.stop_timeout)}")
+    return s, (Wait(POLL),)
+
+
+def on_undo_clear(s: Switching, seen: Looked) -> Result:
+    previous = s.request.mode(s.previous)
+    others = [x for x in judge.foreign(s.request, previous) if not seen.unit(x).gone and x not in starting(s)]
+    watched = (*others, *starting(s))
+    leaving = any(seen.unit(x).active == "deactivating" or ("stop", x) in s.pending for x in watched)
+    if leaving and s.now - s.since <= s.request.stop_timeout:
+        return s, (Wait(POLL),)
+    if seen.reason or others:
+        return fail(s, seen.reason or f"{', '.join(others)} still runs")
+    return start_services(replace(s, phase="undo-start", refused=()), seen)

@@ -1,0 +1,118 @@
+"""The forecast, and what it is made of: one rule for the box and for the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from sovtui.onbox import load
+from sovtui.onbox.forecast import AFTER_DROP, FITS, TOO_SMALL, UNKNOWN, Holding, Pool, forecast, peak
+
+G = float(1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("needs", "weights", "factor", "expected"),
+    [(None, None, 1.0, None), (56, None, 1.0, 56), (56, 22, 2.0, 56), (56, 40, 2.0, 80), (None, 22, 1.0, 22)],
+)
+def test_peak(needs: float | None, weights: float | None, factor: float, expected: float | None) -> None:
+    assert peak(needs, weights, factor) == expected
+
+
+UNIFIED = Pool(110 * G, 60 * G, unified=True)
+CARD = Pool(90 * G, 40 * G, 2 * G, 32 * G, unified=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pool", "back", "options", "word", "says"),
+    [
+        (40, UNIFIED, (), {}, FITS, "m needs 40.0 GiB; 110.0 GiB are available: it fits."),
+        (70, UNIFIED, (), {}, AFTER_DROP, "it fits after dropping 60.0 GiB of page cache"),
+        (70, UNIFIED, (), {"drop_caches": False}, TOO_SMALL, "because 60.0 GiB are page cache, which is not dropped here"),
+        (105, UNIFIED, (), {"reserve": 8 * G}, TOO_SMALL, "less 8.0 GiB reserve: it does not fit, short by 3.0 GiB"),
+        (120, UNIFIED, (Holding("a", 30 * G, True),), {}, AFTER_DROP, "and 30.0 GiB come back from a"),
+        (
+            120,
+            UNIFIED,
+            (Holding("a", 5 * G),),
+            {},
+            TOO_SMALL,
+            "about 5.0 GiB come back from a: it does not fit, short by 5.0 GiB",
+        ),
+        (120, UNIFIED, (Holding("a", None),), {}, UNKNOWN, "what a gives back is not known"),
+        (40, UNIFIED, (Holding("a", None),), {}, FITS, "it fits"),
+        (30, CARD, (Holding("a", 28 * G, True),), {"reserve": 8 * G}, FITS, "2.0 GiB of the GPU are available"),
+        (
+            30,
+            CARD,
+            (),
+            {"foreign": (("python3 (pid 7)", 9 * G),)},
+            TOO_SMALL,
+            "because python3 (pid 7) (9.0 GiB) holds GPU memory",
+        ),
+        (33, CARD, (Holding("a", 40 * G),), {}, TOO_SMALL, "short by 1.0 GiB"),
+        (40, Pool(None), (), {}, UNKNOWN, "how much is free is not known"),
+        (70, Pool(80 * G, 60 * G), (), {"drop_caches": False}, FITS, "it fits"),
+        (90, Pool(80 * G, 60 * G), (), {}, TOO_SMALL, "short by 10.0 GiB"),
+    ],
+)
+def test_forecast(wanted: float, pool: Pool, back: tuple[Holding, ...], options: dict[str, object], word: str, says: str) -> None:
+    told = forecast("m", wanted * G, pool, back, **options)  # type: ignore[arg-type]
+    assert told.word == word, told.sentence
+    assert says in told.sentence
+    assert told.bad is (word == TOO_SMALL)
+
+
+def test_nothing_configured() -> None:
+    assert forecast("m", None, UNIFIED).word == UNKNOWN
+
+
+def test_metrics_are_summed_and_priorities_are_not_counted_twice() -> None:
+    text = (
+        "# TYPE sglang:num_running_reqs gauge\n"
+        'sglang:num_running_reqs{model_name="m",priority=""} 3.0\n'
+        'sglang:num_running_reqs{model_name="m",priority="1"} 3.0\n'
+        'sglang:num_queue_reqs{model_name="m"} 2\n'
+        'vllm:num_requests_running{engine="0"} 1.0\n'
+        'vllm:num_requests_running{engine="1"} 2.0\n'
+        'vllm:num_requests_waiting_by_reason{reason="capacity"} 9\n'
+        'vllm:num_requests_waiting{engine="0"} NaN\n'
+    )
+    assert load.counts(text, ("sglang:num_running_reqs", "sglang:num_queue_reqs")) == {
+        "sglang:num_running_reqs": 3.0,
+        "sglang:num_queue_reqs": 2.0,
+    }
+    assert load.counts(text, ("vllm:num_requests_running", "vllm:num_requests_waiting")) == {"vllm:num_requests_running": 3.0}
+
+
+def test_shares_name_what_is_nobodys() -> None:
+    processes = {10: ("python3", 9 * G), 11: ("VLLM::EngineCore", 20 * G)}
+    held, foreign = load.shares(processes, {"a.service": {11, 12}}, ("a.service",))
+    assert held == (("a.service", 20 * G),)
+    assert foreign == (("python3 (pid 10)", 9 * G),)
+
+
+@pytest.mark.parametrize(
+    ("engine", "answers", "running", "known"),
+    [
+        ("llamacpp", {"/props": b'{"is_sleeping": true}'}, 0.0, True),
+        ("llamacpp", {"/props": b"{}", "/slots": b'[{"is_processing": true}, {"is_processing": false}]'}, 1.0, True),
+        ("comfyui", {"/queue": b'{"queue_running": [[1]], "queue_pending": []}'}, 1.0, True),
+        ("ollama", {"/api/ps": b'{"models": [{"name": "x"}]}'}, 0.0, False),
+        ("vllm", {}, 0.0, False),
+        ("", {}, 0.0, False),
+    ],
+)
+def test_engines(engine: str, answers: dict[str, bytes], running: float, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sovtui.onbox.words import LoadProbe
+
+    asked: list[str] = []
+
+    def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
+        asked.append(path)
+        return (200, answers[path]) if path in answers else (0, b"")
+
+    monkeypatch.setattr("sovtui.onbox.web.get", get)
+    told = load.of_engine(LoadProbe("m", engine, "http://x:1"))
+    assert (told.running, told.known) == (running, known)
+    assert set(asked) <= {*answers, "/metrics"}
+    assert "/slots" not in asked or "/slots" in answers
