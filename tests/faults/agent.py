@@ -63,9 +63,9 @@ def runner(action: str) -> int:
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
             words = file.read().decode("utf-8", "replace").split("\0")
-            if any(w.endswith("/runner.py") for w in words) and any(w.endswith("/" + action) for w in words):
-                if not words[0].endswith("systemd-run"):
-                    return int(path.split("/")[2])
+            ours = any(w.endswith("/runner.py") for w in words) and any(w.endswith("/" + action) for w in words)
+            if ours and not words[0].endswith("systemd-run"):
+                return int(path.split("/")[2])
     return 0
 
 

@@ -94,16 +94,23 @@ def _stubborn(s: Scene) -> None:
     s.box.fail(unit.removesuffix(".service"))
 
 
+def _foreign(s: Scene, code: str, name: str) -> None:
+    """A process of somebody else; known to stand before the switch goes on."""
+    s.box.root(f"setsid python3 -c {shlex.quote(f'{code} # {name}')} > /dev/null 2>&1 < /dev/null &")
+    time.sleep(0.2)
+    if s.box.root(["pgrep", "-f", f"[{name[0]}]{name[1:]}"], check=False).returncode:
+        s.fault["struck"] = "nothing"
+
+
 def _memory(s: Scene) -> None:
-    code = "import mmap,time; m=mmap.mmap(-1,200<<20); m[:]=b'x'*(200<<20); time.sleep(600) # foreign-memory"
-    s.box.root(f"setsid python3 -c {shlex.quote(code)} > /dev/null 2>&1 < /dev/null &")
+    _foreign(s, "import mmap,time; m=mmap.mmap(-1,200<<20); m[:]=b'x'*(200<<20); time.sleep(600)", "foreign-memory")
 
 
 def _port(s: Scene) -> None:
     """Takes the target's port, accepts and never answers."""
     port = PORTS[s.target][0]
-    code = f"import socket,time; s=socket.socket(); s.bind(('127.0.0.1',{port})); s.listen(); time.sleep(600) # foreign-port"
-    s.box.root(f"setsid python3 -c {shlex.quote(code)} > /dev/null 2>&1 < /dev/null &")
+    listen = f"s.setsockopt(1,2,1); s.bind(('127.0.0.1',{port})); s.listen(); time.sleep(600)"
+    _foreign(s, f"import socket,time; s=socket.socket(); {listen}", "foreign-port")
 
 
 def _no_foreign(s: Scene) -> None:
