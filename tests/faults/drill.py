@@ -261,7 +261,9 @@ def _about_actions(
     record.outcome, record.reason = own["outcome"] or "", own["reason"]
     if record.outcome != (end["outcome"] if end else "lost"):
         found.append(f"says {record.outcome}, the receipt {end}")
-    if record.outcome == "lost" and ("reboot" in own["reason"]) != ("boot" in scene.fault):
+    if record.outcome == "lost" and not kind.loses:
+        found.append(f"lost, though nobody killed the runner: {own['reason']}")
+    elif record.outcome == "lost" and ("reboot" in own["reason"]) != ("boot" in scene.fault):
         found.append(f"lost, and why: {own['reason']}")
     newest = actions[0]
     if kind.ends_after or _late(record):

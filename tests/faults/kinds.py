@@ -35,6 +35,8 @@ class Kind:
     needs_origin: bool = False
     ready_timeout: str = "20s"
     reboots: bool = False
+    loses: bool = False
+    """It takes the runner away, so that the action may be lost."""
     foreign_start: bool = False
     """The fault itself starts an engine: two loaded by that start are counted apart."""
     ends_after: bool = False
@@ -135,10 +137,8 @@ def _rights_back(s: Scene) -> None:
 
 def _small_disk(s: Scene) -> None:
     """The receipts' file system: a megabyte of its own, so that the machine is never filled."""
-    s.box.root(
-        f"mkdir -p {STATE} && mount -t tmpfs -o size=1m,mode=700,uid=$(id -u ops),gid=$(id -g ops) tmpfs {STATE}"
-        f" && chown -R ops: /home/ops/.local"
-    )
+    own = "uid=$(id -u ops),gid=$(id -g ops)"
+    s.box.root(f"runuser -u ops -- mkdir -p {STATE} && mount -t tmpfs -o size=1m,mode=700,{own} tmpfs {STATE}")
     assert s.agent
     s.agent.actions = set()
 
@@ -195,7 +195,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("client-kill", _WITH_UNDO, _client(signal.SIGKILL)),
         Kind("client-term", ALL, _client(signal.SIGTERM)),
-        Kind("runner-kill", _WITH_UNDO, _runner(signal.SIGKILL)),
+        Kind("runner-kill", _WITH_UNDO, _runner(signal.SIGKILL), loses=True),
         Kind("runner-term", _WITH_UNDO, _runner(signal.SIGTERM)),
         Kind("sshd-kill", ALL, lambda s: s.box.kill_sessions()),
         Kind("reset", ALL, lambda s: s.box.reset_connections()),
@@ -221,9 +221,9 @@ KINDS: dict[str, Kind] = {
         Kind("second-operator", (*EARLY, "start", "ready"), _second),
         Kind("revive-once", ALL[1:], _revive, needs_origin=True, foreign_start=True, ends_after=True),
         Kind("revive-loop", ALL[1:], _revive_loop, mend=_no_reviver, needs_origin=True, foreign_start=True, ends_after=True),
-        Kind("reboot", _WITH_UNDO, _reboot, reboots=True),
-        Kind("power-cut", _WITH_UNDO, _power, reboots=True),
-        Kind("user-manager-kill", ALL, _user_manager),
+        Kind("reboot", _WITH_UNDO, _reboot, reboots=True, loses=True),
+        Kind("power-cut", _WITH_UNDO, _power, reboots=True, loses=True),
+        Kind("user-manager-kill", ALL, _user_manager, loses=True),
         Kind("daemon-reload", ALL, _reload),
     )
 }

@@ -180,9 +180,10 @@ class Scene:
     def truth(self) -> Truth:
         units = " ".join(ENGINES.values())
         asked = "; ".join(
-            f"curl -s -m 2 http://127.0.0.1:{port}/v1/models; echo; echo '=='; curl -s -o /dev/null -m 3 -w '%{{http_code}}'"
-            f" http://127.0.0.1:{port}/health; echo; echo '=='"
-            for port, _ in PORTS.values()
+            f"systemctl is-active -q {unit} && {{ curl -s -m 1 http://127.0.0.1:{PORTS[mode][0]}/v1/models; }}; echo; echo '==';"
+            f"systemctl is-active -q {unit} && {{ curl -s -o /dev/null -m 2 -w '%{{http_code}}'"
+            f" http://127.0.0.1:{PORTS[mode][0]}/health; }}; echo; echo '=='"
+            for mode, unit in ENGINES.items()
         )
         shown, *answers = self.box.root(
             f"systemctl show {units} -p ActiveState -p Job -p MainPID; echo '=='; {asked}", check=False
