@@ -223,7 +223,8 @@ def main() -> None:
         elif what == "receipt":
             tell("receipt", action=order["action"], lines=lines(str(order["action"])))
         elif what == "report":
-            tell("report", samples=sampler.samples, gap=sampler.gap)
+            tell("report", samples=sampler.samples, gap=round(sampler.gap, 3))
+            sampler.samples, sampler.gap = 0, 0.0
 
 
 if __name__ == "__main__":

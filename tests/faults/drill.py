@@ -60,6 +60,8 @@ class Record:
     truth: str = ""
     repaired: bool = False
     samples: int = 0
+    gap: float = 0.0
+    """The longest time between two samples."""
     foreign_overlap: float = 0.0
     """Seconds with two loaded that the fault's own start of an engine made."""
     seconds: float = 0.0
@@ -107,6 +109,7 @@ def _drill(scene: Scene, case: Case, kind: Kind, record: Record) -> None:
     agent = scene.agent
     assert agent
     kind.before(scene)
+    agent.order("report", "report")  # counting begins here
     if case.step in UNDO:
         scene.box.fail(scene.unit(target).removesuffix(".service"), "oom")
     known = set(agent.actions)
@@ -161,7 +164,6 @@ def _ended(scene: Scene, kind: Kind, record: Record, known: set[str]) -> Agent:
     assert agent and client
     if kind.reboots and "boot" in scene.fault:
         scene.wait_booted(scene.fault["boot"])
-        record.samples += 1
         agent = scene.new_agent()
     agent.actions = known
     end = time.monotonic() + END_SECONDS
@@ -325,7 +327,7 @@ def _repair(scene: Scene, record: Record, truth: Truth, number: int) -> None:
 def _watched(agent: Agent, kind: Kind, record: Record, scene: Scene) -> None:
     """What the sampler saw from before the switch until after the repair."""
     report = agent.order("report", "report")
-    record.samples = report["samples"]
+    record.samples, record.gap = report["samples"], report["gap"]
     began: dict[str, Any] | None = None
     for line in [*agent.seen]:
         if line["t"] == "two":

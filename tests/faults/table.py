@@ -133,4 +133,9 @@ def verdict(records: Sequence[Record]) -> str:
     lines.append(f"two loaded because the fault started the old engine: {len(foreign)}, at most {max(foreign, default=0):.1f} s")
     lines.append(f"runs that the harness could not carry out: {sum(HARNESS in dict(r.problems) for r in records)}")
     took = sum(r.seconds for r in records) / max(1, len(records))
-    return "\n".join([*lines, f"{took:.1f} s per run on one box; {sum(r.samples for r in records)} samples of what is loaded"])
+    gaps = sorted(r.gap for r in records) or [0.0]
+    lines.append(
+        f"{sum(r.samples for r in records)} samples of what is loaded; the longest gap in a run: {gaps[len(gaps) // 2]:.2f} s"
+        f" in the median, {gaps[-1]:.2f} s at worst (frozen boxes are sampled too)"
+    )
+    return "\n".join([*lines, f"{took:.1f} s per run on one box"])
