@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -166,6 +167,7 @@ class Scene:
         if self.agent:
             self.agent.close()
         self.box.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def tune(self) -> None:
         for unit in ENGINES.values():
