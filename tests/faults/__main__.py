@@ -1,6 +1,6 @@
 """The fault table: switches on booted boxes, one fault in each, and what came of it.
 
-python -m tests.faults [--count N] [--seed S] [--only KIND[:STEP]] [--boxes N] [--json FILE]
+python -m tests.faults [--count N] [--seed S] [--only KIND[:STEP]] [--boxes N] [--json FILE] [--show FILE]
 
 Exit 1 if an invariant broke: its run, seed and receipt are printed.
 """
@@ -25,7 +25,12 @@ def main(argv: list[str]) -> int:
     p.add_argument("--only", action="append", default=[], metavar="KIND[:STEP]", help=", ".join(KINDS))
     p.add_argument("--boxes", type=int, default=2, help="how many at a time")
     p.add_argument("--json", type=Path, metavar="FILE")
+    p.add_argument("--show", type=Path, metavar="FILE", help="only print the table of an earlier --json, of a run broken off too")
     a = p.parse_args(argv)
+    if a.show:
+        earlier = [Record.of(row) for row in json.loads(a.show.read_text())["runs"]]
+        print(f"{table(earlier)}\n\n{verdict(earlier)}")
+        return 1 if any(r.bad for r in earlier) else 0
     if reason := why_not():
         print(f"no test box: {reason}", file=sys.stderr)
         return 2

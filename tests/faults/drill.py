@@ -79,6 +79,12 @@ class Record:
     def document(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Record:
+        """What `document` gave."""
+        problems = [(str(what), str(how)) for what, how in document["problems"]]
+        return cls(**{**document, "case": Case(**document["case"]), "problems": problems})
+
 
 def drill(scene: Scene, case: Case) -> Record:
     """Never raises for what the box does; what cannot be carried out is a `harness` problem."""
