@@ -28,6 +28,8 @@ INVARIANTS = (
 )
 HARNESS = "harness"
 END_SECONDS = 75.0
+SEEN_TICKS = 100.0
+"""A second: from then on the machine must have seen an engine before it starts another one."""
 
 
 @dataclass(frozen=True)
@@ -330,6 +332,12 @@ def _repair(scene: Scene, record: Record, truth: Truth, number: int) -> None:
         record.broke("not repaired", f"switch {mode} ended with {done.returncode}, then {after}: {lines[-1] if lines else ''}")
 
 
+def _unseen(loaded: list[dict[str, Any]], origin: str) -> bool:
+    """The fault started the old engine after the new one, or so shortly before that no look could have seen it."""
+    born = {x["unit"]: float(x["born"]) for x in loaded}
+    return born[origin] > max(at for unit, at in born.items() if unit != origin) - SEEN_TICKS
+
+
 def _watched(agent: Agent, kind: Kind, record: Record, scene: Scene) -> None:
     """What the sampler saw from before the switch until after the repair."""
     report = agent.order("report", "report")
@@ -338,8 +346,7 @@ def _watched(agent: Agent, kind: Kind, record: Record, scene: Scene) -> None:
     for line in [*agent.seen]:
         if line["t"] == "two":
             began = line
-            newest = max(line["loaded"], key=lambda x: float(x["born"]))["unit"]
-            if not (kind.foreign_start and newest == scene.unit(record.origin)):
+            if not (kind.foreign_start and _unseen(line["loaded"], scene.unit(record.origin))):
                 record.broke("two modes loaded", json.dumps(line["loaded"]))
         elif line["t"] == "two-over" and began is not None:
             record.foreign_overlap = round(max(record.foreign_overlap, line["at"] - began["at"]), 2)
