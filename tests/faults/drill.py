@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.box.box import BoxError
 from tests.faults.kinds import BEFORE, KINDS, UNDO, Kind
-from tests.faults.scene import FLOOR, PORTS, Agent, Scene, Truth
+from tests.faults.scene import FLOOR, HELD, PORTS, Agent, Scene, Truth
 
 INVARIANTS = (
     "two modes loaded",
@@ -21,6 +21,7 @@ INVARIANTS = (
     "next client untruthful",
     "not repaired",
     "lock stuck",
+    "hold left",
     "never ended",
     "client hung",
     "foreign process killed",
@@ -137,10 +138,14 @@ def _drill(scene: Scene, case: Case, kind: Kind, record: Record) -> None:
     free = agent.order("lock", "lock")["free"]
     if not free:
         record.broke("lock stuck", "nobody runs and the lock is held")
+    if scene.held():
+        record.notes.append("held after the end, until the next action")
     kind.mend(scene)
     if scene.fault.get("foreign killed") and record.injected:
         record.broke("foreign process killed", "the foreign process was not there any more")
     _repair(scene, record, truth, case.number)
+    if scene.held():
+        record.broke("hold left", f"{HELD} is still held after the repair")
     _watched(agent, kind, record, scene)
 
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults.scene import PORTS, STATE, SUDOERS, Scene
+from tests.faults.scene import HOLDS, PORTS, STATE, SUDOERS, Scene
 
-ALL = ("preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify")
+STEPS = ("preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify")
+ALL = (*STEPS, "hold", "release") if HOLDS else STEPS
 UNDO = ("undo-stop", "undo-start", "undo-ready")
 EARLY = ("preflight", "stop", "gone", "memory", "drop-caches")
 BEFORE = "before"
@@ -219,8 +220,8 @@ KINDS: dict[str, Kind] = {
         Kind("no-sudo-tee", (BEFORE, *EARLY), _without("/usr/bin/tee"), mend=_rights_back),
         Kind("disk-full", (BEFORE, *ALL), _fill, before=_small_disk, mend=lambda s: s.box.remove(f"{STATE}/fill")),
         Kind("second-operator", (*EARLY, "start", "ready"), _second),
-        Kind("revive-once", ALL[1:], _revive, needs_origin=True, foreign_start=True, ends_after=True),
-        Kind("revive-loop", ALL[1:], _revive_loop, mend=_no_reviver, needs_origin=True, foreign_start=True, ends_after=True),
+        Kind("revive-once", STEPS[1:], _revive, needs_origin=True, foreign_start=True, ends_after=True),
+        Kind("revive-loop", STEPS[1:], _revive_loop, mend=_no_reviver, needs_origin=True, foreign_start=True, ends_after=True),
         Kind("reboot", _WITH_UNDO, _reboot, reboots=True, loses=True),
         Kind("power-cut", _WITH_UNDO, _power, reboots=True, loses=True),
         Kind("user-manager-kill", ALL, _user_manager, loses=True),

@@ -10,10 +10,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sovtui.config.schema import SwitchConfig
 from tests.box.box import Box, BoxError, boot, wait_for
 from tests.integration.operator import ENGINES, Operator
 
@@ -45,12 +46,19 @@ stop_timeout = "20s"
 floor = ["restartme.service"]
 """
 FLOOR = "restartme.service"
+HELD = "backup-nas.timer"
+HOLDS = any(field.name == "hold" for field in fields(SwitchConfig))
+"""Whether this sovtui holds services during a switch."""
 PORTS = {"qwen": (30001, "qwen36"), "mistral": (30000, "mistral4")}
 SUDOERS = "/etc/sudoers.d/sovtui"
 STATE = "/home/ops/.local/state/sovtui"
 AGENT = Path(__file__).with_name("agent.py")
 TUNED = {"load_seconds": 0.5, "warmup_seconds": 0.1, "health_seconds": 0.1}
 _NOISE = "prometheus prometheus-alertmanager prometheus-node-exporter"
+
+
+def configuration(ready_timeout: str) -> str:
+    return CONFIG.replace("READY", ready_timeout) + (f'hold = ["{HELD}"]\n' if HOLDS else "")
 
 
 @dataclass(frozen=True)
@@ -156,9 +164,14 @@ class Scene:
     def open(cls) -> Scene:
         box = boot()
         folder = Path(tempfile.mkdtemp(prefix="faults-"))
-        text = CONFIG.replace("READY", "20s")
+        text = configuration("20s")
         first, second = (Operator.at(box, folder / name, config=text) for name in ("first", "second"))
-        scene = cls(box, folder, first, second, box.read(SUDOERS))
+        rights = box.read(SUDOERS)
+        if HOLDS:
+            rights += "".join(f"ops ALL=(root) NOPASSWD: /usr/bin/systemctl {verb} {HELD}\n" for verb in ("start", "stop"))
+            box.write(SUDOERS, rights, mode="440")
+            box.systemctl("enable", "-q", "--now", HELD)
+        scene = cls(box, folder, first, second, rights)
         box.root(f"systemctl disable -q --now {_NOISE} crashloop.service backup-broken.service || true", check=False)
         scene.tune()
         return scene
@@ -175,7 +188,7 @@ class Scene:
 
     def configure(self, ready_timeout: str) -> None:
         for operator in (self.operator, self.second):
-            operator.config_path.write_text(CONFIG.replace("READY", ready_timeout))
+            operator.config_path.write_text(configuration(ready_timeout))
 
     # -- truth --------------------------------------------------------------------------------------
 
@@ -233,6 +246,8 @@ class Scene:
             f"umount -l {STATE} 2>/dev/null; rm -f /etc/pretend/*.fail; systemctl is-active -q {FLOOR} || systemctl start {FLOOR}",
             check=False,
         )
+        if HOLDS:
+            self.box.systemctl("start", HELD)
         if self.box.read(SUDOERS) != self.sudoers:
             self.box.write(SUDOERS, self.sudoers, mode="440")
         now = self.steady()
@@ -252,6 +267,18 @@ class Scene:
         assert self.agent
         self.agent.seen.clear()
         self.agent.actions = set(self.agent.order("look", "looked", known=[])["new"])
+
+    def held(self) -> bool:
+        """Whether what a switch holds is still held, a moment for the guard allowed."""
+        if not HOLDS:
+            return False
+        try:
+            wait_for(
+                lambda: self.box.systemctl("is-active", "-q", HELD, check=False).returncode == 0, 4, f"{HELD} to be released"
+            )
+        except BoxError:
+            return True
+        return False
 
     def new_agent(self) -> Agent:
         if self.agent:
