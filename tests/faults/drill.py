@@ -176,7 +176,10 @@ def _ended(scene: Scene, kind: Kind, record: Record, known: set[str]) -> Agent:
     agent, client = scene.agent, scene.client
     assert agent and client
     if kind.reboots and "boot" in scene.fault:
+        since = time.monotonic()
         scene.wait_booted(scene.fault["boot"])
+        if time.monotonic() - since > 45.0:
+            record.notes.append(f"the box took {time.monotonic() - since:.0f} s to go down and boot again")
         agent = scene.new_agent()
     agent.actions = known
     end = time.monotonic() + END_SECONDS
@@ -233,15 +236,16 @@ def _next_client(scene: Scene, kind: Kind, record: Record, truth: Truth) -> None
         record.broke("next client untruthful", lie)
     said = {m["name"]: m["heat"] for m in host["modes"]}
     wanted = record.target != "none"
-    settled = record.outcome in ("done", "warned", "rolled-back") and not (kind.ends_after or _late(record))
+    settled = record.outcome in ("done", "warned", "rolled-back") and not _over(kind, record)
     if wanted and not truth.hot and ("hot" in said.values() or (settled and record.injected)):
         record.broke("none hot, and not said", f"{truth}; said: {said}, {record.outcome}")
     _about_client(scene, record)
 
 
-def _late(record: Record) -> bool:
-    """The fault struck when everything was proved already."""
-    return record.at in ("end", "between steps", "not reached")
+def _over(kind: Kind, record: Record) -> bool:
+    """What the outcome says was proved, and the fault went on after it: a look at the modes alone tells how it is now."""
+    late = record.at in ("end", "between steps", "not reached")
+    return late or kind.ends_after or (kind.reboots and record.outcome in ("done", "warned", "rolled-back"))
 
 
 def _about_modes(host: dict[str, Any], truth: Truth) -> list[str]:
@@ -281,7 +285,7 @@ def _about_actions(
     elif record.outcome == "lost" and ("reboot" in own["reason"]) != ("boot" in scene.fault):
         found.append(f"lost, and why: {own['reason']}")
     newest = actions[0]
-    if kind.ends_after or _late(record):
+    if _over(kind, record):
         return found
     return [*found, *_claims(newest, record, truth)]
 

@@ -307,6 +307,6 @@ class Scene:
 
     def wait_booted(self, before: str) -> None:
         """The box has booted anew and lets ops in."""
-        wait_for(lambda: self.box.boot_id(missing="") not in ("", before), 60, "the box to boot again")
+        wait_for(lambda: self.box.boot_id(missing="") not in ("", before), 200, "the box to boot again")
         self.box.root(["systemctl", "is-system-running", "--wait"], check=False, timeout=60)
         self.box.wait_for_ssh()
