@@ -121,10 +121,16 @@ def _answer(directory: str, action: str, by: str, process: subprocess.Popen[byte
 
 
 def _prune() -> None:
-    for action in receipt.actions()[KEEP:]:
+    """Old receipts, and what a runner that was killed could not take away."""
+    for number, action in enumerate(receipt.actions()):
         directory = receipt.folder(action)
-        if not receipt.alive(directory):
-            shutil.rmtree(directory, ignore_errors=True)
+        reserve = os.path.join(directory, "reserve")
+        if (number >= KEEP or os.path.exists(reserve)) and not receipt.alive(directory):
+            if number >= KEEP:
+                shutil.rmtree(directory, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(reserve)
 
 
 def cancel(action: str) -> dict[str, Any]:

@@ -12,10 +12,12 @@ No environment and no secret is ever written.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +29,8 @@ OUTCOMES = ("done", "warned", "refused", "failed", "rolled-back", "rollback-fail
 MAX_LINES = 400
 MAX_BAD_LINES = 60
 MAX_TEXT = 1000
+RESERVE = 64 << 10
+"""Bytes set aside on the disk while an action runs."""
 _SECRET = re.compile(
     r"(?i)((?<![a-z])(?:api[_-]?key|token|password|passwd|secret|authorization)[\"']?\s*[:=]\s*(?:bearer\s+)?[\"']?)(?!\d+\b)([^\s\"',)]{6,})"
     r"|\b(?:hf_|sk-|ghp_|xox[bp]-)[A-Za-z0-9_-]{8,}"
@@ -51,24 +55,43 @@ def without_secrets(text: str) -> str:
 
 
 class Writer:
-    """Writes one receipt. Every line is on the disk before the next thing happens."""
+    """Writes one receipt. Every line is on the disk before the next thing happens.
+
+    A disk that fills up must not stop an action half way: room is set aside for the rest of the receipt, and what cannot be
+    written then either is kept and written as soon as it can be.
+    """
 
     def __init__(self, directory: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(os.path.join(directory, "receipt.jsonl"), flags, 0o600)
+        self._reserve = os.path.join(directory, "reserve")
+        self._waiting = b""
         self._lines = 0
         self._bad = 0
+        with open(self._reserve, "wb") as file:
+            file.write(bytes(RESERVE))
 
     def write(self, t: str, /, *, sync: bool = True, **fields: Any) -> None:
         line = {"t": t, "at": box.now_text(), **fields}
-        data = (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        self._waiting += (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
+        for _ in range(2):
+            try:
+                self._flush(sync)
+                return
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._reserve)
+
+    def _flush(self, sync: bool) -> None:
+        while self._waiting:
+            self._waiting = self._waiting[os.write(self._descriptor, self._waiting) :]
         if sync:
             os.fsync(self._descriptor)
 
     def line(self, unit: str, text: str, bad: bool = False) -> None:
         """A journal line, if there is still room; room for bad ones is kept."""
+        if not os.path.exists(self._reserve):
+            return  # the disk is full: what is left is for the steps and the end
         if self._lines >= MAX_LINES:
             if not bad or self._bad >= MAX_BAD_LINES:
                 return
@@ -76,7 +99,16 @@ class Writer:
         self._lines += 1
         self.write("line", sync=False, unit=unit, text=without_secrets(text[:MAX_TEXT]))
 
-    def close(self) -> None:
+    def close(self, patience: float = 5.0) -> None:
+        """Write what still waits, for a moment at most."""
+        end = time.monotonic() + patience
+        while self._waiting and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                self._flush(sync=True)
+                break
+            time.sleep(0.2)
+        with contextlib.suppress(OSError):
+            os.unlink(self._reserve)
         os.close(self._descriptor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sovtui.onbox import journal, lock, receipt, rights, services, signatures
+from sovtui.onbox import journal, launch, lock, receipt, rights, services, signatures
 from sovtui.onbox.plan import BadRequest, check_id, check_service, kind_of, parse
 from sovtui.onbox.words import Step
 from tests.onbox.world import World, box, play, request
@@ -453,6 +454,61 @@ def test_receipt(state: Path) -> None:
     short = receipt.summary(lines, 20)
     assert len(short) == 21
     assert short[0]["t"] == "begin"
+
+
+class FullDisk:
+    """No room for the receipt until the reserve goes (`reserve`), or until `freed`."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, reserve: bool) -> None:
+        self.folder, self.reserve, self.full = folder, reserve, False
+        really = os.write
+
+        def write(descriptor: int, data: bytes) -> int:
+            ours = os.path.realpath(f"/proc/self/fd/{descriptor}").endswith("receipt.jsonl")
+            if ours and self.full and not (self.reserve and not (self.folder / "reserve").exists()):
+                if len(data) > 10:
+                    return really(descriptor, data[:7])  # what still fitted
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return really(descriptor, data)
+
+        monkeypatch.setattr(os, "write", write)
+
+
+def test_receipt_on_a_disk_that_fills_up_goes_on_in_its_reserve(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FullDisk(state, monkeypatch, reserve=True)
+    writer = receipt.Writer(str(state))
+    writer.write("begin", id="i", kind="switch")
+    disk.full = True
+    writer.write("step", name="stop", state="running")
+    writer.line("u", "left out: the room is for the steps")
+    writer.write("end", outcome="done")
+    writer.close()
+    assert [line["t"] for line in receipt.read(str(state))] == ["begin", "step", "end"]
+
+
+def test_receipt_waits_for_room_and_is_whole_then(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FullDisk(state, monkeypatch, reserve=False)
+    writer = receipt.Writer(str(state))
+    writer.write("begin", id="i", kind="switch")
+    disk.full = True
+    writer.write("step", name="stop", state="running")  # never raises: the switch goes on
+    writer.write("step", name="stop", state="done")
+    disk.full = False
+    writer.write("end", outcome="done")
+    writer.close()
+    assert [line["t"] for line in receipt.read(str(state))] == ["begin", "step", "step", "end"]
+    assert not (state / "reserve").exists()
+
+
+def test_reserve_of_a_killed_runner_is_taken_away(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    folder = Path(receipt.folder("20261120T161300Z-switch-ab12"))
+    folder.mkdir(parents=True)
+    receipt.Writer(str(folder)).write("begin", id="i", kind="switch")
+    assert (folder / "reserve").exists()
+    launch._prune()
+    assert not (folder / "reserve").exists()
+    assert receipt.read(str(folder))
 
 
 def test_alive_across_processes(state: Path) -> None:
