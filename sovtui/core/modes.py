@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from sovtui.core.model import Engine, EnginePhase, Mode
@@ -94,6 +95,25 @@ def busy_or_none(host: Host, mode: Mode) -> bool | None:
     if not told:
         return None
     return any(value > 0 for value in told)
+
+
+WARM_SECONDS = 300.0
+"""A mode that has been up for less may still be slow: compiled paths and draft models warm up with traffic."""
+OF_ITS_BAND = 0.85
+"""Below this share of what is expected a single stream is slow."""
+
+
+def pace(host: Host, mode: Mode, now: datetime) -> str:
+    """`warming` or `slow` where one stream decodes below the mode's own band, else nothing. With several streams it says nothing."""
+    decode = host.reading("engine.decode_tok_s", mode.name).fresh_value
+    running = host.reading("engine.running", mode.name).fresh_value
+    if not mode.expect_tok_s or not decode or running is None or not 0 < running <= 1:
+        return ""
+    if decode >= OF_ITS_BAND * mode.expect_tok_s:
+        return ""
+    since = [s.since for name in mode.services if (s := host.services.get(name)) is not None and s.since is not None]
+    young = bool(since) and (now - max(since)).total_seconds() < WARM_SECONDS
+    return "warming" if young else "slow"
 
 
 def mode_views(host: Host) -> tuple[ModeView, ...]:

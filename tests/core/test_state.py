@@ -17,7 +17,7 @@ from sovtui.core.events import (
     Tick,
 )
 from sovtui.core.model import ActionRun, Engine, EnginePhase, HostSpec, Link, LinkPhase, Mode, Service, Source
-from sovtui.core.modes import Heat, hot_modes, mode_view, unified
+from sovtui.core.modes import Heat, hot_modes, mode_view, pace, unified
 from sovtui.core.reading import Status, fresh, unsupported
 from sovtui.core.state import CURVE_POINTS, State, initial, reduce, source_failed
 
@@ -156,3 +156,19 @@ def test_a_shared_service_says_nothing_about_a_cold_mode() -> None:
     told = (Service("a.service", "active"), Service("b.service", "inactive"), Service(proxy, "active"))
     state = reduce(reduce(state, ServicesSeen("spark", told)), EngineSeen("spark", "one", Engine(EnginePhase.READY)))
     assert [mode_view(state.hosts["spark"], mode).heat for mode in modes] == [Heat.HOT, Heat.COLD]
+
+
+def test_pace_tells_warming_from_slow_and_says_nothing_of_many_streams() -> None:
+    mode = Mode("qwen", services=("a.service",), expect_tok_s=57)
+
+    def judged(decode: float, running: float, up_seconds: float) -> str:
+        state = reduce(
+            start(), ServicesSeen("spark", (Service("a.service", "active", since=NOW - timedelta(seconds=up_seconds)),))
+        )
+        told = (("engine.decode_tok_s", decode), ("engine.running", running))
+        samples = tuple(Sample(key, fresh(number, NOW, "prometheus"), "qwen") for key, number in told)
+        return pace(reduce(state, Samples("spark", samples)).hosts["spark"], mode, NOW)
+
+    assert judged(43, 1, 60) == "warming"
+    assert judged(43, 1, 3600) == "slow"
+    assert judged(56, 1, 60) == "" and judged(20, 4, 3600) == "" and judged(0, 0, 3600) == ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import EnginePhase, LinkPhase, Mode
-from sovtui.core.modes import Heat, ModeView, mode_views
+from sovtui.core.modes import Heat, ModeView, mode_views, pace
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
@@ -162,12 +162,9 @@ class InferencePane(Pane):
             expected = f" of {mode.expect_tok_s:g} expected"
             if reading.status is Status.FRESH and reading.value:
                 ratio = reading.value / mode.expect_tok_s
-                running = host.reading("engine.running", mode.name).fresh_value or 0
-                slow = ratio < 0.7 and 0 < running <= 1
-                against = row(
-                    ("decode ", "label"), (f"{ratio * 100:.0f} %", "warn" if slow else "ok"), (expected, "label"),
-                    (" slow" if slow else "", "warn"),
-                )  # fmt: skip
+                word = pace(host, mode, now)
+                share = (f"{ratio * 100:.0f} %", "warn" if word else "ok")
+                against = row(("decode ", "label"), share, (expected, "label"), (f" {word}" if word else "", "warn"))
             else:
                 against = row((f"decode, {mode.expect_tok_s:g} expected", "label"))
         points = host.curves.get((DECODE, mode.name), ())
