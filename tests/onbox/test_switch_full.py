@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,16 @@ def test_a_job_that_the_timer_has_just_begun_is_waited_for() -> None:
     story = go(world, hold=["x.timer"])
     assert story.outcome == "done"
     assert next(s for s in story.steps if s.name == "hold" and s.state == "done").seconds >= 4  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("to", "requests", "outcome"), [("b", 0, "done"), ("a", 0, "done"), ("b", 3, "refused")])
+def test_what_a_lost_action_left_held_is_released_at_the_end(to: str, requests: int, outcome: str) -> None:
+    world = box()
+    world.services["a.service"].requests = requests
+    story = play(world, replace(request(to=to, hold=["x.timer"]), left=("x.timer",)))
+    assert story.outcome == outcome
+    assert "x.timer" in world.holds() and story.held == []
+    assert world.commands[-1] == ("start", "x.timer")
 
 
 def test_release_that_fails_is_a_warning() -> None:
