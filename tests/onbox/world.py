@@ -176,10 +176,9 @@ class World:
             self.at(0.2, lambda: post(Proved(self.now, self.tokens, "one token" if self.tokens else "HTTP 500")))
         elif isinstance(effect, Command):
             self.scripts.append(effect.argv)
-            self.halted = 0
             self.script(self, effect, post)
         elif isinstance(effect, Halt):
-            self.halted += 1
+            self.halted = len(self.scripts)
             self.at(0.3, lambda: post(CommandEnded(self.now, False, "was stopped")))
         elif isinstance(effect, Run):
             self.commands.append((effect.verb, effect.service))
@@ -280,23 +279,27 @@ class World:
 def owners_script(world: World, command: Command, post: Callable[[Event], None]) -> None:
     """`switch.sh MODE`: stops every engine, then starts the one of that mode."""
     name = command.argv[-1] + ".service"
+    begun = len(world.scripts)
+
+    def killed() -> bool:
+        return world.halted >= begun  # a killed one stays dead, also while a later one runs
 
     def tell(text: str) -> None:
-        if not world.halted:
+        if not killed():
             post(Line(world.now, SCRIPT, text))
 
     def stop() -> None:
-        if not world.halted:
+        if not killed():
             for one in ("a.service", "b.service", "c.service"):
                 if one != name and world.services[one].procs:
                     world._stopped(world.services[one])
 
     def start() -> None:
-        if not world.halted:
+        if not killed():
             world.begin(world.services[name])
 
     def end() -> None:
-        if not world.halted:
+        if not killed():
             post(CommandEnded(world.now, True))
 
     world.at(1.0, lambda: tell("stopping"))
