@@ -109,6 +109,9 @@ def on_start(s: Switching, seen: Looked) -> Result:
     state = judge.readiness(mode, seen, dict(s.base), s.seen, s.returned)
     if state.verdict == "fail" and not seen.reason:
         return explain(s, state.detail, state.service)
+    intruders = _intruders(s, seen)
+    if intruders:
+        return fail(s, intruders, must_stop=True)
     why = guarded(s, seen)
     if why:
         return fail(s, f"{why}: the launch was stopped")
@@ -118,6 +121,14 @@ def on_start(s: Switching, seen: Looked) -> Result:
         return explain(s, f"{', '.join(services)} did not start within {span(s.request.ready_timeout)}", services[0])
     s, news = hinted(s, seen)
     return s, (*news, Wait(POLL))
+
+
+def _intruders(s: Switching, seen: Looked) -> str:
+    """What runs again beside the mode that loads, in a sentence: two modes must not be loaded until the end of a long load."""
+    if s.undoing or seen.reason:
+        return ""
+    back = [x for x in judge.foreign(s.request, s.target) if not seen.unit(x).gone]
+    return f"{', '.join(back)} came back while {s.request.to} was loading; something else starts it" if back else ""
 
 
 def _enter_ready(s: Switching, detail: str) -> Result:
@@ -130,6 +141,9 @@ def on_ready(s: Switching, seen: Looked) -> Result:
     mode = s.request.mode(s.mode)
     s = noted(s, seen)
     refused = [(x, why) for verb, x, why in s.refused if verb == "start" and x in mode.services]
+    intruders = _intruders(s, seen)
+    if intruders:
+        return fail(s, intruders, must_stop=True)
     state = judge.readiness(mode, seen, dict(s.base), s.seen, s.returned)
     answer = seen.answer(mode.url)
     s = replace(s, answers=answer.models != 0, health_at=s.health_at if answer.health is None else s.now)

@@ -94,10 +94,11 @@ def looking(s: Switching) -> Look:
         return Look(s.to_stop, _gone_probes(s))
     if s.phase in ("start", "ready", "undo-start"):
         mode = s.request.mode(s.mode)
+        beside = () if s.undoing else judge.foreign(s.request, mode)  # something else may start one of them again
         if s.phase == "ready":
             rare = mode.engine == "sglang" and not (s.answers and s.now - s.health_at >= HEALTH_EVERY)
-            return Look(mode.services, judge.probe_of(mode, not rare))
-        return Look(starting(s))
+            return Look((*mode.services, *beside), judge.probe_of(mode, not rare))
+        return Look((*starting(s), *beside))
     if s.phase in ("clear", "undo-clear", "command"):
         mode = s.request.mode(s.mode)
         return Look(tuple(dict.fromkeys((*judge.foreign(s.request, mode), *starting(s)))))

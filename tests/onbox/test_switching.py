@@ -247,6 +247,25 @@ def test_other_mode_comes_back_while_memory_is_freed() -> None:
     assert ("start", "b.service") not in world.commands
 
 
+@pytest.mark.parametrize("moment", ["start", "ready"])
+def test_other_mode_comes_back_while_the_new_one_loads(moment: str) -> None:
+    """Broken off at the next look: not after a load of forty minutes with both in memory."""
+    world = box()
+    world.services["b.service"].load_seconds = 2400.0
+    begun: list[float] = []
+
+    def back(step: object, w: World) -> None:
+        if getattr(step, "name", "") == moment and not begun:
+            begun.append(w.now + 1.0)
+            w.at(1.0, lambda: w.begin(w.services["a.service"]))
+
+    story = play(world, request(to="b", ready_timeout_s=3600.0), on_step=back)
+    assert story.outcome == "rolled-back"
+    assert "a.service came back while b was loading" in story.reason
+    assert world.now - begun[0] < 60
+    assert world.holds() == ["a.service", "floor.service"]
+
+
 def test_floor_lost_is_a_warning() -> None:
     world = box()
     world.services["floor.service"].fate = "dies"
