@@ -35,7 +35,7 @@ unit: $(VENV)/.dev
 
 integration: $(VENV)/.dev
 	@sh tests/box/packages.sh
-	@$(BIN)/pytest -q -m integration
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m integration --durations=15
 
 pictures: $(VENV)/.dev ## draw screenshots/ anew
 	@$(BIN)/python -m tests.pictures screenshots
