@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
+from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
 from sovtui.adapters.links import dialer_for
+from sovtui.config.paths import state_dir
 from sovtui.config.schema import Config
 from sovtui.config.specs import host_specs
 from sovtui.ports.clock import Clock
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
 
 
+LOG_NAME = "sovtui.log"
+LOG_BYTES = 1 << 20
 ENGINE_SECONDS = 5.0
 """How long an engine's own endpoint may take."""
 
@@ -46,6 +51,7 @@ def build_hub(
 
     Without an operator (`ask` is None and not `interactive`) no question is ever asked and no history is loaded.
     """
+    log_to_file()
     clock = RealClock()
     hosts = _needed(config, only_host)
     links = Links({name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}, clock)
@@ -53,6 +59,29 @@ def build_hub(
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
     equip = partial(_equip, config, hosts, links, clock, interactive)
     return Control(config, specs, links, clock, equip, read_only=read_only, notes=notes, stand_by=interactive)
+
+
+def log_to_file() -> None:
+    """What goes wrong inside is written to a file of the user's: the terminal belongs to the screen. Nothing is sent anywhere."""
+    root = logging.getLogger()
+    if any(isinstance(handler, _LogFile) for handler in root.handlers):
+        return
+    try:
+        folder = state_dir()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handler: logging.Handler = _LogFile(folder / LOG_NAME, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    except OSError:
+        handler = logging.NullHandler()
+    handler.setLevel(logging.WARNING)
+    root.addHandler(handler)
+
+
+class _LogFile(RotatingFileHandler):
+    """Never complains on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk must not draw over the screen."""
 
 
 def _needed(config: Config, only_host: str | None) -> tuple[str, ...]:

@@ -50,7 +50,10 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
             failures += 1
             log.exception("source %s failed", source.name)
             _failed(
-                source.name, source.host, f"{source.name} broke inside sovtui ({type(error).__name__}); see the log file", store
+                source.name,
+                source.host,
+                f"{source.name} broke inside sovtui ({type(error).__name__}); sovtui.log in the state directory says where",
+                store,
             )
         tried.event.set()
         spent = clock.monotonic() - began
@@ -89,7 +92,7 @@ async def stream_forever(source: StreamSource, keeper: LinkKeeper, store: Store,
             reason = error.sentence()
         except Exception as error:
             log.exception("stream %s failed", source.name)
-            reason = f"{source.name} broke inside sovtui ({type(error).__name__}); see the log file"
+            reason = f"{source.name} broke inside sovtui ({type(error).__name__}); sovtui.log in the state directory says where"
         failures += 1
         _failed(source.name, source.host, reason, store)
         tried.event.set()
