@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -143,6 +144,7 @@ def test_a_real_terminal_asks_and_can_be_interrupted(tmp_path: Path, answer: str
         [sys.executable, "-c", ASKING, str(tmp_path / "c.toml"), hang],
         stdin=follower, stdout=subprocess.PIPE, stderr=follower, cwd=Path(__file__).parents[2],
         env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # in the background of a shell it is ignored
     )  # fmt: skip
     os.close(follower)
     told = b""
@@ -150,6 +152,7 @@ def test_a_real_terminal_asks_and_can_be_interrupted(tmp_path: Path, answer: str
     def wait_for(text: str) -> None:
         nonlocal told
         while text.encode() not in told:
+            assert select.select([leader], [], [], 30)[0], f"{text!r} never came: {told!r}"
             told += os.read(leader, 4096)
 
     try:

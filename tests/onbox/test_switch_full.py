@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sovtui.onbox.words import Line, Step
 from tests.onbox.world import GIB, Story, World, box, play, request
+
+EXAMPLES = int(os.environ.get("SOVTUI_EXAMPLES", "250"))
+"""More than the default are tried at random; the default is the same every time, so that nobody's change fails by chance."""
 
 MODES: list[dict[str, Any]] = [
     {"name": "a", "services": ["a.service"], "url": "http://x:1", "engine": "vllm", "model": "model-a"},
@@ -311,7 +315,7 @@ def befall(world: World, what: str) -> None:
         a.requests = 0
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES == 250, suppress_health_check=[HealthCheck.too_slow])
 @given(
     a=st.sampled_from(FATES),
     b=st.sampled_from(FATES),
@@ -331,6 +335,8 @@ def test_whatever_happens(
     a: str, b: str, timer: str, to: str, script: dict[str, str], cancel_at: str, notify: bool, rollback: bool, consent: bool,
     proof: bool, owned: str, requests: int, reserve: int,
 ) -> None:  # fmt: skip
+    # An owner's command stops and starts by itself: what it leaves behind in between is out of our reach.
+    assume(not (owned and "stray" in (a, b)))
     world = box(a=a, b=b).start_up("x.timer").start_up("t.service")
     world.services["x.timer"].fate = timer
     world.services["b.service"].notify = notify
