@@ -106,27 +106,29 @@ class _Scanner:
             index = 0
             while self.at < len(self.text) and self.text[self.at] != "]":
                 self.lines.setdefault((*path, index), self.line())
+                before = self.at
                 self.value((*path, index))
                 index += 1
-                self.separator()
+                self.separator(before)
             self.at += 1
         elif first == "{":
             self.at += 1
             self.blank()
             while self.at < len(self.text) and self.text[self.at] != "}":
+                before = self.at
                 self.pair(path)
-                self.separator()
+                self.separator(before)
             self.at += 1
         else:
             self.take(_SCALAR)
 
-    def separator(self) -> None:
-        before = self.at
+    def separator(self, before: int) -> None:
+        """To the next element. Whatever stands there, the scanner is further on than at `before`."""
         self.blank()
         if self.text.startswith(",", self.at):
             self.at += 1
             self.blank()
-        elif self.at < len(self.text) and self.text[self.at] not in "]}" and self.at == before:
+        elif self.at == before:
             self.at += 1
 
     def keys(self) -> list[str]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sovtui.config.locate import Places
@@ -98,6 +98,8 @@ def test_places() -> None:
     assert {path: places.line(path) for path in expected} == expected
 
 
+@example("a=[}")
+@example("a={]")
 @given(st.text(alphabet="[]{}=.,\"'#\\\n ab\r1", max_size=60))
 def test_the_scanner_ends_and_never_raises(text: str) -> None:
     Places(text)
