@@ -9,11 +9,12 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.box.box import Box
+from tests.box.box import Box, BoxError, wait_for
 
 CONFIG = """\
 [host.testbox]
@@ -217,6 +218,13 @@ class Terminal:
             if time.monotonic() > end:
                 raise AssertionError(f"{pattern!r} {'still' if absent else 'not'} on the screen after {seconds} s:\n{screen}")
             time.sleep(0.1)
+
+    def until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait for something outside of the screen; what the screen shows is told if it never comes."""
+        try:
+            wait_for(condition, seconds, what)
+        except BoxError as problem:
+            raise AssertionError(f"{problem}; the screen shows:\n{self.screen()}") from None
 
     def close(self) -> None:
         subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], capture_output=True, timeout=20, check=False)
