@@ -22,16 +22,20 @@ ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
 
 
+def python_for(link: Link) -> str:
+    """The Python that runs the on-box part there."""
+    return sys.executable if link.kind == "local" else "python3"
+
+
 async def lines(link: Link, verb: str, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     """The JSON lines of one on-box verb, until it ends or the generator is closed.
 
     Raises `Unreachable` if the link dies, `Unsupported` without python3 there, `PortError` with the box's own words.
     """
-    python = sys.executable if link.kind == "local" else "python3"
-    argv, stdin = bundle.command(verb, request, python=python)
+    argv, stdin = bundle.command(verb, request, python=python_for(link))
     async with link.stream(argv, stdin=stdin) as stream:
         async for raw in stream.lines():
-            line = _parse(raw)
+            line = parsed(raw)
             if line is None:
                 continue
             if line.get("t") == "error":
@@ -113,9 +117,10 @@ async def logs(link: Link, service: str, count: int, since: str, follow_on: bool
             yield LogLine(when, text, level(text, priority if isinstance(priority, int) else None))
 
 
-def _parse(raw: bytes) -> dict[str, Any] | None:
+def parsed(raw: bytes) -> dict[str, Any] | None:
+    """One line of the on-box part; None for anything else, such as what a login script prints."""
     try:
         line = json.loads(raw)
     except ValueError:
-        return None  # a login script that prints something: not ours
-    return line if isinstance(line, dict) else None
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("t"), str) else None

@@ -6,14 +6,12 @@ It holds one session of the link and does nothing until it is given a request; c
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from sovtui.ports.errors import PortError
 from sovtui.ports.link import LineStream, Link
-from sovtui.runtime import bundle
+from sovtui.runtime import box, bundle
 
 REST_SECONDS = 2.0
 """Pause before the next one is made ready, so that what was just started has the link for itself."""
@@ -28,7 +26,7 @@ class Standby:
 
     async def keep(self, link: Link) -> None:
         """Have one ready at all times, until cancelled. Where that is not possible nothing is lost: `ask` says None."""
-        argv, head = bundle.opening("start", sys.executable if link.kind == "local" else "python3")
+        argv, head = bundle.opening("start", box.python_for(link))
         while True:
             try:
                 async with link.stream(argv, stdin=head) as stream:
@@ -49,7 +47,7 @@ class Standby:
         try:
             await stream.write(bundle.request_line(request))
             async for raw in stream.lines():
-                line = _parsed(raw)
+                line = box.parsed(raw)
                 if line is not None:
                     return line
         except PortError:
@@ -57,11 +55,3 @@ class Standby:
         finally:
             self._used.set()
         return None
-
-
-def _parsed(raw: bytes) -> dict[str, Any] | None:
-    try:
-        line = json.loads(raw)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) and isinstance(line.get("t"), str) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -11,6 +10,8 @@ from typing import Any
 
 from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
+
+from sovtui.config.paths import theme_dirs
 
 DEFAULT = "sovtui-dark"
 LOW_BANDWIDTH = ("ansi-dark", "ansi-light")
@@ -33,14 +34,6 @@ class Found:
     themes: dict[str, Theme]
     problems: tuple[str, ...] = ()
     """One sentence per file that was skipped."""
-
-
-def directories() -> list[Path]:
-    """Where theme files are looked for; the first that has a name wins."""
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    config = Path(base) if base.startswith("/") else Path.home() / ".config"
-    package = Path(__file__).resolve().parent.parent
-    return [config / "sovtui" / "themes", package / "themes", package.parent / "themes"]
 
 
 def parse(name: str, words: str) -> Theme:
@@ -80,7 +73,7 @@ def load(places: Iterable[Path] | None = None) -> Found:
     """Every theme of every directory."""
     themes: dict[str, Theme] = {}
     problems = []
-    for place in directories() if places is None else places:
+    for place in theme_dirs() if places is None else places:
         try:
             files = sorted(place.glob("*.toml"))
         except OSError as error:

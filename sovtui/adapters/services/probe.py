@@ -32,7 +32,7 @@ class Probe:
     def __init__(self, host: str, services: Iterable[str], clock: Clock, interval_seconds: float = 1.0) -> None:
         self.host = host
         self._services = tuple(services)
-        self._request = {"services": list(self._services), "interval_s": interval_seconds}
+        self._request = {"services": list(self._services), "interval": interval_seconds}
         self._clock = clock
 
     async def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
