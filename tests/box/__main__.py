@@ -39,9 +39,9 @@ def main(argv: list[str]) -> int:
             print(f"box {number} is gone")
     elif verb == "shell":
         box = pick(words)
-        namespaces = ["-m", "-u", "-i", "-p", "-n", "-C", "-T"]
         environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=" + os.environ["TERM"]]
-        os.execvp("nsenter", ["nsenter", "-t", str(box.pid), *namespaces, *environment, "bash", "-l"])
+        argv = [*box.inside(), *environment, "bash", "-l"]
+        os.execvp(argv[0], argv)
     elif verb == "ssh":
         box = pick(words)
         argv = box.ssh_argv(" ".join(words) if words else None)

@@ -142,8 +142,16 @@ class Box:
         """Runs a program (a list) or a shell line (a string) as root inside the box."""
         argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
         environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
-        full = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-p", "-n", "-C", "-T", *environment, *argv]
-        return _run(full, check, input, timeout)
+        return _run([*self.inside(), *environment, *argv], check, input, timeout)
+
+    def inside(self) -> list[str]:
+        """What a command line starts with to run in every namespace of the box.
+
+        A shell of ours stands between, not nsenter's own fork: a machine that shuts down sends SIGSTOP to everything in it, nsenter
+        then stops itself, does not notice that only its child is continued, and as it reaps nothing the box never ends.
+        """
+        namespaces = ["-m", "-u", "-i", "-p", "-n", "-C", "-T", "-F"]
+        return ["nsenter", "-t", str(self.pid), *namespaces, "sh", "-c", '"$@"; exit $?', "inside"]
 
     def write(self, path: str, text: str, mode: str = "644") -> None:
         """Puts a file in the box in one step (written beside it, then renamed), directories included."""

@@ -84,11 +84,10 @@ class Agent:
     """The process inside the box; dies with it."""
 
     def __init__(self, box: Box) -> None:
-        namespaces = ["nsenter", "-t", str(box.pid), "-m", "-u", "-i", "-p", "-n", "-C", "-T"]
         environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
         what = json.dumps([list(ENGINES.values()), FLOOR])
         self._process = subprocess.Popen(
-            [*namespaces, *environment, "python3", "-I", "-u", "-c", AGENT.read_text(), what],
+            [*box.inside(), *environment, "python3", "-I", "-u", "-c", AGENT.read_text(), what],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

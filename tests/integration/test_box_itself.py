@@ -243,6 +243,19 @@ def test_a_home_for_a_subprocess(box: Box, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "ops\n"), done.stderr
 
 
+def test_what_runs_inside_never_stops_a_reboot(fresh_box: Box) -> None:
+    """A machine that shuts down stops and continues every process in it; the one outside that waits for it must not stay stopped."""
+    before = fresh_box.boot_id()
+    with subprocess.Popen([*fresh_box.inside(), "sleep", "600"]) as outside:
+        wait_for(lambda: fresh_box.root("pkill -STOP -x sleep", check=False).returncode == 0, 5, "the sleeper")
+        time.sleep(0.2)
+        fresh_box.root("pkill -CONT -x sleep")
+        fresh_box.root(["systemctl", "reboot"], check=False)
+        wait_for(lambda: fresh_box.boot_id(missing="") not in ("", before), 20, "the box to reboot")
+        assert outside.wait(5)
+    fresh_box.wait_up()
+
+
 def test_faults(fresh_box: Box) -> None:
     box = fresh_box
     stream = subprocess.Popen(box.ssh_argv("sleep 60"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
