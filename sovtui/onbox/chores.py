@@ -59,7 +59,8 @@ class Chore:
     refused: str = ""
     seen: bool = False
     steady_at: float | None = None
-    cancelled: bool = False
+    cancelled: str = ""
+    """How it was cancelled, as a sentence without a stop; empty if it was not."""
     stopping: bool = False
     outcome: str = ""
     reason: str = ""
@@ -87,7 +88,7 @@ def advance(s: Chore, event: Event) -> Result:
         services = tuple(dict.fromkeys([service, *judge.all_services(s.request)]))
         return replace(s, phase="look"), (*begun, Look(services))
     if isinstance(event, Cancelled):
-        return replace(s, cancelled=True), ()
+        return replace(s, cancelled=event.words), ()
     if isinstance(event, Line):
         keep = not signatures.is_noise(event.text) and not signatures.is_bar(event.text)
         return s, (Kept(event.service, event.text),) if keep else ()
@@ -96,7 +97,7 @@ def advance(s: Chore, event: Event) -> Result:
             return s, ()
         return replace(s, returned=True, refused="" if event.ok else event.reason or "no reason given"), ()
     if s.cancelled and s.phase in ("look", "rights", "before"):
-        return _finish(s, "cancelled", "it was cancelled before anything was changed")
+        return _finish(s, "cancelled", f"{s.cancelled} before anything was changed")
     if isinstance(event, Tick):
         return s, (Look((service,)),)
     if isinstance(event, Rights):
@@ -181,7 +182,7 @@ def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
     if trouble or not ended:
         return s, (Wait(POLL),)
     if s.stopping:
-        return _close(s, "cancelled", f"{unit.name} was stopped before its end")
+        return _close(s, "cancelled", f"{s.cancelled}: {unit.name} was stopped before its end")
     if s.refused or unit.active == "failed" or unit.result not in ("", "success"):
         how = f"{unit.name} failed ({unit.result}, status {unit.status})" if unit.active == "failed" else s.refused
         return replace(s, phase="explain", reason=how), (Explain(unit.name),)

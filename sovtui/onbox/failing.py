@@ -33,7 +33,7 @@ def fail(s: Switching, reason: str, must_stop: bool = False) -> Result:
         return finish(s, outcome, f"{reason} before anything was changed" if s.cancelled else reason)
     failed: Effects = (Step(s.step, "failed", s.now - s.since, reason),) if s.step else ()
     s = replace(s, failure=reason, reason="", step="")
-    back = s.request.rollback or must_stop or s.cancelled
+    back = s.request.rollback or must_stop or bool(s.cancelled)
     if not back and not s.commanding:
         return plus(failed, close(s, outcome, reason))
     own_way = bool(s.target.command and s.request.mode(s.previous).command and s.request.rollback)

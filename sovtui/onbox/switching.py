@@ -26,7 +26,7 @@ def advance(s: Switching, event: Event) -> Result:
     if isinstance(event, Began):
         return preflight.begin(s)
     if isinstance(event, Cancelled):  # acted on at the next answer, so that no answer comes to the wrong phase
-        return (s if s.undoing else replace(s, cancelled=True)), ()
+        return (s if s.undoing else replace(s, cancelled=event.words)), ()
     if isinstance(event, Line):
         return said(s, event)
     if isinstance(event, Ran):
@@ -34,7 +34,7 @@ def advance(s: Switching, event: Event) -> Result:
     if isinstance(event, CommandEnded):
         return replace(s, commanding=False, command_failed="" if event.ok else event.reason or "failed"), ()
     if s.cancelled and not s.undoing and s.phase not in ("release", "closing", "figures"):
-        return failing.fail(s, "it was cancelled")
+        return failing.fail(s, s.cancelled)
     if isinstance(event, Tick):
         if s.phase == "drain":
             return s, (Weigh(s.probes),)

@@ -72,7 +72,8 @@ class Switching:
     said_at: float = -1e9
     mode: str = ""
     """The mode being waited for: the target, or on the way back the previous one."""
-    cancelled: bool = False
+    cancelled: str = ""
+    """How it was cancelled, as a sentence without a stop; empty if it was not."""
     undoing: bool = False
     failure: str = ""
     warnings: tuple[str, ...] = ()

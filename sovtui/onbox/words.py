@@ -371,8 +371,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Cancelled:
+    """Somebody asked for it (`by` is "asked"), or the runner got a signal, as every process does when the box shuts down."""
+
     now: float
-    why: str = ""
+    by: str = "asked"
+
+    @property
+    def words(self) -> str:
+        if self.by == "signal":
+            return "it was ended by a signal on the box, which may be shutting down"
+        return "it was cancelled"
 
 
 Event = Union[Began, Looked, Rights, Measured, Dropped, Explained, Weighed, Proved, CommandEnded, Tick, Ran, Line, Cancelled]

@@ -24,7 +24,7 @@ def guard(world: World) -> None:
 
 def run(world: World, to: str = "b", **options: object) -> Story:
     guard(world)
-    plan = {k: options.pop(k) for k in list(options) if k not in ("kill_after", "cancel_at", "on_step", "limit")}
+    plan = {k: options.pop(k) for k in list(options) if k not in ("kill_after", "cancel_at", "cancel_by", "on_step", "limit")}
     return play(world, request(to=to, **plan), **options)  # type: ignore[arg-type]
 
 
@@ -315,7 +315,14 @@ def test_cancel_at_every_step(step: str, fate: str) -> None:
         assert story.outcome == "rolled-back"
     else:
         assert story.outcome == "cancelled", story.reason
+        assert "it was cancelled" in story.reason
     assert world.holds() == ["a.service", "floor.service"]
+
+
+def test_a_signal_is_told_as_one() -> None:
+    story = run(box(), cancel_at="start", cancel_by="signal")
+    assert story.outcome == "cancelled"
+    assert "signal" in story.reason and "shutting down" in story.reason and "it was cancelled" not in story.reason
 
 
 @pytest.mark.parametrize("step", ["undo-stop", "undo-start", "undo-ready"])

@@ -381,6 +381,7 @@ def play(
     wish: Request,
     kill_after: int | None = None,
     cancel_at: str = "",
+    cancel_by: str = "asked",
     on_step: Callable[[Step, World], None] | None = None,
     limit: float = 5000.0,
 ) -> Story:
@@ -409,7 +410,7 @@ def play(
                     if on_step:
                         on_step(effect, world)
                     if effect.name == cancel_at:
-                        inbox.append(Cancelled(world.now))
+                        inbox.append(Cancelled(world.now, cancel_by))
             elif isinstance(effect, Figures):
                 story.figures.append(effect)
             elif isinstance(effect, Kept):
