@@ -1,0 +1,210 @@
+"""Where the room's parts are: bars, panes, the filter field, and which pane is in front. Knows nothing of actions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.layout import Layout
+from textual.message import Message
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from sovtui.tui.arrange import LEAST, ORDER, Kind, Placed, arrange, bars, kind_of
+from sovtui.tui.panes import pane_classes
+from sovtui.tui.panes.actions import acting
+from sovtui.tui.panes.base import Pane, View
+from sovtui.tui.present import Row
+from sovtui.tui.touches import MORE
+from sovtui.tui.widgets.keybar import KeyBar, TabBar
+from sovtui.tui.widgets.lines import LOOKS, Lines
+
+
+class Body(Widget):
+    """Holds the panes where `placed` puts them."""
+
+    def __init__(self, *panes: Pane) -> None:
+        super().__init__(*panes, id="body")
+        self.placed = Placed()
+
+    @property
+    def layout(self) -> Layout:
+        return self.placed
+
+
+class StatusBar(Lines):
+    """The status line; a tap asks for another host."""
+
+    class Tapped(Message):
+        """It was tapped."""
+
+    def on_click(self) -> None:
+        self.post_message(self.Tapped())
+
+
+class Frame(Screen[None]):
+    """The screen without its keys. What is in front (`current`, `zoomed`, filters) survives every change of size."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*Screen.COMPONENT_CLASSES, *LOOKS}
+    AUTO_FOCUS: ClassVar[str | None] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "next_pane(1)", "next pane", show=False),
+        Binding("shift+tab", "next_pane(-1)", "previous pane", show=False),
+        Binding("enter", "zoom", "zoom", show=False),
+        Binding("escape", "back", "back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: View | None = None
+        self.current = "inference"
+        self.zoomed = False
+        self._panes: dict[str, Pane] = {name: pane() for name, pane in pane_classes().items()}
+        self._laid: object = None
+
+    # what the room adds
+
+    def draw(self) -> None:
+        """Bring everything visible up to date with the view."""
+        raise NotImplementedError
+
+    def _notice_rows(self, view: View) -> list[Row]:
+        """Rows below the status line."""
+        raise NotImplementedError
+
+    # building
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar(id="status")
+        yield Lines(id="notice")
+        yield TabBar(id="tabs")
+        yield Body(*self._panes.values())
+        field = Input(placeholder="only what holds …", id="filter")
+        field.cursor_blink = False
+        small = Lines(id="small")
+        field.display = small.display = False
+        yield field
+        yield KeyBar(id="keys", more=MORE)
+        yield small
+
+    def on_resize(self) -> None:
+        self.lay_out()
+        self.draw()
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.size.width)
+
+    def pane(self, name: str) -> Pane:
+        return self._panes[name]
+
+    # arranging
+
+    @property
+    def _roomy(self) -> bool:
+        return self.size.width >= LEAST[0] and self.size.height >= LEAST[1]
+
+    def lay_out(self) -> None:
+        """Give every part its place; does nothing if all places stay the same."""
+        view, size = self.view, self.size
+        if view is None or not size.width or not self.is_mounted:
+            return
+        kind, roomy = self.kind, self._roomy
+        filtering = bool(self.query_one("#filter").display)
+        heights = bars(kind, size.height, roomy=roomy, notice=len(self._notice_rows(view)) if roomy else 0, filtering=filtering)
+        rest = size.height - sum(heights.values())
+        regions = {}
+        if roomy:
+            width = size.width if kind is Kind.PHONE else size.width // 2
+            wants = {name: pane.want(view, width - 2) for name, pane in self._panes.items()}
+            regions = arrange(
+                Size(size.width, rest), wants, current=self.current, zoomed=self.zoomed, acting=acting(view.host, view.state.now)
+            )
+        signature = (size, tuple(heights.items()), tuple(regions.items()))
+        if signature == self._laid:
+            return
+        self._laid = signature
+        for id, height in heights.items():
+            widget = self.query_one(f"#{id}")
+            widget.styles.height = max(1, height)
+            if id != "filter":
+                widget.display = height > 0
+        body = self.query_one(Body)
+        body.display = roomy
+        self.query_one("#small").display = not roomy
+        body.placed.regions = regions
+        if self.current in regions:
+            self._panes[self.current].display = True
+            if not isinstance(self.focused, Input):
+                self.set_focus(self._panes[self.current], scroll_visible=False)
+        for name, pane in self._panes.items():
+            pane.display = name in regions
+        body.refresh(layout=True)
+
+    def show_pane(self, name: str) -> None:
+        """Make a pane the current one and visible."""
+        self.current = name
+        self.lay_out()
+        pane = self._panes[name]
+        if pane.display and self.focused is not pane:
+            self.set_focus(pane, scroll_visible=False)
+        self.draw()
+
+    def action_next_pane(self, by: int) -> None:
+        self.show_pane(ORDER[(ORDER.index(self.current) + by) % len(ORDER)])
+
+    def action_zoom(self) -> None:
+        self.zoomed = not self.zoomed
+        self.show_pane(self.current)
+
+    def action_back(self) -> None:
+        pane = self._panes[self.current]
+        if isinstance(self.focused, Input):
+            pane.filter = ""
+            self._close_filter()
+        elif self.zoomed:
+            self.action_zoom()
+        elif pane.filter:
+            pane.filter = ""
+        else:
+            self.show_pane("inference")
+
+    @on(Pane.Chosen)
+    def _pane_chosen(self, message: Pane.Chosen) -> None:
+        message.stop()
+        if message.name != self.current and self._panes[message.name].has_focus:
+            self.current = message.name
+            self.draw()
+
+    # filter
+
+    def _open_filter(self) -> None:
+        if not self._panes[self.current].FILTERS:
+            self.show_pane("services")
+        field = self.query_one("#filter", Input)
+        field.value = self._panes[self.current].filter
+        field.display = True
+        self.set_focus(field, scroll_visible=False)
+        self.lay_out()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, message: Input.Changed) -> None:
+        message.stop()
+        if message.input.display:
+            self._panes[self.current].filter = message.value
+
+    @on(Input.Submitted, "#filter")
+    def _close_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.display = False
+        self.set_focus(self._panes[self.current], scroll_visible=False)
+        self.lay_out()
+        self.draw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a text is typed only Escape and Enter mean anything here."""
+        return not (isinstance(self.focused, Input) and action in ("next_pane", "zoom", "leave"))
