@@ -15,6 +15,8 @@ MAX_LINES = 100
 """Journal lines kept in memory."""
 _STATES = ("running", "done", "failed", "skipped")
 _EXITS = {"done": 0, "warned": 5, "refused": 4}
+_TELL_WHAT_RUNS = ("failed", "rolled-back", "rollback-failed", "cancelled")
+"""Outcomes whose reason says what ran at the end: no longer true once the box has been rebooted."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,6 +44,8 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
         outcome = _raw(line, "outcome")
         outcome = outcome if outcome in OUTCOMES else "failed"
         return _close(replace(run, outcome=outcome, reason=_text(line, "reason"), seconds=_number(line.get("seconds"))), line)
+    if kind == "rebooted" and run.outcome in _TELL_WHAT_RUNS:
+        return replace(run, reason=f"{run.reason.rstrip('.')}. The box has been rebooted since")
     if kind == "lost" and run.running:
         return _close(replace(run, outcome="lost", reason=_text(line, "reason")), line)
     return run

@@ -102,6 +102,9 @@ def listed(limit: int) -> Iterator[dict[str, Any]]:
         if not lines:
             continue
         running = living and not receipt.has_ended(lines)
+        boot = str(lines[0].get("boot", ""))
         if not running and not receipt.has_ended(lines):
-            lines.append(lost(str(lines[0].get("boot", "")), holds_left(directory)))
+            lines.append(lost(boot, holds_left(directory)))
+        elif not running and boot and boot != box.boot_id():
+            lines.append({"t": "rebooted", "at": box.now_text()})
         yield {"t": "action", "id": action, "running": running, "lines": lines}

@@ -57,6 +57,16 @@ def test_end(outcome: str, code: int) -> None:
     assert run.steps[0].state == "failed"
 
 
+def test_what_ran_at_the_end_is_no_longer_claimed_after_a_reboot() -> None:
+    rebooted = {"t": "rebooted", "at": "2026-11-20T16:20:00.000Z"}
+    failed = receipts.fold([BEGIN, {"t": "end", "outcome": "failed", "reason": "no. Running now: qwen."}, rebooted])
+    assert failed is not None
+    assert failed.reason == "no. Running now: qwen. The box has been rebooted since"
+    done = receipts.fold([BEGIN, {"t": "end", "outcome": "done", "reason": "ready"}, rebooted])
+    assert done is not None
+    assert done.reason == "ready"
+
+
 def test_lost_only_without_an_end() -> None:
     lost = {"t": "lost", "at": "2026-11-20T16:14:00.000Z", "reason": "the host was rebooted"}
     run = receipts.fold([BEGIN, lost])

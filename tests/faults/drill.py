@@ -297,6 +297,8 @@ def _claims(newest: dict[str, Any], record: Record, truth: Truth) -> list[str]:
         hot = [] if newest["target"] == "none" else [newest["target"]]
     elif outcome == "rolled-back":
         hot = [] if record.origin == "none" else [record.origin]
+    elif "has been rebooted since" in reason:
+        return []
     elif "Nothing is hot now" in reason:
         return [] if not truth.up else [f"says that nothing is hot: {truth}"]
     elif "Running now: " in reason:
