@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sovtui.onbox import box, lock, services
-from sovtui.onbox.plan import check_service
+from sovtui.onbox.glance import Glance
+from sovtui.onbox.plan import check_service, kind_of
 
 BEAT = 5.0
 SLACK = 0.85
@@ -45,21 +46,17 @@ class Sweep:
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
+        self._told: dict[str, dict[str, Any]] = {}
+        self._problems: dict[str, list[str]] = {}
+        self._glance = Glance(names)
         self._last: dict[str, Any] = {}
         self._said_at = -BEAT
         self._cpu = box.cpu_times()
 
     def once(self) -> list[dict[str, Any]]:
         """The lines that are due now."""
-        lines: list[dict[str, Any]] = []
-        if self._names:
-            told, problems = services.look(self._names)
-            fresh = [{key: one[key] for key in _TOLD} for one in told]
-            changed = [one for one in fresh if self._differs("service." + one["name"], _gist(one))]
-            if changed:
-                lines.append({"t": "services", "services": changed})
-            if self._differs("problems", problems):
-                lines += [{"t": "problem", "what": "services", "reason": reason} for reason in problems or [""]]
+        held = lock.holder()
+        lines = self._services(acting=held is not None)
         memory = box.memory()
         if self._differs("memory", {key: value >> 22 for key, value in memory.items()}):
             lines.append({"t": "memory", **memory})
@@ -69,7 +66,6 @@ class Sweep:
             self._cpu = (busy, total)
             if self._differs("cpu", ratio):
                 lines.append({"t": "cpu", "use_ratio": ratio})
-        held = lock.holder()
         action = None if held is None else {key: held.get(key, "") for key in ("id", "who", "kind", "target", "since", "step")}
         if self._differs("action", action):
             lines.append({"t": "action", **(action or {"id": None})})
@@ -77,6 +73,25 @@ class Sweep:
         if now - self._said_at >= BEAT:
             lines.append({"t": "beat", "now": time.time()})
             self._said_at = now
+        return lines
+
+    def _services(self, acting: bool) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = []
+        due = self._glance.due(acting) if self._names else []
+        for kind in dict.fromkeys(kind_of(name)[0] for name in due):
+            told, self._problems[kind] = services.look([name for name in due if kind_of(name)[0] == kind])
+            self._glance.asked(told)
+            self._told.update((one["name"], {key: one[key] for key in _TOLD}) for one in told)
+        for name, one in self._told.items():
+            used = self._glance.memory(name)
+            if used is not None and one["memory"] is not None:
+                one["memory"] = used
+        changed = [one for one in self._told.values() if self._differs("service." + one["name"], _gist(one))]
+        if changed:
+            lines.append({"t": "services", "services": changed})
+        problems = [reason for kind in self._problems.values() for reason in kind]
+        if self._differs("problems", problems):
+            lines += [{"t": "problem", "what": "services", "reason": reason} for reason in problems or [""]]
         return lines
 
     def _differs(self, key: str, value: Any) -> bool:

@@ -38,6 +38,24 @@ def look(names: Sequence[str]) -> tuple[list[Told], list[str]]:
     return [told[name] for name in dict.fromkeys(names) if name in told], problems
 
 
+def states(names: Sequence[str]) -> dict[str, str]:
+    """One short text per unit that is another one when its state is: cheap, as a manager tells all of them in one answer.
+
+    A unit that its manager has not loaded has none; nor have all, where the manager does not answer.
+    """
+    found: dict[str, str] = {}
+    for kind in ("system", "user"):
+        members = {kind_of(name)[1]: name for name in names if kind_of(name)[0] == kind}
+        if not members:
+            continue
+        argv = systemctl(kind, "list-units", "--all", "--plain", "--no-legend", "--full", "--", *members)
+        for line in box.command(argv, 10.0)[1].splitlines():
+            words = line.split()
+            if words and words[0] in members:
+                found[members[words[0]]] = " ".join(words[1:5])  # load, active, sub, and the job if there is one
+    return found
+
+
 def systemctl(kind: str, *args: str) -> list[str]:
     return ["systemctl", *(["--user"] if kind == "user" else []), "--no-pager", *args]
 
@@ -199,6 +217,15 @@ def _told_unit(told: Told) -> Unit:
 def processes(cgroup: str) -> int:
     """How many processes a control group still has, its children included."""
     return len(members(cgroup))
+
+
+def memory_of(cgroup: str) -> int | None:
+    """Bytes in use by a control group, as systemd's MemoryCurrent is; None where memory is not accounted."""
+    for path in (f"/sys/fs/cgroup{cgroup}/memory.current", f"/sys/fs/cgroup/memory{cgroup}/memory.usage_in_bytes"):
+        text = box.read(path).strip()
+        if text.isdigit():
+            return int(text)
+    return None
 
 
 def members(cgroup: str) -> set[int]:

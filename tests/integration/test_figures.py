@@ -61,16 +61,22 @@ def test_decode_agrees_with_a_client_that_counts(box: Box, tmp_path: Path, mode:
 
 
 def test_memory_agrees_with_free(box: Box, tmp_path: Path) -> None:
-    memory = Operator.at(box, tmp_path).host()["memory"]
-    table = {}
-    for line in box.root(["free", "-b", "-w"]).stdout.splitlines()[1:2]:
-        words = line.split()
-        table = dict(zip(("total", "used", "free", "shared", "buffers", "cache", "available"), map(int, words[1:]), strict=True))
+    """The kernel is shared with whatever else runs here, so `free` is asked before and after, and what moves is allowed its way."""
+    operator = Operator.at(box, tmp_path)
+    for attempt in range(4):
+        before, memory, table = _free(box), operator.host()["memory"], _free(box)
+        if attempt == 3 or all(abs(before[key] - table[key]) < 4e6 for key in ("buffers", "cache", "available")):
+            break
     assert memory["memory.total_bytes"]["value"] == table["total"]
     assert memory["memory.available_bytes"]["value"] == pytest.approx(table["available"], rel=0.05)
     assert memory["memory.buffers_bytes"]["value"] == pytest.approx(table["buffers"], rel=0.05, abs=8e6)
     assert memory["memory.cached_bytes"]["value"] == pytest.approx(table["cache"] + table["buffers"], rel=0.05, abs=3e7)
     assert all(reading["status"] == "fresh" for reading in memory.values() if reading["value"] is not None)
+
+
+def _free(box: Box) -> dict[str, int]:
+    words = box.root(["free", "-b", "-w"]).stdout.splitlines()[1].split()
+    return dict(zip(("total", "used", "free", "shared", "buffers", "cache", "available"), map(int, words[1:]), strict=True))
 
 
 def test_units_agree_with_systemctl(box: Box, tmp_path: Path) -> None:
