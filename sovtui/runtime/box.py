@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -32,7 +33,7 @@ async def lines(link: Link, verb: str, request: Mapping[str, Any]) -> AsyncGener
 
     Raises `Unreachable` if the link dies, `Unsupported` without python3 there, `PortError` with the box's own words.
     """
-    argv, stdin = bundle.command(verb, request, python=python_for(link))
+    argv, stdin = await asyncio.to_thread(bundle.command, verb, request, python=python_for(link))
     async with link.stream(argv, stdin=stdin) as stream:
         async for raw in stream.lines():
             line = parsed(raw)

@@ -20,7 +20,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError
 from sovtui.ports.link import Ask
 from sovtui.ports.source import Source, StreamSource
-from sovtui.runtime import box
+from sovtui.runtime import box, bundle
 from sovtui.runtime.dispatcher import Dispatcher
 from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 from sovtui.runtime.links import Links
@@ -71,7 +71,7 @@ class Control:
         self._dispatcher = Dispatcher(config, links, self.store, clock)
         if stand_by:
             self._dispatcher.standbys = {spec.name: Standby() for spec in specs if spec.modes}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[object]] = []
         self._tried: list[tuple[str, Tried]] = []
         self._wakes: list[asyncio.Event] = []
 
@@ -95,6 +95,7 @@ class Control:
         for name, keeper in self._links.keepers.items():
             self._spawn(keeper.run(), f"link {name}")
             self._spawn(self._greet(name), f"greet {name}")
+        self._spawn(asyncio.to_thread(bundle.payload, "probe"), "bundle")  # it is ready when the first link is
         self._spawn(self._open_sources(), "equip")
 
     async def _open_sources(self) -> None:
@@ -111,7 +112,7 @@ class Control:
             keeper = self._links.keepers[stream.host]
             self._spawn(stream_forever(stream, keeper, self.store, self._clock, tried), f"stream {stream.name} {stream.host}")
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def _tick(self) -> None:

@@ -90,11 +90,11 @@ class LinkKeeper:
         lost = asyncio.ensure_future(link.wait_lost())
         try:
             while True:
-                done, _ = await asyncio.wait({lost}, timeout=5.0)
+                known = self._value.latency_seconds
+                done, _ = await asyncio.wait({lost}, timeout=0.5 if known is None else 5.0)
                 if done:
                     return lost.result()
                 latency = link.latency_seconds
-                known = self._value.latency_seconds
                 if latency is not None and known is not None and abs(latency - known) < 0.1 * known + 0.001:
                     continue  # a tenth of a millisecond more or less is no news: nothing repaints for it
                 if latency != self._value.latency_seconds:

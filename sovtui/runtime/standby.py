@@ -26,7 +26,7 @@ class Standby:
 
     async def keep(self, link: Link) -> None:
         """Have one ready at all times, until cancelled. Where that is not possible nothing is lost: `ask` says None."""
-        argv, head = bundle.opening("start", box.python_for(link))
+        argv, head = await asyncio.to_thread(bundle.opening, "start", box.python_for(link))
         while True:
             try:
                 async with link.stream(argv, stdin=head) as stream:

@@ -340,7 +340,11 @@ def _repair(scene: Scene, record: Record, truth: Truth, number: int) -> None:
     record.repaired = done.returncode == 0 and after.hot == after.up == [mode]
     if not record.repaired:
         lines = done.stderr.strip().splitlines()
-        record.broke("not repaired", f"switch {mode} ended with {done.returncode}, then {after}: {lines[-1] if lines else ''}")
+        journal = scene.box.root(
+            ["journalctl", "-q", "-n", "12", "-o", "short-precise", "-u", scene.unit(mode)], check=False
+        ).stdout
+        told = f"{lines[-1] if lines else ''}\n{journal}"
+        record.broke("not repaired", f"switch {mode} ended with {done.returncode}, then {after}: {told}")
 
 
 def _unseen(loaded: list[dict[str, Any]], origin: str) -> bool:

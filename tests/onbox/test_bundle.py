@@ -164,11 +164,11 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
         return {**sources, "memory": sources["memory"].replace("import sys\n", f"import sys\n{SITE}\n", 1)}
 
     monkeypatch.setattr(bundle, "_sources", disguised)
-    bundle.payload.cache_clear()
+    bundle._payload.cache_clear()
     made = Box(tmp_path)
     yield made
     made.close()
-    bundle.payload.cache_clear()
+    bundle._payload.cache_clear()
 
 
 def wish(kind: str = "drop-caches", tail: str = "ab12", **plan: Any) -> dict[str, Any]:
@@ -378,7 +378,8 @@ def test_probe_seldom_asks_what_costs_much(box: Box) -> None:
     box.unit("a.service", "inactive")
     process = box.stream("probe", {"services": ["a.service"], "interval": 0.2})
     assert process.stdout
-    assert json.loads(process.stdout.readline())["t"] == "hello"
+    while json.loads(process.stdout.readline())["t"] != "services":
+        pass
     time.sleep(4.0)
     asked = box.path.joinpath("units.asked").read_text().split()
     assert asked.count("show") <= 3 and 1 <= asked.count("list") <= 4, asked
@@ -442,7 +443,19 @@ def test_missing_right_is_a_sentence(box: Box) -> None:
     ],
 )
 def test_nonsense_is_an_error_line(box: Box, verb: str, request_: dict[str, Any]) -> None:
-    assert box.one(verb, request_)["t"] == "error"
+    assert box.call(verb, request_)[-1]["t"] == "error"
+
+
+def test_the_probes_first_figures_come_before_it_is_given_anything(box: Box) -> None:
+    argv, data = box.words("probe", {"services": []})
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=box.env) as process:
+        assert process.stdin and process.stdout
+        first = json.loads(process.stdout.readline())
+        assert first["t"] == "memory" and first["total"] > first["available"] > 0
+        process.stdin.write(data)
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["t"] == "hello"
+        process.stdin.close()
 
 
 def test_follow_of_nothing(box: Box) -> None:

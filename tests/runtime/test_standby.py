@@ -46,8 +46,11 @@ class _Link(FakeLink):
         return run()
 
 
-async def _kept(standby: Standby, link: FakeLink) -> asyncio.Task[None]:
+async def _kept(standby: Standby, link: _Link) -> asyncio.Task[None]:
     task = asyncio.create_task(standby.keep(link))
+    async with asyncio.timeout(10):
+        while not link.opened:
+            await asyncio.sleep(0.01)
     await asyncio.sleep(0.01)
     return task
 

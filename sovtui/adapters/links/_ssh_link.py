@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar, cast
 
 import asyncssh
+from asyncssh.channel import SSHChannel
 
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.core.clean import clean
@@ -52,7 +53,7 @@ class SshLink:
         self._lost = lost
         self._closed_here = False
         self._latency: float | None = None
-        self._measured = 0.0
+        self._measured = float("-inf")
         self._sessions = asyncio.Semaphore(MAX_SESSIONS)
         self._strays: set[asyncio.Task[Any]] = set()
         self._measuring: asyncio.Task[None] | None = None
@@ -71,10 +72,8 @@ class SshLink:
         """Whether what comes is compressed by ssh: then HTTP need not be."""
         return str(self._connection.get_extra_info("recv_compression", "none")) != "none"
 
-    async def start(self, timeout_seconds: float) -> None:
-        """Run `true` once: OpenSSH turns Nagle's algorithm off only when a session has started, and it tells the latency."""
-        with contextlib.suppress(Refused):  # a login that may only forward is still good for HTTP
-            await self.run(["true"], timeout_seconds=timeout_seconds)
+    def start(self) -> None:
+        """Keep the latency current. Whoever opens a session or a channel tells it too: the first one does at once."""
         self._measuring = asyncio.create_task(self._measure())
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float) -> Completed:
@@ -82,10 +81,7 @@ class SshLink:
         process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
             async with asyncio.timeout(timeout_seconds), self._sessions:
-                process = await self._session(command)
-                with contextlib.suppress(OSError):  # it may have ended already without reading
-                    process.stdin.write(stdin)
-                    process.stdin.write_eof()
+                process = await self._session(command, stdin, ends=True)
                 output, errors = await asyncio.gather(_all(process.stdout), _all(process.stderr))
                 await process.wait_closed()
         except TimeoutError:
@@ -105,12 +101,10 @@ class SshLink:
     async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[LineStream]:
         async with self._sessions:
             try:
-                process = await self._session(shlex.join(argv))
+                process = await self._session(shlex.join(argv), stdin)
             except (asyncssh.Error, OSError) as error:
                 raise self.gone(f"{self.called(argv)} was not started", error) from error
             follower = _Follower(self, process, argv)
-            with contextlib.suppress(OSError):
-                process.stdin.write(stdin)
             try:
                 yield follower
             finally:
@@ -205,11 +199,12 @@ class SshLink:
     def called(argv: Sequence[str]) -> str:
         return f"`{clean(argv[0] if argv else '', 60)}`"
 
-    async def _session(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+    async def _session(self, command: str, stdin: bytes, ends: bool = False) -> asyncssh.SSHClientProcess[bytes]:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        opening = self._connection.create_process(command, encoding=None)
-        process: asyncssh.SSHClientProcess[bytes] = await self._kept(opening, _end)
+        opening = self._connection.create_session(lambda: _Process(stdin, ends), command, encoding=None)
+        _, made = await self._kept(opening, lambda pair: _end(pair[1]))
+        process = cast(_Process, made)
         self._note_latency((loop.time() - began) / 2)
         return process
 
@@ -232,10 +227,32 @@ class SshLink:
         loop = asyncio.get_running_loop()
         while not self._lost.done():
             await asyncio.sleep(max(1.0, self._measured + LATENCY_EVERY_SECONDS - loop.time()))
-            if loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
+            if self._latency is None or loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
                 self._measured = loop.time()
-                with contextlib.suppress(Unreachable, Refused, Malformed):
+                with contextlib.suppress(Unreachable, Refused, Malformed):  # a login that may only forward has no session
                     await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)
+
+
+class _Process(asyncssh.SSHClientProcess[bytes]):
+    """A command whose input is sent right behind the request that starts it, as OpenSSH's client does.
+
+    One round trip less, except where the server (OpenSSH's is such a one) opens the window only once the command runs.
+    """
+
+    def __init__(self, stdin: bytes, ends: bool) -> None:
+        super().__init__()
+        self._given, self._ends = stdin, ends
+
+    def connection_made(self, chan: SSHChannel[bytes]) -> None:
+        super().connection_made(chan)
+        # Called when the channel is open and before the request is sent, which happens in this same turn of the loop.
+        asyncio.get_running_loop().call_soon(self._give, chan)
+
+    def _give(self, chan: SSHChannel[bytes]) -> None:
+        with contextlib.suppress(OSError):  # it may have ended already without reading
+            chan.write(self._given)
+            if self._ends:
+                chan.write_eof()
 
 
 class _TooMuch(Exception):

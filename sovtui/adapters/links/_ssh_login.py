@@ -60,11 +60,7 @@ class _Login:
         link = SshLink(
             self._settings.host, place.label, connection, list(self.hops), client.lost, self._settings.keepalive_seconds
         )
-        try:
-            await link.start(self._operator.budget_seconds)
-        except BaseException:
-            await link.aclose()
-            raise
+        link.start()
         return link
 
     def _label(self, target: Target, hop: bool = False) -> str:

@@ -193,10 +193,14 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
         async def handle(process: asyncssh.SSHServerProcess[bytes]) -> None:
             pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
             command = f"exec {process.command}"  # as bash does by itself for one command
+            session: Any = process
+            early: list[str] = []
+            session.signal_received = early.append  # it may come before the command is known here, as it runs
             child = await asyncio.create_subprocess_exec("sh", "-c", command, start_new_session=True, **pipes)
             server.children.append(child)
-            session: Any = process
             session.signal_received = lambda name: os.killpg(child.pid, getattr(signal, f"SIG{name}"))
+            for name in early:
+                session.signal_received(name)
             assert child.stdin and child.stdout and child.stderr
             feeding = asyncio.create_task(pump(process.stdin.read, child.stdin))
             await asyncio.gather(pump(child.stdout.read, process.stdout), pump(child.stderr.read, process.stderr))

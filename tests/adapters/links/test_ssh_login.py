@@ -53,6 +53,7 @@ async def test_a_known_host_is_logged_in_without_a_question(serve: ServerMaker):
     server.trust()
     async with linked(server.dialer()) as link:
         assert (link.host, link.kind) == ("spark", "ssh")
+        await link.run(["true"], timeout_seconds=5)
         assert link.latency_seconds is not None and 0 < link.latency_seconds < 1
         assert getattr(link, "compressed", None) is True
 

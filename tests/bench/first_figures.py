@@ -1,0 +1,90 @@
+"""From start to the first remote figure, beside `ssh HOST true` over the same link: `python -m tests.bench.first_figures`.
+
+Boots a box and puts a delay in front of its sshd. The time after the handshake is counted in round trips, as the difference of two
+delays: what the machines need is the same in both. Steady traffic is counted at the same place, where all bytes pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sovtui.bootstrap import build_hub
+from sovtui.config.load import loads
+from sovtui.core.model import LinkPhase
+from sovtui.core.state import Host, State
+from tests.bench.slow_link import slow_link
+from tests.box.box import boot
+from tests.integration.operator import CONFIG, Operator
+
+NEAR_SECONDS, FAR_SECONDS = 0.08, 0.48
+REPEATS = 5
+BAR_OF_SSH, BAR_ROUND_TRIPS = 1.3, 2.0
+FIRST = ("memory.total_bytes", "")
+
+
+async def measure(operator: Operator, round_trip_seconds: float) -> tuple[float, float, float]:
+    """Seconds: `ssh HOST true`; from start to the first figure; of that, after the link was up."""
+    async with slow_link(operator.box.address, 22, round_trip_seconds) as port:
+        ssh = operator.home / ".ssh"
+        config = f"Host testbox\n HostName 127.0.0.1\n Port {port}\n User ops\n HostKeyAlias {operator.box.address}\n"
+        (ssh / "config").write_text(config + f" IdentityFile {ssh / 'id_ed25519'}\n IdentitiesOnly yes\n")
+        plain = ["ssh", "-F", str(ssh / "config"), "-o", f"UserKnownHostsFile={ssh / 'known_hosts'}", "testbox", "true"]
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(*plain, stdin=subprocess.DEVNULL)
+        if await process.wait():
+            raise SystemExit("ssh itself does not get there")
+        by_ssh = time.monotonic() - began
+        up: list[float] = []
+        figure: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+        def look(state: State) -> None:
+            host: Host = state.hosts["testbox"]
+            if host.link.phase is LinkPhase.UP and not up:
+                up.append(time.monotonic())
+            if FIRST in host.figures and not figure.done():
+                figure.set_result(time.monotonic())
+
+        began = time.monotonic()
+        hub = build_hub(loads(CONFIG), interactive=True)
+        hub.subscribe(lambda state: state, look)
+        await hub.start()
+        try:
+            seen = await asyncio.wait_for(figure, 60)
+        finally:
+            await hub.aclose()
+    return by_ssh, seen - began, seen - up[0]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        box = boot()
+        try:
+            operator = Operator.at(box, Path(folder))
+            os.environ["HOME"] = str(operator.home)
+            took: dict[float, list[tuple[float, float, float]]] = {NEAR_SECONDS: [], FAR_SECONDS: []}
+            for round_trip in (NEAR_SECONDS, FAR_SECONDS) * REPEATS:
+                took[round_trip].append(asyncio.run(measure(operator, round_trip)))
+        finally:
+            box.down()
+    ssh, first, after = (statistics.median(column) for column in zip(*took[NEAR_SECONDS], strict=True))
+    far = statistics.median(x[2] for x in took[FAR_SECONDS])
+    trips = (far - after) / (FAR_SECONDS - NEAR_SECONDS)
+    print(
+        f"start to first remote figure at 80 ms: {first:.2f} s, ssh HOST true {ssh:.2f} s: {first / ssh:.2f}× (bar {BAR_OF_SSH})"
+    )
+    print(
+        f"after the handshake: {trips:.2f} round trips (bar {BAR_ROUND_TRIPS:g}); {after:.2f} s at 80 ms, {far:.2f} s at 480 ms"
+    )
+    print(f"medians of {REPEATS}")
+    return 0 if first / ssh <= BAR_OF_SSH and trips <= BAR_ROUND_TRIPS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
