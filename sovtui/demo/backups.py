@@ -33,8 +33,16 @@ class Backups:
                 config, last = configs[name], None if age is None else moment.start - timedelta(seconds=age)
                 max_age = float(config.max_age)
                 self._of[host][name] = Backup(name, config.service, max_age, last, result, moment.start, SOURCE)
+                unit = supervisor.units[host][config.service]
+                if result == "success" and last is not None:
+                    for seconds, line in (
+                        (41, f"Starting {unit.description}..."),
+                        (1, "done: 14.2 GiB in 41 832 files, 208 MiB new, archive read back"),
+                        (0, f"Finished {unit.description}."),
+                    ):
+                        journals.write(host, unit.name, line, at=last - timedelta(seconds=seconds))
                 if result == "failed":
-                    self._fail(host, name, supervisor.units[host][config.service])
+                    self._fail(host, name, unit)
 
     def _fail(self, host: str, name: str, unit: Unit) -> None:
         """It failed before the beginning, and its journal says why."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual import events
+from textual.message import Message
+
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import EnginePhase, LinkPhase, Mode
@@ -11,7 +14,7 @@ from sovtui.core.modes import Heat, ModeView, mode_views, pace
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Pane, View
+from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.present import (
     BLANK,
     LEFT,
@@ -87,6 +90,26 @@ class InferencePane(Pane):
     TITLE = "Inference"
     SHORT = "Infer"
 
+    class Switched(Message):
+        """A mode was tapped."""
+
+        def __init__(self, mode: str) -> None:
+            super().__init__()
+            self.mode = mode
+
+    def on_click(self, event: events.Click) -> None:
+        super().on_click(event)
+        place, view = event.get_content_offset(self), self.view
+        came, self._tapped_from_outside = self._tapped_from_outside, False
+        if place is None or came or view is None or view.host is None or not self._modes_at <= place.y < len(self.shown):
+            return
+        names = [*(mode.name for mode in view.host.spec.modes), "none"]
+        if view.host.spec.modes and place.y - self._modes_at < len(names):
+            self.post_message(self.Switched(names[place.y - self._modes_at]))
+
+    _modes_at = 10**6
+    """The row of the first mode."""
+
     def want(self, view: View, width: int) -> Want:
         modes = len(view.host.spec.modes) + 1 if view.host else 1
         figures = -(-9 // max(1, width // FIGURE_CELLS))
@@ -132,7 +155,20 @@ class InferencePane(Pane):
             rows.append(BLANK)
         if height - len(rows) - len(modes) >= 1:
             rows.append(row((pad("modes", width), "label")))
+        self._modes_at = len(rows)
         return [*rows, *modes[: max(0, height - len(rows))]]
+
+    def copies(self, view: View) -> list[Copy]:
+        found = subject(view.host) if view.host else None
+        if view.host is None or found is None:
+            return []
+        told = [("decode", value(DECODE, view.host.reading(DECODE, found.mode.name), view.state.now))]
+        told += self._figures(view, view.host, found.mode)
+        figures = [Copy(label, f"{label}: {words}") for label, (words, _) in told]
+        head = f"{found.mode.name} on {view.host_name}, {found.word}, {text.moment(view.state.now)}"
+        engine = view.host.engines.get(found.mode.name)
+        models = [Copy("model id", model) for model in (engine.models if engine else ())[:1]]
+        return [Copy("all figures", "\n".join([head, *(one.text for one in figures)])), *models, *figures]
 
     def _engine(self, host: Host, view: ModeView, width: int) -> list[Row]:
         engine = host.engines.get(view.mode.name)

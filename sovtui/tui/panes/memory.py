@@ -9,7 +9,7 @@ from sovtui.core.modes import unified
 from sovtui.core.reading import Reading, Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Pane, View
+from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.present import Row, Span, bar, flow, grid, paragraph, reading_role, row, value
 
 SWAP_MATTERS = 0.1
@@ -51,6 +51,16 @@ class MemoryPane(Pane):
             rows += self._gpu(view, host, gpu, width)
         rows += grid(self._figures(view, host), width, FIGURE_CELLS)
         return rows[:height]
+
+    def copies(self, view: View) -> list[Copy]:
+        host = view.host
+        if host is None:
+            return []
+        found = [Copy(label, f"{label}: {words}") for label, (words, _) in self._figures(view, host)]
+        for gpu in gpu_names(host):
+            found += [Copy(f"GPU {gpu}", " ".join(line.plain.split())) for line in self._gpu(view, host, gpu, 120)]
+        head = f"memory of {view.host_name}, {text.moment(view.state.now)}"
+        return [Copy("all figures", "\n".join([head, *(one.text for one in found)])), *found]
 
     def _gauge(self, view: View, host: Host, width: int) -> list[Row]:
         now = view.state.now

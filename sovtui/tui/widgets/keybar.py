@@ -145,7 +145,7 @@ class TabBar(KeyBar):
             x = wide * index // count
             cells = wide * (index + 1) // count - x
             self._places.append((Region(x, 0, cells, 1), touch.id))
-            mark = "▸" if touch.current else " "
+            mark = touch.key or ("▸" if touch.current else " ")
             spans.append((pad(f"{mark}{touch.label}", cells), "strong" if touch.current else "plain"))
         return [row(*spans)]
 
