@@ -198,5 +198,6 @@ class World:
     def _service_memory(self, host: str, unit: Unit) -> int | None:
         mode = self.engines.mode_of(host, unit.name)
         if mode in self.engines.running:
-            return int(self.memory.held[mode])
+            apart = self.estate.hosts[host].gpu_total_bytes is not None  # then its control group does not see the most of it
+            return int(self.memory.held[mode] * (0.07 if apart else 1.0))
         return unit.memory_bytes if unit.main_pid is not None else None

@@ -40,23 +40,23 @@ LABEL_CELLS = 9
 FULL_TITLES_FROM = 77
 
 
-def key_touches(keys: Iterable[Key], view: View, current: str, *, thumbs: bool) -> list[Touch]:
+def key_touches(keys: Iterable[Key], view: View, current: str, *, phone: bool) -> list[Touch]:
     """The key bar for the pane in front. On a phone the mode that is hot needs no target: there is nothing to switch."""
     first = BELONGS.get(current, ())
     hot = [mode.name for mode in hot_modes(view.host)] if view.host else []
     touches = []
     for key in keys:
         lit = key.id == "switch" and key.target in hot
-        if key.id in ELSEWHERE or (key.id == "open" and "open" not in first) or (lit and thumbs and len(hot) == 1):
+        if key.id in ELSEWHERE or (key.id == "open" and "open" not in first) or (lit and phone and len(hot) == 1):
             continue
         shown = f"({key.key})" if key.refused else key.key or "·"
         label = cut(key.title.lower(), LABEL_CELLS)
-        weight = 8 if key.id in first else WEIGHTS.get(key.id, 3)
+        weight = (10 if phone else 8) if key.id in first else WEIGHTS.get(key.id, 3)
         touches.append(Touch(key.name, shown, label, not key.refused, lit, weight=weight))
 
     def place(touch: Touch) -> tuple[bool, int]:
         id = touch.id.split()[0]
-        return not thumbs and id != "switch", first.index(id) if id in first else len(first)
+        return not phone and id != "switch", first.index(id) if id in first else len(first)
 
     return [*sorted(touches, key=place), MORE]
 

@@ -46,6 +46,9 @@ FORECASTS = {"fits": ("fits", "ok"), "fits-after-drop": ("fits after drop", "ok"
 DECODE = "engine.decode_tok_s"
 FIGURE_CELLS = 20
 """Least width of one label with its value."""
+CURVE_SECONDS = 600.0
+LEAST_POINTS = 20
+"""Fewer make no band."""
 NEED_CELLS = 24
 """`83.8 GiB fits after drop`."""
 
@@ -83,6 +86,14 @@ def _heat_span(host: Host) -> Span:
     if any(view.heat is Heat.UNKNOWN for view in views):
         return "? mode unknown", "nothing"
     return ("○ nothing is hot", "label") if views else ("no modes", "label")
+
+
+def band(points: Sequence[tuple[float, float]], now: float) -> tuple[float, float] | None:
+    """Between which speeds it decoded eight tenths of the time that it worked in the last ten minutes; None with too little to tell."""
+    worked = sorted(level for at, level in points if level > 0 and now - at <= CURVE_SECONDS)
+    if len(worked) < LEAST_POINTS:
+        return None
+    return worked[len(worked) // 10], worked[-1 - len(worked) // 10]
 
 
 class InferencePane(Pane):
@@ -234,13 +245,19 @@ class InferencePane(Pane):
             for d, u, line in zip(digits, units, lines, strict=True)
         ]
         peak = max((level for _, level in points), default=0.0)
-        right = row((f"10 min, peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
+        usual = band(points, now.timestamp())
+        told = f"usually {usual[0]:.0f}–{usual[1]:.0f}, " if usual and width >= 60 else ""
+        right = row((f"10 min: {told}peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
         return [*rows, spread(against, right, width)]
 
     def _figures(self, view: View, host: Host, mode: Mode) -> list[tuple[str, Span]]:
         def told(figure: str) -> Span:
             return value(f"engine.{figure}", host.reading(f"engine.{figure}", mode.name), view.state.now)
 
+        drafts, look = told("accept_ratio")
+        length = host.reading("engine.accept_length", mode.name)
+        if length.fresh_value is not None and look == "plain":
+            drafts = f"{drafts} ×{length.fresh_value:.1f}"
         return [
             ("running", told("running")),
             ("waiting", told("waiting")),
@@ -250,7 +267,7 @@ class InferencePane(Pane):
             ("TTFT p95", told("ttft_p95_seconds")),
             ("ITL mean", told("itl_mean_seconds")),
             ("prefix", told("prefix_hit_ratio")),
-            ("drafts", told("accept_ratio")),
+            ("drafts", (drafts, look)),
         ]
 
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:

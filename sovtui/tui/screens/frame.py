@@ -67,6 +67,8 @@ class Frame(Screen[None]):
         self.view: View | None = None
         self.current = "inference"
         self.zoomed = False
+        self._lead = self.current
+        """The pane that the others are arranged around. A tap does not change it: nothing may move under a finger."""
         self.jumping = False
         """A letter is asked for: the next key goes to the pane that shows it."""
         self._panes: dict[str, Pane] = {name: pane() for name, pane in pane_classes().items()}
@@ -127,9 +129,11 @@ class Frame(Screen[None]):
         if roomy:
             width = size.width if kind is Kind.PHONE else size.width // 2
             wants = {name: pane.want(view, width - 2) for name, pane in self._panes.items()}
-            regions = arrange(
-                Size(size.width, rest), wants, current=self.current, zoomed=self.zoomed, acting=acting(view.host, view.state.now)
-            )
+            whole, busy = Size(size.width, rest), acting(view.host, view.state.now)
+            regions = arrange(whole, wants, current=self.current if self.zoomed else self._lead, zoomed=self.zoomed, acting=busy)
+            if self.current not in regions:
+                self._lead = self.current
+                regions = arrange(whole, wants, current=self.current, acting=busy)
         signature = (size, tuple(heights.items()), tuple(regions.items()))
         if signature == self._laid:
             return
@@ -149,11 +153,11 @@ class Frame(Screen[None]):
                 self._focus(self._panes[self.current])
         for name, pane in self._panes.items():
             pane.display = name in regions
-        body.refresh(layout=True)
+        self._panes[self.current].refresh(layout=True)  # of a child: the body keeps what it arranged until one of those asks
 
     def show_pane(self, name: str) -> None:
         """Make a pane the current one and visible."""
-        self.current = name
+        self.current = self._lead = name
         self.lay_out()
         pane = self._panes[name]
         if pane.display:

@@ -112,7 +112,7 @@ class Room(Frame):
         tall = self.kind is Kind.PHONE and self.size.height >= HEIGHT_OF_THUMBS
         tiles = 2 if self.size.height >= TWO_ROWS_OF_TILES_FROM else 1
         bar = self.query_one("#keys", KeyBar)
-        touches = key_touches(self._keys, view, self.current, thumbs=tall)
+        touches = key_touches(self._keys, view, self.current, phone=self.kind is Kind.PHONE)
         tabs = tab_touches(self._panes, view, self.current, self.size.width)
         if self.jumping:
             touches = [STAY] if self.kind is Kind.PHONE else jump_touches(self.letters, self._panes, self.current)
