@@ -55,6 +55,7 @@ class Inspector:
         id = pane.chosen(view)
         if not id or not pane.story(view, id, 80):
             return ""
+        pane.hold(id)  # its keys are about this entry, even if another comes before it meanwhile
         service = pane.journal_of(view, id)
         lines: list[LogLine] = []
         said = ["reading its log …"] if service else [""]

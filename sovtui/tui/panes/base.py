@@ -288,6 +288,10 @@ class ListPane(Pane):
     def first(self) -> None:
         self.action_move(-9999)
 
+    def hold(self, id: str) -> None:
+        """Stay on this entry whatever comes before it, as if it had been chosen by hand."""
+        self.cursor, self._held = id, True
+
     def _choose(self, id: str) -> None:
         if id:
             self.cursor, self._held = id, True

@@ -27,6 +27,8 @@ from sovtui.tui.panes.inference import subject
 from sovtui.tui.present import Row, row, wrap
 
 RING = 2000
+LATER = 1500
+"""Lines kept of those that come while it is held: fewer than the ring, so that what was looked at and what was skipped stay in it."""
 BREATH = 64
 """After so many lines at once the keys get their turn."""
 COPIES = 30
@@ -83,7 +85,7 @@ class LogPane(Pane):
         self._back = 0
         """How many lines the view is scrolled back from the end."""
         self._paused = False
-        self._later: deque[LogLine] = deque(maxlen=RING)
+        self._later: deque[LogLine] = deque(maxlen=LATER)
         """What came while it was held."""
         self._skipped = 0
         """How many of those there were too many of."""
@@ -182,7 +184,7 @@ class LogPane(Pane):
     def add(self, line: LogLine) -> None:
         """Keep one more line; it is shown within `REDRAW_SECONDS`."""
         if self.held:
-            self._skipped += len(self._later) == RING
+            self._skipped += len(self._later) == LATER
             self._later.append(line)
         else:
             self._keep(line)
