@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run demo test unit integration lint pictures bench faults clean
+.PHONY: run demo test unit integration lint pictures snapshots bench faults clean
 
 run: $(VENV)/.installed ## open the control room: your configuration, or this machine
 	@$(BIN)/sovtui
@@ -39,6 +39,9 @@ integration: $(VENV)/.dev
 
 pictures: $(VENV)/.dev ## draw screenshots/ anew
 	@$(BIN)/python -m tests.pictures screenshots
+
+snapshots: $(VENV)/.dev ## take anew what the screen's tests compare with; look at the diff
+	@$(BIN)/python -m tests.snapshots
 
 bench: $(VENV)/.dev ## from key press to the first stop command, over a link with 80 ms of round trip
 	@sh tests/box/packages.sh

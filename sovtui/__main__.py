@@ -77,11 +77,12 @@ def _engines() -> tuple[str, ...]:
     return tuple(sorted(ours | entry_points(group="sovtui.engines").names))
 
 
-def _actions() -> tuple[str, ...]:
-    """What `[screen.keys]` may name. The screen's own commands stand in `tui.keymap`, which loads Textual: a test compares."""
+def _actions() -> dict[str, str]:
+    """What `[screen.keys]` may name, with its usual key; what cannot be given away has a name no action has."""
     from sovtui.actions import all_specs
+    from sovtui.tui.keymap import FIXED, default_keys
 
-    return (*all_specs(), "logs", "filter", "zoom", "host", "help", "palette", "quit")
+    return {**default_keys(all_specs()), **{f"({key})": key for key in FIXED}}
 
 
 def _crashed(error: Exception) -> int:

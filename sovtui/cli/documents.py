@@ -121,6 +121,8 @@ def service(of: Service) -> Document:
         "since": moment(of.since),
         "restarts": of.restarts,
         "memory_bytes": of.memory_bytes,
+        "exit_status": of.exit_status,
+        "next_run_at": moment(of.next_run_at),
         "reason": clean(of.reason),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,5 +39,5 @@ class Wiring:
     demo: Callable[[str], Hub]
     engines: Callable[[], tuple[str, ...]]
     """Names that `engine = ` may have."""
-    actions: Callable[[], tuple[str, ...]]
-    """Names that `[screen.keys]` may have."""
+    actions: Callable[[], Mapping[str, str]]
+    """Names that `[screen.keys]` may have, with their usual keys; names in brackets stand for keys that are taken for good."""

@@ -29,7 +29,7 @@ _WORD = re.compile(r"[^\s/\"'\\-][^\s/\"'\\]*")
 PREFIXES = ("user", "container")
 
 
-def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], actions: Collection[str]) -> None:
+def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], actions: Mapping[str, str]) -> None:
     """Say everything that is wrong with a configuration beyond types."""
     hosts = _table(data.get("host"))
     if not hosts and "host" not in data:
@@ -207,23 +207,38 @@ def _service(path: Path, service: str, say: Say) -> None:
         say(path, f'"{service}" is not a service; expected `NAME.service`, `user:NAME.service` or `container:NAME`')
 
 
-def _keys(keys: Mapping[str, Any], say: Say, actions: Collection[str]) -> None:
+def _keys(keys: Mapping[str, Any], say: Say, actions: Mapping[str, str]) -> None:
+    """No key may mean two things: neither two keys of the configuration nor one of it and a usual one that was left as it is."""
+    names = [name for name in actions if not name.startswith("(")]
+    usual = {key: name for name, word in actions.items() if name not in keys for key in _parts(word)}
     taken: dict[str, str] = {}
+
+    def twins(one: str, other: str) -> bool:
+        return one in actions and actions[one] == actions.get(other)  # such as acknowledge and its opposite: never both at once
+
     for action, value in keys.items():
         path: Path = ("screen", "keys", action)
-        if actions and action not in actions:
-            say(path, f"no action has this name{nearest(action, actions) or _known(sorted(actions))}")
+        if actions and action not in names:
+            say(path, f"no action has this name{nearest(action, names) or _known(sorted(names))}")
         if not isinstance(value, str):
             continue
-        for key in (k.strip() for k in value.split(",")) if value.strip() != "," else (",",):
+        for key in _parts(value):
             if not key or re.search(r"\s", key):
                 say(path, 'expected a key such as "d" or "ctrl+d"')
             elif key in "0123456789":
                 say(path, f'"{key}" is a mode key')
-            elif key in taken:
+            elif key in taken and not twins(action, taken[key]):
                 say(path, f'"{key}" is the key of `{taken[key]}` already')
+            elif usual.get(key, "").startswith("("):
+                say(path, f'"{key}" means the same everywhere and cannot be given to anything else')
+            elif key in usual and not twins(action, usual[key]):
+                say(path, f'"{key}" is the key of `{usual[key]}` already; give that one another key too')
             else:
                 taken[key] = action
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return (",",) if value.strip() == "," else tuple(key.strip() for key in value.split(","))
 
 
 def _clean_texts(value: Any, path: Path, say: Say) -> None:

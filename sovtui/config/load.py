@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -60,8 +60,12 @@ class Wrong(ValueError):
     """A value is not what its key takes; the text says what was expected."""
 
 
-def load(path: Path, *, engines: Collection[str] = (), actions: Collection[str] = ()) -> Config:
-    """Read and check a file. Raises ConfigError. `engines` and `actions` are the names that exist; empty: not checked."""
+NO_KEYS: Mapping[str, str] = {}
+
+
+def load(path: Path, *, engines: Collection[str] = (), actions: Mapping[str, str] = NO_KEYS) -> Config:
+    """Read and check a file. Raises ConfigError. `engines` and `actions` (with their usual keys) are the names that exist;
+    empty: not checked."""
     name = str(path)
     try:
         text = path.read_bytes().decode("utf-8")
@@ -75,7 +79,7 @@ def load(path: Path, *, engines: Collection[str] = (), actions: Collection[str] 
     return loads(text, name, engines=engines, actions=actions)
 
 
-def loads(text: str, name: str = "config.toml", *, engines: Collection[str] = (), actions: Collection[str] = ()) -> Config:
+def loads(text: str, name: str = "config.toml", *, engines: Collection[str] = (), actions: Mapping[str, str] = NO_KEYS) -> Config:
     """`load` for a text; `name` stands in for the file in messages."""
     text = text.removeprefix("\ufeff")
     try:

@@ -75,6 +75,10 @@ class Service:
     at: datetime | None = None
     source: str = ""
     reason: str = ""
+    exit_status: int | None = None
+    """What its main process last ended with; None where not told or while it has not ended."""
+    next_run_at: datetime | None = None
+    """When a timer elapses next; None for everything else."""
 
 
 class EnginePhase(StrEnum):
@@ -172,6 +176,8 @@ class Alert:
     labels: tuple[tuple[str, str], ...] = ()
     """As Alertmanager has them, uncleaned: a silence must match them exactly. Clean before showing."""
     silences: tuple[Silence, ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    """Everything its rule says of it, clean, the summary included."""
 
     def label(self, name: str) -> str:
         return dict(self.labels).get(name, "")

@@ -10,7 +10,7 @@ from sovtui.demo.alerts import Alerts
 from sovtui.demo.estate import SOURCE, Estate
 from sovtui.demo.journals import Journals
 from sovtui.demo.moment import Moment
-from sovtui.demo.supervisor import Supervisor
+from sovtui.demo.supervisor import Supervisor, Unit
 
 JOB_SECONDS = 8
 
@@ -33,9 +33,29 @@ class Backups:
                 config, last = configs[name], None if age is None else moment.start - timedelta(seconds=age)
                 max_age = float(config.max_age)
                 self._of[host][name] = Backup(name, config.service, max_age, last, result, moment.start, SOURCE)
+                unit = supervisor.units[host][config.service]
+                if result == "success" and last is not None:
+                    for seconds, line in (
+                        (41, f"Starting {unit.description}..."),
+                        (1, "done: 14.2 GiB in 41 832 files, 208 MiB new, archive read back"),
+                        (0, f"Finished {unit.description}."),
+                    ):
+                        journals.write(host, unit.name, line, at=last - timedelta(seconds=seconds))
                 if result == "failed":
-                    unit = supervisor.units[host][config.service]
-                    unit.active, unit.sub, unit.result = "failed", "failed", "exit-code"
+                    self._fail(host, name, unit)
+
+    def _fail(self, host: str, name: str, unit: Unit) -> None:
+        """It failed before the beginning, and its journal says why."""
+        unit.active, unit.sub, unit.result, unit.exit_status = "failed", "failed", "exit-code", 32
+        for seconds, text, level in (
+            (18, f"Starting {unit.description}...", "info"),
+            (17, "repository: 14.2 GiB in 41 832 files", "info"),
+            (0.4, f"mount: /mnt/{name}: /dev/disk/by-label/{name} is busy.", "error"),
+            (0.3, f"the copy to {name} was not made: nothing is mounted", "error"),
+            (0.1, f"{unit.name}: Main process exited, code=exited, status=32/n/a", "warning"),
+            (0, f"{unit.name}: Failed with result 'exit-code'.", "warning"),
+        ):
+            self._journals.write(host, unit.name, text, level, unit.since - timedelta(seconds=seconds))
 
     def makes(self, host: str, service: str) -> bool:
         """Whether `service` is the job of a backup."""

@@ -52,6 +52,8 @@ class ServiceFacts:
     restarts: int | None = 0
     restarts_every_seconds: float | None = None
     """It restarts in a loop."""
+    timer_seconds: float | None = None
+    """It is a timer that elapses this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,9 @@ class Estate:
     """What fires besides in the scenario `alerting`."""
 
 
-def timer(description: str) -> ServiceFacts:
-    """A timer that waits."""
-    return ServiceFacts(description, "active", "waiting", 21 * DAY, restarts=None)
+def timer(description: str, seconds: float) -> ServiceFacts:
+    """A timer that waits and elapses this often."""
+    return ServiceFacts(description, "active", "waiting", 21 * DAY, restarts=None, timer_seconds=seconds)
 
 
 def names() -> list[str]:

@@ -31,9 +31,9 @@ class Journals:
         self._lines: dict[tuple[str, str], deque[Line]] = {}
         self._written: dict[tuple[str, str], int] = {}
 
-    def write(self, host: str, service: str, text: str, level: str = "info") -> None:
-        """Add a line."""
-        key, now = (host, service), self._moment.now
+    def write(self, host: str, service: str, text: str, level: str = "info", at: datetime | None = None) -> None:
+        """Add a line; of now, or of a time before the beginning."""
+        key, now = (host, service), at or self._moment.now
         text = text.replace(VLLM_STAMP, f"{now:%m-%d %H:%M:%S}").replace(SGLANG_STAMP, f"{now:%Y-%m-%d %H:%M:%S}")
         self._lines.setdefault(key, deque(maxlen=LOG_LINES)).append(Line(now, text, level))
         self._written[key] = self._written.get(key, 0) + 1

@@ -27,6 +27,8 @@ class Unit:
     main_pid: int | None = None
     memory_bytes: int | None = None
     restarts_every_seconds: float | None = None
+    timer_seconds: float | None = None
+    exit_status: int | None = None
 
     @property
     def up(self) -> bool:
@@ -56,6 +58,7 @@ class Supervisor:
                     self._pid() if running and told.memory_bytes else None,
                     told.memory_bytes if running else None,
                     told.restarts_every_seconds,
+                    told.timer_seconds,
                 )
         self._looping = [
             (host, unit) for host, units in self.units.items() for unit in units.values() if unit.restarts_every_seconds

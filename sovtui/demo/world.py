@@ -8,7 +8,7 @@ them. It knows no hub, no store and no asyncio; it must not decide anything that
 from __future__ import annotations
 
 import random
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sovtui.core.events import BackupsSeen, Curve, EngineSeen, Event, Samples, ServicesSeen
 from sovtui.core.model import Service
@@ -170,9 +170,17 @@ class World:
                 description=u.description,
                 at=self.now,
                 source=SOURCE,
+                exit_status=u.exit_status if u.active == "failed" else None,
+                next_run_at=self._next_run(u),
             )
             for u in self.units(host).values()
         )
+
+    def _next_run(self, unit: Unit) -> datetime | None:
+        if not unit.timer_seconds or unit.active != "active":
+            return None
+        done = self.now.timestamp() // unit.timer_seconds
+        return datetime.fromtimestamp((done + 1) * unit.timer_seconds, UTC)
 
     def events(self, host: str) -> tuple[Event, ...]:
         """Everything that one look at a host tells."""
@@ -190,5 +198,6 @@ class World:
     def _service_memory(self, host: str, unit: Unit) -> int | None:
         mode = self.engines.mode_of(host, unit.name)
         if mode in self.engines.running:
-            return int(self.memory.held[mode])
+            apart = self.estate.hosts[host].gpu_total_bytes is not None  # then its control group does not see the most of it
+            return int(self.memory.held[mode] * (0.07 if apart else 1.0))
         return unit.memory_bytes if unit.main_pid is not None else None

@@ -15,7 +15,7 @@ from sovtui.onbox.plan import check_service, kind_of
 BEAT = 5.0
 SLACK = 0.85
 """Part of the interval that is waited, so that a change is on the wire within it."""
-_TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load")
+_TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load", "status", "next")
 
 
 def probe(request: Mapping[str, Any]) -> None:
@@ -103,5 +103,6 @@ class Sweep:
 
 
 def _gist(told: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes a service worth telling again: its memory only in steps of 16 MiB."""
-    return tuple((told[key] or 0) >> 24 if key == "memory" else told[key] for key in _TOLD)
+    """What makes a service worth telling again: its memory only in steps of 16 MiB, its next run in steps of 16 s."""
+    steps = {"memory": 24, "next": 4}
+    return tuple(int(told[key] or 0) >> steps[key] if key in steps else told[key] for key in _TOLD)

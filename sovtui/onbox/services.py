@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -15,11 +16,12 @@ from sovtui.onbox.words import Unit
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,Description,StateChangeTimestamp,"
-    "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job,CPUUsageNSec,IOReadBytes"
+    "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job,CPUUsageNSec,IOReadBytes,"
+    "NextElapseUSecRealtime,NextElapseUSecMonotonic"
 )
 _UNSET = ("", "[not set]", "18446744073709551615")
 Told = dict[str, Any]
-"""`name, active, sub, result, load, since, restarts, pid, memory, description`, and for the machine `status, started, cgroup, cpu, read`."""
+"""`name, active, sub, result, load, since, restarts, pid, memory, description, status, next`, and for the machine `started, cgroup, cpu, read`."""
 
 
 def look(names: Sequence[str]) -> tuple[list[Told], list[str]]:
@@ -95,6 +97,7 @@ def _unit(name: str, block: str) -> Told:
         "cgroup": get("ControlGroup", ""),
         "cpu": _number(get("CPUUsageNSec", "")),
         "read": _number(get("IOReadBytes", "")),
+        "next": _next(get("NextElapseUSecRealtime", ""), get("NextElapseUSecMonotonic", "")),
     }
 
 
@@ -111,6 +114,23 @@ def _stamp(text: str) -> float | None:
         return datetime.strptime(f"{words[1]} {words[2]}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
     except ValueError:
         return None
+
+
+_SPAN = re.compile(r"([0-9.]+)(y|month|w|d|h|min|ms|s|us)")
+_SECONDS = {
+    "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2629800.0, "y": 31557600.0,
+}  # fmt: skip
+
+
+def _next(realtime: str, monotonic: str) -> float | None:
+    """When a timer elapses next, as unix time: the earlier of its two clocks. systemd writes a stamp and a span since boot."""
+    found = [_stamp(realtime)]
+    spans = _SPAN.findall(monotonic)
+    if spans:
+        since_boot = sum(float(number) * _SECONDS[unit] for number, unit in spans)
+        found.append(float(round(time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + since_boot)))
+    told = [at for at in found if at]
+    return min(told) if told else None
 
 
 # -- containers --------------------------------------------------------------------------------------
@@ -138,7 +158,7 @@ def _containers(names: list[str]) -> tuple[dict[str, Told], str]:
 _EMPTY: Told = {
     "active": "unknown", "sub": "", "result": "", "load": "loaded", "since": None, "restarts": None, "pid": None,
     "memory": None, "description": "", "status": None, "started": None, "cgroup": "",
-    "cpu": None, "read": None,
+    "cpu": None, "read": None, "next": None,
 }  # fmt: skip
 
 

@@ -1,14 +1,20 @@
-"""Which key means what now, decided without the framework: from the actions' SPECs, the configuration and the state."""
+"""Which key means what now, decided without the framework: from the actions' SPECs, the configuration and the state.
+
+Loads no framework either: what checks a configuration asks here which keys there are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.core.model import AlertState
 from sovtui.core.modes import Heat, mode_views
-from sovtui.tui.panes.base import View
+
+if TYPE_CHECKING:
+    from sovtui.tui.panes.base import View
 
 NONE = "none"
 SWITCH = "switch"
@@ -18,7 +24,10 @@ SHORT = {"acknowledge": "ack", "unacknowledge": "unack"}
 SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ("logs", "l", "Logs", "Follow the log of the chosen service, or of the hot mode."),
     ("filter", "/", "Filter", "Show only what holds a text, in the pane you are in."),
-    ("zoom", "z", "Zoom", "One pane on the whole screen; Enter does the same, Escape leaves."),
+    ("open", "o", "Open", "The chosen entry in full: why a unit failed, every step of an action. Enter does the same."),
+    ("copy", "y", "Copy", "Put a figure, a line or a receipt on the terminal's clipboard."),
+    ("jump", "g", "Jump", "Every pane shows a letter; that letter goes there, and g again to the first line."),
+    ("zoom", "z", "Zoom", "One pane on the whole screen; Escape leaves."),
     ("host", "h", "Host", "Look at another host."),
     ("help", "?", "Help", "Every key and what it does."),
     ("palette", ":", "Commands", "Find any command by its name; ctrl+p does the same."),
@@ -26,12 +35,33 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
 )
 """What concerns the screen alone: (id, key, title, help)."""
 
+LOCAL: tuple[tuple[str, str, str, str, str], ...] = (
+    (
+        "log",
+        "pause",
+        "p",
+        "Pause",
+        "Hold the log still; what comes meanwhile is counted and shown afterwards. Space does the same.",
+    ),
+    ("log", "wrap", "w", "Wrap", "Long lines wrapped, or cut."),
+    ("log", "last-error", "e", "Error", "The error before the lines shown; again for the one before."),
+    ("log", "action-start", "s", "Action", "Where the last action on this host began."),
+)
+"""What concerns one pane alone: (pane, id, key, title, help)."""
+
+FIXED = frozenset(
+    {"tab", "shift+tab", "enter", "escape", "space", "up", "down", "left", "right", "pageup", "pagedown", "home", "end"}
+    | {"j", "k", "G", "ctrl+c", "ctrl+p", *"0123456789"}
+)
+"""Keys that mean the same everywhere and cannot be given to anything else."""
+
 MOVES: tuple[tuple[str, str], ...] = (
     ("Tab, Shift+Tab", "next, previous pane"),
-    ("↑ ↓, j k, PgUp PgDn, g G", "move in a list"),
-    ("Enter, z", "one pane on the whole screen"),
+    ("↑ ↓, j k, PgUp PgDn, Home, G", "move in a list or in the log"),
+    ("Enter", "open the chosen entry; in a pane without entries: zoom"),
     ("Escape", "back: closes a dialog, clears a filter, leaves the zoom"),
-    ("p, Space, w, ← →", "in the log: pause, wrap lines, move sideways"),
+    ("← →", "in the log: move sideways along cut lines"),
+    ("tap", "a row: choose it, the chosen row: open it; a mode: switch to it"),
 )
 
 
@@ -145,6 +175,24 @@ def screen_keys(view: View | None, overrides: Mapping[str, str]) -> list[Key]:
         for id, key, title, help in SCREEN
         if id != "host" or several
     ]
+
+
+def local_keys(pane: str, overrides: Mapping[str, str]) -> list[Key]:
+    """What concerns this pane alone; with an empty name: what concerns any pane alone, with the pane in words."""
+    return [
+        Key(id, key_of(id, key, overrides), title, title if pane else f"{of.capitalize()}: {title.lower()}", help, of)
+        for of, id, key, title, help in LOCAL
+        if pane in ("", of)
+    ]
+
+
+def default_keys(specs: Mapping[str, Spec]) -> dict[str, str]:
+    """Every id that `[screen.keys]` may name, with its key."""
+    return {
+        **{spec.id: spec.key for spec in specs.values()},
+        **{id: key for id, key, _, _ in SCREEN},
+        **{id: key for _, id, key, _, _ in LOCAL},
+    }
 
 
 def matches(key: str, pressed: str, character: str | None) -> bool:

@@ -162,6 +162,16 @@ def grid(pairs: Sequence[tuple[str, Span]], cells: int, column: int = 23) -> lis
     return rows
 
 
+def facts(pairs: Sequence[tuple[str, Span]], cells: int) -> list[Row]:
+    """Label and value one below the other, the value wrapped beside its label."""
+    column = max((cell_len(label) for label, _ in pairs), default=0) + 2
+    rows = []
+    for label, (words, role) in pairs:
+        for index, line in enumerate(wrap(words, max(8, cells - column)) if words else []):
+            rows.append(row((pad("" if index else label, column), "label"), (line, role)))
+    return rows
+
+
 def flow(parts: Iterable[Row], cells: int, between: Span = ("  ", "label")) -> list[Row]:
     """Parts one after the other, broken into lines where the next does not fit."""
     lines: list[Row] = []

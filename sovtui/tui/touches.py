@@ -22,35 +22,43 @@ WEIGHTS = {
     "backup": 4,
     "quit": 3,
     "host": 1,
+    "copy": 2,
 }
 """What stays on a key bar that is too short for all; 3 for what is not here."""
 BELONGS: Mapping[str, Sequence[str]] = {
     "memory": ("drop-caches",),
-    "services": ("restart", "logs", "filter"),
-    "alerts": ("acknowledge", "unacknowledge", "filter"),
-    "backups": ("backup",),
-    "log": ("filter",),
+    "services": ("open", "restart", "logs", "filter"),
+    "alerts": ("acknowledge", "unacknowledge", "open", "filter"),
+    "backups": ("open", "backup"),
+    "actions": ("open", "filter"),
+    "log": ("pause", "filter", "wrap", "last-error", "action-start"),
 }
-"""Actions that come first on a phone while their pane is in front."""
+"""What comes first while its pane is in front, after the modes; on a phone before them."""
+ELSEWHERE = ("zoom", "palette", "jump")
+"""Not on the key bar."""
 LABEL_CELLS = 9
 FULL_TITLES_FROM = 77
 
 
-def key_touches(keys: Iterable[Key], view: View, current: str, *, thumbs: bool) -> list[Touch]:
-    """The key bar. On a phone the mode that is hot needs no target: there is nothing to switch."""
+def key_touches(keys: Iterable[Key], view: View, current: str, *, phone: bool) -> list[Touch]:
+    """The key bar for the pane in front. On a phone the mode that is hot needs no target: there is nothing to switch."""
+    first = BELONGS.get(current, ())
     hot = [mode.name for mode in hot_modes(view.host)] if view.host else []
     touches = []
     for key in keys:
         lit = key.id == "switch" and key.target in hot
-        if key.id in ("zoom", "palette") or (lit and thumbs and len(hot) == 1):
+        if key.id in ELSEWHERE or (key.id == "open" and "open" not in first) or (lit and phone and len(hot) == 1):
             continue
         shown = f"({key.key})" if key.refused else key.key or "·"
         label = cut(key.title.lower(), LABEL_CELLS)
-        touches.append(Touch(key.name, shown, label, not key.refused, lit, weight=WEIGHTS.get(key.id, 3)))
-    if thumbs:
-        first = BELONGS.get(current, ())
-        touches.sort(key=lambda touch: touch.id.split()[0] not in first)
-    return [*touches, MORE]
+        weight = (10 if phone else 8) if key.id in first else WEIGHTS.get(key.id, 3)
+        touches.append(Touch(key.name, shown, label, not key.refused, lit, weight=weight))
+
+    def place(touch: Touch) -> tuple[bool, int]:
+        id = touch.id.split()[0]
+        return not phone and id != "switch", first.index(id) if id in first else len(first)
+
+    return [*sorted(touches, key=place), MORE]
 
 
 def tab_touches(panes: Mapping[str, Pane], view: View, current: str, width: int) -> list[Touch]:

@@ -68,7 +68,7 @@ class Command:
             control_room=lambda hub, theme: 0,
             demo=self._no_demo,
             engines=lambda: ("vllm", "sglang"),
-            actions=lambda: ("drop-caches",),
+            actions=lambda: {"drop-caches": "c"},
         )
         try:
             code = main(["--config", str(self.path), *words], wiring)

@@ -173,8 +173,17 @@ def test_a_real_terminal_asks_and_can_be_interrupted(tmp_path: Path, answer: str
 
 
 def test_the_names_that_are_not_imported_are_the_right_ones() -> None:
+    from sovtui.actions import all_specs
     from sovtui.adapters.registry import engine_names
-    from sovtui.tui.keymap import SCREEN
+    from sovtui.tui.keymap import LOCAL, SCREEN
 
     assert set(engine_names()) == set(_engines())
-    assert {word[0] for word in SCREEN} <= set(_actions())
+    keys = _actions()
+    assert {*all_specs(), *(word[0] for word in SCREEN), *(word[1] for word in LOCAL)} <= set(keys)
+    told = [key for name, key in keys.items() if key and name != "unacknowledge"]
+    assert len(told) == len(set(told)), "no usual key may mean two things"
+
+
+def test_what_the_configuration_may_name_is_known_without_the_screen() -> None:
+    code = "import sys; from sovtui.__main__ import _actions; _actions(); assert not {'textual', 'rich'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

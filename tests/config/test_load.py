@@ -14,7 +14,8 @@ from sovtui.config.show import EXAMPLES, config_text, example, schema_keys, sche
 
 HOST = '[host.spark]\naddress = "ops@spark"\n'
 MODE = HOST + '[[host.spark.mode]]\nname = "qwen"\nservices = ["qwen.service"]\n'
-ENGINES, ACTIONS = ("vllm", "sglang"), ("drop-caches", "backup", "logs")
+ENGINES = ("vllm", "sglang")
+ACTIONS = {"drop-caches": "c", "backup": "b", "logs": "l", "acknowledge": "a", "unacknowledge": "a", "(tab)": "tab"}
 
 
 def problems(text: str) -> list[str]:
@@ -96,6 +97,8 @@ BAD = [
     (HOST + "[screen.keys]\ndrop-cahces = 'd'\n", ["c.toml:4: screen.keys.drop-cahces: no action has this name; did you mean `drop-caches`?"]),
     (HOST + "[screen.keys]\nbackup = 'd'\nlogs = 'd'\n", ['c.toml:5: screen.keys.logs: "d" is the key of `backup` already']),
     (HOST + "[screen.keys]\nbackup = '1'\n", ['c.toml:4: screen.keys.backup: "1" is a mode key']),
+    (HOST + "[screen.keys]\ndrop-caches = 'b'\n", ['c.toml:4: screen.keys.drop-caches: "b" is the key of `backup` already; give that one another']),
+    (HOST + "[screen.keys]\nlogs = 'ctrl+l, tab'\n", ['c.toml:4: screen.keys.logs: "tab" means the same everywhere']),
     (HOST + "[[profile]]\nname='p'\ntier='T9'\n", ["c.toml:5: profile[0].tier: expected one of"]),
     (HOST + "[[profile]]\nname='p'\ntier='T1'\n[[profile]]\nname='p'\ntier='T1'\n", ["c.toml:7: profile[1].name: another profile has this name"]),
     (HOST + 'tailnet = "a\\u001b[31m"\n', ["c.toml:3: host.spark.tailnet: holds control characters"]),
@@ -140,6 +143,11 @@ def test_what_is_right_is_taken_as_meant() -> None:
     mode = config.host["spark"].mode[0]
     assert (mode.needs, mode.expect_tok_s, config.host["spark"].switch.ready_timeout) == (22_000_000_000, 57.0, 9000.0)
     loads("\ufeff" + MODE)
+
+
+def test_keys_may_be_swapped_and_opposites_may_share_one() -> None:
+    keys = "[screen.keys]\nbackup = 'c'\ndrop-caches = 'b'\nacknowledge = 'x'\nunacknowledge = 'x'\n"
+    assert loads(HOST + keys, actions=ACTIONS).screen.keys["drop-caches"] == "b"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

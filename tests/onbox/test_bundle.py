@@ -402,7 +402,20 @@ def test_probe_tells_changes(box: Box) -> None:
     assert wait_for("hello")["user"]
     first = wait_for("services")["services"]
     assert [(s["name"], s["active"]) for s in first] == [("a.service", "inactive"), ("none.service", "missing")]
-    assert set(first[0]) == {"name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load"}
+    assert set(first[0]) == {
+        "name",
+        "active",
+        "sub",
+        "result",
+        "since",
+        "restarts",
+        "pid",
+        "memory",
+        "description",
+        "load",
+        "status",
+        "next",
+    }
     assert wait_for("memory")["available"] > 0
     assert wait_for("action")["id"] is None
     began = time.monotonic()

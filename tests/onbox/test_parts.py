@@ -330,6 +330,22 @@ def test_unit() -> None:
     assert queued["active"] == "activating"
 
 
+def test_a_timers_next_run_is_the_earlier_of_its_two_clocks() -> None:
+    timer = "LoadState=loaded\nActiveState=active\nNextElapseUSecRealtime={}\nNextElapseUSecMonotonic={}"
+
+    def told(realtime: str, monotonic: str) -> float | None:
+        found = services._unit("x.timer", timer.format(realtime, monotonic))["next"]
+        assert found is None or isinstance(found, float)
+        return found
+
+    assert told("Fri 2026-11-20 09:00:00 UTC", "infinity") == 1795165200.0
+    assert told("", "infinity") is None and told("", "0") is None
+    boot = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert told("", "1d 2h 3min 4.5s") == pytest.approx(boot + 86400 + 7200 + 180 + 4.5, abs=1.5)
+    assert told("Fri 2126-11-20 09:00:00 UTC", "5min 250ms") == pytest.approx(boot + 300.25, abs=1.5)
+    assert services._unit("x.service", BLOCK)["next"] is None
+
+
 DOCKER = """#!/bin/sh
 case "$1" in
 inspect)

@@ -60,7 +60,8 @@ class Scripted(Still):
         self.followed.append((host, service))
         for line in self.log_lines:
             yield line
-        await asyncio.Event().wait()
+        if follow:
+            await asyncio.Event().wait()
 
     def reconnect(self, host: str = "") -> None:
         self.reconnected.append(host)

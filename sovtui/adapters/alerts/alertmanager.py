@@ -256,6 +256,7 @@ def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert | N
         summary=clean(str(notes.get("summary") or notes.get("message") or notes.get("description") or ""), 400),
         labels=tuple(sorted((str(k), str(v)) for k, v in labels.items())),
         silences=tuple(silences.get(i) or Silence(i, "", "", _UNTOLD) for i in mine),
+        annotations=tuple(sorted((clean(str(k), 100), clean(str(v))) for k, v in notes.items())),
     )
 
 

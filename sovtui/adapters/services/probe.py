@@ -77,20 +77,30 @@ class Probe:
         return (ServicesSeen(self.host, told),)
 
     def _service(self, raw: Mapping[str, Any], now: datetime) -> Service:
-        since = raw.get("since")
+        active = clean(str(raw.get("active") or "unknown"), 32)
+        ended = active in ("failed", "inactive") or raw.get("result") not in ("", "success", None)
         return Service(
             name=clean(str(raw.get("name", "")), 256),
-            active=clean(str(raw.get("active") or "unknown"), 32),
+            active=active,
             sub=clean(str(raw.get("sub") or ""), 32),
             result=clean(str(raw.get("result") or ""), 32),
-            since=datetime.fromtimestamp(since, UTC) if isinstance(since, (int, float)) and since > 0 else None,
+            since=_moment(raw.get("since")),
             restarts=_whole(raw.get("restarts")),
             main_pid=_whole(raw.get("pid")) or None,
             memory_bytes=_whole(raw.get("memory")),
             description=clean(str(raw.get("description") or ""), 200),
             at=now,
             source=SOURCE,
+            exit_status=_whole(raw.get("status")) if ended else None,
+            next_run_at=_moment(raw.get("next")),
         )
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(value, UTC) if isinstance(value, (int, float)) and value > 0 else None
+    except (OverflowError, ValueError, OSError):
+        return None  # a time no calendar has
 
 
 def _whole(value: object) -> int | None:

@@ -137,9 +137,9 @@ def estate() -> Estate:
                     "sovereign-backup.service": ServiceFacts("Backup to local NVMe", "inactive", "dead", 17.7 * HOUR),
                     "backup-nas.service": ServiceFacts("Copy of the backup to the NAS", "inactive", "dead", 31 * HOUR),
                     "backup-usb.service": ServiceFacts("Copy of the backup to the USB stick", "inactive", "dead", 12 * DAY),
-                    "vllm-qwen36-healthcheck.timer": timer("Every 5 minutes"),
+                    "vllm-qwen36-healthcheck.timer": timer("Every 5 minutes", 300),
                     "vllm-qwen36-healthcheck.service": ServiceFacts("Health check of vLLM", "inactive", "dead", 140.0),
-                    "sglang-healthcheck.timer": timer("Every 5 minutes"),
+                    "sglang-healthcheck.timer": timer("Every 5 minutes", 300),
                     "sglang-healthcheck.service": ServiceFacts("Health check of SGLang", "inactive", "dead", 140.0),
                     "mcp-server.service": ServiceFacts("MCP server, uvicorn on 8002", memory_bytes=184 * MIB),
                     "container:open-webui": ServiceFacts(
@@ -149,7 +149,7 @@ def estate() -> Estate:
                     "searxng.service": ServiceFacts("Search", memory_bytes=148 * MIB),
                     "lnd.service": ServiceFacts("Lightning node", memory_bytes=402 * MIB, age_seconds=3 * DAY),
                     "tor.service": ServiceFacts("Tor", memory_bytes=96 * MIB),
-                    "aide-check.timer": timer("Integrity check, nightly"),
+                    "aide-check.timer": timer("Integrity check, nightly", DAY),
                     "node_exporter.service": ServiceFacts("Host metrics", memory_bytes=24 * MIB, age_seconds=21 * DAY),
                 },
                 backups={
@@ -167,7 +167,7 @@ def estate() -> Estate:
                     "prometheus.service": ServiceFacts("Prometheus", memory_bytes=int(1.1 * GIB)),
                     "alertmanager.service": ServiceFacts("Alertmanager", memory_bytes=58 * MIB),
                     "grafana-server.service": ServiceFacts("Grafana", memory_bytes=191 * MIB),
-                    "backup-orchestrator.timer": timer("Nightly, 02:00"),
+                    "backup-orchestrator.timer": timer("Nightly", DAY),
                 },
             ),
             "edge": HostFacts(

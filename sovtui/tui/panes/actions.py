@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from statistics import median
 
 from sovtui.core import text
+from sovtui.core.catalog import CATALOG
 from sovtui.core.model import ActionRun, Step
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Item, ListPane, View
-from sovtui.tui.present import RIGHT, Row, Span, pad, paragraph, row, spread
+from sovtui.tui.panes.base import Copy, Item, ListPane, View
+from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread
 
 JUST_ENDED_SECONDS = 60.0
 """How long an ended action stays in front."""
@@ -57,6 +59,32 @@ def run_span(host: Host, now: datetime) -> Span | None:
         return None
     step = f": {run.steps[-1].name}" if run.steps else ""
     return f"◐ {run.kind} {run.target}".rstrip() + step, "accent"
+
+
+def _find(view: View, id: str) -> ActionRun | None:
+    runs = [*([view.host.action] if view.host.action else []), *view.host.receipts] if view.host else []
+    return next((run for run in runs if run.id == id), None)
+
+
+def _figures(run: ActionRun) -> list[tuple[str, str]]:
+    """Each figure of the receipt, before and after side by side."""
+    told: dict[str, dict[str, float]] = {}
+    for name, level in run.figures:
+        when, _, figure = name.partition(".")
+        told.setdefault(figure, {})[when] = level
+    found = []
+    for figure, levels in told.items():
+        spec = CATALOG.get(figure)
+        words = [
+            text.UNKNOWN_SIGN if when not in levels else text.quantity(levels[when], spec.unit) if spec else f"{levels[when]:g}"
+            for when in ("before", "after")
+        ]
+        found.append((spec.label if spec else figure, " → ".join(words)))
+    return found
+
+
+def _written(pane: ActionsPane, view: View, run: ActionRun) -> list[Row]:
+    return [row(f"{run.kind} {run.target} on {view.host_name}".replace("  ", " ")), *pane.story(view, run.id, 100)]
 
 
 class ActionsPane(ListPane):
@@ -131,6 +159,48 @@ class ActionsPane(ListPane):
         right = row((pad(took, 10, RIGHT), "label"), (pad(age, 9, RIGHT), "label"))
         line = spread(row((f"{word}  ", role), what, (f"  {run.who}" if width >= 48 else "", "label")), right, width)
         return Item(run.id, (line,), f"{what} {run.outcome} {run.who} {run.reason}")
+
+    def chosen(self, view: View) -> str:
+        """What runs or has just ended is before the list, and what one means."""
+        if view.host is not None and view.host.action is not None and not self._held and acting(view.host, view.state.now):
+            return view.host.action.id
+        return super().chosen(view)
+
+    def story(self, view: View, id: str, width: int) -> list[Row]:
+        run = _find(view, id)
+        if run is None:
+            return []
+        now = view.state.now
+        word, role = outcome_span(run)
+        rows = paragraph(word, width, role)
+        rows += paragraph(run.reason, width) if run.reason else []
+        pairs: list[tuple[str, Span]] = [("by", (run.who, "plain")), ("began", (text.moment(run.began_at), "plain"))]
+        pairs.append(("took" if not run.running else "runs", (text.duration(elapsed(run, now)), "plain")))
+        rows += [*facts([*pairs, ("receipt", (run.id, "label"))], width), BLANK]
+        for step in run.steps:
+            rows.append(self._step(replace(step, detail=""), now, width))
+            rows += paragraph(step.detail, width, "label", indent=4) if step.detail else []
+        figures = [(name, (words, "plain")) for name, words in _figures(run)]
+        if figures:
+            rows += [BLANK, row(("before and after", "label")), *facts(figures, width)]
+        if run.lines:
+            rows += [BLANK, row(("what it followed, last lines", "label"))]
+            rows += [line for words in run.lines for line in paragraph(words, width, "plain")]
+        return rows
+
+    def entry_title(self, view: View, id: str) -> str:
+        run = _find(view, id)
+        return f"{run.kind} {run.target}".strip() if run else id
+
+    def copies(self, view: View) -> list[Copy]:
+        run = _find(view, self.chosen(view))
+        if run is None:
+            return []
+        found = [
+            Copy("the receipt", "\n".join(line.plain.rstrip() for line in _written(self, view, run))),
+            Copy("its id", run.id),
+        ]
+        return [*found, Copy("its reason", run.reason)] if run.reason else found
 
     def detail(self, view: View, cursor: str, width: int) -> list[Row]:
         run = next((r for r in view.host.receipts if r.id == cursor), None) if view.host else None

@@ -9,11 +9,12 @@ from sovtui.core.clean import clean
 from sovtui.core.model import Alert, AlertState
 from sovtui.core.state import State
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Item, ListPane, View
-from sovtui.tui.present import BLANK, Row, cut, pad, paragraph, row, spread, wrap
+from sovtui.tui.panes.base import Copy, Item, ListPane, View
+from sovtui.tui.present import BLANK, Row, Span, cut, facts, pad, paragraph, row, spread, wrap
 
 STATES = (AlertState.ACTIVE, AlertState.PENDING, AlertState.UNPROCESSED, AlertState.ACKNOWLEDGED, AlertState.INHIBITED)
 SEVERITIES = {"critical": 0, "page": 0, "error": 1, "high": 1, "warning": 2, "info": 4, "none": 5}
+_SIGNS = {AlertState.ACTIVE: "▲", AlertState.ACKNOWLEDGED: "✔", AlertState.INHIBITED: "–"}
 OLD_AFTER_SECONDS = 60.0
 """A list of alerts older than this is shown as stale."""
 
@@ -102,7 +103,7 @@ class AlertsPane(ListPane):
 
     def _item(self, view: View, alert: Alert, width: int, stale: bool) -> Item:
         role = "stale" if stale else severity_role(alert)
-        sign = {AlertState.ACTIVE: "▲", AlertState.ACKNOWLEDGED: "✔", AlertState.INHIBITED: "–"}.get(alert.state, "△")
+        sign = _SIGNS.get(alert.state, "△")
         since = text.age((view.state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
         told = alert.severity or "no severity"
         if alert.state is not AlertState.ACTIVE:
@@ -124,8 +125,49 @@ class AlertsPane(ListPane):
         words = f"{alert.name} {alert.severity} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
 
+    def story(self, view: View, id: str, width: int) -> list[Row]:
+        alert = _find(view, id)
+        if alert is None:
+            return []
+        now = view.state.now
+        rows = paragraph(
+            f"{_SIGNS.get(alert.state, '△')} {alert.severity or 'no severity'}, {alert.state}", width, severity_role(alert)
+        )
+        rows += paragraph(alert.summary or "no summary", width)
+        pairs: list[tuple[str, Span]] = []
+        if alert.since is not None:
+            old = text.age((now - alert.since).total_seconds())
+            pairs.append(("since", (f"{text.moment(alert.since)}, {old} ago", "plain")))
+        for silence in alert.silences:
+            pairs.append(("acknowledged", (f"by {silence.author}: {silence.comment}", "plain")))
+            pairs.append(("until", (text.moment(silence.ends_at), "plain")))
+        rows += facts(pairs, width)
+        notes = [(key, (words, "plain")) for key, words in alert.annotations if words != alert.summary]
+        for title, told in (("annotations", notes), ("labels", _labels(alert))):
+            if told:
+                rows += [BLANK, row((title, "label")), *facts(told, width)]
+        return rows
+
+    def entry_title(self, view: View, id: str) -> str:
+        alert = _find(view, id)
+        return alert.name if alert else id
+
+    def copies(self, view: View) -> list[Copy]:
+        alert = _find(view, self.chosen(view))
+        if alert is None:
+            return []
+        pairs = [("alertname", (alert.name, "")), *_labels(alert)]
+        labels = ", ".join(f'{key}="{words}"' for key, (words, _) in pairs)
+        since = f", since {text.moment(alert.since)}" if alert.since else ""
+        found = [
+            Copy("its summary", f"{alert.name} ({alert.severity or 'no severity'}, {alert.state}{since}): {alert.summary}"),
+            Copy("its name", alert.name),
+            Copy("its labels", "{" + labels + "}"),
+        ]
+        return found + [Copy(key, words) for key, words in alert.annotations if words != alert.summary]
+
     def detail(self, view: View, cursor: str, width: int) -> list[Row]:
-        alert = next((a for a in view.state.alerts if a.fingerprint == cursor), None)
+        alert = _find(view, cursor)
         if alert is None:
             return []
         rows = paragraph(alert.summary or "no summary", width)[:4]
@@ -134,8 +176,17 @@ class AlertsPane(ListPane):
         for silence in alert.silences:
             rows += paragraph(f"acknowledged by {silence.author}: {silence.comment}", width, "label")[:2]
             rows.append(row(("until ", "label"), text.moment(silence.ends_at)))
-        labels = "  ".join(clean(f"{key}={words}", 200) for key, words in alert.labels if key != "alertname")
+        labels = "  ".join(f"{key}={cut(words, 200)}" for key, (words, _) in _labels(alert))
         return rows + paragraph(labels, width, "label")[:3]
+
+
+def _find(view: View, fingerprint: str) -> Alert | None:
+    return next((a for a in view.state.alerts if a.fingerprint == fingerprint), None)
+
+
+def _labels(alert: Alert) -> list[tuple[str, Span]]:
+    """All but its name, clean."""
+    return [(clean(key, 100), (clean(words), "plain")) for key, words in alert.labels if key != "alertname"]
 
 
 def short_moment(at: datetime, now: datetime) -> str:

@@ -6,8 +6,11 @@ from sovtui.core import text
 from sovtui.core.model import Backup
 from sovtui.core.state import State
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Item, ListPane, View
-from sovtui.tui.present import RIGHT, Row, Span, pad, row, spread
+from sovtui.tui.panes.actions import outcome_span
+from sovtui.tui.panes.base import Copy, Item, ListPane, View
+from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread
+
+_SIGNS = {"ok": "●", "late": "▲", "failed": "✖", "running": "◐"}
 
 
 def judge(backup: Backup, state: State) -> Span:
@@ -46,9 +49,51 @@ class BackupsPane(ListPane):
         assert view.host is not None
         return [Item(b.name, (self._row(view, b, width),)) for b in view.host.backups.values()]
 
+    def story(self, view: View, id: str, width: int) -> list[Row]:
+        host, now = view.host, view.state.now
+        backup = host.backups.get(id) if host else None
+        if backup is None or host is None:
+            return []
+        word, role = judge(backup, view.state)
+        rows = paragraph(f"{_SIGNS.get(word, '?')} {word}", width, role)
+        last: Span = (text.UNKNOWN_SIGN, "nothing")
+        if backup.last_success_at is not None:
+            old = text.age((now - backup.last_success_at).total_seconds())
+            last = (f"{text.moment(backup.last_success_at)}, {old} ago", "plain")
+        pairs: list[tuple[str, Span]] = [("last good one", last)]
+        if backup.max_age_seconds:
+            pairs.append(("may be", (f"{text.duration(backup.max_age_seconds)} old", "plain")))
+        result = backup.last_result or text.UNKNOWN_SIGN
+        pairs.append(("last run", (result, "bad" if result == "failed" else "plain" if backup.last_result else "nothing")))
+        pairs.append(("told by", (backup.source or text.UNKNOWN_SIGN, "label")))
+        pairs.append(("service", (backup.service, "plain")))
+        if backup.reason:
+            pairs.append(("because", (backup.reason, "stale")))
+        rows += facts(pairs, width)
+        rows += [BLANK, row(("runs that left a receipt", "label"))]
+        runs = [run for run in host.receipts if run.kind == "backup" and run.target in (backup.name, backup.service)]
+        for run in runs[:10]:
+            sign, look = outcome_span(run)
+            took = f"  {text.duration(run.seconds)}" if run.seconds is not None else ""
+            rows.append(row((f"{sign}  ", look), text.moment(run.began_at), (f"{took}  {run.who}", "label")))
+            rows += paragraph(run.reason, width, "plain", indent=2) if run.reason else []
+        return rows if runs else [*rows, row(("none seen: a timer's runs leave none", "label"))]
+
+    def journal_of(self, view: View, id: str) -> str:
+        return view.host.backups[id].service if view.host and id in view.host.backups else ""
+
+    def copies(self, view: View) -> list[Copy]:
+        id = self.chosen(view)
+        backup = view.host.backups.get(id) if view.host else None
+        if backup is None:
+            return []
+        last = text.moment(backup.last_success_at) if backup.last_success_at else "not known"
+        line = f"backup {id} on {view.host_name}: {judge(backup, view.state)[0]}, last good one {last}"
+        return [Copy("its state", line), Copy("its service", backup.service), Copy("its last error", log=backup.service)]
+
     def _row(self, view: View, backup: Backup, width: int) -> Row:
         word, role = judge(backup, view.state)
-        sign = {"ok": "●", "late": "▲", "failed": "✖", "running": "◐"}.get(word, "?")
+        sign = _SIGNS.get(word, "?")
         if backup.last_success_at is not None:
             age = text.age((view.state.now - backup.last_success_at).total_seconds()) + " ago"
         else:

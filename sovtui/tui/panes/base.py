@@ -32,6 +32,16 @@ class View:
         return self.state.hosts.get(self.host_name)
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Something worth copying."""
+
+    title: str
+    text: str = ""
+    log: str = ""
+    """A service: what is copied is the last error in its log."""
+
+
 class Pane(Lines, can_focus=True):
     """A titled, framed list of rows."""
 
@@ -47,6 +57,8 @@ class Pane(Lines, can_focus=True):
     """The newest view. Setting it is all that is ever done to a pane from outside."""
     filter: reactive[str] = reactive("", init=False, repaint=False)
     """Only what holds this text is shown; empty for everything."""
+    letter: reactive[str] = reactive("", init=False, repaint=False)
+    """The letter that jumps here, while one is asked for."""
 
     class Chosen(Message):
         """The pane was touched or focused: it is the one that keys are about."""
@@ -57,6 +69,9 @@ class Pane(Lines, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id=self.NAME)
+        self.brought = False
+        """It is about to be focused by a key or a tab, not by a tap on itself."""
+        self._tapped_from_outside = False
 
     # what a pane defines
 
@@ -76,12 +91,25 @@ class Pane(Lines, can_focus=True):
         """Words after the title."""
         return ""
 
+    def copies(self, view: View) -> list[Copy]:
+        """What is worth copying now, the likeliest first."""
+        return []
+
+    def first(self) -> None:
+        """Go to the first line."""
+
+    def perform(self, id: str) -> None:
+        """Do what one of its own keys (`keymap.LOCAL`) says."""
+
     # the machinery
 
     def watch_view(self) -> None:
         self.redraw()
 
     def watch_filter(self) -> None:
+        self.redraw()
+
+    def watch_letter(self) -> None:
         self.redraw()
 
     def redraw(self) -> None:
@@ -92,16 +120,17 @@ class Pane(Lines, can_focus=True):
         heading = self.heading(view)
         if self.filter:
             heading = f"{heading}  /{self.filter}" if heading else f"/{self.filter}"
-        title = cut(f"{self.TITLE} · {heading}" if heading else self.TITLE, max(4, self.size.width - 2))
-        if title != self._title:
-            self._title = title
-            self.border_title = Content(title)  # Content is taken as it is: no markup
+        letter = f" {self.letter} " if self.letter else ""
+        title = cut(f"{self.TITLE} · {heading}" if heading else self.TITLE, max(4, self.size.width - 2 - len(letter)))
+        if (letter, title) != (self._letter, self._title):
+            self._letter, self._title = letter, title
+            self.border_title = Content.assemble((letter, "bold reverse"), " " if letter else "", title)  # not parsed: no markup
         if view.host is None:
             self.show([row(("no host is configured", "nothing"))])
             return
         self.show(self.rows(view, self.size.width, self.size.height))
 
-    _title = ""
+    _title = _letter = ""
 
     def on_resize(self) -> None:
         self.redraw()
@@ -109,7 +138,9 @@ class Pane(Lines, can_focus=True):
     def on_show(self) -> None:
         self.redraw()
 
-    def on_focus(self) -> None:
+    def on_focus(self, event: events.Focus) -> None:
+        self._tapped_from_outside = not self.brought and not event.from_app_focus
+        self.brought = False
         self.post_message(self.Chosen(self.NAME))
         self.redraw()
 
@@ -138,7 +169,7 @@ class ListPane(Pane):
         Binding("down,j", "move(1)", "down", show=False),
         Binding("pageup", "move(-10)", "page up", show=False),
         Binding("pagedown", "move(10)", "page down", show=False),
-        Binding("home,g", "move(-9999)", "first", show=False),
+        Binding("home", "move(-9999)", "first", show=False),
         Binding("end,G", "move(9999)", "last", show=False),
     ]
     FILTERS = True
@@ -147,6 +178,9 @@ class ListPane(Pane):
 
     class Moved(Message):
         """Another entry was chosen."""
+
+    class Opened(Message):
+        """The chosen entry was tapped once more: it is to be shown in full."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,6 +206,22 @@ class ListPane(Pane):
     def head(self, view: View, width: int) -> list[Row]:
         """Rows above the list."""
         return []
+
+    def lead(self, view: View, id: str, width: int) -> list[Row]:
+        """What matters most of an entry, above the errors in its log."""
+        return []
+
+    def story(self, view: View, id: str, width: int) -> list[Row]:
+        """Everything that is known of an entry, wrapped; empty if it is gone."""
+        return []
+
+    def entry_title(self, view: View, id: str) -> str:
+        """What an entry is called."""
+        return id
+
+    def journal_of(self, view: View, id: str) -> str:
+        """The service whose log tells about an entry; empty if none does."""
+        return ""
 
     def chosen(self, view: View) -> str:
         """The entry that an action would be about; also while the pane is hidden."""
@@ -235,6 +285,13 @@ class ListPane(Pane):
         at = ids.index(self.cursor) if self.cursor in ids else 0
         self._choose(ids[max(0, min(len(ids) - 1, at + by))])
 
+    def first(self) -> None:
+        self.action_move(-9999)
+
+    def hold(self, id: str) -> None:
+        """Stay on this entry whatever comes before it, as if it had been chosen by hand."""
+        self.cursor, self._held = id, True
+
     def _choose(self, id: str) -> None:
         if id:
             self.cursor, self._held = id, True
@@ -251,5 +308,10 @@ class ListPane(Pane):
 
     def on_click(self, event: events.Click) -> None:
         place = event.get_content_offset(self)
-        if place is not None and 0 <= place.y < len(self._owners):
-            self._choose(self._owners[place.y])
+        came, self._tapped_from_outside = self._tapped_from_outside, False
+        if place is None or not 0 <= place.y < len(self._owners):
+            return
+        owner = self._owners[place.y]
+        if owner and owner == self.cursor and not came:
+            self.post_message(self.Opened())
+        self._choose(owner)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual import events
+from textual.message import Message
+
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import EnginePhase, LinkPhase, Mode
@@ -11,7 +14,7 @@ from sovtui.core.modes import Heat, ModeView, mode_views, pace
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Pane, View
+from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.present import (
     BLANK,
     LEFT,
@@ -43,6 +46,9 @@ FORECASTS = {"fits": ("fits", "ok"), "fits-after-drop": ("fits after drop", "ok"
 DECODE = "engine.decode_tok_s"
 FIGURE_CELLS = 20
 """Least width of one label with its value."""
+CURVE_SECONDS = 600.0
+LEAST_POINTS = 20
+"""Fewer make no band."""
 NEED_CELLS = 24
 """`83.8 GiB fits after drop`."""
 
@@ -82,10 +88,38 @@ def _heat_span(host: Host) -> Span:
     return ("○ nothing is hot", "label") if views else ("no modes", "label")
 
 
+def band(points: Sequence[tuple[float, float]], now: float) -> tuple[float, float] | None:
+    """Between which speeds it decoded eight tenths of the time that it worked in the last ten minutes; None with too little to tell."""
+    worked = sorted(level for at, level in points if level > 0 and now - at <= CURVE_SECONDS)
+    if len(worked) < LEAST_POINTS:
+        return None
+    return worked[len(worked) // 10], worked[-1 - len(worked) // 10]
+
+
 class InferencePane(Pane):
     NAME = "inference"
     TITLE = "Inference"
     SHORT = "Infer"
+
+    class Switched(Message):
+        """A mode was tapped."""
+
+        def __init__(self, mode: str) -> None:
+            super().__init__()
+            self.mode = mode
+
+    def on_click(self, event: events.Click) -> None:
+        super().on_click(event)
+        place, view = event.get_content_offset(self), self.view
+        came, self._tapped_from_outside = self._tapped_from_outside, False
+        if place is None or came or view is None or view.host is None or not self._modes_at <= place.y < len(self.shown):
+            return
+        names = [*(mode.name for mode in view.host.spec.modes), "none"]
+        if view.host.spec.modes and place.y - self._modes_at < len(names):
+            self.post_message(self.Switched(names[place.y - self._modes_at]))
+
+    _modes_at = 10**6
+    """The row of the first mode."""
 
     def want(self, view: View, width: int) -> Want:
         modes = len(view.host.spec.modes) + 1 if view.host else 1
@@ -132,7 +166,20 @@ class InferencePane(Pane):
             rows.append(BLANK)
         if height - len(rows) - len(modes) >= 1:
             rows.append(row((pad("modes", width), "label")))
+        self._modes_at = len(rows)
         return [*rows, *modes[: max(0, height - len(rows))]]
+
+    def copies(self, view: View) -> list[Copy]:
+        found = subject(view.host) if view.host else None
+        if view.host is None or found is None:
+            return []
+        told = [("decode", value(DECODE, view.host.reading(DECODE, found.mode.name), view.state.now))]
+        told += self._figures(view, view.host, found.mode)
+        figures = [Copy(label, f"{label}: {words}") for label, (words, _) in told]
+        head = f"{found.mode.name} on {view.host_name}, {found.word}, {text.moment(view.state.now)}"
+        engine = view.host.engines.get(found.mode.name)
+        models = [Copy("model id", model) for model in (engine.models if engine else ())[:1]]
+        return [Copy("all figures", "\n".join([head, *(one.text for one in figures)])), *models, *figures]
 
     def _engine(self, host: Host, view: ModeView, width: int) -> list[Row]:
         engine = host.engines.get(view.mode.name)
@@ -198,13 +245,19 @@ class InferencePane(Pane):
             for d, u, line in zip(digits, units, lines, strict=True)
         ]
         peak = max((level for _, level in points), default=0.0)
-        right = row((f"10 min, peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
+        usual = band(points, now.timestamp())
+        told = f"usually {usual[0]:.0f}–{usual[1]:.0f}, " if usual and width >= 60 else ""
+        right = row((f"10 min: {told}peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
         return [*rows, spread(against, right, width)]
 
     def _figures(self, view: View, host: Host, mode: Mode) -> list[tuple[str, Span]]:
         def told(figure: str) -> Span:
             return value(f"engine.{figure}", host.reading(f"engine.{figure}", mode.name), view.state.now)
 
+        drafts, look = told("accept_ratio")
+        length = host.reading("engine.accept_length", mode.name)
+        if length.fresh_value is not None and look == "plain":
+            drafts = f"{drafts} ×{length.fresh_value:.1f}"
         return [
             ("running", told("running")),
             ("waiting", told("waiting")),
@@ -214,7 +267,7 @@ class InferencePane(Pane):
             ("TTFT p95", told("ttft_p95_seconds")),
             ("ITL mean", told("itl_mean_seconds")),
             ("prefix", told("prefix_hit_ratio")),
-            ("drafts", told("accept_ratio")),
+            ("drafts", (drafts, look)),
         ]
 
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:

@@ -1,14 +1,17 @@
-"""A service's journal, followed while it is visible. Keeps a bounded ring; only visible lines are made into rows."""
+"""A service's journal, followed while it is visible. Keeps a bounded ring; only visible lines are made into rows.
+
+While it is held (paused, or scrolled back) nothing that is looked at moves or is lost: what comes meanwhile waits aside.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import ClassVar
 
-from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 
@@ -18,18 +21,23 @@ from sovtui.core.modes import mode_views
 from sovtui.ports.errors import PortError, Unreachable
 from sovtui.runtime.hub import LogLine
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Pane, View
+from sovtui.tui.loglines import SKIPPED, last_action, line_rows, mark_row, stamped
+from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.panes.inference import subject
 from sovtui.tui.present import Row, row, wrap
 
 RING = 2000
-ROLES = {"error": "bad", "warning": "warn", "debug": "label"}
+LATER = 1500
+"""Lines kept of those that come while it is held: fewer than the ring, so that what was looked at and what was skipped stay in it."""
+BREATH = 64
+"""After so many lines at once the keys get their turn."""
+COPIES = 30
 REDRAW_SECONDS = 0.2
 """Lines that arrive within this time are shown together."""
 AGAIN_SECONDS = 5.0
 
-OpenLog = Callable[[str, str], AsyncIterator[LogLine]]
-"""(host, service) to its lines, oldest first, then as they come."""
+OpenLog = Callable[[str, str, str], AsyncIterator[LogLine]]
+"""(host, service, since) to its lines, oldest first, then as they come; an empty `since`: the newest."""
 
 
 def default_service(view: View) -> str:
@@ -51,13 +59,12 @@ class LogPane(Pane):
     SHORT = "Log"
     FILTERS = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p,space", "pause", "pause", show=False),
-        Binding("w", "wrap", "wrap", show=False),
+        Binding("space", "pause", "pause", show=False),
         Binding("up,k", "scroll(1)", "up", show=False),
         Binding("down,j", "scroll(-1)", "down", show=False),
         Binding("pageup", "scroll(10)", "page up", show=False),
         Binding("pagedown", "scroll(-10)", "page down", show=False),
-        Binding("home,g", "scroll(99999)", "first", show=False),
+        Binding("home", "scroll(99999)", "first", show=False),
         Binding("end,G", "scroll(-99999)", "last", show=False),
         Binding("left", "pan(-16)", "left", show=False),
         Binding("right", "pan(16)", "right", show=False),
@@ -77,9 +84,14 @@ class LogPane(Pane):
         self._due = False
         self._back = 0
         """How many lines the view is scrolled back from the end."""
-        self._paused_at: int | None = None
-        """Lines seen when it was paused."""
-        self._seen = 0
+        self._paused = False
+        self._later: deque[LogLine] = deque(maxlen=LATER)
+        """What came while it was held."""
+        self._skipped = 0
+        """How many of those there were too many of."""
+        self._anchor: datetime | None = None
+        """The view begins here, whatever comes; None: it ends `_back` lines before the end."""
+        self._visible: list[LogLine] = []
         self._wrap: bool | None = None
         self._pan = 0
         self._trouble = ""
@@ -90,6 +102,7 @@ class LogPane(Pane):
         """Follow this service; an empty name follows the hot mode's first service."""
         self._wanted = service
         self._trouble = ""
+        self._anchor = None
         self._check()
         self.redraw()
 
@@ -131,14 +144,15 @@ class LogPane(Pane):
             return self._wanted
         return default_service(view)
 
-    def _begin(self, target: tuple[str, str]) -> None:
+    def _begin(self, target: tuple[str, str], since: str = "") -> None:
         self.lines.clear()
-        self.dropped = self._back = self._seen = 0
-        self._paused_at = None
+        self._later.clear()
+        self.dropped = self._back = self._skipped = 0
+        self._paused = False
         self._trouble = ""
         self._following = target
         self.service = target[1]
-        self._reader = asyncio.create_task(self._follow(*target), name=f"log {target[1]}")
+        self._reader = asyncio.create_task(self._follow(*target, since), name=f"log {target[1]}")
 
     def _stop(self) -> None:
         if self._reader is not None:
@@ -146,11 +160,15 @@ class LogPane(Pane):
             self._reader = None
         self._following = ("", "")
 
-    async def _follow(self, host: str, service: str) -> None:
+    async def _follow(self, host: str, service: str, since: str = "") -> None:
         assert self.open_log is not None
+        came = 0
         try:
-            async for line in self.open_log(host, service):
+            async for line in self.open_log(host, service, since):
                 self.add(line)
+                came += 1
+                if came % BREATH == 0:
+                    await asyncio.sleep(0)
             self._trouble = "the journal has ended"
         except PortError as error:
             self._trouble = error.sentence()
@@ -165,13 +183,37 @@ class LogPane(Pane):
 
     def add(self, line: LogLine) -> None:
         """Keep one more line; it is shown within `REDRAW_SECONDS`."""
-        if len(self.lines) == RING:
-            self.dropped += 1
-        self.lines.append(line)
-        self._seen += 1
-        if (self._back or self._paused_at is not None) and self._keeps(line):
-            self._back += 1
+        if self.held:
+            self._skipped += len(self._later) == LATER
+            self._later.append(line)
+        else:
+            self._keep(line)
         self._soon()
+
+    @property
+    def held(self) -> bool:
+        """Whether what comes waits aside."""
+        return self._paused or (self._back > 0 and self._anchor is None)
+
+    @property
+    def waiting(self) -> int:
+        """Lines that came while it was held."""
+        return len(self._later) + self._skipped
+
+    def _keep(self, line: LogLine) -> None:
+        self.dropped += len(self.lines) == RING
+        self.lines.append(line)
+
+    def _catch_up(self) -> int:
+        """Take in what waited; how many lines of it are shown."""
+        news = list(self._later)
+        if self._skipped:
+            news.insert(0, LogLine(None, f"{self._skipped:,} lines skipped", SKIPPED))
+        self._later.clear()
+        self._skipped = 0
+        for line in news:
+            self._keep(line)
+        return sum(1 for line in news if self._keeps(line))
 
     def _soon(self) -> None:
         if not self._due and self.is_attached:
@@ -184,12 +226,35 @@ class LogPane(Pane):
 
     # keys
 
-    def action_pause(self) -> None:
-        if self._paused_at is None:
-            self._paused_at = self._seen
-        else:
-            self._paused_at, self._back = None, 0
+    def perform(self, id: str) -> None:
+        match id:
+            case "pause":
+                self.action_pause()
+            case "wrap":
+                self.action_wrap()
+            case "last-error":
+                self._to_error()
+            case "action-start":
+                self._to_action()
+
+    def first(self) -> None:
+        self.action_scroll(99999)
+
+    def watch_filter(self) -> None:
+        if not self._paused:
+            self._to_end()
         self.redraw()
+
+    def action_pause(self) -> None:
+        self._paused = not self._paused
+        if not self._paused:
+            self._to_end()
+        self._anchor = None
+        self.redraw()
+
+    def _to_end(self) -> None:
+        self._anchor, self._back = None, 0
+        self._catch_up()
 
     def action_wrap(self) -> None:
         self._wrap = not self._wraps
@@ -197,7 +262,35 @@ class LogPane(Pane):
         self.redraw()
 
     def action_scroll(self, by: int) -> None:
-        self._back = max(0, min(self._back + by, len(self.lines) - 1))
+        self._anchor = None
+        back = self._back + by
+        if back <= 0 and self.waiting:
+            back += self._catch_up()
+        self._back = max(0, min(back, sum(1 for _ in self._kept()) - 1))
+        self.redraw()
+
+    def _to_error(self) -> None:
+        """To the error before the last line shown."""
+        for back, line in enumerate(self._kept()):
+            if back > self._back and line.level == "error":
+                self._anchor, self._back = None, back
+                self.redraw()
+                return
+        self.notify("No error before this in the lines kept.", severity="warning", markup=False)
+
+    def _to_action(self) -> None:
+        """To where the last action began; lines from then are asked for if they are not here."""
+        run = last_action(self.view)
+        if run is None:
+            self.notify("No action is known on this host.", severity="warning", markup=False)
+            return
+        oldest = next((line.at for line in self.lines if line.at is not None), None)
+        if (oldest is None or oldest > run.began_at) and self._following[1] and self.open_log is not None:
+            target = self._following
+            self._stop()
+            self._begin(target, f"{run.began_at.timestamp():.0f}")
+        self._anchor, self._paused = run.began_at, False
+        self._catch_up()
         self.redraw()
 
     def action_pan(self, by: int) -> None:
@@ -223,17 +316,33 @@ class LogPane(Pane):
 
     def heading(self, view: View) -> str:
         words = self.service or self._pick(view)
-        if self._paused_at is not None:
-            words += f"  PAUSED, {self._seen - self._paused_at} new" if self._seen > self._paused_at else "  PAUSED"
+        new = f", {self.waiting:,} new" if self.waiting else ""
+        if self._paused:
+            words += f"  PAUSED{new}"
+        elif self._anchor is not None:
+            words += "  from the action's start, G returns"
         elif self._back:
-            words += "  scrolled back, end returns"
+            words += f"  scrolled back{new}, G returns"
         return words
 
     def badge(self, view: View) -> tuple[str, str]:
-        return ("‖", "warn") if self._paused_at is not None else ("", "")
+        return ("‖", "warn") if self._paused else ("", "")
 
     def _keeps(self, line: LogLine) -> bool:
-        return not self.filter or self.filter.casefold() in line.text.casefold()
+        return not self.filter or line.level == SKIPPED or self.filter.casefold() in line.text.casefold()
+
+    def _kept(self) -> Iterator[LogLine]:
+        """The lines that the filter lets through, newest first."""
+        return (line for line in reversed(self.lines) if self._keeps(line))
+
+    def copies(self, view: View) -> list[Copy]:
+        shown = [line for line in self._visible if line.level != SKIPPED]
+        if not shown:
+            return []
+        error = next((line for line in self._kept() if line.level == "error"), None)
+        found = [Copy("the last error", error.text)] if error is not None else []
+        found.append(Copy(f"all {len(shown)} lines shown", "\n".join(stamped(line) for line in shown)))
+        return found + [Copy(text.clock(line.at) if line.at else "line", line.text) for line in shown[: -COPIES - 1 : -1]]
 
     def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
         foot = [row((line, "warn")) for line in wrap(self._trouble, width)[:2]] if self._trouble else []
@@ -242,10 +351,18 @@ class LogPane(Pane):
         if self.dropped and height > 8:
             foot.append(row((f"{self.dropped} older lines no longer kept", "label")))
         room = height - len(foot)
+        if self._anchor is not None:
+            self._back = self._back_from(self._anchor, width, room)
         made: list[Row] = []
-        kept = (line for line in reversed(self.lines) if self._keeps(line))
-        for line in islice(kept, self._back, None):
+        self._visible = []
+        began = last_action(view)
+        newer: datetime | None = None
+        for line in islice(self._kept(), self._back, None):
+            if began is not None and line.at is not None and line.at < began.began_at <= (newer or line.at):
+                made.append(mark_row(began, width))
+            newer = line.at or newer
             made += reversed(self._made(line, width))
+            self._visible.append(line)
             if len(made) >= room:
                 break
         if not made:
@@ -253,16 +370,19 @@ class LogPane(Pane):
             return [row((nothing, "label")), *foot]
         made = made[:room]
         made.reverse()
+        self._visible.reverse()
         return [*made, *foot]
 
+    def _back_from(self, at: datetime, width: int, room: int) -> int:
+        """How far back the view ends, if the first line from `at` on is to be its second row."""
+        since = [line for line in reversed(list(self._kept())) if line.at is not None and line.at >= at]
+        rows, shown = 1, 0
+        for line in since:
+            rows += len(self._made(line, width))
+            if rows > room:
+                break
+            shown += 1
+        return max(0, len(since) - shown)
+
     def _made(self, line: LogLine, width: int) -> list[Row]:
-        role = ROLES.get(line.level, "plain")
-        at = text.clock(line.at) if line.at else ""
-        stamp = f"{at} " if at and width >= 60 else ""
-        sign = {"error": "✖ ", "warning": "▲ "}.get(line.level, "  ")
-        room = max(1, width - cell_len(stamp) - 2)
-        if not self._wraps:
-            return [row((stamp, "label"), (sign, role), (line.text[self._pan :], role))]
-        lines = wrap(line.text, room)[:12]
-        blank = " " * cell_len(stamp)
-        return [row((blank if i else stamp, "label"), ("  " if i else sign, role), (part, role)) for i, part in enumerate(lines)]
+        return line_rows(line, width, wraps=self._wraps, pan=self._pan)

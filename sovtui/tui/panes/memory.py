@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sovtui.core import text
+from sovtui.core.forecast import forecast_view
+from sovtui.core.holdings import Held, shares
 from sovtui.core.modes import unified
 from sovtui.core.reading import Reading, Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Pane, View
-from sovtui.tui.present import Row, Span, bar, flow, grid, paragraph, reading_role, row, value
+from sovtui.tui.panes.base import Copy, Pane, View
+from sovtui.tui.present import BLANK, Row, Span, bar, cut, flow, grid, paragraph, reading_role, row, value, wrap
 
 SWAP_MATTERS = 0.1
 """Share of swap in use from which it is marked."""
 FIGURE_CELLS = 20
 """Least width of one label with its value."""
+LEGEND_CELLS = 24
+NAME_CELLS = 12
+LOOKS = {
+    Held.TENANT: ("█", "accent"), Held.FLOOR: ("▓", "ok"), Held.OTHER: ("▆", "label"), Held.CACHE: ("▚", "curve"),
+    Held.STALE: ("▒", "warn"), Held.FREE: ("░", "label"),
+}  # fmt: skip
+"""Every part has a character of its own: colour alone tells nothing."""
+FORECASTS = {"fits": ("●", "ok"), "fits-after-drop": ("◐", "ok"), "too-small": ("✖", "warn"), "unknown": ("?", "nothing")}
 
 
 class MemoryPane(Pane):
@@ -26,7 +37,8 @@ class MemoryPane(Pane):
     def want(self, view: View, width: int) -> Want:
         gpus = len(gpu_names(view.host)) if view.host else 0
         columns = max(1, width // FIGURE_CELLS)
-        lines = 1 + -(-3 // columns) + -(-6 // columns) + gpus * (1 if width >= 48 else 2)
+        legend = -(-max(3, len(shares(view.host)) if view.host else 3) // max(1, width // LEGEND_CELLS))
+        lines = 1 + legend + -(-6 // columns) + gpus * (1 if width >= 48 else 2)
         return Want(2 + lines, least=7)
 
     def heading(self, view: View) -> str:
@@ -50,7 +62,20 @@ class MemoryPane(Pane):
         for gpu in gpu_names(host):
             rows += self._gpu(view, host, gpu, width)
         rows += grid(self._figures(view, host), width, FIGURE_CELLS)
+        forecasts = self._forecasts(host, width)
+        if forecasts and len(rows) + 2 <= height:
+            rows += [BLANK, *forecasts] if len(rows) + 1 + len(forecasts) <= height else forecasts
         return rows[:height]
+
+    def copies(self, view: View) -> list[Copy]:
+        host = view.host
+        if host is None:
+            return []
+        found = [Copy(label, f"{label}: {words}") for label, (words, _) in self._figures(view, host)]
+        for gpu in gpu_names(host):
+            found += [Copy(f"GPU {gpu}", " ".join(line.plain.split())) for line in self._gpu(view, host, gpu, 120)]
+        head = f"memory of {view.host_name}, {text.moment(view.state.now)}"
+        return [Copy("all figures", "\n".join([head, *(one.text for one in found)])), *found]
 
     def _gauge(self, view: View, host: Host, width: int) -> list[Row]:
         now = view.state.now
@@ -59,28 +84,33 @@ class MemoryPane(Pane):
             reason = available.reason or total.reason
             words = f"{text.reading('memory.total_bytes', total, now)} how the memory is used is not known"
             return [row((words, "nothing")), *(paragraph(reason, width, "label")[:2] if reason else [])]
-        droppable = min(drop.value or 0.0, available.value)
-        used = total.value - available.value
         stale = available.status is Status.STALE
-        look = "stale" if stale else "accent"
-        gauge = bar(
-            [
-                (used / total.value, "█", look),
-                (droppable / total.value, "▒", "stale" if stale else "warn"),
-                ((available.value - droppable) / total.value, "░", "label"),
-            ],
-            width,
-        )
-        free = available.value - droppable
-        used_words = Reading(used, available.status, available.at, available.source)
-        legend = [
-            ("█ used", value("memory.total_bytes", used_words, now)),
-            ("▒ droppable", value("memory.droppable_bytes", drop, now)),
-            ("░ free", value("memory.total_bytes", Reading(free, available.status, available.at, available.source), now)),
+        found = shares(host)
+        parts = [
+            (share.size_bytes / total.value, LOOKS[share.kind][0], "stale" if stale else LOOKS[share.kind][1]) for share in found
         ]
+        rows = [bar(parts, width)]
+        legend = []
+        for share in found:
+            sign, _ = LOOKS[share.kind]
+            words, role = value("memory.total_bytes", replace(available, value=share.size_bytes), now)
+            if share.kind is Held.FREE and drop.value is None:
+                share = replace(share, name="available")  # what of it is page cache is not known
+            legend.append((f"{sign} {cut(share.name, NAME_CELLS)}", (words if share.measured else f"≈{words}", role)))
         if drop.value is None:
-            legend[2] = ("░ available", value("memory.available_bytes", available, now))
-        return [gauge, *grid(legend, width, FIGURE_CELLS)]
+            legend.append(("▒ droppable", value("memory.droppable_bytes", drop, now)))
+        return [*rows, *grid(legend, width, LEGEND_CELLS)]
+
+    def _forecasts(self, host: Host, width: int) -> list[Row]:
+        """One line per mode that is not up: whether it would fit now, with the numbers."""
+        rows = []
+        for mode in host.spec.modes:
+            word, sentence = forecast_view(host, mode)
+            if word in FORECASTS and sentence:
+                sign, role = FORECASTS[word]
+                first, *rest = wrap(f"{mode.name}: {sentence}", width - 2)
+                rows += [row((f"{sign} ", role), (first, "plain")), *(row("  ", (line, "plain")) for line in rest)]
+        return rows
 
     def _figures(self, view: View, host: Host) -> list[tuple[str, Span]]:
         def told(key: str) -> Span:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from sovtui.core import text
-from sovtui.core.model import LinkPhase, Service
+from sovtui.core.model import ActionRun, LinkPhase, Service
+from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
-from sovtui.tui.panes.base import Item, ListPane, View
-from sovtui.tui.present import RIGHT, Row, pad, row, spread
+from sovtui.tui.panes.actions import outcome_span
+from sovtui.tui.panes.base import Copy, Item, ListPane, View
+from sovtui.tui.present import RIGHT, Row, Span, facts, pad, paragraph, row, spread
 
 RANK = {
     "failed": 0, "missing": 1, "activating": 2, "deactivating": 3, "reloading": 3, "active": 5, "inactive": 6, "unknown": 7,
@@ -31,6 +35,34 @@ def rank(service: Service) -> tuple[int, str]:
 def trouble(services: list[Service]) -> int:
     """How many failed or are missing."""
     return sum(1 for service in services if service.active in ("failed", "missing"))
+
+
+def told(service: Service) -> str:
+    """Its state in words, and how it ended: `failed: exit-code, status 32`."""
+    if service.active == "activating" and service.sub == "auto-restart":
+        words = "restarting again and again"
+    else:
+        words = service.active if service.active != "unknown" else "not known"
+    parts = [service.result] if service.result not in ("", "success", service.active) else []
+    if service.exit_status and service.active == "failed":
+        parts.append(f"status {service.exit_status}")
+    return f"{words}: {', '.join(parts)}" if parts else words
+
+
+def until(service: Service, view: View) -> str:
+    """`next in 4m` of a timer. Never to the second: that would repaint a row because time passed."""
+    left = (service.next_run_at - view.state.now).total_seconds() if service.next_run_at else 0.0
+    if left < -60:
+        return f"late {text.age(-left)}"
+    return f"next in {text.age(60 * math.ceil(left / 60))}" if left > 60 else "next in <1m"
+
+
+def about(host: Host, service: Service) -> list[ActionRun]:
+    """What was last done to it: the newest actions that name it, or the backup it makes."""
+    names = {service.name, *(b.name for b in host.backups.values() if b.service == service.name)}
+    runs = [*([host.action] if host.action else []), *host.receipts]
+    found = {run.id: run for run in reversed(runs) if run.target in names and run.kind in ("restart", "backup")}
+    return sorted(found.values(), key=lambda run: run.began_at, reverse=True)[:2]
 
 
 class ServicesPane(ListPane):
@@ -68,6 +100,60 @@ class ServicesPane(ListPane):
         services = sorted(view.host.services.values(), key=rank)
         return [Item(s.name, (self._row(view, s, width),), f"{s.name} {s.active} {s.description}") for s in services]
 
+    def lead(self, view: View, id: str, width: int) -> list[Row]:
+        service = view.host.services.get(id) if view.host else None
+        if service is None or view.host is None:
+            return []
+        role = ROLES.get(service.active, "nothing") if not service.reason else "stale"
+        rows = paragraph(f"{SIGNS.get(service.active, '?')} {told(service)}", width, role)
+        if service.reason:
+            rows += paragraph(f"{text.STALE_SIGN} {service.reason}", width, "stale")
+        for run in about(view.host, service):
+            word, look = outcome_span(run)
+            rows.append(row((f"{word}  ", look), f"{run.kind} {run.target}", (f"  {text.moment(run.began_at)}", "label")))
+            rows += paragraph(run.reason, width, "plain", indent=2) if run.reason else []
+        return rows
+
+    def story(self, view: View, id: str, width: int) -> list[Row]:
+        service = view.host.services.get(id) if view.host else None
+        if service is None:
+            return []
+        now = view.state.now
+        unknown: Span = (text.UNKNOWN_SIGN, "nothing")
+        since: Span = unknown
+        if service.since is not None:
+            since = (f"{text.moment(service.since)}, {text.age((now - service.since).total_seconds())} ago", "plain")
+        pairs: list[tuple[str, Span]] = [("what it is", (service.description, "plain")), ("since", since)]
+        if service.sub not in ("", service.active):
+            pairs.append(("state", (f"{service.active}, {service.sub}", "plain")))
+        if service.restarts is not None:
+            role = "warn" if service.restarts >= LOOPS_FROM else "plain"
+            pairs.append(("restarts", (f"{service.restarts} since it was last started by hand", role)))
+        if service.next_run_at is not None:
+            pairs.append(("next run", (f"{text.moment(service.next_run_at)}, {until(service, view)}", "plain")))
+        if service.memory_bytes is not None:
+            pairs.append(("memory", (text.size(service.memory_bytes), "plain")))
+        if service.main_pid:
+            pairs.append(("process", (str(service.main_pid), "plain")))
+        if service.at is not None:
+            pairs.append(("seen", (f"{text.age((now - service.at).total_seconds())} ago, by {service.source}", "label")))
+        return facts(pairs, width)
+
+    def journal_of(self, view: View, id: str) -> str:
+        return id if view.host and view.host.services.get(id, Service(id, "missing")).active != "missing" else ""
+
+    def copies(self, view: View) -> list[Copy]:
+        id = self.chosen(view)
+        service = view.host.services.get(id) if view.host else None
+        if service is None:
+            return []
+        since = f" since {text.moment(service.since)}" if service.since else ""
+        return [
+            Copy("its name", service.name.partition(":")[2] or service.name),
+            Copy("its state", f"{service.name} on {view.host_name}: {told(service)}{since}"),
+            Copy("its last error", log=id),
+        ]
+
     def _row(self, view: View, service: Service, width: int) -> Row:
         role = ROLES.get(service.active, "nothing")
         state = service.active if service.active != "unknown" else text.UNKNOWN_SIGN
@@ -80,6 +166,8 @@ class ServicesPane(ListPane):
         since = text.age((view.state.now - service.since).total_seconds()) if service.since else text.UNKNOWN_SIGN
         if service.active == "unknown":
             since = ""
+        if service.next_run_at is not None and not stale and width >= 40:
+            state = until(service, view)
         restarts, restarts_role = "", "label"
         if service.restarts:
             restarts, restarts_role = f"↻{service.restarts}", "warn" if service.restarts >= LOOPS_FROM else "label"

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from sovtui.tui.arrange import PHONE_BELOW
 from sovtui.tui.present import Row
 from sovtui.tui.widgets.keybar import KeyBar, Touch
 from sovtui.tui.widgets.lines import LOOKS, Sheet
@@ -50,6 +51,9 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ModalScreen.COMPONENT_CLASSES, *LOOKS}
     AUTO_FOCUS: ClassVar[str | None] = ""
     TITLE = ""
+    ANSWERS: ClassVar[type[Answers]] = Answers
+    FILLS_PHONE: ClassVar[bool] = False
+    """On a phone it takes the whole screen."""
 
     def touches(self) -> Sequence[Touch]:
         """The answers."""
@@ -73,7 +77,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
                 yield Written(self.body)
             with Vertical(id="fields"):
                 yield from self.fields()
-            yield Answers(id="answers")
+            yield self.ANSWERS(id="answers")
 
     def on_mount(self) -> None:
         self.reoffer()
@@ -81,7 +85,9 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     def on_resize(self, event: events.Resize) -> None:
         answers = 3 if event.size.height >= SHORT_BELOW else 1
         self.query_one("#answers", Answers).styles.height = answers
-        room = round(event.size.height * 0.92) - answers - 3
+        whole = self.FILLS_PHONE and event.size.width < PHONE_BELOW
+        self.set_class(whole, "-fills")
+        room = (event.size.height if whole else round(event.size.height * 0.92)) - answers - 3
         fields = [field for field in self.query("#fields > *") if field.display]
         taken = sum(3 if isinstance(field, Input) or event.size.height >= 30 else 1 for field in fields)
         self.query_one("#text").styles.max_height = max(2, room - taken)

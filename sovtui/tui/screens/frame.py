@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from sovtui.tui.arrange import LEAST, ORDER, Kind, Placed, arrange, bars, kind_of
+from sovtui.tui.jump import letters
 from sovtui.tui.panes import pane_classes
 from sovtui.tui.panes.actions import acting
 from sovtui.tui.panes.base import Pane, View
@@ -22,6 +23,9 @@ from sovtui.tui.present import Row
 from sovtui.tui.touches import MORE
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.lines import LOOKS, Lines
+
+JUMP = "g"
+"""Pressed twice it goes to the first line; no pane has it as its letter."""
 
 
 class Body(Widget):
@@ -54,7 +58,7 @@ class Frame(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "next_pane(1)", "next pane", show=False),
         Binding("shift+tab", "next_pane(-1)", "previous pane", show=False),
-        Binding("enter", "zoom", "zoom", show=False),
+        Binding("enter", "open", "open", show=False),
         Binding("escape", "back", "back", show=False),
     ]
 
@@ -63,6 +67,10 @@ class Frame(Screen[None]):
         self.view: View | None = None
         self.current = "inference"
         self.zoomed = False
+        self._lead = self.current
+        """The pane that the others are arranged around. A tap does not change it: nothing may move under a finger."""
+        self.jumping = False
+        """A letter is asked for: the next key goes to the pane that shows it."""
         self._panes: dict[str, Pane] = {name: pane() for name, pane in pane_classes().items()}
         self._laid: object = None
 
@@ -121,9 +129,11 @@ class Frame(Screen[None]):
         if roomy:
             width = size.width if kind is Kind.PHONE else size.width // 2
             wants = {name: pane.want(view, width - 2) for name, pane in self._panes.items()}
-            regions = arrange(
-                Size(size.width, rest), wants, current=self.current, zoomed=self.zoomed, acting=acting(view.host, view.state.now)
-            )
+            whole, busy = Size(size.width, rest), acting(view.host, view.state.now)
+            regions = arrange(whole, wants, current=self.current if self.zoomed else self._lead, zoomed=self.zoomed, acting=busy)
+            if self.current not in regions:
+                self._lead = self.current
+                regions = arrange(whole, wants, current=self.current, acting=busy)
         signature = (size, tuple(heights.items()), tuple(regions.items()))
         if signature == self._laid:
             return
@@ -140,19 +150,46 @@ class Frame(Screen[None]):
         if self.current in regions:
             self._panes[self.current].display = True
             if not isinstance(self.focused, Input):
-                self.set_focus(self._panes[self.current], scroll_visible=False)
+                self._focus(self._panes[self.current])
         for name, pane in self._panes.items():
             pane.display = name in regions
-        body.refresh(layout=True)
+        self._panes[self.current].refresh(layout=True)  # of a child: the body keeps what it arranged until one of those asks
 
     def show_pane(self, name: str) -> None:
         """Make a pane the current one and visible."""
-        self.current = name
+        self.current = self._lead = name
         self.lay_out()
         pane = self._panes[name]
-        if pane.display and self.focused is not pane:
-            self.set_focus(pane, scroll_visible=False)
+        if pane.display:
+            self._focus(pane)
         self.draw()
+
+    def _focus(self, pane: Pane) -> None:
+        if self.focused is not pane:
+            pane.brought = True
+            self.set_focus(pane, scroll_visible=False)
+
+    def jump(self, on: bool = True) -> None:
+        """Ask for a letter, or stop asking."""
+        self.jumping = on
+        by_name = {name: letter for letter, name in self.letters.items()}
+        for name, pane in self._panes.items():
+            pane.letter = by_name.get(name, "") if on else ""
+        self.draw()
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """Letter to pane."""
+        return letters(self._panes, taken=JUMP)
+
+    def land(self, key: str) -> None:
+        """A key was pressed while a letter was asked for: go there; once more `g` to the first line; all else stays."""
+        name = self.letters.get(key.lower(), "")
+        self.jump(False)
+        if name:
+            self.show_pane(name)
+        elif key == JUMP:
+            self._panes[self.current].first()
 
     def action_next_pane(self, by: int) -> None:
         self.show_pane(ORDER[(ORDER.index(self.current) + by) % len(ORDER)])
@@ -163,7 +200,9 @@ class Frame(Screen[None]):
 
     def action_back(self) -> None:
         pane = self._panes[self.current]
-        if isinstance(self.focused, Input):
+        if self.jumping:
+            self.jump(False)
+        elif isinstance(self.focused, Input):
             pane.filter = ""
             self._close_filter()
         elif self.zoomed:
@@ -201,10 +240,10 @@ class Frame(Screen[None]):
     def _close_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.display = False
-        self.set_focus(self._panes[self.current], scroll_visible=False)
+        self._focus(self._panes[self.current])
         self.lay_out()
         self.draw()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a text is typed only Escape and Enter mean anything here."""
-        return not (isinstance(self.focused, Input) and action in ("next_pane", "zoom", "leave"))
+        return not (isinstance(self.focused, Input) and action in ("next_pane", "open", "leave"))

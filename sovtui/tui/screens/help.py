@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from sovtui.actions.spec import Spec
-from sovtui.tui.keymap import MOVES, SCREEN, key_of
+from sovtui.tui.keymap import LOCAL, MOVES, SCREEN, key_of
 from sovtui.tui.present import BLANK, Row, cut, pad, paragraph, row
 from sovtui.tui.screens.dialog import Dialog
 from sovtui.tui.widgets.keybar import Touch
@@ -34,6 +34,10 @@ def help_rows(
     rows += [BLANK, row(("screen", "title"))]
     for id, key, title, help in SCREEN:
         rows += _entry(key_of(id, key, overrides), title, help, width)
+    for pane in dict.fromkeys(entry[0] for entry in LOCAL):
+        rows += [BLANK, row((f"in the {pane}", "title"))]
+        for _, id, key, title, help in (entry for entry in LOCAL if entry[0] == pane):
+            rows += _entry(key_of(id, key, overrides), title, help, width)
     rows += [BLANK, row(("moving", "title"))]
     for keys, words in MOVES:
         rows += _entry(keys, "", words, width)
@@ -63,6 +67,7 @@ class HelpScreen(Dialog[None]):
         Binding("k", "down(-1)", "up", show=False),
     ]
     TITLE = "Help"
+    FILLS_PHONE = True
 
     def __init__(self, specs: Mapping[str, Spec], overrides: Mapping[str, str], mode_keys: str, *, read_only: bool) -> None:
         super().__init__(classes="-help")

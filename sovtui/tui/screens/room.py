@@ -19,17 +19,20 @@ from sovtui.core.state import State
 from sovtui.runtime.hub import Hub
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, LEAST, TWO_ROWS_OF_TILES_FROM, Kind
 from sovtui.tui.conduct import Conductor
-from sovtui.tui.keymap import Key, actions, matches, screen_keys
+from sovtui.tui.inspector import Inspector
+from sovtui.tui.jump import STAY, jump_tabs, jump_touches
+from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
 from sovtui.tui.offers import every_key, farewell, host_choices, menu_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes.base import ListPane, View
-from sovtui.tui.panes.log import LogPane
+from sovtui.tui.panes.inference import InferencePane
+from sovtui.tui.panes.log import RING, LogPane
 from sovtui.tui.present import Row, paragraph
 from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import Frame, StatusBar
 from sovtui.tui.screens.help import HelpScreen
 from sovtui.tui.status import notice, status_rows
-from sovtui.tui.touches import MORE, key_touches, tab_touches
+from sovtui.tui.touches import BELONGS, MORE, key_touches, tab_touches
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.lines import Lines
 
@@ -46,11 +49,12 @@ class Room(Frame):
         self.host_name = next(iter(hub.state.hosts), "")
         self._keys: list[Key] = []
         self._conductor = Conductor(hub, self._push, self.tell)
+        self._inspector = Inspector(hub, self._push, self.tell, lambda: self.view, self._to_clipboard)
 
     def on_mount(self) -> None:
         log = self._panes["log"]
         assert isinstance(log, LogPane)
-        log.open_log = lambda host, service: self._hub.logs(host, service)
+        log.open_log = lambda host, service, since: self._hub.logs(host, service, since=since, lines=RING if since else 200)
         self.show_pane(self.current)
 
     # data
@@ -61,6 +65,7 @@ class Room(Frame):
             self.host_name = next(iter(state.hosts), "")
         self.view = View(state, self.host_name, self._hub.config)
         self.draw()
+        self._inspector.renew()
 
     def draw(self) -> None:
         """Bring everything visible up to date with the view."""
@@ -102,13 +107,19 @@ class Room(Frame):
         self._keys = [
             *actions(view, self._specs, self._hub.plan, self._chosen(view)),
             *screen_keys(view, overrides),
+            *local_keys(self.current, overrides),
         ]
         tall = self.kind is Kind.PHONE and self.size.height >= HEIGHT_OF_THUMBS
         tiles = 2 if self.size.height >= TWO_ROWS_OF_TILES_FROM else 1
         bar = self.query_one("#keys", KeyBar)
-        bar.offer(key_touches(self._keys, view, self.current, thumbs=tall), tall=tall, tiles=tiles)
+        touches = key_touches(self._keys, view, self.current, phone=self.kind is Kind.PHONE)
+        tabs = tab_touches(self._panes, view, self.current, self.size.width)
+        if self.jumping:
+            touches = [STAY] if self.kind is Kind.PHONE else jump_touches(self.letters, self._panes, self.current)
+            tabs = jump_tabs(self.letters, tabs)
+        bar.offer(touches, tall=tall, tiles=tiles)
         if self.kind is Kind.PHONE:
-            self.query_one("#tabs", TabBar).offer(tab_touches(self._panes, view, self.current, self.size.width), tall=tall)
+            self.query_one("#tabs", TabBar).offer(tabs, tall=tall)
 
     def action_leave(self) -> None:
         self.run_screen("quit")
@@ -124,6 +135,11 @@ class Room(Frame):
     def on_key(self, event: events.Key) -> None:
         if isinstance(self.focused, Input):
             return
+        if self.jumping:
+            event.stop()
+            event.prevent_default()
+            self.land(event.character or event.key)
+            return
         host = self.view.host if self.view else None
         if host is not None and host.link.phase is LinkPhase.DOWN:
             self._hub.reconnect(self.host_name)
@@ -137,12 +153,23 @@ class Room(Frame):
     @on(KeyBar.Touched)
     def _touched(self, message: KeyBar.Touched) -> None:
         message.stop()
-        if message.bar.id == "tabs":
-            self.show_pane(message.id)
+        if message.bar.id == "tabs" or self.jumping:
+            self.jump(False)
+            self.show_pane(message.id or self.current)
         elif message.id == MORE.id:
             self.run_worker(self._menu(), exit_on_error=False)
         else:
             self._press_name(message.id)
+
+    @on(ListPane.Opened)
+    def _opened(self, message: ListPane.Opened) -> None:
+        message.stop()
+        self.run_screen("open")
+
+    @on(InferencePane.Switched)
+    def _switched(self, message: InferencePane.Switched) -> None:
+        message.stop()
+        self._press_name(f"switch {message.mode}")
 
     @on(StatusBar.Tapped)
     def _status_tapped(self) -> None:
@@ -159,6 +186,9 @@ class Room(Frame):
         """Do what a key says."""
         if key.id in self._specs:
             self.run_worker(self._act(key), name=key.name, group="act", exit_on_error=False)
+        elif key.target in self._panes:
+            self.show_pane(key.target)
+            self._panes[key.target].perform(key.id)
         else:
             self.run_screen(key.id)
 
@@ -184,6 +214,12 @@ class Room(Frame):
                 self.show_pane("log")
             case "filter":
                 self._open_filter()
+            case "open":
+                self.run_worker(self._open(), group="open", exit_on_error=False)
+            case "copy":
+                self.run_worker(self._inspector.copy(self._panes[self.current]), group="open", exit_on_error=False)
+            case "jump":
+                self.jump()
             case "zoom":
                 self.action_zoom()
             case "host":
@@ -194,6 +230,23 @@ class Room(Frame):
                 self.app.push_screen(CommandPalette(id="--command-palette"))
             case "quit":
                 self.app.exit(message=farewell(self.view))
+
+    def action_open(self) -> None:
+        self.run_screen("open")
+
+    async def _open(self) -> None:
+        pane, view = self._panes[self.current], self.view
+        if view is None or not isinstance(pane, ListPane) or not pane.chosen(view):
+            self.action_zoom()
+            return
+        mine = BELONGS.get(self.current, ())
+        keys = [key for key in self._keys if key.id in (*mine, "copy") and key.id not in ("open", "filter")]
+        name = await self._inspector.open(pane, keys)
+        if name:
+            self._press_name(name)
+
+    def _to_clipboard(self, words: str) -> None:
+        self.app.copy_to_clipboard(words)
 
     def _help(self) -> HelpScreen:
         overrides = self._hub.config.screen.keys
@@ -230,7 +283,7 @@ class Room(Frame):
         view = self.view
         if view is None:
             return []
-        keys = every_key(view, self._specs, self._hub.plan)
+        keys = [*every_key(view, self._specs, self._hub.plan), *local_keys("", view.config.screen.keys)]
         found = [Command(k.words, k.refused or k.help, partial(self.press, k)) for k in keys]
         found += [
             Command(f"Show {pane.TITLE.lower()}", "pane", partial(self.show_pane, name)) for name, pane in self._panes.items()

@@ -145,8 +145,10 @@ class TabBar(KeyBar):
             x = wide * index // count
             cells = wide * (index + 1) // count - x
             self._places.append((Region(x, 0, cells, 1), touch.id))
-            mark = "▸" if touch.current else " "
-            spans.append((pad(f"{mark}{touch.label}", cells), "strong" if touch.current else "plain"))
+            label = f"{touch.key or ('▸' if touch.current else ' ')}{touch.label}"
+            if cell_len(label) > cells and not touch.key:  # too narrow for a sign: the current one is in capitals
+                label = touch.label.upper() if touch.current else touch.label
+            spans.append((pad(label, cells), "strong" if touch.current else "plain"))
         return [row(*spans)]
 
 

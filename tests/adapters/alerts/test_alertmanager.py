@@ -208,6 +208,8 @@ async def test_hostile_text_is_clean_to_show_and_raw_to_match() -> None:
     (alert,) = await make(lambda request: httpx.Response(200, json=[row, 3, {"labels": 1}])).list()
     assert (alert.name, alert.severity) == ("Evil", "crit ical") and alert.since is None
     assert len(alert.summary) == 400 and "\x1b" not in alert.summary
+    (annotation,) = alert.annotations
+    assert annotation[0] == "summary" and len(annotation[1]) == 2000 and "\x1b" not in annotation[1]
     assert dict(alert.labels) == labels
 
 

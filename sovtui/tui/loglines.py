@@ -1,0 +1,48 @@
+"""Log lines as rows: time, sign of the level, text. Pure."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+from sovtui.core import text
+from sovtui.core.model import ActionRun
+from sovtui.runtime.hub import LogLine
+from sovtui.tui.panes.base import View
+from sovtui.tui.present import Row, row, wrap
+
+SKIPPED = "skipped"
+"""The level of the line that stands for those that could not be kept."""
+ROLES = {"error": "bad", "warning": "warn", "debug": "label", SKIPPED: "warn"}
+SIGNS = {"error": "✖ ", "warning": "▲ ", SKIPPED: "… "}
+
+
+def line_rows(line: LogLine, width: int, *, wraps: bool, pan: int = 0) -> list[Row]:
+    """One line with its time, where there is room for it, and the sign of its level."""
+    role = ROLES.get(line.level, "plain")
+    at = text.clock(line.at) if line.at else ""
+    stamp = f"{at} " if at and width >= 60 else ""
+    sign = SIGNS.get(line.level, "  ")
+    room = max(1, width - cell_len(stamp) - 2)
+    if not wraps:
+        return [row((stamp, "label"), (sign, role), (line.text[pan:], role))]
+    lines = wrap(line.text, room)[:12]
+    blank = " " * cell_len(stamp)
+    return [row((blank if i else stamp, "label"), ("  " if i else sign, role), (part, role)) for i, part in enumerate(lines)]
+
+
+def last_action(view: View | None) -> ActionRun | None:
+    """The action that runs, or the newest one that is known."""
+    if view is None or view.host is None:
+        return None
+    return view.host.action or next(iter(view.host.receipts), None)
+
+
+def mark_row(run: ActionRun, width: int) -> Row:
+    """The line across the log where an action began."""
+    words = f"── {run.kind} {run.target}".rstrip() + f" began {text.clock(run.began_at)} "
+    return row((words + "─" * max(0, width - cell_len(words)), "accent"))
+
+
+def stamped(line: LogLine) -> str:
+    """As it is copied."""
+    return f"{text.moment(line.at)} {line.text}" if line.at else line.text
