@@ -81,7 +81,7 @@ def _actions() -> tuple[str, ...]:
     """What `[screen.keys]` may name. The screen's own commands stand in `tui.keymap`, which loads Textual: a test compares."""
     from sovtui.actions import all_specs
 
-    return (*all_specs(), "logs", "filter", "zoom", "host", "help", "palette", "quit")
+    return (*all_specs(), "logs", "filter", "zoom", "host", "travel", "help", "palette", "quit")
 
 
 def _crashed(error: Exception) -> int:

@@ -20,11 +20,20 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ("filter", "/", "Filter", "Show only what holds a text, in the pane you are in."),
     ("zoom", "z", "Zoom", "One pane on the whole screen; Enter does the same, Escape leaves."),
     ("host", "h", "Host", "Look at another host."),
+    (
+        "travel",
+        "t",
+        "Rewind",
+        "Back in time: all panes show an earlier moment, actions are off. The same key, or Escape, returns.",
+    ),
     ("help", "?", "Help", "Every key and what it does."),
     ("palette", ":", "Commands", "Find any command by its name; ctrl+p does the same."),
     ("quit", "q", "Quit", "Leave. Actions that run on the box go on."),
 )
 """What concerns the screen alone: (id, key, title, help)."""
+
+WORDS = {"palette": "All commands", "travel": "Go back in time"}
+"""In full, where the title does not say it."""
 
 MOVES: tuple[tuple[str, str], ...] = (
     ("Tab, Shift+Tab", "next, previous pane"),
@@ -32,6 +41,8 @@ MOVES: tuple[tuple[str, str], ...] = (
     ("Enter, z", "one pane on the whole screen"),
     ("Escape", "back: closes a dialog, clears a filter, leaves the zoom"),
     ("p, Space, w, ← →", "in the log: pause, wrap lines, move sideways"),
+    ("← →  [ ]  { }", "back in time: 10 s, 1 min, 10 min earlier or later"),
+    (", .  m  Home End", "back in time: what happened before, after; a list of it; oldest, newest"),
 )
 
 
@@ -141,7 +152,7 @@ def screen_keys(view: View | None, overrides: Mapping[str, str]) -> list[Key]:
     """What concerns the screen alone and applies now."""
     several = view is not None and len(view.state.hosts) > 1
     return [
-        Key(id, key_of(id, key, overrides), title, title if id != "palette" else "All commands", help)
+        Key(id, key_of(id, key, overrides), title, WORDS.get(id, title), help)
         for id, key, title, help in SCREEN
         if id != "host" or several
     ]

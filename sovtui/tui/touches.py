@@ -22,6 +22,7 @@ WEIGHTS = {
     "backup": 4,
     "quit": 3,
     "host": 1,
+    "travel": 4,
 }
 """What stays on a key bar that is too short for all; 3 for what is not here."""
 BELONGS: Mapping[str, Sequence[str]] = {
