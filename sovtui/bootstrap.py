@@ -27,9 +27,12 @@ from sovtui.runtime.links import Links
 if TYPE_CHECKING:
     import httpx
 
+    from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.prometheus import PrometheusSource
 
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
+PAST_SECONDS = 20.0
+"""How long a stretch of the past may take: the operator sees that it is being asked for."""
 
 
 LOG_NAME = "sovtui.log"
@@ -116,8 +119,9 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
     adapters = registry.load_engines(engines)
     alerts = None
     told_elsewhere = None
+    past: RangePast | None = None
     if config.prometheus is not None:
-        live, *rest = _prometheus(config, adapters, client_for, clock, interactive)
+        live, past, *rest = _prometheus(config, adapters, client_for, clock, interactive)
         told_elsewhere = live.tells
         sources += [live, *rest]
     if config.alertmanager is not None:
@@ -138,12 +142,13 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
         if spec.kind == "local":
             sources += [MachineSource(spec.name, clock), NvmlSource(spec.name, clock)]
 
-    return Equipment(sources, streams, alerts, [http.aclose for http in made])
+    closers = [http.aclose for http in made]
+    return Equipment(sources, streams, alerts, past, closers if past is None else [past.aclose, *closers])
 
 
 def _prometheus(
     config: Config, adapters: Any, client_for: Any, clock: Clock, interactive: bool
-) -> tuple[PrometheusSource, *tuple[Source, ...]]:
+) -> tuple[PrometheusSource, RangePast | None, *tuple[Source, ...]]:
     from sovtui.adapters.figures.prometheus import PrometheusSource
 
     settings = config.prometheus
@@ -151,14 +156,22 @@ def _prometheus(
     http = client_for(settings.via, settings.url, settings.timeout)
     live = PrometheusSource(config, adapters, http, clock)
     if not interactive:
-        return (live,)
+        return (live, None)
     from sovtui.adapters.figures.history import HistorySource
+    from sovtui.adapters.figures.past import RangePast
+    from sovtui.adapters.figures.ranges import Ranges
     from sovtui.adapters.links.sync_http import LinkAdapter
 
     loop = asyncio.get_running_loop()
+
+    def adapter(seconds: float) -> Callable[[], LinkAdapter]:
+        return lambda: LinkAdapter(loop, http, timeout_seconds=seconds)
+
+    ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter(PAST_SECONDS))
     return (
         live,
-        HistorySource(config, live, http, clock, make_adapter=lambda: LinkAdapter(loop, http, timeout_seconds=settings.timeout)),
+        RangePast(config, adapters, live, ranges, clock),
+        HistorySource(config, live, http, clock, make_adapter=adapter(settings.timeout)),
     )
 
 

@@ -93,6 +93,11 @@ class Engines:
         engine = self.running[mode]
         engine.phase, engine.progress = EnginePhase.DEAD, reason
 
+    def revive(self, mode: str) -> None:
+        """It answers again, as if nothing had been."""
+        engine = self.running[mode]
+        engine.phase, engine.progress = EnginePhase.READY, ""
+
     def move(self, dt: float) -> Iterator[str]:
         """Let all engines go on. Yields the modes that were told to stop and are gone now."""
         for mode, engine in tuple(self.running.items()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -122,14 +122,26 @@ def lost(world: World, state: State, host: str, reason: str, attempt: int = 1) -
 
 def stage_of(name: str, scenario: str, now: datetime) -> Feed:
     """A feed whose world stands at `now` in the middle of `scenario`. ValueError for names that do not exist."""
+    *_, feed = staging(name, scenario, now)
+    return feed
+
+
+def staging(name: str, scenario: str, now: datetime, step: Callable[[float], float] | None = None) -> Iterator[Feed]:
+    """The same, on its way: yields at every `step` (how long, by the seconds that are left) and at the end."""
     if scenario not in SCENARIOS:
         raise ValueError(f"no demo scenario is called {scenario!r}; there is: {', '.join(SCENARIOS)}")
     world = World(estate(name), now - timedelta(seconds=WARM_UP_SECONDS))
     stage = Stage(world)
     feed = Feed(stage)
     box = world.estate.box
+    if step is not None and scenario != "empty":
+        feed.connect()
 
-    def until(seconds_before: float) -> None:
+    def until(seconds_before: float) -> Iterator[Feed]:
+        while step is not None and (left := WARM_UP_SECONDS - world.seconds) - step(left) > seconds_before:
+            stage.advance(step(left))
+            feed.pull()
+            yield feed
         stage.advance(WARM_UP_SECONDS - seconds_before - world.seconds)
 
     def begin(target: str) -> None:
@@ -139,30 +151,31 @@ def stage_of(name: str, scenario: str, now: datetime) -> Feed:
 
     match scenario:
         case "empty":
-            until(0)
+            yield from until(0)
             feed.put(Tick(world.now))
-            return feed
+            yield feed
+            return
         case "switching":
-            until(world.estate.switching_seconds)
+            yield from until(world.estate.switching_seconds)
             begin(world.estate.next_mode)
         case "failed":
-            until(70)
+            yield from until(70)
             world.engines.fails_to_load.add(world.estate.failing_mode)
             begin(world.estate.failing_mode)
         case "link-down":
-            until(DOWN_SECONDS + 30)
+            yield from until(DOWN_SECONDS + 30)
             world.hold_requests(1)
-            until(DOWN_SECONDS)
+            yield from until(DOWN_SECONDS)
             feed.connect()
             feed.pull()
             for event in lost(world, feed.state, box, f"{box}: {DOWN_REASON}"):
                 feed.put(event)
             world.down[box] = f"{box}: {DOWN_REASON}"
         case "alerting":
-            until(360)
+            yield from until(360)
             for mode in world.loaded():
                 world.kill_engine(mode, "nothing answers on its port although its unit is active")
-            until(240)
+            yield from until(240)
             remote = world.estate.remote
             if remote:
                 reason = f"{remote}: connection timed out after 10 s. Is the host up? sovtui tries again by itself"
@@ -171,19 +184,19 @@ def stage_of(name: str, scenario: str, now: datetime) -> Feed:
                 world.down[remote] = reason
             world.alerts.firing = (*world.estate.more_alerts(now), *world.alerts.firing)
         case "idle":
-            until(30)
+            yield from until(30)
             world.hold_requests(0)
         case _:
-            until(30)
+            yield from until(30)
             world.hold_requests(1)
-    until(0)
+    yield from until(0)
     for host in world.down:
         link = feed.state.hosts[host].link
         feed.put(LinkChanged(host, replace(link, retry_at=world.now + timedelta(seconds=9), attempt=4)))
     if scenario != "link-down":
         feed.connect()
     feed.pull()
-    return feed
+    yield feed
 
 
 def scenario(name: str, estate_name: str = "spark") -> State:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from sovtui.actions import all_specs
@@ -16,8 +17,10 @@ from sovtui.config.schema import Config
 from sovtui.core.clean import clean
 from sovtui.core.events import LinkChanged
 from sovtui.core.model import ActionRun, Link, LinkPhase
+from sovtui.core.record import Record
 from sovtui.core.state import State
 from sovtui.core.text import duration
+from sovtui.demo.earlier import record_of
 from sovtui.demo.feed import OPERATOR, PICTURE_TIME, Feed, clean_alerts, connected, looked, lost, stage_of
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
@@ -25,10 +28,12 @@ from sovtui.onbox.words import EXITS
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Unreachable, Unsupported
 from sovtui.ports.link import Ask
+from sovtui.ports.past import Stretch
 from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 from sovtui.runtime.store import Store
 
 T = TypeVar("T")
+ONE_HOUR = "the demo remembers one hour, and has no Prometheus to ask for more"
 CONNECT_SECONDS = 0.4
 """How long a link takes to come up."""
 
@@ -37,7 +42,15 @@ class DemoHub:
     """Implements `runtime.hub.Hub` on a simulated estate."""
 
     def __init__(
-        self, feed: Feed, clock: Clock, *, speed: float = 1.0, known: bool = False, silent: bool = False, still: bool = False
+        self,
+        feed: Feed,
+        clock: Clock,
+        *,
+        speed: float = 1.0,
+        known: bool = False,
+        silent: bool = False,
+        still: bool = False,
+        earlier: Callable[[], Record] = Record,
     ) -> None:
         self._stage = feed.stage
         self._clock = clock
@@ -48,6 +61,9 @@ class DemoHub:
         self._still = still
         self._silent = silent
         """Nobody ever answers."""
+        self._record = Record()
+        self._earlier: Callable[[], Record] | None = earlier
+        """Makes the record of the hour before, when somebody wants to see it."""
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
         self._moved = asyncio.Event()
@@ -68,6 +84,16 @@ class DemoHub:
     @property
     def state(self) -> State:
         return self._store.state
+
+    @property
+    def record(self) -> Record:
+        if self._earlier is not None:
+            earlier, self._earlier = self._earlier, None
+            self._record.prepend(earlier())
+        return self._record
+
+    async def past(self, begin: datetime, end: datetime) -> Stretch:
+        raise Unsupported(ONE_HOUR)
 
     def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
         return self._store.subscribe(select, notify)
@@ -204,6 +230,7 @@ class DemoHub:
             return
         for event in looked(self._stage, self.state):
             self._store.put(event)
+        self._record.keep(self.state)
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
 
@@ -254,17 +281,20 @@ def ended(run: ActionRun, host: str) -> Outcome:
 
 def build_scripted(name: str, clock: Clock, speed: float, scenario: str) -> DemoHub:
     """A hub that stands in the middle of a scenario; `healthy` and `idle` begin with links that still have to come up."""
-    feed = stage_of(name, scenario, clock.now())
+    now = clock.now()
+    feed = stage_of(name, scenario, now)
+    earlier = partial(record_of, name, scenario, now)
     if scenario in ("healthy", "idle"):
         if scenario == "healthy":
             feed.world.release_requests()
-        return DemoHub(Feed(feed.stage), clock, speed=speed)
-    return DemoHub(feed, clock, speed=speed, known=True, silent=scenario == "empty")
+        return DemoHub(Feed(feed.stage), clock, speed=speed, earlier=earlier)
+    return DemoHub(feed, clock, speed=speed, known=True, silent=scenario == "empty", earlier=earlier)
 
 
 def build_still(name: str, scenario: str) -> DemoHub:
     """A hub that stands still in the middle of a scenario: for pictures."""
-    return DemoHub(stage_of(name, scenario, PICTURE_TIME), StillClock(), known=True, silent=scenario == "empty", still=True)
+    feed, earlier = stage_of(name, scenario, PICTURE_TIME), partial(record_of, name, scenario, PICTURE_TIME)
+    return DemoHub(feed, StillClock(), known=True, silent=scenario == "empty", still=True, earlier=earlier)
 
 
 class StillClock:

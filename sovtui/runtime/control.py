@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sovtui.actions import all_specs
@@ -14,11 +15,13 @@ from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
 from sovtui.core.events import Tick
 from sovtui.core.model import ActionRun, HostSpec, LinkPhase
+from sovtui.core.record import Record
 from sovtui.core.state import State, initial
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError
+from sovtui.ports.errors import PortError, Unreachable, Unsupported
 from sovtui.ports.link import Ask
+from sovtui.ports.past import Past, Stretch
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime import box, bundle
 from sovtui.runtime.dispatcher import Dispatcher
@@ -38,6 +41,7 @@ class Equipment:
     sources: Sequence[Source] = ()
     streams: Sequence[StreamSource] = ()
     alerts: Alerts | None = None
+    past: Past | None = None
     closers: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
 
 
@@ -67,6 +71,8 @@ class Control:
         self._equip = equip
         self._equipment: Equipment | None = None
         self.store = Store(initial(specs, clock.now(), demo=demo, read_only=read_only, notes=notes))
+        self.record = Record()
+        self._recording = stand_by or demo
         links.connect_store(self.store.put)
         self._dispatcher = Dispatcher(config, links, self.store, clock)
         if stand_by:
@@ -119,6 +125,8 @@ class Control:
         while True:
             await self._clock.sleep(1.0)
             self.store.put(Tick(self._clock.now()))
+            if self._recording:
+                self.record.keep(self.store.state)
 
     async def _greet(self, host: str) -> None:
         """On every new link: read the receipts, and follow what runs already."""
@@ -179,6 +187,17 @@ class Control:
 
     def plan(self, action: str, wish: Wish) -> Plan:
         return all_specs()[action].plan(self.state, self._config, wish)
+
+    async def past(self, begin: datetime, end: datetime) -> Stretch:
+        equipment = self._equipment
+        if equipment is None:
+            raise Unreachable("sovtui is still starting", "Try again in a moment")
+        if equipment.past is None:
+            raise Unsupported(
+                "sovtui itself remembers the last hour at most, and no Prometheus is configured to ask for more",
+                "sovtui config example shows the section [prometheus]",
+            )
+        return await equipment.past.stretch(self.state, begin, end)
 
     async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
         outcome = await self._dispatcher.execute(plan, progress, wait)

@@ -10,8 +10,10 @@ from typing import Protocol, TypeVar
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
 from sovtui.core.model import ActionRun
+from sovtui.core.record import Record
 from sovtui.core.state import State
 from sovtui.ports.link import Ask
+from sovtui.ports.past import Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,15 @@ class Hub(Protocol):
     @property
     def state(self) -> State:
         """The newest state. Cheap."""
+        ...
+
+    @property
+    def record(self) -> Record:
+        """The last hour. To be read only."""
+        ...
+
+    async def past(self, begin: datetime, end: datetime) -> Stretch:
+        """A piece of the time before the record, from whoever keeps history. Raises `PortError`."""
         ...
 
     def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:

@@ -33,12 +33,13 @@ def kind_of(width: int) -> Kind:
     return Kind.PHONE if width < PHONE_BELOW else Kind.NORMAL if width < WIDE_FROM else Kind.WIDE
 
 
-def bars(kind: Kind, height: int, *, roomy: bool, notice: int, filtering: bool) -> dict[str, int]:
+def bars(kind: Kind, height: int, *, roomy: bool, notice: int, filtering: bool, travel: int = 0) -> dict[str, int]:
     """Rows of everything that is not a pane, by the part's id."""
     thumbs = kind is Kind.PHONE and height >= HEIGHT_OF_THUMBS
     tile_rows = 2 if height >= TWO_ROWS_OF_TILES_FROM else 1
     return {
         "status": {Kind.WIDE: 1, Kind.NORMAL: 2, Kind.PHONE: 3}[kind],
+        "travel": travel,
         "notice": notice,
         "tabs": 0 if kind is not Kind.PHONE or not roomy else 3 if thumbs else 1,
         "filter": 1 if filtering and roomy else 0,

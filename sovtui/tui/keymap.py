@@ -29,6 +29,12 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ("jump", "g", "Jump", "Every pane shows a letter; that letter goes there, and g again to the first line."),
     ("zoom", "z", "Zoom", "One pane on the whole screen; Escape leaves."),
     ("host", "h", "Host", "Look at another host."),
+    (
+        "travel",
+        "t",
+        "Rewind",
+        "Back in time: all panes show an earlier moment, actions are off. The same key, or Escape, returns.",
+    ),
     ("help", "?", "Help", "Every key and what it does."),
     ("palette", ":", "Commands", "Find any command by its name; ctrl+p does the same."),
     ("quit", "q", "Quit", "Leave. Actions that run on the box go on."),
@@ -55,6 +61,9 @@ FIXED = frozenset(
 )
 """Keys that mean the same everywhere and cannot be given to anything else."""
 
+WORDS = {"palette": "All commands", "travel": "Go back in time"}
+"""In full, where the title does not say it."""
+
 MOVES: tuple[tuple[str, str], ...] = (
     ("Tab, Shift+Tab", "next, previous pane"),
     ("↑ ↓, j k, PgUp PgDn, Home, G", "move in a list or in the log"),
@@ -62,6 +71,8 @@ MOVES: tuple[tuple[str, str], ...] = (
     ("Escape", "back: closes a dialog, clears a filter, leaves the zoom"),
     ("← →", "in the log: move sideways along cut lines"),
     ("tap", "a row: choose it, the chosen row: open it; a mode: switch to it"),
+    ("← →  [ ]  { }", "back in time: 10 s, 1 min, 10 min earlier or later"),
+    (", .  m  Home End", "back in time: what happened before, after; a list of it; oldest, newest"),
 )
 
 
@@ -171,7 +182,7 @@ def screen_keys(view: View | None, overrides: Mapping[str, str]) -> list[Key]:
     """What concerns the screen alone and applies now."""
     several = view is not None and len(view.state.hosts) > 1
     return [
-        Key(id, key_of(id, key, overrides), title, title if id != "palette" else "All commands", help)
+        Key(id, key_of(id, key, overrides), title, WORDS.get(id, title), help)
         for id, key, title, help in SCREEN
         if id != "host" or several
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,8 +13,11 @@ from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
 from sovtui.core.model import ActionRun
+from sovtui.core.record import Record
 from sovtui.core.state import State
+from sovtui.ports.errors import Unsupported
 from sovtui.ports.link import Ask
+from sovtui.ports.past import Stretch
 from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rights
 from sovtui.tui.app import ControlRoom
 
@@ -34,8 +38,9 @@ def _no_lines(host: str, service: str) -> Sequence[LogLine]:
 class Still:
     """A hub that never changes: one state, for pictures and tests."""
 
-    def __init__(self, state: State, config: Config, lines: Lines = _no_lines) -> None:
+    def __init__(self, state: State, config: Config, lines: Lines = _no_lines, record: Record | None = None) -> None:
         self._state = state
+        self.record = record or Record()
         self._config = config
         self._lines = lines
 
@@ -50,6 +55,9 @@ class Still:
     def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
         notify(select(self._state))
         return lambda: None
+
+    async def past(self, begin: datetime, end: datetime) -> Stretch:
+        raise Unsupported("this is a picture: nobody can be asked about the time before")
 
     async def start(self) -> None:
         """Nothing starts."""

@@ -19,7 +19,23 @@ from sovtui.core.text import STALE_SIGN
 Span = tuple[str, str]
 """(text, role)."""
 
-ROLES = ("plain", "label", "strong", "ok", "warn", "bad", "accent", "stale", "nothing", "title", "sign", "key", "off", "curve")
+ROLES = (
+    "plain",
+    "label",
+    "strong",
+    "ok",
+    "warn",
+    "bad",
+    "accent",
+    "stale",
+    "nothing",
+    "title",
+    "sign",
+    "key",
+    "off",
+    "curve",
+    "then",
+)
 """Every role there is; each is a component class `lines--ROLE` of the stylesheet."""
 
 LEFT, RIGHT = "left", "right"

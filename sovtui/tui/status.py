@@ -24,6 +24,8 @@ def link_row(link: Link, view: View) -> Row:
     """Phase in a word, and how long a round trip takes."""
     sign, role = _LINKS[link.phase]
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
+    if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
+        words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
     if link.phase is LinkPhase.UP:
         if link.latency_seconds is not None:
@@ -38,6 +40,8 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     """One row at `wide`, two at `normal`, three at `phone`."""
     state, host = view.state, view.host
     clock = row((state.now.astimezone().strftime("%H:%M"), "label"))
+    if view.then is not None:
+        clock = row((" ◀ THEN ", "then"))
     signs = row(*[(f" {word} ", "sign") for word, on in (("DEMO", state.demo), ("READ-ONLY", state.read_only)) if on])
     right = row(*signs.spans, " " if signs.spans else "", *clock.spans)
     if host is None:
@@ -107,6 +111,8 @@ def notice(view: View) -> tuple[str, str]:
             LinkPhase.ASKING: "waits for your answer",
         }.get(link.phase, f"the link is {link.phase}")
         again = ""
+        if view.then is not None:
+            return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
             again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
         elif link.phase is LinkPhase.REFUSED:

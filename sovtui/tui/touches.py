@@ -23,6 +23,7 @@ WEIGHTS = {
     "quit": 3,
     "host": 1,
     "copy": 2,
+    "travel": 4,
 }
 """What stays on a key bar that is too short for all; 3 for what is not here."""
 BELONGS: Mapping[str, Sequence[str]] = {

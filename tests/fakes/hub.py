@@ -24,9 +24,11 @@ from sovtui.core.events import (
 )
 from sovtui.core.model import ActionRun, Alert, Backup, Engine, EnginePhase, Link, LinkPhase, Service, Source, Step
 from sovtui.core.reading import fresh
+from sovtui.core.record import Record
 from sovtui.core.state import State, initial, reduce
-from sovtui.ports.errors import PortError
+from sovtui.ports.errors import PortError, Unsupported
 from sovtui.ports.link import Ask
+from sovtui.ports.past import Stretch
 from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 
 T = TypeVar("T")
@@ -58,6 +60,7 @@ class FakeHub:
         self._receipts = receipts or {}
         self._lines = tuple(lines)
         self._hang = hang
+        self.record = Record()
         self.executed: list[Plan] = []
         self.options: dict[str, object] = {}
         self.cancelled: list[tuple[str, str]] = []
@@ -77,6 +80,9 @@ class FakeHub:
     def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
         notify(select(self._state))
         return lambda: None
+
+    async def past(self, begin: datetime, end: datetime) -> Stretch:
+        raise Unsupported("nothing is kept here")
 
     async def start(self) -> None:
         return

@@ -61,9 +61,9 @@ class LinkAdapter(BaseAdapter):
         try:
             reply = future.result(seconds + 1.0)
         except concurrent.futures.CancelledError:
-            raise TimedOut(f"the request to {request.url} was given up") from None
+            raise TimedOut(f"the request to {_place(request)} was given up") from None
         except TimeoutError:
-            raise TimedOut(f"{request.url} gave no answer within {seconds:g} s") from None
+            raise TimedOut(f"{_place(request)} gave no answer within {seconds:g} s") from None
         finally:
             future.cancel()
             with self._lock:
@@ -116,6 +116,11 @@ class _Raw:
     def close(self) -> None: ...
 
     def release_conn(self) -> None: ...
+
+
+def _place(request: requests.PreparedRequest) -> str:
+    """Its address without the query, which may be pages long."""
+    return (request.url or "").partition("?")[0]
 
 
 def _numbers(timeout: float | tuple[float | None, float | None] | None) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from textual import events
@@ -20,12 +21,22 @@ from sovtui.tui.widgets.lines import Lines
 
 
 @dataclass(frozen=True, slots=True)
+class Then:
+    """A moment that is not now."""
+
+    moment: datetime
+    origin: str = ""
+    """Who tells of it: `record`, `prometheus`, or nobody (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """What a pane may see: the state, which host is looked at, and the configuration."""
+    """What a pane may see: the state, which host is looked at, the configuration, and whether the state is of another moment."""
 
     state: State
     host_name: str
     config: Config
+    then: Then | None = None
 
     @property
     def host(self) -> Host | None:
@@ -121,7 +132,8 @@ class Pane(Lines, can_focus=True):
         if self.filter:
             heading = f"{heading}  /{self.filter}" if heading else f"/{self.filter}"
         letter = f" {self.letter} " if self.letter else ""
-        title = cut(f"{self.TITLE} · {heading}" if heading else self.TITLE, max(4, self.size.width - 2 - len(letter)))
+        name = f"◀ {self.TITLE}" if view.then is not None else self.TITLE
+        title = cut(f"{name} · {heading}" if heading else name, max(4, self.size.width - 2 - len(letter)))
         if (letter, title) != (self._letter, self._title):
             self._letter, self._title = letter, title
             self.border_title = Content.assemble((letter, "bold reverse"), " " if letter else "", title)  # not parsed: no markup

@@ -124,6 +124,8 @@ class LogPane(Pane):
         view = self.view
         visible = self.display and view is not None and view.host is not None
         up = visible and view is not None and view.host is not None and view.host.link.phase is LinkPhase.UP
+        if view is not None and view.then is not None and self._reader is not None:
+            return  # what was hot then has no journal of its own: the lines that are here are shown up to the moment
         if not up or view is None or self.open_log is None:
             if not visible or (view is not None and (view.host_name, self._pick(view)) != self._following):
                 self._stop()
@@ -323,12 +325,18 @@ class LogPane(Pane):
             words += "  from the action's start, G returns"
         elif self._back:
             words += f"  scrolled back{new}, G returns"
+        elif view.then is not None:
+            timed = any(line.at is not None for line in self.lines)
+            words += f"  until {text.clock(view.then.moment)}" if timed else "  live only: its lines carry no times"
         return words
 
     def badge(self, view: View) -> tuple[str, str]:
         return ("‖", "warn") if self._paused else ("", "")
 
     def _keeps(self, line: LogLine) -> bool:
+        then = self.view.then if self.view is not None else None
+        if then is not None and line.at is not None and line.at > then.moment:
+            return False
         return not self.filter or line.level == SKIPPED or self.filter.casefold() in line.text.casefold()
 
     def _kept(self) -> Iterator[LogLine]:
@@ -365,6 +373,10 @@ class LogPane(Pane):
             self._visible.append(line)
             if len(made) >= room:
                 break
+        if not made and view.then is not None and self.lines:
+            oldest = next((line.at for line in self.lines if line.at is not None), None)
+            since = f": the oldest is of {text.clock(oldest)}" if oldest else ""
+            return [row((f"no line of before this moment is here{since}", "nothing")), *foot]
         if not made:
             nothing = f"no line holds “{self.filter}”" if self.filter and self.lines else "" if self._trouble else "no lines yet"
             return [row((nothing, "label")), *foot]

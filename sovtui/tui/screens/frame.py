@@ -23,6 +23,7 @@ from sovtui.tui.present import Row
 from sovtui.tui.touches import MORE
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.lines import LOOKS, Lines
+from sovtui.tui.widgets.timeline import TimelineBar
 
 JUMP = "g"
 """Pressed twice it goes to the first line; no pane has it as its letter."""
@@ -73,6 +74,8 @@ class Frame(Screen[None]):
         """A letter is asked for: the next key goes to the pane that shows it."""
         self._panes: dict[str, Pane] = {name: pane() for name, pane in pane_classes().items()}
         self._laid: object = None
+        self._travel_height = 0
+        """Rows that say which moment is shown; none while it is now."""
 
     # what the room adds
 
@@ -88,6 +91,7 @@ class Frame(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
+        yield TimelineBar(id="travel")
         yield Lines(id="notice")
         yield TabBar(id="tabs")
         yield Body(*self._panes.values())
@@ -123,7 +127,9 @@ class Frame(Screen[None]):
             return
         kind, roomy = self.kind, self._roomy
         filtering = bool(self.query_one("#filter").display)
-        heights = bars(kind, size.height, roomy=roomy, notice=len(self._notice_rows(view)) if roomy else 0, filtering=filtering)
+        notice = len(self._notice_rows(view)) if roomy else 0
+        travel = self._travel_height if roomy else 0
+        heights = bars(kind, size.height, roomy=roomy, notice=notice, filtering=filtering, travel=travel)
         rest = size.height - sum(heights.values())
         regions = {}
         if roomy:

@@ -32,9 +32,12 @@ from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import Frame, StatusBar
 from sovtui.tui.screens.help import HelpScreen
 from sovtui.tui.status import notice, status_rows
+from sovtui.tui.then import touches as then_touches
 from sovtui.tui.touches import BELONGS, MORE, key_touches, tab_touches
+from sovtui.tui.travel import Traveller
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.lines import Lines
+from sovtui.tui.widgets.timeline import TimelineBar
 
 
 class Room(Frame):
@@ -50,6 +53,8 @@ class Room(Frame):
         self._keys: list[Key] = []
         self._conductor = Conductor(hub, self._push, self.tell)
         self._inspector = Inspector(hub, self._push, self.tell, lambda: self.view, self._to_clipboard)
+        self.travel = Traveller(hub, self._travelled, self.tell, self._push, partial(self.run_worker, exit_on_error=False))
+        self.travel.about = self._about
 
     def on_mount(self) -> None:
         log = self._panes["log"]
@@ -61,19 +66,34 @@ class Room(Frame):
 
     def take(self, state: State) -> None:
         """The newest state. All that changes the screen from outside comes through here."""
+        state = self.travel.see(state)
         if self.host_name not in state.hosts:
             self.host_name = next(iter(state.hosts), "")
-        self.view = View(state, self.host_name, self._hub.config)
+        self.view = View(state, self.host_name, self._hub.config, self.travel.then)
         self.draw()
         self._inspector.renew()
+
+    def _travelled(self) -> None:
+        """Another moment is to be shown."""
+        self.set_class(self.travel.on, "-then")
+        self.take(self.travel.live)
+
+    def _about(self) -> str:
+        """What the pane in front is about, as the beginning of a mark's key."""
+        pane = self._panes[self.current]
+        kind = {"alerts": "alert", "actions": "action"}.get(self.current)
+        return f"{kind} {pane.cursor}" if kind and isinstance(pane, ListPane) and pane.cursor else ""
 
     def draw(self) -> None:
         """Bring everything visible up to date with the view."""
         view = self.view
         if view is None or not self.is_mounted or not self.size.width:
             return
-        self.lay_out()
         kind = self.kind
+        told, axis = self.travel.rows(self.size.width, kind)
+        self._travel_height = len(told)
+        self.lay_out()
+        self.query_one("#travel", TimelineBar).tell(told, axis)
         self.query_one("#status", Lines).show(status_rows(view, self.size.width, kind))
         if not self._roomy:
             self.query_one("#small", Lines).show(self._small(view))
@@ -104,19 +124,24 @@ class Room(Frame):
 
     def _offer(self, view: View) -> None:
         overrides = view.config.screen.keys
-        self._keys = [
-            *actions(view, self._specs, self._hub.plan, self._chosen(view)),
-            *screen_keys(view, overrides),
-            *local_keys(self.current, overrides),
-        ]
+        self._keys = self.travel.keys(
+            [
+                *actions(view, self._specs, self._hub.plan, self._chosen(view)),
+                *screen_keys(view, overrides),
+                *local_keys(self.current, overrides),
+            ]
+        )
         tall = self.kind is Kind.PHONE and self.size.height >= HEIGHT_OF_THUMBS
         tiles = 2 if self.size.height >= TWO_ROWS_OF_TILES_FROM else 1
         bar = self.query_one("#keys", KeyBar)
-        touches = key_touches(self._keys, view, self.current, phone=self.kind is Kind.PHONE)
         tabs = tab_touches(self._panes, view, self.current, self.size.width)
         if self.jumping:
             touches = [STAY] if self.kind is Kind.PHONE else jump_touches(self.letters, self._panes, self.current)
             tabs = jump_tabs(self.letters, tabs)
+        elif self.travel.on:
+            touches = then_touches(self._keys, thumbs=tall, tiles=tiles)
+        else:
+            touches = key_touches(self._keys, view, self.current, phone=self.kind is Kind.PHONE)
         bar.offer(touches, tall=tall, tiles=tiles)
         if self.kind is Kind.PHONE:
             self.query_one("#tabs", TabBar).offer(tabs, tall=tall)
@@ -140,9 +165,13 @@ class Room(Frame):
             event.prevent_default()
             self.land(event.character or event.key)
             return
-        host = self.view.host if self.view else None
-        if host is not None and host.link.phase is LinkPhase.DOWN:
+        host = self.travel.live.hosts.get(self.host_name)
+        if host is not None and host.link.phase is LinkPhase.DOWN and not self.travel.on:
             self._hub.reconnect(self.host_name)
+        if self.travel.key(event.key, event.character):
+            event.stop()
+            event.prevent_default()
+            return
         for key in self._keys:
             if matches(key.key, event.key, event.character):
                 event.stop()
@@ -171,6 +200,11 @@ class Room(Frame):
         message.stop()
         self._press_name(f"switch {message.mode}")
 
+    @on(TimelineBar.Touched)
+    def _time_touched(self, message: TimelineBar.Touched) -> None:
+        message.stop()
+        self.travel.touch(message.at)
+
     @on(StatusBar.Tapped)
     def _status_tapped(self) -> None:
         if self.view is not None and len(self.view.state.hosts) > 1:
@@ -184,7 +218,9 @@ class Room(Frame):
 
     def press(self, key: Key) -> None:
         """Do what a key says."""
-        if key.id in self._specs:
+        if self.travel.on and key.id in self._specs:
+            self.tell(self.travel.refusal(), "warning")
+        elif key.id in self._specs:
             self.run_worker(self._act(key), name=key.name, group="act", exit_on_error=False)
         elif key.target in self._panes:
             self.show_pane(key.target)
@@ -229,7 +265,9 @@ class Room(Frame):
             case "palette":
                 self.app.push_screen(CommandPalette(id="--command-palette"))
             case "quit":
-                self.app.exit(message=farewell(self.view))
+                self.app.exit(message=farewell(View(self.travel.live, self.host_name, self._hub.config)))
+            case _:
+                self.travel.run(id)
 
     def action_open(self) -> None:
         self.run_screen("open")
@@ -274,7 +312,7 @@ class Room(Frame):
         """Look at another host."""
         if self.view is not None and name in self.view.state.hosts:
             self.host_name = name
-            self.take(self.view.state)
+            self.take(self.travel.live)
 
     # palette
 

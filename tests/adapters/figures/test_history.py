@@ -75,9 +75,10 @@ async def test_curves_by_our_clock_without_the_holes(library: bool) -> None:
     assert not room.events  # once is enough
 
 
-async def test_a_gap_is_filled_again() -> None:
+@pytest.mark.parametrize("library", [True, False])
+async def test_a_gap_is_filled_again(library: bool) -> None:
     clock = FakeClock()
-    history, room = make(matrix, False, clock)
+    history, room = make(matrix, library, clock)
     await history.poll(room.state, room.put)
     for seconds in (10, 200, 10):
         clock.passed += seconds

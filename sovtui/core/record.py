@@ -1,0 +1,205 @@
+"""The record: the last hour of states, every second of the last minutes and every ten seconds before. Reads no clock.
+
+States share their parts, but figures change every second, so a list of them would grow to many MiB. Each is therefore
+packed (pickled and compressed, for this process alone); what is large and seldom changes is kept by reference, and the
+curves as two plain arrays each. An hour of four hosts takes about 3 MiB.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sovtui.core.marks import Mark, turns
+from sovtui.core.model import HostSpec
+from sovtui.core.state import CURVE_POINTS, FigureKey, State
+
+SPAN_SECONDS = 3600.0
+FINE_SECONDS = 300.0
+"""So far back every state is kept; further back one per block, and those in which something happened."""
+BLOCK_SECONDS = 10
+LEAST_SECONDS = 0.9
+"""States that follow one another faster are not kept."""
+TURNS_PER_BLOCK = 3
+GAP_SECONDS = 30.0
+"""A moment further from what was kept before it is not in the record: the client slept or was not there."""
+BACK_SECONDS = 60.0
+"""A clock that is set back by more begins a new record."""
+CURVE_SECONDS = 660.0
+NOTED = 300
+"""Marks that are remembered."""
+
+Points = tuple[tuple[float, float], ...]
+_NO_SPEC = HostSpec("")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    at: float
+    turned: bool
+    """Something happened since the one before."""
+    referred: tuple[Any, ...]
+    """What of the state is kept as it is."""
+    body: bytes
+
+
+class Record:
+    """Keeps states and hands them out again. Not thread-safe."""
+
+    def __init__(self, *, span_seconds: float = SPAN_SECONDS, fine_seconds: float = FINE_SECONDS) -> None:
+        self._span, self._fine = span_seconds, fine_seconds
+        self._clear()
+
+    def _clear(self) -> None:
+        self._old: deque[_Kept] = deque()
+        self._new: deque[_Kept] = deque()
+        self._turns_of_block = 0
+        self._newest: State | None = None
+        self._noted: deque[Mark] = deque(maxlen=NOTED)
+        self._curves: dict[str, dict[FigureKey, tuple[array[float], array[float]]]] = {}
+
+    # keeping
+
+    def keep(self, state: State) -> None:
+        """Add the newest state."""
+        at, before = state.now.timestamp(), self._newest
+        if before is not None:
+            since = at - before.now.timestamp()
+            if since < -BACK_SECONDS:
+                self._clear()
+                before = None
+            elif since < LEAST_SECONDS:
+                return
+        happened = turns(before, state) if before is not None else ()
+        self._noted.extend(happened)
+        self._new.append(_pack(at, bool(happened), state))
+        self._keep_curves(state)
+        self._newest = state
+        self._forget(at)
+
+    def _forget(self, now: float) -> None:
+        while self._new and self._new[0].at < now - self._fine:
+            self._thin(self._new.popleft())
+        while self._old and self._old[0].at < now - self._span:
+            self._old.popleft()
+        edge = now - self._span - CURVE_SECONDS
+        for curves in self._curves.values():
+            for times, values in curves.values():
+                if times and times[0] < edge - 60.0:  # not at every second
+                    gone = bisect_left(times, edge)
+                    del times[:gone]
+                    del values[:gone]
+
+    def _thin(self, kept: _Kept) -> None:
+        if not self._old or kept.at // BLOCK_SECONDS != self._old[-1].at // BLOCK_SECONDS:
+            self._turns_of_block = 0
+        elif kept.turned and self._turns_of_block < TURNS_PER_BLOCK:
+            self._turns_of_block += 1
+        else:
+            return
+        self._old.append(kept)
+
+    def _keep_curves(self, state: State) -> None:
+        for name, host in state.hosts.items():
+            before = self._newest.hosts.get(name) if self._newest is not None else None
+            if before is not None and before.curves is host.curves:
+                continue
+            curves = self._curves.setdefault(name, {})
+            for key, points in host.curves.items():
+                times, values = curves.setdefault(key, (array("d"), array("d")))
+                last = times[-1] if times else float("-inf")
+                news = len(points)
+                while news and points[news - 1][0] > last:
+                    news -= 1
+                times.extend(at for at, _ in points[news:])
+                values.extend(value for _, value in points[news:])
+
+    def prepend(self, older: Record) -> None:
+        """Put a record of the time before in front of this one."""
+        mine = self.oldest.timestamp() if self.oldest is not None else float("inf")
+        for kept in reversed([k for k in (*older._old, *older._new) if k.at < mine]):
+            (self._old if self._old else self._new).appendleft(kept)
+        self._noted = deque((*(m for m in older._noted if m.at.timestamp() < mine), *self._noted), maxlen=NOTED)
+        for host, curves in older._curves.items():
+            for key, (times, values) in curves.items():
+                own = self._curves.setdefault(host, {}).get(key, (array("d"), array("d")))
+                until = bisect_left(times, own[0][0]) if own[0] else len(times)
+                self._curves[host][key] = (times[:until] + own[0], values[:until] + own[1])
+        self._newest = self._newest or older._newest
+
+    # telling
+
+    def __len__(self) -> int:
+        """How many states are kept."""
+        return len(self._old) + len(self._new)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the packed states take, without what is shared."""
+        return sum(len(kept.body) for kept in (*self._old, *self._new))
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The first moment that is kept."""
+        kept = self._old or self._new
+        return datetime.fromtimestamp(kept[0].at, UTC) if kept else None
+
+    @property
+    def newest(self) -> datetime | None:
+        """The last moment that is kept."""
+        kept = self._new or self._old
+        return datetime.fromtimestamp(kept[-1].at, UTC) if kept else None
+
+    @property
+    def noted(self) -> tuple[Mark, ...]:
+        """What has happened while it was kept, oldest first."""
+        return tuple(self._noted)
+
+    def at(self, moment: datetime) -> State | None:
+        """The state as it was then, its `now` at or before the moment; None where nothing was kept."""
+        wanted = moment.timestamp() + 0.001
+        part = self._new if self._new and self._new[0].at <= wanted else self._old
+        index = bisect_right(part, wanted, key=lambda kept: kept.at) - 1
+        if index < 0 or wanted - part[index].at > GAP_SECONDS:
+            return None
+        state = _unpack(part[index])
+        hosts = {name: replace(host, curves=self._cut(name, wanted)) for name, host in state.hosts.items()}
+        return replace(state, hosts=hosts)
+
+    def _cut(self, name: str, until: float) -> Mapping[FigureKey, Points]:
+        """The curves of a host as they were: the newest ones, which may have been filled up since, as far as they reach back."""
+        host = self._newest.hosts.get(name) if self._newest is not None else None
+        found: dict[FigureKey, Points] = {}
+        begin = until - CURVE_SECONDS
+        for key, (times, values) in self._curves.get(name, {}).items():
+            full = [p for p in host.curves.get(key, ()) if begin <= p[0] <= until] if host is not None else []
+            first, end = bisect_left(times, begin), bisect_left(times, full[0][0]) if full else bisect_right(times, until)
+            points = (*zip(times[first:end], values[first:end], strict=True), *full)
+            if points:
+                found[key] = points[-CURVE_POINTS:]
+        return found
+
+
+def _pack(at: float, turned: bool, state: State) -> _Kept:
+    """Specs, actions, receipts and alerts are shared with the states around; the curves are kept elsewhere."""
+    parts = {name: (host.spec, host.action, host.receipts) for name, host in state.hosts.items()}
+    bare = {n: replace(h, spec=_NO_SPEC, action=None, receipts=(), curves={}) for n, h in state.hosts.items()}
+    body = pickle.dumps(replace(state, hosts=bare, alerts=(), notes=()), pickle.HIGHEST_PROTOCOL)
+    return _Kept(at, turned, (state.alerts, state.notes, parts), zlib.compress(body, 1))
+
+
+def _unpack(kept: _Kept) -> State:
+    alerts, notes, parts = kept.referred
+    state = cast(State, pickle.loads(zlib.decompress(kept.body)))  # noqa: S301 - bytes of this process alone
+    hosts = {}
+    for name, host in state.hosts.items():
+        spec, action, receipts = parts[name]
+        hosts[name] = replace(host, spec=spec, action=action, receipts=receipts)
+    return replace(state, hosts=hosts, alerts=alerts, notes=notes)
