@@ -41,3 +41,5 @@ class Wiring:
     """Names that `engine = ` may have."""
     actions: Callable[[], tuple[str, ...]]
     """Names that `[screen.keys]` may have."""
+    themes: Callable[[], tuple[list[tuple[str, str]], tuple[str, ...]]]
+    """Name and origin of every theme, and what is wrong with files."""

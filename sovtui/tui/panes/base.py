@@ -111,10 +111,10 @@ class Pane(Lines, can_focus=True):
 
     def on_focus(self) -> None:
         self.post_message(self.Chosen(self.NAME))
-        self.redraw()
+        self.call_next(self.redraw)  # only then does `has_focus` say so
 
     def on_blur(self) -> None:
-        self.redraw()
+        self.call_next(self.redraw)
 
     def on_click(self, event: events.Click) -> None:
         self.post_message(self.Chosen(self.NAME))
