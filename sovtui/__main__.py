@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
     from sovtui.config.schema import Config
     from sovtui.runtime.hub import Hub
 
@@ -30,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
             demo=_demo,
             engines=_engines,
             actions=_actions,
+            themes=_themes,
+            serve=_serve,
         )
         return run(sys.argv[1:] if argv is None else argv, wiring)
     except KeyboardInterrupt:
@@ -64,6 +68,21 @@ def _demo(name: str) -> Hub:
     from sovtui.demo import build
 
     return build(name)
+
+
+def _themes() -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    from sovtui.tui import themes
+
+    found = themes.load()
+    return themes.told(found), found.problems
+
+
+def _serve(command: Sequence[str], port: int, allow: Collection[str], tell: Callable[[str], None]) -> None:
+    from sovtui import bootstrap
+    from sovtui.tui import serve
+
+    bootstrap.log_to_file()
+    serve.run(command, port, allow, tell)
 
 
 def _engines() -> tuple[str, ...]:
@@ -105,7 +124,8 @@ def _crashed(error: Exception) -> int:
         for file_path in old:
             file_path.unlink()
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(clean(f"sovtui: something unexpected happened ({type(error).__name__}: {error}); {where}", 600) + "\n")
+        what = clean(f"{type(error).__name__}: {error}", 300)
+        sys.stderr.write(f"sovtui: something unexpected happened ({what}); {clean(where)}\n")
     return 1
 
 
