@@ -138,7 +138,7 @@ async def _tell(link: Link, facts: Facts, proposed: Proposal, config: Config) ->
             say(f"  {'rights':<16} could not be asked: {error or 'no answer in time'}")
         else:
             what = (
-                f"lacks {len(found.missing)} of {len(wanted)}; `sovtui doctor --sudoers` prints them"
+                f"lacks {len(found.missing)} of {len(wanted)}: once this is written, `sovtui doctor --sudoers` prints the lines"
                 if found.missing
                 else f"all {len(wanted)} are there"
             )

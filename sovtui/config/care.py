@@ -18,6 +18,8 @@ _CONTROL = re.compile(
 _GUARD = re.compile(r"(?i)health|watchdog|heal|check|guard|revive|keepalive|monitor")
 _UPDATER = re.compile(r"(?i)watchtower|watchdocker|autoheal|ouroboros|auto-?update")
 _TOOL = re.compile(r"\b(restic|borg|borgmatic|rsync|rclone|kopia|duplicity|tar|age)\b")
+_BACKUP_TOOLS = ("restic", "borg", "borgmatic", "kopia", "duplicity")
+"""Tools that do nothing but back up."""
 _NO_BACKUP = re.compile(r"(?i)dpkg-db|exporter|check|prune|verify|restore|mount|forget|metrics")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h|d|day|w|week|month)s?\b")
@@ -94,7 +96,7 @@ def backups(facts: Facts, servers: Sequence[Server], host: str) -> tuple[Table, 
         tool = _TOOL.search(unit.text)
         named = "backup" in unit.name.lower() or re.search(r"(?i)restic|borg", unit.name) is not None
         if not named and (
-            tool is None or tool.group(1) in ("rsync", "tar", "age") or "backup" not in f"{unit.text} {unit.description}"
+            tool is None or tool.group(1) not in _BACKUP_TOOLS or "backup" not in f"{unit.text} {unit.description}"
         ):
             continue
         if not timers and unit.type != "oneshot":
@@ -110,7 +112,7 @@ def _backup(facts: Facts, unit: UnitFact, timers: list[UnitFact], tool: str, hos
     names.add(name)
     repository = _repository(unit)
     what = f"{tool} in what it runs" if tool else "its name says so"
-    sure = Certainty.SURE if tool and timers else Certainty.LIKELY if timers else Certainty.GUESS
+    sure = Certainty.SURE if tool in _BACKUP_TOOLS and timers else Certainty.LIKELY if timers else Certainty.GUESS
     lines = [
         line("name", name, f"from the unit's name{f'; writes to {repository}' if repository else ''}", Certainty.LIKELY),
         line("service", unit.name, what if timers else f"{what}, but no timer starts it", sure),

@@ -100,7 +100,9 @@ def _with_reason(text: str, sign: Sign) -> str:
 
 
 def _text(value: str) -> str:
-    return json.dumps(clean(value), ensure_ascii=False)
+    """As a TOML string: literal where that reads better."""
+    value = clean(value)
+    return f"'{value}'" if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
 
 
 def document(tables: Sequence[Table]) -> list[dict[str, Any]]:

@@ -20,6 +20,8 @@ from sovtui.core.survey import AnswerFact, Facts
 
 NO_MODE = ("ollama", "litellm", "llamaswap")
 """Engines that load models by themselves or only route: no mode starts them."""
+NO_MODE_WORDS = ("none", "status", "start", "stop", "restart", "help", "list")
+"""Words that an owner's script takes and that are no mode."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _UNIFIED = re.compile(r"(?i)GB10|GH200|Grace|Orin|Thor|Tegra|DGX Spark")
 SURE, LIKELY, GUESS = Certainty.SURE, Certainty.LIKELY, Certainty.GUESS
@@ -152,7 +154,7 @@ def _mode(
     if number <= 9:
         state = "it runs now" if server.running else "in the order of names"
         lines.append(line("key", str(number), f"any free key; {state}", LIKELY))
-    if server.title and server.title != server.service:
+    if server.title and server.title not in (server.service, server.service.rpartition(":")[2]):
         lines.append(line("title", server.title[:60], "the unit's own description"))
     if engine:
         lines.append(
@@ -193,14 +195,13 @@ def _name(facts: Facts, server: Server, names: set[str]) -> tuple[str, Sign, tup
     name = word(re.sub(tokens, "-", bare), bare)
     sign = Sign("from the service's name" if server.name else "from what it serves", LIKELY)
     found = None
+    forms = (name.lower(), re.sub(r"\d+", "", name.lower()))  # `qwen36` is what a script calls `qwen`
     for script in facts.scripts:
-        words = [
-            w for w in script.words if len(w) > 2 and w.lower() in name.lower() and w not in ("none", "status", "start", "stop")
-        ]
+        words = [w for w in script.words if len(w) > 2 and any(w.lower() in form for form in forms) and w not in NO_MODE_WORDS]
         if words:
             best = max(words, key=len)
             found = (script.path, best)
-            if best not in names and name.lower().startswith(best.lower()):
+            if best not in names and any(form.startswith(best.lower()) for form in forms):
                 name, sign = word(best), Sign(f"{script.path} calls it so", LIKELY)
             break
     base, count = name, 1
@@ -299,7 +300,7 @@ def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
         notes.append(
             "LiteLLM runs here; its chains need a key to be read: write [[profile]] yourself, see `sovtui config schema`."
         )
-    fights = [c for c in facts.cron if re.search(r"systemctl|docker|podman", c.line)]
+    fights = [c for c in facts.cron if re.search(r"systemctl|docker|podman", c.line) and not c.line.startswith("@reboot")]
     notes += [f"Cron starts or stops things ({c.where}): {c.line[:120]}; a switch cannot hold that." for c in fights[:3]]
     saves = [c for c in facts.cron if c not in fights and re.search(r"restic|borg|backup|rsync", c.line)]
     notes += [f"Cron backs up ({c.where}): {c.line[:120]}; sovtui watches units, make a timer of it." for c in saves[:3]]

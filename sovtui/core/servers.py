@@ -96,7 +96,7 @@ def find(facts: Facts) -> Servers:
         if container.name not in owned and (server := _of_container(container)):
             found[server.service] = server
     loose, notes = _of_processes(facts, found, owned)
-    _answered(facts, found, loose, owned)
+    notes += _answered(facts, found, loose, owned)
     for name, server in found.items():
         held = [p.memory_bytes for p in facts.gpu_processes if p.memory_bytes and owner(facts, p.service, owned) == name]
         found[name] = replace(server, held_bytes=sum(held) or None)
@@ -177,6 +177,8 @@ def _of_container(container: ContainerFact) -> Server | None:
         reading, sign = replace(reading, engine=engine), Sign("its name says so", Certainty.LIKELY)
     server = _server(f"container:{container.name}", reading, sign, "")
     cpu = server.cpu_sign or _cpu_sign(container.env, container.name, container.image)
+    if server.port_sign.certainty is Certainty.SURE:
+        server = replace(server, port_sign=Sign("its published port, or its command", Certainty.SURE))
     boot = container.restart in ("always", "unless-stopped")
     return replace(
         server,
@@ -268,8 +270,9 @@ def _of_processes(facts: Facts, found: dict[str, Server], owned: dict[str, str])
     return list(loose.values()), list(dict.fromkeys(notes))
 
 
-def _answered(facts: Facts, found: dict[str, Server], loose: list[Server], owned: dict[str, str]) -> None:
+def _answered(facts: Facts, found: dict[str, Server], loose: list[Server], owned: dict[str, str]) -> list[str]:
     """What answers, given to whom it belongs: whose socket it is, else who runs and has that port."""
+    notes = []
     sockets = {port.port: owner(facts, port.service, owned) for port in facts.ports if port.service}
     for answer in facts.answers:
         if answer.kind not in NAMES and answer.kind != "openai":
@@ -288,6 +291,11 @@ def _answered(facts: Facts, found: dict[str, Server], loose: list[Server], owned
             found[unit.name] = _with(blank, answer)
         elif answer.kind in NAMES:
             loose.append(_with(Server("", running=True), answer))
+        else:
+            notes.append(
+                f"Something with OpenAI's API answers on port {answer.port}; which unit or container it is could not be told."
+            )
+    return notes
 
 
 def _with(server: Server, answer: AnswerFact) -> Server:

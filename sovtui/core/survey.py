@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sovtui.core.clean import clean
+
+_URL = re.compile(r"http://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[1-9]\d{0,4}(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +263,7 @@ def _answer(raw: Mapping[str, Any], port: int) -> AnswerFact:
     return AnswerFact(
         port=port,
         kind=_text(raw, "kind"),
-        url=_text(raw, "url"),
+        url=url if _URL.fullmatch(url := _text(raw, "url")) else f"http://127.0.0.1:{port}",
         models=_texts(raw.get("models")),
         by=_text(raw, "by"),
         key=raw.get("key") is True,

@@ -98,7 +98,14 @@ def processes() -> list[Told]:
         argv = [word for word in raw.split("\0") if word]
         if pid == os.getpid() or not argv or not _ENGINE.search(" ".join(argv[:12])) or "sovtui.onbox" in raw:
             continue
-        found.append({"t": "process", "pid": pid, "command": masking.words(argv)[:120], "service": service_of(pid)})
+        found.append(
+            {
+                "t": "process",
+                "pid": pid,
+                "command": [word[:400] for word in masking.words(argv)[:120]],
+                "service": service_of(pid),
+            }
+        )
     return found[:80]
 
 

@@ -20,7 +20,8 @@ _HINT = re.compile(
     re.IGNORECASE,
 )
 _LINE = re.compile(
-    ENGINE_WORDS + r"|\b(?:restic|borg|rsync|rclone|kopia|duplicity|systemctl|docker|podman|repository|repo)\b", re.IGNORECASE
+    ENGINE_WORDS + r"|\b(?:restic|borg|rsync|rclone|kopia|duplicity|systemctl|docker|podman)\b|RESTIC_REPOSITORY|BORG_REPO",
+    re.IGNORECASE,
 )
 _SHELL = re.compile(r"\b(?:ba|da|z|k|fi)?sh\b")
 _COMMAND = re.compile(r"\b(?:restic|borg|rsync|rclone|kopia|duplicity|systemctl|docker|podman)\b")

@@ -25,7 +25,10 @@ _HARMLESS = ("file", "path", "dir", "command", "cmd", "ssl", "keyring", "paralle
 _NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
 _OPTION = re.compile(rf"(--?{_NAME})(=?)(.*)\Z", re.DOTALL)
 _ASSIGNED = re.compile(rf"({_NAME})=(.*)\Z", re.DOTALL)
-_IN_TEXT = re.compile(rf"(?<![A-Za-z0-9_-])(-{{0,2}}{_NAME})(\s*[=:]\s*|\s+)(\"[^\"]*\"|'[^']*'|[^\s\"';|&]+)")
+_VALUE = r"(\"[^\"]*\"|'[^']*'|[^\s\"';|&]+)"
+_SET = re.compile(rf"(?<![A-Za-z0-9_-])(-{{0,2}}{_NAME})(\s*=\s*|:\s+){_VALUE}")
+_GIVEN = re.compile(rf"(?<![A-Za-z0-9_-])(--?{_NAME})(\s+)(?!-){_VALUE}")
+_LOGIN = re.compile(r"(?<!\S)(-u|--user)([ =])([^\s:]+):\S+")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)([^/\s:@]*):([^/\s@]+)@", re.IGNORECASE)
 _TOKEN = re.compile(
     r"\b(?:sk-|hf_|ghp_|gho_|github_pat_|glpat-|xox[abp]-|AKIA|nvapi-|gsk_|r8_|age-secret-key-)[A-Za-z0-9_-]{6,}", re.IGNORECASE
@@ -61,7 +64,7 @@ def words(argv: Sequence[str]) -> list[str]:
             word = f"{option.group(1)}={inner.group(1)}={MASK}"  # --env=HF_TOKEN=…
         elif assigned and not word.startswith("-") and secret_name(assigned.group(1)):
             word = f"{assigned.group(1)}={MASK}"
-        found.append(plain(word) if " " not in word else text(word))
+        found.append(text(word))
     return found
 
 
@@ -76,10 +79,9 @@ def text(line: str) -> str:
 
     def hidden(match: re.Match[str]) -> str:
         name = match.group(1)
-        if not secret_name(name) or (match.group(2).isspace() and not name.startswith("-")):
-            return match.group(0)
-        return f"{name}{match.group(2)}{MASK}"
+        return f"{name}{match.group(2)}{MASK}" if secret_name(name) else match.group(0)
 
     line = _HEADER.sub(lambda m: f"{m.group(1)}: {MASK}", line)
     line = _BEARER.sub(lambda m: f"{m.group(1)} {MASK}", line)
-    return plain(_IN_TEXT.sub(hidden, line))
+    line = _LOGIN.sub(lambda m: f"{m.group(1)}{m.group(2)}{m.group(3)}:{MASK}", line)
+    return plain(_GIVEN.sub(hidden, _SET.sub(hidden, line)))

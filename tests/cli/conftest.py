@@ -60,7 +60,7 @@ class Command:
     options: dict[str, Any] = field(default_factory=dict)
     hub: FakeHub | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
-    link: Link | Exception | None = None
+    link: Callable[[], Link] | Exception | None = None
     """What dialling a host that is not configured gives."""
     dialled: list[tuple[str, str]] = field(default_factory=list)
 
@@ -92,7 +92,7 @@ class Command:
         if isinstance(self.link, Exception):
             raise self.link
         assert self.link is not None
-        return self.link
+        return self.link()
 
     def _no_demo(self, name: str) -> Hub:
         raise AssertionError(name)
