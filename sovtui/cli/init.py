@@ -66,7 +66,7 @@ async def init(args: argparse.Namespace, wiring: Wiring) -> int:
     result = _compared(place, proposed, config, asked, wiring)
     if args.json:
         told = {"version": documents.VERSION, "host": asked.name, "address": address, "path": str(place.path)}
-        told |= {"lines": proposal.document(proposed.tables), "notes": list(proposed.notes), "looked": looked}
+        told |= {"lines": proposal.document(proposed.tables), "notes": [*proposed.unseen, *proposed.notes], "looked": looked}
         output.write(
             documents.dumps({**told, "toml": result.whole, "difference": result.difference, "conflict": result.conflict})
         )
@@ -176,12 +176,13 @@ def _checked(proposed: Proposal, wiring: Wiring) -> Config:
 
 def _head(asked: Asked, proposed: Proposal, added: bool) -> str:
     today = text.moment(RealClock().now())[:10]
-    words = ["sovtui init", asked.address or "local"]
+    words = ["sovtui init", *([asked.address] if asked.address else [])]
     sentences = [
         f"{'Added' if added else 'Proposed'} by `{' '.join(words)}` on {today}, from what was found there.",
         "Behind each line: why it is there, and how sure that is. sure: seen. likely: told by a name, a default, an estimate.",
         "guess: could be otherwise; what a guess would stop or change stands behind a `#`, to be taken up by you.",
         "Not to be found by looking: expect_tok_s, weights, reserve. `sovtui config schema` explains every key.",
+        *proposed.unseen,
         *proposed.notes,
     ]
     return proposal.head(sentences) + "\n"

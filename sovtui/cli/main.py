@@ -70,7 +70,11 @@ def parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "The control room on a scripted estate: no box is needed.")
     demo.add_argument("estate", nargs="?", default="spark", choices=DEMOS, metavar="|".join(DEMOS))
-    init = command("init", "Look at a host, propose a configuration, explain each line. Only --write writes it.")
+    init = command("init", "Look at a host and propose a configuration, each line explained.")
+    init.description = (
+        "Look at a host and propose a configuration: every line says why it is there and how sure that is. Nothing is changed on "
+        "the host, and nothing is written without --write. --host NAME calls the host so in the configuration."
+    )
     init.add_argument("target", nargs="?", default="", metavar="[USER@]HOST", help="as for ssh; without it, this machine")
     init.add_argument("--write", action="store_true", help="write a new file, or add a new host at the end of the one there is")
     status = command("status", "What is hot, how fast, what holds the memory: one screen of text.")

@@ -52,7 +52,9 @@ class Proposal:
     host: str
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
-    """What no line can say: what could not be looked at, what to know."""
+    """What no line can say."""
+    unseen: tuple[str, ...] = ()
+    """What could not be looked at, in sentences."""
 
 
 def line(

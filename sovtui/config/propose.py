@@ -18,7 +18,8 @@ from sovtui.core import serving
 from sovtui.core.servers import Certainty, Server, Sign, find
 from sovtui.core.survey import AnswerFact, Facts
 
-NO_MODE = ("ollama", "litellm", "llamaswap")
+LOADERS = ("ollama", "llamaswap")
+NO_MODE = (*LOADERS, "litellm")
 """Engines that load models by themselves or only route: no mode starts them."""
 NO_MODE_WORDS = ("none", "status", "start", "stop", "restart", "help", "list")
 """Words that an owner's script takes and that are no mode."""
@@ -56,6 +57,10 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     floor = [
         s for s in usable if s not in modes and s.service and (s.cpu_sign or s.engine == "ollama") and (s.running or s.at_boot)
     ]
+    if not modes:  # then what loads by itself is what there is to look at; being of the floor, no switch stops it
+        loaders = [s for s in usable if s.engine in LOADERS and s.engine in _known(engines) and s.service]
+        modes = [s for s in loaders if s.running or s.at_boot][:1]
+        floor += [s for s in modes if s not in floor]
     rest = [s for s in usable if s not in modes and s not in floor and s.service]
     backups = care.backups(facts, usable, asked.name)
     jobs = [str(one.value) for table in backups for one in table.lines if one.key == "service"]
@@ -67,7 +72,10 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     switch = _switch(facts, asked, modes, floor, holds, {s.service for s in usable} | set(servers.owned))
     tables += [switch] if switch is not None else []
     tables += [*backups, *_sources(facts, asked)]
-    return Proposal(asked.name, tuple(tables), (*_notes(facts, usable), *servers.notes))
+    unseen = tuple(
+        f"Could not be looked at: {problem.rstrip('.?! ')}." for problem in facts.problems if "no systemd" not in problem
+    )
+    return Proposal(asked.name, tuple(tables), (*_notes(facts, usable), *servers.notes), unseen)
 
 
 # --- the host ---------------------------------------------------------------------------------------------------------
@@ -134,7 +142,7 @@ def _instance(facts: Facts, asked: Asked) -> Line | None:
 
 
 def _modes(facts: Facts, asked: Asked, servers: Sequence[Server], engines: Collection[str]) -> list[Table]:
-    known = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in engines}
+    known = _known(engines)
     names: set[str] = {"none"}
     tables = []
     for number, server in enumerate(servers, start=1):
@@ -142,6 +150,11 @@ def _modes(facts: Facts, asked: Asked, servers: Sequence[Server], engines: Colle
         clear = alone or all(o.model for o in servers if o.url == server.url)
         tables.append(_mode(facts, asked, server, number, known, names, servers if clear else ()))
     return tables
+
+
+def _known(engines: Collection[str]) -> dict[str, str]:
+    """The names of the configuration by the survey's."""
+    return {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in engines}
 
 
 def _mode(
@@ -291,7 +304,10 @@ def _sources(facts: Facts, asked: Asked) -> list[Table]:
 
 
 def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
-    notes = [f"Could not be looked at: {problem.rstrip('.?! ')}." for problem in facts.problems if "no systemd" not in problem]
+    notes = []
+    if not servers:
+        names = ", ".join(serving.NAMES.values())
+        notes.append(f"No engine was found, running or not, in units, containers, processes and on ports: looked for {names}.")
     if _answering(facts, "prometheus") is None:
         notes.append(
             "No Prometheus answers here: figures come from the probe and from the engines. One elsewhere? `sovtui init` that machine too."

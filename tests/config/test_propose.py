@@ -93,6 +93,20 @@ def test_gpubox_has_a_floor_that_loads_by_itself_and_a_hundred_containers_that_a
     assert [b.name for b in host.backup] == ["stacks"]
 
 
+def test_where_ollama_is_all_there_is_it_is_shown_as_a_mode_that_no_switch_stops() -> None:
+    facts = gather(
+        [
+            boxes.unit("ollama.service", "/usr/local/bin/ollama serve", active="active", enabled="enabled", type="exec"),
+            boxes.answer(11434, "ollama", models=["llama3.1:8b"], by="api"),
+        ]
+    )
+    host, _, _ = made(facts, engines=("vllm", "ollama"))
+    (mode,) = host.mode
+    assert (mode.engine, mode.url, mode.model) == ("ollama", "http://127.0.0.1:11434", "")
+    assert host.switch.floor == mode.services == ("ollama.service",)
+    assert made(facts)[0].mode == ()  # a version that cannot read it shows its unit only
+
+
 def test_rig_has_three_engines_on_one_port_and_a_floor_on_the_cpu() -> None:
     host, text, _ = made(boxes.rig(), "rig", ("vllm", "sglang", "comfyui", "llamacpp"))
     modes = {mode.name: mode for mode in host.mode}
@@ -139,7 +153,8 @@ def test_what_could_not_be_looked_at_is_said() -> None:
         [{"t": "looked", "what": "containers", "found": 0, "problem": "docker does not answer ops: permission denied."}]
     )
     proposed = propose(facts, Asked("a", "ssh", "a"), ENGINES)
-    assert "Could not be looked at: containers: docker does not answer ops: permission denied." in proposed.notes
+    assert proposed.notes[0].startswith("No engine was found")
+    assert "Could not be looked at: containers: docker does not answer ops: permission denied." in proposed.unseen
 
 
 @pytest.mark.parametrize(
