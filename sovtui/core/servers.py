@@ -198,7 +198,10 @@ def _of_words(container: ContainerFact) -> Serving:
     if mapped is None and container.ports and not container.host_network:
         mapped = container.ports[0].host
     model = found.model or serving.model_of(found.engine or serving.by_name(container.name, container.image), argv)
-    return replace(found, port=mapped or found.port, model=model)
+    address = next((serving.elsewhere(p.address) for p in container.ports if p.host == mapped), "")
+    return replace(
+        found, port=mapped or found.port, model=model, address=address or (found.address if container.host_network else "")
+    )
 
 
 def _unprotected(container: ContainerFact | None) -> bool:
@@ -228,7 +231,7 @@ def _server(service: str, reading: Serving, sign: Sign, title: str) -> Server:
         title,
         port=port,
         port_sign=port_sign,
-        url=f"http://127.0.0.1:{port}" if port else "",
+        url=f"{'https' if reading.tls else 'http'}://{reading.address or '127.0.0.1'}:{port}" if port else "",
         model=reading.model,
         model_sign=Sign("its command line", Certainty.LIKELY) if reading.model else NO_SIGN,
         cpu_sign=Sign(f"`{reading.cpu_only}` in its command line", Certainty.SURE) if reading.cpu_only else NO_SIGN,

@@ -69,6 +69,9 @@ class Serving:
     """The sign that it uses no accelerator."""
     container: str = ""
     """The container that the command runs or starts."""
+    address: str = ""
+    """Where it listens, if not on every address or on the machine's own."""
+    tls: bool = False
 
 
 def read(argv: Sequence[str]) -> Serving:
@@ -78,9 +81,6 @@ def read(argv: Sequence[str]) -> Serving:
     found = Serving(engine, "command" if engine else "", container=_container(argv))
     ports = _published(argv)
     inside = _number(_option(argv, "--port") or (_option(argv, "-p") if not ports else ""))
-    host = _option(argv, "--host") if engine == "ollama" else ""
-    if host and host.rpartition(":")[2].isdigit():
-        inside = int(host.rpartition(":")[2])
     port: int | None
     if ports:
         port = next((outer for outer, inner in ports if inner == (inside or DEFAULT_PORTS.get(engine))), ports[0][0])
@@ -95,7 +95,17 @@ def read(argv: Sequence[str]) -> Serving:
         model=model_of(engine, argv),
         gpu_ratio=_ratio(_option(argv, "--gpu-memory-utilization", "--mem-fraction-static")),
         cpu_only=_cpu(argv),
+        address="" if ports else elsewhere(_option(argv, "--host")),
+        tls=bool(_option(argv, "--ssl-certfile", "--ssl-cert-file", "--tls-keyfile")),
     )
+
+
+def elsewhere(address: str) -> str:
+    """An address that is not to be reached as 127.0.0.1; empty for any other, and for names."""
+    address = address.strip("[]")
+    if not re.fullmatch(r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:]+", address) or address in ("0.0.0.0", "::", "::1"):  # noqa: S104
+        return ""
+    return "" if address.startswith("127.") else f"[{address}]" if ":" in address else address
 
 
 def by_name(*texts: str) -> str:

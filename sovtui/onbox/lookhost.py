@@ -75,7 +75,7 @@ def cron() -> list[Told]:
         lines += [(f"{box.user()}'s crontab", line) for line in out.splitlines()]
     found: list[Told] = []
     for path, line in lines:
-        if line.strip() and not line.lstrip().startswith("#") and lookunits._HINT.search(line):
+        if line.strip() and not line.lstrip().startswith("#") and lookunits.HINT.search(line):
             found.append({"t": "cron", "from": path, "line": masking.text(line.strip())[:300]})
     return found[:40]
 

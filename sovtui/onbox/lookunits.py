@@ -14,7 +14,7 @@ ENGINE_WORDS = (
     r"vllm|sglang|llama[-_.]?(?:server|cpp|swap|file)|ollama|litellm|comfy|koboldcpp|tabbyapi|lmdeploy|trtllm|aphrodite|"
     r"text-generation|infinity-emb|whisper|llm"
 )
-_HINT = re.compile(
+HINT = re.compile(
     ENGINE_WORDS + r"|prometheus|alertmanager|victoria|exporter|grafana|restic|borg|rsync|rclone|kopia|duplicity|backup|"
     r"watchtower|auto-?update|docker\.service|podman|nvidia|cuda|gpu",
     re.IGNORECASE,
@@ -79,7 +79,7 @@ def _unit(kind: str, block: str) -> Told | None:
     scripts = [line for argv in commands for line in script_lines(argv, env)]
     local = not one.get("FragmentPath", "").startswith(("/lib/", "/usr/lib/", "/run/"))
     said = " ".join([name, one.get("Description", ""), *(" ".join(argv) for argv in commands), *scripts])
-    if one.get("ActiveState") != "failed" and not _HINT.search(said) and not (local and one.get("FragmentPath")):
+    if one.get("ActiveState") != "failed" and not HINT.search(said) and not (local and one.get("FragmentPath")):
         return None
     told: Told = {
         "t": "unit",

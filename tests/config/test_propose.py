@@ -139,6 +139,14 @@ def test_an_engine_that_nobody_names_is_found_by_what_answers() -> None:
     assert by_hand.services == () and "no switch can start or stop it" in text
 
 
+def test_where_a_stopped_engine_will_listen() -> None:
+    published = boxes.container("sglang-b", "lmsysorg/sglang:v1", "sglang serve --port 30000 --served-model-name b", gpu=True)
+    published["ports"] = [{"host": 31000, "inside": 30000, "address": "100.64.0.7"}]
+    command = "/opt/vllm serve m --host 100.64.0.7 --ssl-certfile /c.pem --port 8001"
+    host, _, _ = made(gather([boxes.unit("vllm-a.service", command, type="exec"), published]))
+    assert {mode.name: mode.url for mode in host.mode} == {"a": "https://100.64.0.7:8001", "b": "http://100.64.0.7:31000"}
+
+
 def test_modes_that_nothing_tells_apart_are_told_by_their_units() -> None:
     facts = gather([boxes.unit(f"vllm-{n}.service", "/opt/start", type="exec", description="x") for n in "ab"])
     host, _, _ = made(facts)

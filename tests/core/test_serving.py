@@ -44,6 +44,16 @@ def test_the_container_that_a_unit_runs(line: str, container: str) -> None:
     assert serving.read(line.split()).container == container
 
 
+def test_where_it_listens() -> None:
+    def read(words: str) -> tuple[str, bool]:
+        found = serving.read(["vllm", "serve", "m", *words.split()])
+        return found.address, found.tls
+
+    assert read("--host 0.0.0.0") == read("--host 127.0.0.1") == read("--host localhost") == ("", False)
+    assert read("--host 100.64.0.7 --ssl-certfile /c.pem") == ("100.64.0.7", True)
+    assert read("--host fd7a::7") == ("[fd7a::7]", False)
+
+
 def test_memory_and_processor() -> None:
     assert serving.read(["vllm", "serve", "m", "--gpu-memory-utilization", "0.95"]).gpu_ratio == 0.95
     assert serving.read(["python", "-m", "sglang.launch_server", "--mem-fraction-static=0.65"]).gpu_ratio == 0.65
