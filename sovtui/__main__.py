@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from sovtui.config.schema import Config
+    from sovtui.ports.link import Ask, Link
     from sovtui.runtime.hub import Hub
 
 CRASH_FILES = 10
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         wiring = Wiring(
             build_hub=_build_hub,
             local=_local,
+            dial=_dial,
             control_room=_control_room,
             demo=_demo,
             engines=_engines,
@@ -56,6 +58,12 @@ def _local(config_path: str) -> tuple[Config, tuple[str, ...]]:
     from sovtui import bootstrap
 
     return bootstrap.local(config_path)
+
+
+async def _dial(kind: str, address: str, ask: Ask | None) -> Link:
+    from sovtui import bootstrap
+
+    return await bootstrap.dial(kind, address, ask)
 
 
 def _control_room(hub: Hub, theme: str | None) -> int:

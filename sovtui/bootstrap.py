@@ -64,6 +64,12 @@ def build_hub(
     return Control(config, specs, links, clock, equip, read_only=read_only, notes=notes, stand_by=interactive)
 
 
+async def dial(kind: str, address: str, ask: Ask | None) -> Link:
+    """A link to a host that is not configured. Raises `PortError`, and `ValueError` for an address that cannot be read."""
+    log_to_file()
+    return await dialer_for(kind, address or "this machine", address).dial(ask)
+
+
 def log_to_file() -> None:
     """What goes wrong inside is written to a file of the user's: the terminal belongs to the screen. Nothing is sent anywhere."""
     root = logging.getLogger()

@@ -68,7 +68,7 @@ async def look_around(config_path: str) -> Found:
         f"Alertmanager on port {ALERTMANAGER_PORT}: {'found' if alertmanager else 'not there'}.",
         f"vLLM or SGLang on ports {ports}: {', '.join(m.title for m in modes) if modes else 'none'}.",
         f"systemd units that serve models: {', '.join(units) if units else 'none'}.",
-        "Next: `sovtui config example spark` prints a configuration to start from; `sovtui demo` shows a whole estate.",
+        "Next: `sovtui init` proposes a configuration, `sovtui init USER@HOST` one for another machine; `sovtui demo` shows an estate.",
     )
     return Found(config, notes)
 

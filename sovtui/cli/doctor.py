@@ -72,7 +72,7 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
 def _config_check(config: Config, path: Path | None) -> Check:
     if path is None:
         return Check(
-            "configuration", None, "none; this machine is shown", "`sovtui config example spark` prints one to begin with"
+            "configuration", None, "none; this machine is shown", "`sovtui init [USER@]HOST` looks at a host and proposes one"
         )
     return Check(
         "configuration", True, f"{path}: {len(config.host)} hosts, {sum(len(h.mode) for h in config.host.values())} modes"

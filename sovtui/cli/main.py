@@ -70,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "The control room on a scripted estate: no box is needed.")
     demo.add_argument("estate", nargs="?", default="spark", choices=DEMOS, metavar="|".join(DEMOS))
+    init = command("init", "Look at a host and propose a configuration, each line explained.")
+    init.description = (
+        "Look at a host and propose a configuration: every line says why it is there and how sure that is. Nothing is changed on "
+        "the host, and nothing is written without --write. --host NAME calls the host so in the configuration."
+    )
+    init.add_argument("target", nargs="?", default="", metavar="[USER@]HOST", help="as for ssh; without it, this machine")
+    init.add_argument("--write", action="store_true", help="write a new file, or add a new host at the end of the one there is")
     status = command("status", "What is hot, how fast, what holds the memory: one screen of text.")
     status.add_argument("--watch", action="store_true", help="again every second, until interrupted")
     on_box("switch", "Switch to a mode: stop what is hot, free its memory, start it, prove it.").add_argument(
@@ -100,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("--lines", "-n", type=_count, default=200, metavar="N", help="at most this many old lines (200)")
     doctor = command("doctor", "What works, what does not, and what to do about it.")
     doctor.add_argument("--sudoers", action="store_true", help="print the smallest sudoers drop-in that the actions need")
-    for document in (status, alerts, actions, doctor):
+    for document in (init, status, alerts, actions, doctor):
         document.add_argument("--json", action="store_true", help="as JSON")
     config = command("config", "Check, show or explain the configuration.")
     words = config.add_subparsers(dest="config_command", metavar="WORD", required=True, parser_class=Parser)
@@ -173,6 +180,8 @@ def _dispatch(args: argparse.Namespace, wiring: Wiring) -> int:
             return _themes(wiring)
         case "completions":
             return _completions(args.shell)
+        case "init":
+            return _init(args, wiring)
         case None | "demo":
             return _control_room(args, wiring)
         case "serve":
@@ -251,6 +260,14 @@ def _plain(args: argparse.Namespace, wiring: Wiring) -> int:
     return code
 
 
+def _init(args: argparse.Namespace, wiring: Wiring) -> int:
+    import asyncio
+
+    from sovtui.cli.init import init
+
+    return int(asyncio.run(init(args, wiring)))
+
+
 def _headless(args: argparse.Namespace, wiring: Wiring) -> int:
     import asyncio
 
@@ -315,7 +332,9 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
         case "path":
             output.write(str(place.path))
             if not place.path.exists():
-                say("There is no such file yet. `sovtui config example spark` prints one to begin with.")
+                say(
+                    "There is no such file yet. `sovtui init [USER@]HOST` proposes one, `sovtui config example spark` prints one."
+                )
         case "schema":
             output.write(show.schema_text().rstrip())
         case "example":

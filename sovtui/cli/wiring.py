@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sovtui.config.schema import Config
-    from sovtui.ports.link import Ask
+    from sovtui.ports.link import Ask, Link
     from sovtui.runtime.hub import Hub
 
 
@@ -34,6 +34,8 @@ class Wiring:
     build_hub: BuildHub
     local: Callable[[str], tuple[Config, tuple[str, ...]]]
     """Where there is no configuration at the usual place: this machine, from what is found on it, and the sentences that say so."""
+    dial: Callable[[str, str, Ask | None], Awaitable[Link]]
+    """A link by its kind (`ssh`, `local`) and address, for a host that is not configured. Raises `PortError`, `ValueError`."""
     control_room: Callable[[Hub, str | None], int]
     """`tui.app.run(hub, theme)`."""
     demo: Callable[[str], Hub]

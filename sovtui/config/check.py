@@ -33,7 +33,7 @@ def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], action
     """Say everything that is wrong with a configuration beyond types."""
     hosts = _table(data.get("host"))
     if not hosts and "host" not in data:
-        say((), "no [host.NAME] table; `sovtui config example spark` shows a whole file")
+        say((), "no [host.NAME] table; `sovtui init [USER@]HOST` proposes one, `sovtui config example spark` shows a whole file")
     _clean_texts(data, (), say)
     for name, host in hosts.items():
         if isinstance(host, dict):
@@ -205,6 +205,13 @@ def _service(path: Path, service: str, say: Say) -> None:
         say(path, f'"{service}" is not a unit; expected `{service}.service`, `user:{service}.service` or `container:{service}`')
     else:
         say(path, f'"{service}" is not a service; expected `NAME.service`, `user:NAME.service` or `container:NAME`')
+
+
+def service_problem(service: str) -> str:
+    """Why this cannot be the name of a service; empty if it can."""
+    found: list[str] = []
+    _service((), service, lambda path, message, place=None: found.append(message))
+    return found[0] if found else ""
 
 
 def _keys(keys: Mapping[str, Any], say: Say, actions: Mapping[str, str]) -> None:

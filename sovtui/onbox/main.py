@@ -64,6 +64,10 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
         box.say(launch.cancel(str(request.get("id") or "")))
     elif verb == "rights":
         _rights(request)
+    elif verb == "survey":
+        from sovtui.onbox import survey
+
+        survey.survey(request)
     else:
         raise BadRequest(f"{verb!r} is not a verb")
     return 0

@@ -12,6 +12,7 @@ from sovtui.cli.main import main
 from sovtui.cli.wiring import Wiring
 from sovtui.config.schema import Config
 from sovtui.core.events import Event
+from sovtui.ports.link import Ask, Link
 from sovtui.runtime.hub import Hub
 from tests.fakes.hub import FakeHub, healthy
 
@@ -60,12 +61,16 @@ class Command:
     hub: FakeHub | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     served: tuple[list[str], int, tuple[str, ...]] | None = None
+    link: Callable[[], Link] | Exception | None = None
+    """What dialling a host that is not configured gives."""
+    dialled: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, *words: str, config: str = CONFIG) -> Told:
         self.path.write_text(config)
         wiring = Wiring(
             build_hub=self._build,
             local=lambda path: (Config(), ()),
+            dial=self._dial,
             control_room=lambda hub, theme: 0,
             demo=self._no_demo,
             engines=lambda: ("vllm", "sglang"),
@@ -88,6 +93,13 @@ class Command:
     def _serve(self, command: Sequence[str], port: int, allow: Collection[str], tell: Callable[[str], None]) -> None:
         self.served = (list(command), port, tuple(allow))
         tell(f"http://127.0.0.1:{port}/?key=k")
+
+    async def _dial(self, kind: str, address: str, ask: Ask | None) -> Link:
+        self.dialled.append((kind, address))
+        if isinstance(self.link, Exception):
+            raise self.link
+        assert self.link is not None
+        return self.link()
 
     def _no_demo(self, name: str) -> Hub:
         raise AssertionError(name)

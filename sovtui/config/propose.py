@@ -1,0 +1,329 @@
+"""From a survey's facts to a proposed configuration that passes its own check. Pure: reads no file, no clock.
+
+What would stop, start or kill something on a mere guess is written behind a `#`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from sovtui.config import care
+from sovtui.config.care import word
+from sovtui.config.check import service_problem
+from sovtui.config.proposal import Item, Line, Proposal, Table, line
+from sovtui.core import serving
+from sovtui.core.servers import Certainty, Server, Sign, find
+from sovtui.core.survey import AnswerFact, Facts
+
+LOADERS = ("ollama", "llamaswap")
+NO_MODE = (*LOADERS, "litellm")
+"""Engines that load models by themselves or only route: no mode starts them."""
+NO_MODE_WORDS = ("none", "status", "start", "stop", "restart", "help", "list")
+"""Words that an owner's script takes and that are no mode."""
+LOCAL = ("127.0.0.1", "localhost", "::1")
+_UNIFIED = re.compile(r"(?i)GB10|GH200|Grace|Orin|Thor|Tegra|DGX Spark")
+SURE, LIKELY, GUESS = Certainty.SURE, Certainty.LIKELY, Certainty.GUESS
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the operator said."""
+
+    name: str
+    """The table's name, `[host.NAME]`."""
+    link: str
+    address: str = ""
+
+
+def host_name(address: str, hostname: str) -> str:
+    """What to call the host: the name in the address, else (for a mere IP address, or this machine) its own."""
+    name = address.rpartition("@")[2]
+    name = re.sub(r":\d+\Z", "", name) if name.count(":") == 1 else name
+    if not name or name in LOCAL or re.fullmatch(r"[\d.]+|\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]*\]?(?::\d+)?", name):
+        name = hostname
+    return word(name.split(".")[0], "box")
+
+
+def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
+    """The whole proposal. `engines` are the names that `engine =` may have."""
+    servers = find(facts)
+    usable = [s for s in servers.found if not s.service or not service_problem(s.service)]
+    modes = [s for s in usable if s.engine not in NO_MODE and not s.cpu_sign and (s.engine or s.held_bytes)]
+    modes.sort(key=lambda s: (not s.running, not s.at_boot, s.name, s.port or 0))
+    modes = [s for s in modes if s.service or not any(o.service and o.port == s.port for o in modes)]
+    floor = [
+        s for s in usable if s not in modes and s.service and (s.cpu_sign or s.engine == "ollama") and (s.running or s.at_boot)
+    ]
+    if not modes:  # then what loads by itself is what there is to look at; being of the floor, no switch stops it
+        loaders = [s for s in usable if s.engine in LOADERS and s.engine in _known(engines) and s.service]
+        modes = [s for s in loaders if s.running or s.at_boot][:1]
+        floor += [s for s in modes if s not in floor]
+    rest = [s for s in usable if s not in modes and s not in floor and s.service]
+    backups = care.backups(facts, usable, asked.name)
+    jobs = [str(one.value) for table in backups for one in table.lines if one.key == "service"]
+    holds = care.holds(facts, usable, jobs)
+    taken = {*jobs, *(item.value for item in holds), *(s.service for s in (*modes, *floor))}
+    watch = care.watched(facts, rest, taken)
+    tables = [_host(facts, asked, bool(modes or floor or rest), watch)]
+    tables += _modes(facts, asked, modes, engines)
+    switch = _switch(facts, asked, modes, floor, holds, {s.service for s in usable} | set(servers.owned))
+    tables += [switch] if switch is not None else []
+    tables += [*backups, *_sources(facts, asked)]
+    unseen = tuple(
+        f"Could not be looked at: {problem.rstrip('.?! ')}." for problem in facts.problems if "no systemd" not in problem
+    )
+    return Proposal(asked.name, tuple(tables), (*_notes(facts, usable), *servers.notes), unseen)
+
+
+# --- the host ---------------------------------------------------------------------------------------------------------
+
+
+def _host(facts: Facts, asked: Asked, serves: bool, watch: Line | None) -> Table:
+    machine = facts.machine
+    lines = [line("link", asked.link, "this machine" if asked.link == "local" else "reached by ssh for this look")]
+    if asked.address:
+        lines.append(line("address", asked.address, "as you gave it"))
+    if not serves and not facts.gpus:
+        nas = "nas" in asked.name.lower()
+        reason = (
+            "its name" if nas else "Prometheus runs here" if _answering(facts, "prometheus") else "no engine and no GPU was found"
+        )
+        lines.append(line("role", "nas" if nas else "management", reason, LIKELY))
+    if machine.tailnet:
+        lines.append(line("tailnet", machine.tailnet, "`tailscale status` there calls it so"))
+    lines.append(_memory(facts))
+    if instance := _instance(facts, asked):
+        lines.append(instance)
+    if watch is not None:
+        lines.append(watch)
+    return Table(("host", asked.name), lines=tuple(lines))
+
+
+def _memory(facts: Facts) -> Line:
+    names = f"{' '.join(gpu.name for gpu in facts.gpus)} {facts.machine.board}"
+    sizes = [gpu.memory_bytes for gpu in facts.gpus]
+    if sizes and None in sizes:
+        known = _UNIFIED.search(names) is not None
+        return line("memory", "unified", f"{facts.gpus[0].name} tells no memory of its own", SURE if known else LIKELY)
+    if _UNIFIED.search(names):
+        return line("memory", "unified", f"{names.strip()} shares its memory with the CPU", LIKELY)
+    if sizes:
+        gib = sum(size or 0 for size in sizes) / 2**30
+        return line("memory", "discrete", f"{', '.join(gpu.name for gpu in facts.gpus)} with {gib:.1f} GiB of its own")
+    return line("memory", "auto", "no GPU was found; sovtui will look again by itself", LIKELY)
+
+
+def unified(facts: Facts) -> bool:
+    return _memory(facts).value == "unified"
+
+
+def _instance(facts: Facts, asked: Asked) -> Line | None:
+    """Needed only where one Prometheus here tells of several machines."""
+    machines: dict[str, str] = {}
+    for answer in facts.answers:
+        for row in answer.targets:
+            if "node" in row.get("job", "").lower() or row.get("instance", "").endswith(":9100"):
+                name = re.sub(r":\d+\Z", "", row.get("instance", ""))
+                machines[name.split(".")[0] if not re.fullmatch(r"[\d.]+", name) else name] = name
+    if len(machines) < 2:
+        return None
+    for own in (asked.name, facts.machine.hostname, facts.machine.tailnet, *LOCAL):
+        if own in machines:
+            value = f'instance=~"{re.escape(machines[own])}([.:].*)?"'
+            return line("instance", value, f"Prometheus here tells of {len(machines)} machines; this is what it calls this one")
+    reason = f"Prometheus here tells of {', '.join(sorted(machines)[:5])}; which one is this?"
+    return line("instance", f'instance=~"{asked.name}([.:].*)?"', reason, GUESS, active=False)
+
+
+# --- modes ------------------------------------------------------------------------------------------------------------
+
+
+def _modes(facts: Facts, asked: Asked, servers: Sequence[Server], engines: Collection[str]) -> list[Table]:
+    known = _known(engines)
+    names: set[str] = {"none"}
+    tables = []
+    for number, server in enumerate(servers, start=1):
+        alone = not any(o is not server and o.url == server.url for o in servers)
+        clear = alone or all(o.model for o in servers if o.url == server.url)
+        tables.append(_mode(facts, asked, server, number, known, names, servers if clear else ()))
+    return tables
+
+
+def _known(engines: Collection[str]) -> dict[str, str]:
+    """The names of the configuration by the survey's."""
+    return {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in engines}
+
+
+def _mode(
+    facts: Facts, asked: Asked, server: Server, number: int, known: dict[str, str], names: set[str], clear: Sequence[Server]
+) -> Table:
+    name, sign, script = _name(facts, server, names)
+    engine = known.get(server.engine, "")
+    shown = serving.NAMES.get(server.engine, "an engine that is not known")
+    lines = [Line("name", name, sign)]
+    if number <= 9:
+        state = "it runs now" if server.running else "in the order of names"
+        lines.append(line("key", str(number), f"any free key; {state}", LIKELY))
+    if server.title and server.title not in (server.service, server.service.rpartition(":")[2]):
+        lines.append(line("title", server.title[:60], "the unit's own description"))
+    if engine:
+        lines.append(
+            Line("engine", engine, replace(server.engine_sign, reason=f"{shown}: {server.engine_sign.reason}"), bool(clear))
+        )
+    elif server.engine:
+        reason = f"{shown}, which this version does not read: whether it is up is told by the unit"
+        lines.append(line("engine", server.engine, reason, SURE, active=False))
+    if server.url:
+        reason = server.port_sign.reason if clear else "another mode has this address too, and no model tells them apart"
+        lines.append(Line("url", server.url, replace(server.port_sign, reason=reason), bool(clear)))
+    if server.model:
+        lines.append(Line("model", server.model, server.model_sign))
+    elif engine:
+        lines.append(
+            line("model", "", "its command line does not tell; what `/v1/models` lists when it runs", GUESS, active=False)
+        )
+    if server.service:
+        where = (
+            f"it runs the container {server.container}" if server.container and ":" not in server.service else "what serves it"
+        )
+        lines.append(Line("services", (Item(server.service, Sign(where, server.engine_sign.certainty)),), server.engine_sign))
+    lines += _needs(facts, server)
+    if script and server.service:
+        command = (
+            Item(script[0], Sign("your own script instead, if it asks nothing", GUESS)),
+            Item(script[1], Sign("its word for it", LIKELY)),
+        )
+        lines.append(Line("switch", command, Sign("", GUESS), False))
+    about = () if server.service else ("Runs outside of any unit or container: shown, but no switch can start or stop it.",)
+    return Table(("host", asked.name, "mode"), True, tuple(lines), about)
+
+
+def _name(facts: Facts, server: Server, names: set[str]) -> tuple[str, Sign, tuple[str, str] | None]:
+    """Its name, why, and the owner's script with the word for it."""
+    bare = server.name or server.model.rpartition("/")[2] or f"port-{server.port}"
+    tokens = r"(?i)(?<![a-z0-9])(?:vllm|sglang|llama[-_.]?cpp|llama[-_]server|comfyui|engine|server|serve|llm)(?![a-z0-9])"
+    name = word(re.sub(tokens, "-", bare), bare)
+    sign = Sign("from the service's name" if server.name else "from what it serves", LIKELY)
+    found = None
+    forms = (name.lower(), re.sub(r"\d+", "", name.lower()))  # `qwen36` is what a script calls `qwen`
+    for script in facts.scripts:
+        words = [w for w in script.words if len(w) > 2 and any(w.lower() in form for form in forms) and w not in NO_MODE_WORDS]
+        if words:
+            best = max(words, key=len)
+            found = (script.path, best)
+            if best not in names and any(form.startswith(best.lower()) for form in forms):
+                name, sign = word(best), Sign(f"{script.path} calls it so", LIKELY)
+            break
+    base, count = name, 1
+    while name in names:
+        count += 1
+        name = f"{base}-{count}"
+    names.add(name)
+    return name, sign, found
+
+
+def _needs(facts: Facts, server: Server) -> list[Line]:
+    """Memory that it holds: measured, or told by its command line; a default of the engine is a guess."""
+    if server.held_bytes and server.running:
+        return [line("needs", gigabytes(server.held_bytes), "its processes hold that on the GPU now")]
+    if not facts.gpus:
+        return []
+    total = facts.machine.memory_bytes if unified(facts) else (facts.gpus[0].memory_bytes or 0)
+    ratio = server.gpu_ratio or {"vllm": 0.9}.get(server.engine)
+    if not total or not ratio:
+        return []
+    sure = server.gpu_ratio is not None and len(facts.gpus) == 1
+    reason = f"{ratio:g} of {gigabytes(total)}, {'as its command line says' if server.gpu_ratio else 'the default of the engine'}"
+    return [line("needs", gigabytes(int(total * ratio)), reason, LIKELY if sure else GUESS, active=sure)]
+
+
+def gigabytes(value: int) -> str:
+    """Rounded up to a tenth: `30.8 GB`."""
+    return f"{math.ceil(value / 1e8) / 10:g} GB"
+
+
+# --- the switch -------------------------------------------------------------------------------------------------------
+
+
+def _switch(
+    facts: Facts, asked: Asked, modes: Sequence[Server], floor: Sequence[Server], holds: tuple[Item, ...], known: set[str]
+) -> Table | None:
+    lines: list[Line] = []
+    if modes and facts.gpus:
+        if unified(facts):
+            lines.append(line("drop_caches", True, "one memory: stale weights in the page cache make the next start fail"))
+        else:
+            lines.append(line("drop_caches", False, "weights go to the card, which the page cache does not share", LIKELY))
+    if floor:
+        items = tuple(Item(s.service, _floor_sign(s)) for s in floor)
+        lines.append(Line("floor", items, Sign("no switch ever stops these", LIKELY)))
+    if holds and modes:
+        lines.append(Line("hold", holds, Sign("stopped for the time of a switch, started again whatever happens", SURE)))
+    held = {item.value for item in holds}
+    others = [c for c in facts.containers if c.gpu and c.name not in known and f"container:{c.name}" not in known | held]
+    items = tuple(
+        Item(f"container:{c.name}", Sign("it asks for the GPU, and a switch would stop it: is that meant?", GUESS))
+        for c in others
+        if not service_problem(f"container:{c.name}")
+    )
+    if items and modes:
+        lines.append(Line("tenants", items, Sign("hold the GPU and are no mode", GUESS), False))
+    return Table(("host", asked.name, "switch"), lines=tuple(lines)) if lines else None
+
+
+def _floor_sign(server: Server) -> Sign:
+    shown = serving.NAMES.get(server.engine, "it serves models")
+    if server.cpu_sign:
+        return Sign(f"{shown} on the CPU ({server.cpu_sign.reason}), always on", server.cpu_sign.certainty)
+    return Sign(f"{shown} loads and unloads models by itself, always on", LIKELY)
+
+
+# --- sources and notes ------------------------------------------------------------------------------------------------
+
+
+def _answering(facts: Facts, kind: str) -> AnswerFact | None:
+    return next((answer for answer in facts.answers if answer.kind == kind), None)
+
+
+def _sources(facts: Facts, asked: Asked) -> list[Table]:
+    tables = []
+    for kind in ("prometheus", "alertmanager"):
+        answer = _answering(facts, kind)
+        if answer is None:
+            continue
+        version = f", version {answer.version}" if answer.version else ""
+        lines = (
+            line("url", answer.url, f"it answers there{version}"),
+            line("via", asked.name, "through this host's link: nothing has to listen on the network"),
+        )
+        tables.append(Table((kind,), lines=lines))
+    return tables
+
+
+def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
+    notes = []
+    if not servers:
+        names = ", ".join(serving.NAMES.values())
+        notes.append(f"No engine was found, running or not, in units, containers, processes and on ports: looked for {names}.")
+    if _answering(facts, "prometheus") is None:
+        notes.append(
+            "No Prometheus answers here: figures come from the probe and from the engines. One elsewhere? `sovtui init` that machine too."
+        )
+    if any(s.engine == "litellm" for s in servers):
+        notes.append(
+            "LiteLLM runs here; its chains need a key to be read: write [[profile]] yourself, see `sovtui config schema`."
+        )
+    fights = [c for c in facts.cron if re.search(r"systemctl|docker|podman", c.line) and not c.line.startswith("@reboot")]
+    notes += [f"Cron starts or stops things ({c.where}): {c.line[:120]}; a switch cannot hold that." for c in fights[:3]]
+    saves = [c for c in facts.cron if c not in fights and re.search(r"restic|borg|backup|rsync", c.line)]
+    notes += [f"Cron backs up ({c.where}): {c.line[:120]}; sovtui watches units, make a timer of it." for c in saves[:3]]
+    exposed = [s.container for s in servers if s.unprotected and s.container]
+    updater = next((c for c in facts.containers if c.running and "watchtower" in f"{c.name} {c.image}"), None)
+    if exposed and updater is not None:
+        notes.append(
+            f"{updater.name} may recreate {', '.join(exposed[:3])}: the label com.centurylinklabs.watchtower.enable=false opts out."
+        )
+    return tuple(notes)

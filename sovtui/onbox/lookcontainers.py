@@ -1,0 +1,93 @@
+"""Containers as a survey tells them: what they start, ports, whether they ask for a GPU. Environment values stay on the box."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sovtui.onbox import box, lookunits, masking
+
+Told = dict[str, Any]
+MAX_CONTAINERS = 300
+_LABELS = (
+    "com.centurylinklabs.watchtower.enable",
+    "watchdocker.skip",
+    "io.containers.autoupdate",
+    "com.docker.compose.project",
+    "com.docker.compose.service",
+)
+
+
+def containers() -> tuple[list[Told], str]:
+    """All containers this user may see, and why there are none: a sentence, or empty where there is no such program."""
+    program = box.docker()
+    code, out, err = box.command([program, "ps", "-aq", "--no-trunc"], 15.0)
+    if code == 127:
+        return [], ""
+    if code:
+        return [], f"{program} does not answer {box.user()}: {box.last_line(err) or f'it ended with {code}'}"
+    ids = out.split()[:MAX_CONTAINERS]
+    if not ids:
+        return [], ""
+    code, out, err = box.command([program, "inspect", "--type", "container", "--format", "{{json .}}", *ids], 30.0)
+    found = []
+    for line in out.splitlines():
+        try:
+            found.append(_container(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return found, "" if found else f"{program} tells nothing of its containers: {box.last_line(err) or f'it ended with {code}'}"
+
+
+def _container(raw: dict[str, Any]) -> Told:
+    config, host = raw.get("Config") or {}, raw.get("HostConfig") or {}
+    state = raw.get("State") or {}
+    env = dict(item.partition("=")[::2] for item in config.get("Env") or [] if isinstance(item, str))
+    entry, words = _words(config.get("Entrypoint")), _words(config.get("Cmd"))
+    argv = lookunits.expanded([*entry, *words], env)
+    requests = [r for r in host.get("DeviceRequests") or [] if isinstance(r, dict)]
+    gpu = host.get("Runtime") == "nvidia" or any(
+        r.get("Driver") in ("nvidia", "cdi") or ["gpu"] in (r.get("Capabilities") or []) for r in requests
+    )
+    devices = [str(d.get("PathOnHost", "")) for d in host.get("Devices") or [] if isinstance(d, dict)]
+    gpu = gpu or any(d.startswith(("/dev/nvidia", "/dev/dri", "/dev/kfd")) for d in devices)
+    gpu = gpu or "nvidia.com/gpu" in json.dumps(requests)
+    labels = config.get("Labels") or {}
+    told: Told = {
+        "t": "container",
+        "name": str(raw["Name"]).lstrip("/")[:200],
+        "id": str(raw.get("Id", ""))[:64],
+        "image": str(config.get("Image") or raw.get("ImageName") or "")[:300],
+        "state": str(state.get("Status", ""))[:40],
+        "restart": str((host.get("RestartPolicy") or {}).get("Name", ""))[:40],
+        "command": masking.words([str(word) for word in argv])[:120],
+        "ports": _ports(raw),
+        "host_network": host.get("NetworkMode") == "host",
+        "gpu": gpu,
+        "labels": {name: str(labels[name])[:200] for name in _LABELS if name in labels},
+        "env": {n: v[:200] for n, v in env.items() if n in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "OLLAMA_HOST")},
+    }
+    return {key: value for key, value in told.items() if value not in ("", [], {}, False)}
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.split()
+    return [str(word) for word in value or []]
+
+
+def _ports(raw: dict[str, Any]) -> list[Told]:
+    """`host` and `inside`, also of a container that is stopped."""
+    settings = raw.get("NetworkSettings") or {}
+    bound = {
+        **((raw.get("HostConfig") or {}).get("PortBindings") or {}),
+        **{k: v for k, v in (settings.get("Ports") or {}).items() if v},
+    }
+    found = []
+    for inside, places in bound.items():
+        number, _, protocol = str(inside).partition("/")
+        for place in (places or [])[:1]:
+            host = str((place or {}).get("HostPort", ""))
+            if number.isdigit() and host.isdigit() and protocol in ("", "tcp"):
+                found.append({"host": int(host), "inside": int(number), "address": str(place.get("HostIp", ""))})
+    return found

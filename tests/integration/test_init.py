@@ -1,0 +1,109 @@
+"""`sovtui init` on the booted box: what it writes works without an edit, and what it looks at is left as it was."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.box import Box, wait_for
+from tests.integration.operator import ENGINES, Operator, Terminal, busy, empty, loaded, ready
+
+USER_UNITS = "/home/ops/.config/systemd/user"
+CHECK = "vllm-qwen36-healthcheck"
+TIMER = f"[Unit]\nDescription=Looks after vLLM\n[Timer]\nOnActiveSec=1h\nOnUnitActiveSec=1h\nUnit={CHECK}.service\n"
+SERVICE = "[Service]\nType=oneshot\nExecStart=/home/ops/bin/check-vllm\n"
+SCRIPT = "#!/bin/sh\nAPI_KEY=hunter22hunter\ncurl -sf localhost:30001/health || sudo -n systemctl restart vllm-qwen36.service\n"
+OWN = '#!/bin/sh\ncase "$1" in\n  qwen) systemctl start vllm-qwen36 ;;\n  none) systemctl stop vllm-qwen36 ;;\nesac\n'
+
+
+def user(box: Box, line: str) -> str:
+    return box.ssh(f"systemctl --user {line}").stdout.strip()
+
+
+@pytest.fixture
+def newcomer(box: Box, tmp_path: Path) -> Iterator[Operator]:
+    """Somebody with a login and no configuration, on a box where a timer of theirs looks after an engine."""
+    empty(box)
+    box.write(f"{USER_UNITS}/{CHECK}.timer", TIMER)
+    box.write(f"{USER_UNITS}/{CHECK}.service", SERVICE)
+    box.write("/home/ops/bin/check-vllm", SCRIPT, "755")
+    box.write("/home/ops/bin/switch.sh", OWN, "755")
+    box.root("chown -R ops:ops /home/ops/.config /home/ops/bin")
+    user(box, f"daemon-reload; systemctl --user start {CHECK}.timer")
+    for engine in ENGINES.values():
+        box.tune(engine.removesuffix(".service"), load_seconds=0.6, warmup_seconds=0.2)
+    operator = Operator.at(box, tmp_path)
+    operator.config_path.unlink()
+    operator.config_path.parent.rmdir()
+    yield operator
+    wait_for(lambda: not busy(box), 60, "the action's end")
+    user(box, f"stop {CHECK}.timer")
+    box.remove(USER_UNITS, "/home/ops/bin")
+    user(box, "daemon-reload")
+    empty(box)
+
+
+def test_what_init_writes_works_without_an_edit(newcomer: Operator, box: Box) -> None:
+    box.systemctl("start", "vllm-qwen36.service")
+    wait_for(lambda: ready(box, "qwen"), 30, "qwen ready")
+    written = newcomer.ok("init", "ops@testbox", "--write")
+    text = newcomer.config_path.read_text()
+    assert written.stdout == text and newcomer.config_path.stat().st_mode & 0o777 == 0o600
+    assert "hunter22" not in text + written.stderr
+    assert loaded(box) == ["qwen"]  # looking changes nothing
+
+    host = tomllib.loads(text)["host"]["testbox"]
+    modes = {mode["name"]: mode for mode in host["mode"]}
+    assert list(modes) == ["qwen", "mistral4"]  # what runs comes first, called as the owner's script does
+    assert modes["qwen"]["engine"] == "vllm" and modes["qwen"]["model"] == "qwen36" and modes["qwen"]["key"] == "1"
+    assert "# sure: vLLM: its /metrics on port 30001" in text
+    assert modes["mistral4"]["url"] == "http://127.0.0.1:30000"  # found though it does not run
+    assert host["switch"]["hold"] == [f"user:{CHECK}.timer"]
+    assert host["backup"] == [{"name": "nas", "service": "backup-nas.service", "max_age": "26h"}]
+    for source in ("prometheus", "alertmanager"):
+        assert tomllib.loads(text)[source]["via"] == "testbox"
+
+    newcomer.ok("config", "check")
+    doctor = newcomer.run("doctor", "--json")
+    failed = [check for check in json.loads(doctor.stdout)["checks"] if check["ok"] is False]
+    assert (doctor.returncode, failed) == (0, [])
+    for mode, name in (("mistral4", "mistral"), ("qwen", "qwen")):
+        newcomer.ok("switch", mode, "--yes")
+        assert loaded(box) == [name] and ready(box, name)
+        assert user(box, f"is-active {CHECK}.timer") == "active"  # held meanwhile, and let go again
+    held = [line for line in newcomer.newest_receipt() if CHECK in json.dumps(line)]
+    assert held, "the switch did not hold the timer"
+
+    again = newcomer.run("init", "ops@testbox", "--write")
+    assert newcomer.config_path.read_text() == text
+    assert "Nothing in it is changed" in again.stderr
+
+
+def test_a_box_that_is_not_known_yet_is_asked_about_once(newcomer: Operator, box: Box, tmp_path: Path) -> None:
+    known = newcomer.home / ".ssh" / "known_hosts"
+    known.unlink()
+    refused = newcomer.run("init", f"ops@{box.address}")
+    assert refused.returncode == 3 and refused.stdout == "" and "SHA256:" in refused.stderr
+    terminal = Terminal(newcomer, tmp_path, 120, 60, "init", f"ops@{box.address}", "--write")
+    try:
+        terminal.wait('type "yes"')
+        terminal.type("yes")
+        terminal.press("Enter")
+        terminal.wait("EXIT 0", 40)
+    finally:
+        terminal.close()
+    assert box.address in known.read_text()
+    assert list(tomllib.loads(newcomer.config_path.read_text())["host"]) == ["testbox"]  # its own name, not its number
+
+
+def test_somebody_with_fewer_rights_is_told_so(newcomer: Operator, box: Box, tmp_path: Path) -> None:
+    viewer = Operator.at(box, tmp_path / "viewer", user="viewer")
+    viewer.config_path.unlink()
+    told = viewer.ok("init", "testbox", "--host", "box")
+    assert tomllib.loads(told.stdout)["host"]["box"]["address"] == "testbox"
+    assert "rights           lacks " in told.stderr and "journal          cannot be read" in told.stderr
+    assert not viewer.config_path.exists()
