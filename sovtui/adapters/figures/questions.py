@@ -102,6 +102,8 @@ def engine_questions(
 ) -> list[Question]:
     """The figures of one mode's engine."""
     matchers = engine_matchers(config, host, mode)
+    if not adapter.queries(matchers, windows):
+        return []
     found = [Question(f"{tag}t", "engine-time", host, adapter.sampled_at(matchers), mode.name)]
     for number, (figure, expression) in enumerate(adapter.queries(matchers, windows).items()):
         found.append(Question(f"{tag}_{number}", "engine", host, expression, mode.name, figure))
