@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from sovtui.config.locate import Path
 from sovtui.config.units import parse_duration
+from sovtui.onbox.asking import MANNERS
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-PROVABLE = ("vllm", "sglang", "llamacpp")
+PROVABLE = tuple(name for name, manner in MANNERS.items() if manner.tokens)
 """Engines that are asked for one token."""
 
 
@@ -76,4 +77,4 @@ def check_command(path: Path, mode: Mapping[str, Any], say: Say) -> None:
     if factor not in (None, 1) and not mode.get("weights"):
         say((*path, "loader_factor"), "is of the `weights`, which are missing")
     if mode.get("proof") and (mode.get("engine") not in PROVABLE or not mode.get("url")):
-        say((*path, "proof"), f"needs a `url` and an `engine` that can be asked for a token: {', '.join(PROVABLE[:2])}")
+        say((*path, "proof"), f"needs a `url` and an `engine` that can be asked for a token: {', '.join(PROVABLE)}")
