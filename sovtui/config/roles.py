@@ -16,6 +16,10 @@ PROVABLE = tuple(name for name, manner in MANNERS.items() if manner.tokens)
 """Engines that are asked for one token."""
 
 
+ON_DEMAND = ("ollama", "llamaswap")
+"""Engines that load a model when a request asks for it."""
+
+
 class Say(Protocol):
     def __call__(self, path: Path, message: str, place: Path | None = None) -> None: ...
 
@@ -39,6 +43,17 @@ def check_roles(path: Path, modes: list[tuple[int, dict[str, Any]]], switch: Map
         role = "the floor" if service in floor else "the tenants" if service in tenants else owner.get(service, "")
         if role:
             say((*path, "switch", "hold", index), f"`{service}` belongs to {role}; held is only what starts or restarts others")
+    on_demand: dict[tuple[str, frozenset[str]], str] = {}
+    for index, mode in modes:
+        own_services = frozenset(service for _, service in _texts(mode.get("services")))
+        if mode.get("engine") in ON_DEMAND and own_services:
+            name, key = str(mode.get("name", index)), (str(mode.get("url")).rstrip("/"), own_services)
+            if key in on_demand:
+                say(
+                    (*path, "mode", index, "services"),
+                    f"`{on_demand[key]}` is another model of the same server: it loads what is asked for, there is nothing to switch",
+                )
+            on_demand.setdefault(key, name)
     known = {*owner, *tenants, *floor}
     for number, mode in modes:
         own = {service for _, service in _texts(mode.get("services"))}

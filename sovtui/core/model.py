@@ -262,6 +262,8 @@ class HostSpec:
     role: str = "box"
     memory: str = "auto"
     modes: tuple[Mode, ...] = ()
+    beside: tuple[Mode, ...] = ()
+    """Engines that run beside the modes, written as modes that have no key: looked at, never switched."""
     floor: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     """Everything watched: those of modes, tenants, floor, holds, backups and the extra ones listed."""

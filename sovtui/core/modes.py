@@ -139,6 +139,11 @@ def mode_views(host: Host) -> tuple[ModeView, ...]:
     return tuple(mode_view(host, mode) for mode in host.spec.modes)
 
 
+def beside_views(host: Host) -> tuple[ModeView, ...]:
+    """The engines that run beside the modes, judged like modes."""
+    return tuple(mode_view(host, engine) for engine in host.spec.beside)
+
+
 def hot_modes(host: Host) -> tuple[Mode, ...]:
     """Those that are hot; more than one means that the box is in trouble."""
     return tuple(view.mode for view in mode_views(host) if view.heat is Heat.HOT)
