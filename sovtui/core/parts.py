@@ -9,13 +9,13 @@ from sovtui.core.model import Part
 
 
 def about(part: Part, now: datetime) -> str:
-    """`33 %, 14.4 GiB, unloads in 4 min 40 s`; empty where there is nothing to add to its state."""
-    said = [on_cpu(part), part.detail if part.state != "spilled" else ""]
+    """`33 % on the CPU, unloads in 4 min 40 s, 14.4 GiB`; empty where there is nothing to add to its state."""
+    said = [on_cpu(part), until(part, now)]  # what matters first: a narrow screen cuts the rest
     if part.size_bytes:
         said.append(text.size(part.size_bytes))
     if part.context_tokens:
         said.append(context(part.context_tokens))
-    said.append(until(part, now))
+    said.append(part.detail if part.state != "spilled" else "")
     return ", ".join(words for words in said if words)
 
 
@@ -29,7 +29,7 @@ def until(part: Part, now: datetime) -> str:
     if part.pinned:
         return "pinned"
     if part.ends_at is None:
-        return "until nobody tells when" if part.state == "cooldown" else ""
+        return "its end is not told" if part.state == "cooldown" else ""
     left = (part.ends_at - now).total_seconds()
     if left <= 0:
         return ""

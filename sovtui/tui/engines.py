@@ -105,6 +105,16 @@ def figures(host: Host, view: ModeView, now: datetime) -> list[tuple[str, Span]]
     return pairs + [(label, told(figure)) for label, figure in known if host.reading(f"engine.{figure}", name).known]
 
 
+def rows_wanted(host: Host, found: ModeView | None) -> int:
+    """Rows for what is behind the mode's engine, and for those beside the modes."""
+    mine = host.engines.get(found.mode.name, Engine()).parts if found else ()
+    wanted = min(6, len(mine)) + (2 if found and found.strain else 0) + (1 + len(host.spec.beside) if host.spec.beside else 0)
+    for other in host.spec.beside:
+        engine = host.engines.get(other.name, Engine())
+        wanted += (1 if engine.reason else 0) + min(5, sum(1 for part in engine.parts if part.trouble))
+    return wanted
+
+
 def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
     """The engines beside the modes, each with its own trouble under it."""
     views = beside_views(host)
@@ -117,7 +127,7 @@ def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
         rows += strained(found, width)
         reason = "" if found.strain else found.reason or engine.reason
         if reason and found.heat is not Heat.COLD:
-            rows += paragraph(reason, width, role(found) if found.reason else "stale", indent=2)[:1]
+            rows += paragraph(reason, width, role(found) if found.reason else "stale", indent=2)[:2]
         spare = most - len(rows) - (len(views) - views.index(found) - 1)
         bad = sum(1 for part in engine.parts if part.trouble)
         rows += parts(engine, view.state.now, width, min(len(engine.parts), max(bad, spare) if spare > 0 else 0))

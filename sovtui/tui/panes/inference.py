@@ -115,7 +115,8 @@ class InferencePane(Pane):
 
     def want(self, view: View, width: int) -> Want:
         spec = view.host.spec if view.host else None
-        modes = len(spec.modes) + 1 + (len(spec.beside) + 1 if spec.beside else 0) if spec else 1
+        modes = len(spec.modes) + 1 if spec else 1
+        modes += engines.rows_wanted(view.host, subject(view.host)) if view.host else 0
         figures = -(-9 // max(1, width // FIGURE_CELLS))
         return Want(2 + 1 + 3 + 1 + figures + 1 + modes + 1, least=10)
 

@@ -72,7 +72,7 @@ class Room:
         model: str = "qwen",
     ):
         self.clock = FakeClock()
-        self.mode = Mode("qwen", engine=engine, url="http://127.0.0.1:8000/v1", model=model,
+        self.mode = Mode("qwen", title="Qwen", engine=engine, url="http://127.0.0.1:8000/v1", model=model,
                          services=("qwen.service",) if services else ())  # fmt: skip
         self.state: State = initial((HostSpec("spark", modes=(self.mode,), services=self.mode.services),), self.clock.now())
         self.link(LinkPhase.UP)
