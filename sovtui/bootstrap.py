@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sovtui.adapters.links import dialer_for
 from sovtui.config.paths import state_dir
 from sovtui.config.schema import Config
-from sovtui.config.specs import host_specs
+from sovtui.config.specs import host_specs, with_engines
 from sovtui.ports.clock import Clock
 from sovtui.ports.link import Ask, Link
 from sovtui.ports.source import Source, StreamSource
@@ -121,7 +121,7 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
 
     sources: list[Source] = []
     streams: list[StreamSource] = []
-    engines = {mode.engine for host in config.host.values() for mode in host.mode if mode.engine}
+    engines = {one.engine for host in config.host.values() for one in with_engines(host) if one.engine}
     adapters = registry.load_engines(engines)
     alerts = None
     told_elsewhere = None
@@ -140,9 +140,10 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
         if spec.name not in hosts:
             continue
         streams.append(Probe(spec.name, spec.services, clock))
-        if any(mode.url for mode in spec.modes):
+        with_engine = (*spec.modes, *spec.beside)
+        if any(mode.url for mode in with_engine):
             engine_client = partial(client_for, spec.name, timeout_seconds=ENGINE_SECONDS)
-            sources.append(EnginesSource(spec.name, spec.modes, adapters, engine_client, clock, told_elsewhere=told_elsewhere))
+            sources.append(EnginesSource(spec.name, with_engine, adapters, engine_client, clock, told_elsewhere=told_elsewhere))
         if spec.backups:
             sources.append(BackupsSource(spec.name, config.host[spec.name].backup, clock))
         if spec.kind == "local":

@@ -98,11 +98,12 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
         yield Check(f"{name}: services", None, f"{len(unknown)} not known: {why}")
     if host.services and not missing and not unknown:
         yield Check(f"{name}: services", True, f"{len(host.services)} known")
-    for mode in host.spec.modes:
+    for mode in (*host.spec.modes, *host.spec.beside):
         engine = host.engines.get(mode.name)
-        if engine is not None and engine.phase in (EnginePhase.WRONG_MODEL, EnginePhase.DEAD):
+        if engine is not None and engine.phase in (EnginePhase.WRONG_MODEL, EnginePhase.DEAD, EnginePhase.HUNG):
             serves = f"; it lists {', '.join(engine.models)}" if engine.models else ""
-            yield Check(f"{name}: mode {mode.name}", False, f"{engine.phase}: {engine.reason}{serves}")
+            kind = "engine" if mode in host.spec.beside else "mode"
+            yield Check(f"{name}: {kind} {mode.name}", False, f"{engine.phase}: {engine.reason}{serves}")
     for backup in host.backups.values():
         if backup.last_success_at is None:
             yield Check(f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not told'}")

@@ -12,8 +12,8 @@ from typing import Any
 
 from sovtui.core.catalog import CATALOG
 from sovtui.core.clean import clean
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, Service, Source
-from sovtui.core.modes import Heat, ModeView, mode_views
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, Mode, Part, Service, Source
+from sovtui.core.modes import Heat, ModeView, mode_view, mode_views
 from sovtui.core.reading import Reading
 from sovtui.core.state import Host, State
 
@@ -55,7 +55,9 @@ def host(of: Host, now: datetime) -> Document:
         },
         "modes": [mode(v) for v in mode_views(of)],
         "engines": [
-            engine(of, m.name, of.engines.get(m.name, Engine()), now) for m in of.spec.modes if m.url or m.name in of.engines
+            engine(of, m, of.engines.get(m.name, Engine()), now)
+            for m in (*of.spec.modes, *of.spec.beside)
+            if m.url or m.name in of.engines
         ],
         "memory": _figures(of, "memory.", "", now),
         "cpu": _figures(of, "cpu.", "", now),
@@ -84,16 +86,36 @@ def mode(view: ModeView) -> Document:
     }
 
 
-def engine(of: Host, name: str, said: Engine, now: datetime) -> Document:
+def engine(of: Host, asked: Mode, said: Engine, now: datetime) -> Document:
+    beside = asked in of.spec.beside
+    view = mode_view(of, asked)
     return {
-        "mode": name,
+        "mode": None if beside else asked.name,
+        "name": asked.name,
+        "engine": asked.engine or None,
         "phase": str(said.phase),
         "models": [clean(m) for m in said.models],
         "context_tokens": said.context_tokens,
         "version": clean(said.version) or None,
         "progress": clean(said.progress),
         "reason": clean(said.reason),
-        "figures": _figures(of, "engine.", name, now),
+        "strain": view.strain.word if view.strain else None,
+        "parts": [part(p) for p in said.parts],
+        "figures": _figures(of, "engine.", asked.name, now),
+    }
+
+
+def part(of: Part) -> Document:
+    return {
+        "name": clean(of.name),
+        "state": clean(of.state),
+        "trouble": of.trouble,
+        "detail": clean(of.detail),
+        "size_bytes": of.size_bytes,
+        "accelerator_bytes": of.accelerator_bytes,
+        "context_tokens": of.context_tokens,
+        "ends_at": moment(of.ends_at),
+        "pinned": of.pinned,
     }
 
 

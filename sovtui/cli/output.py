@@ -11,7 +11,8 @@ from sovtui.core import text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, LinkPhase, Service
-from sovtui.core.modes import Heat, ModeView, mode_views
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
+from sovtui.core.parts import about
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
 from sovtui.runtime.hub import LogLine
@@ -43,6 +44,10 @@ def _host(state: State, host: Host) -> list[str]:
     for view in mode_views(host):
         if view.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN) and view.mode.url:
             lines += _row("engine", _engine(state, host, view))
+            lines += _rows("", _parts(state, host, view))
+    for view in beside_views(host):
+        lines += _row("engine", f"{_engine(state, host, view)} ({view.word}{f': {view.reason}' if view.reason else ''})")
+        lines += _rows("", _parts(state, host, view))
     lines += _row("memory", _memory(state, host))
     for gpu in gpus(host):
         lines += _row(f"gpu {gpu}"[:9], _gpu(state, host, gpu))
@@ -71,6 +76,15 @@ def _engine(state: State, host: Host, view: ModeView) -> str:
         f"{name}: decode {say('engine.decode_tok_s')}{should}, running {say('engine.running')}, "
         f"waiting {say('engine.waiting')}, KV cache {say('engine.kv_use_ratio')}, TTFT p95 {say('engine.ttft_p95_seconds')}"
     )
+
+
+def _parts(state: State, host: Host, view: ModeView) -> list[str]:
+    """What strains it, and what is behind it: loaded models, deployments, devices."""
+    said = [f"    {view.strain.word}: {view.strain.sentence}"] if view.strain else []
+    engine = host.engines.get(view.mode.name)
+    for part in engine.parts if engine else ():
+        said.append(f"    {part.name}: {', '.join(words for words in (part.state, about(part, state.now)) if words)}")
+    return said
 
 
 def _memory(state: State, host: Host) -> str:

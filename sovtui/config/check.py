@@ -60,6 +60,16 @@ def _host(path: Path, name: str, host: Mapping[str, Any], say: Say, engines: Col
     _unique((*path, "mode"), modes, "name", "mode", say)
     _unique((*path, "mode"), modes, "key", "mode", say)
     _shared_urls((*path, "mode"), modes, say)
+    beside = _tables(host.get("engine"))
+    for index, engine in beside:
+        place = (*path, "engine", index)
+        _name(place, engine, say)
+        _engine(place, engine, say, engines)
+        _url(place, engine, say)
+        _services((*place, "services"), engine.get("services"), say)
+        if any(_text(mode, "name") == _text(engine, "name") for _, mode in modes):
+            say((*place, "name"), f"a mode is named `{_text(engine, 'name')}` already")
+    _unique((*path, "engine"), beside, "name", "engine", say)
     backups = _tables(host.get("backup"))
     for index, backup in backups:
         place = (*path, "backup", index)
@@ -88,20 +98,26 @@ def _mode(path: Path, mode: Mapping[str, Any], say: Say, engines: Collection[str
     key = _text(mode, "key")
     if key and (len(key) != 1 or key not in "123456789"):
         say((*path, "key"), f'expected one of "1" to "9" ("0" is `none`), found "{key}"')
-    engine = _text(mode, "engine")
-    if engine and engines and engine not in engines:
-        say((*path, "engine"), f"no engine is named `{engine}`{nearest(engine, engines) or _known(sorted(engines))}")
+    _engine(path, mode, say, engines)
     _url(path, mode, say)
     for list_ in ("services", "may_stay"):
         _services((*path, list_), mode.get(list_), say)
     if not mode.get("services") and not mode.get("url"):
         say(path, "neither `services` nor `url`: nothing tells whether this mode is hot")
-    if engine and not mode.get("url"):
+    if _text(mode, "engine") and not mode.get("url"):
         say((*path, "engine"), "an engine is asked at its `url`, which is missing")
     check_command(path, mode, say)
     speed = mode.get("expect_tok_s")
     if isinstance(speed, int | float) and speed <= 0:
         say((*path, "expect_tok_s"), "expected a speed above zero; leave it out where none is known")
+
+
+def _engine(path: Path, table: Mapping[str, Any], say: Say, engines: Collection[str]) -> None:
+    engine = _text(table, "engine")
+    if engine and engines and engine not in engines:
+        say((*path, "engine"), f"no engine is named `{engine}`{nearest(engine, engines) or _known(sorted(engines))}")
+    if engine == "comfyui" and table.get("model"):
+        say((*path, "model"), "ComfyUI does not tell which models it has: leave it out")
 
 
 def _name(path: Path, table: Mapping[str, Any], say: Say) -> None:

@@ -9,10 +9,15 @@ from typing import Any, Protocol
 
 from sovtui.config.locate import Path
 from sovtui.config.units import parse_duration
+from sovtui.onbox.asking import MANNERS
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-PROVABLE = ("vllm", "sglang", "llamacpp")
+PROVABLE = tuple(name for name, manner in MANNERS.items() if manner.tokens)
 """Engines that are asked for one token."""
+
+
+ON_DEMAND = ("ollama", "llamaswap")
+"""Engines that load a model when a request asks for it."""
 
 
 class Say(Protocol):
@@ -38,6 +43,17 @@ def check_roles(path: Path, modes: list[tuple[int, dict[str, Any]]], switch: Map
         role = "the floor" if service in floor else "the tenants" if service in tenants else owner.get(service, "")
         if role:
             say((*path, "switch", "hold", index), f"`{service}` belongs to {role}; held is only what starts or restarts others")
+    on_demand: dict[tuple[str, frozenset[str]], str] = {}
+    for index, mode in modes:
+        own_services = frozenset(service for _, service in _texts(mode.get("services")))
+        if mode.get("engine") in ON_DEMAND and own_services:
+            name, key = str(mode.get("name", index)), (str(mode.get("url")).rstrip("/"), own_services)
+            if key in on_demand:
+                say(
+                    (*path, "mode", index, "services"),
+                    f"`{on_demand[key]}` is another model of the same server: it loads what is asked for, there is nothing to switch",
+                )
+            on_demand.setdefault(key, name)
     known = {*owner, *tenants, *floor}
     for number, mode in modes:
         own = {service for _, service in _texts(mode.get("services"))}
@@ -76,4 +92,4 @@ def check_command(path: Path, mode: Mapping[str, Any], say: Say) -> None:
     if factor not in (None, 1) and not mode.get("weights"):
         say((*path, "loader_factor"), "is of the `weights`, which are missing")
     if mode.get("proof") and (mode.get("engine") not in PROVABLE or not mode.get("url")):
-        say((*path, "proof"), f"needs a `url` and an `engine` that can be asked for a token: {', '.join(PROVABLE[:2])}")
+        say((*path, "proof"), f"needs a `url` and an `engine` that can be asked for a token: {', '.join(PROVABLE)}")

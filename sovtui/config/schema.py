@@ -25,11 +25,11 @@ class ModeConfig:
     title: str = ""
     """What the screen calls it; default: its name."""
     engine: str = ""
-    """The software that serves: `vllm` or `sglang`. Empty: readiness is told by the units alone."""
+    """The software that serves: `vllm`, `sglang`, `llamacpp`, `ollama`, `llamaswap`, `litellm` or `comfyui`. Empty: readiness is told by the units alone."""
     url: str = ""
     """Where the engine answers, as seen from the host itself."""
     model: str = ""
-    """The id that `/v1/models` must list. Needed where two modes share a port; empty: any id."""
+    """The id that it must list: of `/v1/models`, of `/api/tags` (Ollama). Needed where two modes share a port; empty: any id."""
     services: tuple[str, ...] = ()
     """What must run: `NAME.service`, `user:NAME.service` or `container:NAME`."""
     needs: Bytes | None = None
@@ -47,7 +47,29 @@ class ModeConfig:
     switch_timeout: Seconds = Seconds(900.0)
     """How long that command may take before it is ended, with all it started."""
     proof: bool = False
-    """Ready only once it has given one token. For `vllm` and `sglang`."""
+    """Ready only once it has given one token. Not for `litellm`, which would bill it, and `comfyui`, which has none."""
+    expect_tok_s: float | None = None
+    """Decode speed of one stream when all is well."""
+    metrics: str = ""
+    """Label matchers of its series in Prometheus; default: instance ending in the url's port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """An engine that runs beside the modes: a router, an engine of the floor. Looked at, never switched."""
+
+    name: str
+    """What the screen calls it; not the name of a mode."""
+    title: str = ""
+    """A longer name; default: its name."""
+    engine: str
+    """The software, as in a mode."""
+    url: str
+    """Where it answers, as seen from the host itself."""
+    model: str = ""
+    """The id that it must list; empty: any."""
+    services: tuple[str, ...] = ()
+    """What runs it: `NAME.service`, `user:NAME.service` or `container:NAME`. Also under `floor` if no switch may stop it."""
     expect_tok_s: float | None = None
     """Decode speed of one stream when all is well."""
     metrics: str = ""
@@ -112,6 +134,8 @@ class HostConfig:
     """More services to show, beside those of modes, floor and backups."""
     mode: tuple[ModeConfig, ...] = ()
     """`[[host.NAME.mode]]`, any number."""
+    engine: tuple[EngineConfig, ...] = ()
+    """`[[host.NAME.engine]]`, any number: engines beside the modes."""
     switch: SwitchConfig = field(default_factory=SwitchConfig)
     """`[host.NAME.switch]`: how modes are changed here."""
     backup: tuple[BackupConfig, ...] = ()

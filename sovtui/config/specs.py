@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sovtui.config.schema import Config, HostConfig, ModeConfig
+from sovtui.config.schema import Config, EngineConfig, HostConfig, ModeConfig
 from sovtui.core.model import Backup, HostSpec, Mode
 
 
@@ -19,6 +19,7 @@ def host_spec(name: str, host: HostConfig) -> HostSpec:
         role=host.role,
         memory=host.memory,
         modes=tuple(mode_spec(mode) for mode in host.mode),
+        beside=tuple(engine_spec(engine) for engine in host.engine),
         floor=host.switch.floor,
         services=watched(host),
         tenants=host.switch.tenants,
@@ -45,8 +46,25 @@ def mode_spec(mode: ModeConfig) -> Mode:
     )
 
 
+def engine_spec(engine: EngineConfig) -> Mode:
+    return Mode(
+        name=engine.name,
+        title=engine.title or engine.name,
+        engine=engine.engine,
+        url=engine.url,
+        model=engine.model,
+        services=engine.services,
+        expect_tok_s=engine.expect_tok_s,
+    )
+
+
+def with_engines(host: HostConfig) -> tuple[ModeConfig | EngineConfig, ...]:
+    """Everything that may have an engine: modes, then what runs beside them."""
+    return (*host.mode, *host.engine)
+
+
 def watched(host: HostConfig) -> tuple[str, ...]:
-    """Every service of the host that is looked at, each once: modes, tenants, floor, holds, backups, the extra ones."""
-    names = [s for mode in host.mode for s in mode.services]
+    """Every service of the host that is looked at, each once: modes, engines, tenants, floor, holds, backups, the extra ones."""
+    names = [s for one in with_engines(host) for s in one.services]
     names += [*host.switch.tenants, *host.switch.floor, *host.switch.hold, *(b.service for b in host.backup), *host.watch]
     return tuple(dict.fromkeys(names))

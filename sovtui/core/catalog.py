@@ -57,6 +57,7 @@ _ALL = (
     Figure("engine.prompt_tok_s", Unit.TOKENS_PER_SECOND, "prompt", "mode", curve=True),
     Figure("engine.running", Unit.COUNT, "running", "mode"),
     Figure("engine.waiting", Unit.COUNT, "waiting", "mode"),
+    Figure("engine.slots", Unit.COUNT, "slots", "mode", stale_after_seconds=60),
     Figure("engine.kv_use_ratio", Unit.RATIO, "KV cache", "mode"),
     Figure("engine.ttft_p50_seconds", Unit.SECONDS, "TTFT p50", "mode"),
     Figure("engine.ttft_p95_seconds", Unit.SECONDS, "TTFT p95", "mode"),
@@ -65,11 +66,16 @@ _ALL = (
     Figure("engine.prefix_hit_ratio", Unit.RATIO, "prefix hits", "mode"),
     Figure("engine.accept_ratio", Unit.RATIO, "accepted drafts", "mode"),
     Figure("engine.accept_length", Unit.COUNT, "accepted length", "mode"),
+    Figure("engine.memory_bytes", Unit.BYTES, "held by its models", "mode"),
+    Figure("engine.cpu_share_ratio", Unit.RATIO, "on the CPU", "mode"),
     Figure("engine.asleep", Unit.FLAG, "asleep", "mode"),
     Figure("engine.start_unixtime", Unit.SECONDS, "engine started", "mode", stale_after_seconds=60),
 )
 
 CATALOG: dict[str, Figure] = {figure.key: figure for figure in _ALL}
+
+ENGINE_FIGURES: tuple[str, ...] = tuple(key for key in CATALOG if key.startswith("engine."))
+"""Every figure that an engine may tell; an adapter says of each why, if it never does."""
 
 
 def stale_after(key: str) -> float:

@@ -89,10 +89,39 @@ class EnginePhase(StrEnum):
     WARMING = "warming"
     READY = "ready"
     ASLEEP = "asleep"
+    """It answers, but its model is not in memory: see `Engine.wakes`."""
+    SPILLED = "spilled"
+    """It serves, but part of its model does not fit into GPU memory and is computed on the CPU."""
     DEAD = "dead"
-    """It was ready since its unit started and no longer answers."""
+    """It was ready since its unit started and nobody answers any more."""
+    HUNG = "hung"
+    """It was ready since its unit started; its port is open and nothing is answered any more."""
     WRONG_MODEL = "wrong-model"
     """Something answers on the port, but it serves another model."""
+
+
+SERVING = (EnginePhase.READY, EnginePhase.SPILLED)
+"""An engine in one of these answers requests now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several things behind an engine: a model it holds, a deployment it routes to, a device, a way around."""
+
+    name: str
+    state: str = ""
+    """One word: `ready`, `starting`, `stopping`, `asleep`, `unloaded`, `spilled`, `cooldown`, `failing`, ..."""
+    trouble: bool = False
+    """Whether that word is something to look at."""
+    detail: str = ""
+    size_bytes: int | None = None
+    accelerator_bytes: int | None = None
+    """What of its size is in accelerator memory."""
+    context_tokens: int | None = None
+    ends_at: datetime | None = None
+    """When it will be unloaded, or when its cooldown ends; None where it is not told, or never."""
+    pinned: bool = False
+    """Stays until somebody unloads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +130,17 @@ class Engine:
 
     phase: EnginePhase = EnginePhase.UNKNOWN
     models: tuple[str, ...] = ()
-    """Ids that `/v1/models` lists."""
+    """Ids that it serves or holds, the one in question first."""
     context_tokens: int | None = None
     version: str = ""
     progress: str = ""
     """What a start is doing, in the engine's words, cleaned."""
     reason: str = ""
     at: datetime | None = None
+    wakes: bool = False
+    """Of one that is asleep: the next request wakes it, or loads its model. Else requests hang until somebody wakes it."""
+    parts: tuple[Part, ...] = ()
+    """What is behind it, where that is more than its one model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +262,8 @@ class HostSpec:
     role: str = "box"
     memory: str = "auto"
     modes: tuple[Mode, ...] = ()
+    beside: tuple[Mode, ...] = ()
+    """Engines that run beside the modes, written as modes that have no key: looked at, never switched."""
     floor: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     """Everything watched: those of modes, tenants, floor, holds, backups and the extra ones listed."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sovtui.core.model import Engine, EnginePhase, Mode
+from sovtui.core.model import SERVING, Engine, EnginePhase, Mode
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
+from sovtui.core.strain import Strain, strain
 
 
 class Heat(StrEnum):
@@ -28,11 +29,19 @@ class ModeView:
     busy: bool | None = None
     """Whether requests run or wait; None where it cannot be told or the mode is not hot."""
     reason: str = ""
-    """Why BROKEN, STARTING or UNKNOWN, for the user."""
+    """Why BROKEN, STARTING or UNKNOWN, or asleep, for the user."""
+    strain: Strain | None = None
+    """What is wrong with a hot one that serves all the same."""
+    asleep: bool = False
+    """Hot, but its model is not in memory: the next request brings it there."""
 
     @property
     def word(self) -> str:
-        """`busy`, `resident`, or the heat."""
+        """What strains it, `asleep`, `busy`, `resident`, or the heat."""
+        if self.strain is not None:
+            return self.strain.word
+        if self.asleep:
+            return "asleep"
         if self.heat is Heat.HOT and self.busy is not None:
             return "busy" if self.busy else "resident"
         return str(self.heat)
@@ -61,7 +70,7 @@ def mode_view(host: Host, mode: Mode) -> ModeView:
         return ModeView(mode, Heat.STOPPING, reason=f"{begun.name} is stopping")
     if begun is not None:
         return ModeView(mode, Heat.STARTING, reason=engine.progress or f"{begun.name} is {begun.active}")
-    if not mode.services and mode.url and engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP):
+    if not mode.services and mode.url and engine.phase in (*SERVING, EnginePhase.ASLEEP):
         return _served(host, mode, engine)
     if not mode.services and not mode.url:
         return ModeView(mode, Heat.UNKNOWN, reason="neither services nor url are configured")
@@ -74,18 +83,27 @@ def _served(host: Host, mode: Mode, engine: Engine) -> ModeView:
     if not mode.url:
         return ModeView(mode, Heat.HOT, busy_or_none(host, mode))
     match engine.phase:
-        case EnginePhase.READY:
-            return ModeView(mode, Heat.HOT, busy_or_none(host, mode))
+        case EnginePhase.READY | EnginePhase.SPILLED:
+            return ModeView(mode, Heat.HOT, busy_or_none(host, mode), strain=strain(host, mode))
+        case EnginePhase.ASLEEP if engine.wakes and _shares_engine(host, mode):
+            return ModeView(mode, Heat.COLD, reason=engine.reason)
+        case EnginePhase.ASLEEP if engine.wakes:
+            return ModeView(mode, Heat.HOT, busy_or_none(host, mode), engine.reason, asleep=True)
         case EnginePhase.ASLEEP:
             return ModeView(mode, Heat.BROKEN, reason="the engine sleeps: requests would hang")
         case EnginePhase.STARTING | EnginePhase.WARMING:
             return ModeView(mode, Heat.STARTING, reason=engine.progress or str(engine.phase))
-        case EnginePhase.DEAD | EnginePhase.WRONG_MODEL:
+        case EnginePhase.DEAD | EnginePhase.HUNG | EnginePhase.WRONG_MODEL:
             return ModeView(mode, Heat.BROKEN, reason=engine.reason)
         case EnginePhase.ABSENT:
             return ModeView(mode, Heat.STARTING, reason="nothing answers on its port yet")
         case EnginePhase.UNKNOWN:
             return ModeView(mode, Heat.UNKNOWN, reason=engine.reason or "its engine has not been asked yet")
+
+
+def _shares_engine(host: Host, mode: Mode) -> bool:
+    """Whether another mode is another model of the same server: then only what is loaded tells which one is hot."""
+    return any(other.name != mode.name and other.url == mode.url for other in host.spec.modes)
 
 
 def busy_or_none(host: Host, mode: Mode) -> bool | None:
@@ -119,6 +137,11 @@ def pace(host: Host, mode: Mode, now: datetime) -> str:
 def mode_views(host: Host) -> tuple[ModeView, ...]:
     """All configured modes, in the order of the configuration."""
     return tuple(mode_view(host, mode) for mode in host.spec.modes)
+
+
+def beside_views(host: Host) -> tuple[ModeView, ...]:
+    """The engines that run beside the modes, judged like modes."""
+    return tuple(mode_view(host, engine) for engine in host.spec.beside)
 
 
 def hot_modes(host: Host) -> tuple[Mode, ...]:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sovtui.onbox import asking
 from sovtui.onbox.plan import NONE, ModePlan, Request, kind_of
 from sovtui.onbox.words import Answer, Looked, Need, Probe, Unit
 
-ASKED_ENGINES = ("vllm", "sglang")
-"""Engines whose readiness is told by HTTP; of others the units alone tell it."""
-
 
 def asks_http(mode: ModePlan) -> bool:
-    return bool(mode.url) and mode.engine in ASKED_ENGINES
+    """Whether its readiness is told by HTTP; of engines that nobody knows the units alone tell it."""
+    return bool(mode.url) and mode.engine in asking.MANNERS
 
 
 def probe_of(mode: ModePlan, health: bool = True) -> tuple[Probe, ...]:
     if not asks_http(mode):
         return ()
-    return (Probe(mode.url, health, 4.0 if mode.engine == "sglang" else 2.0),)
+    return (Probe(mode.url, health, mode.engine),)
 
 
 def all_services(request: Request) -> tuple[str, ...]:
@@ -63,8 +62,13 @@ def right(mode: ModePlan, answer: Answer) -> bool:
     if answer.health not in (None, 200):
         return False
     if answer.models in (401, 403):
-        return answer.health == 200
-    return answer.models == 200 and (mode.model in answer.ids if mode.model else True)
+        return answer.health in (None, 200)
+    return answer.models == 200 and not another(mode, answer)
+
+
+def another(mode: ModePlan, answer: Answer) -> bool:
+    """Whether it lists models, and not the one of this mode."""
+    return answer.models == 200 and bool(mode.model and asking.manner(mode.engine).models) and mode.model not in answer.ids
 
 
 def is_hot(mode: ModePlan, looked: Looked) -> bool:
@@ -95,7 +99,7 @@ def stale(request: Request, target: ModePlan, looked: Looked) -> tuple[str, ...]
     answer = looked.answer(target.url)
     rivals = [m for m in request.modes if m.name != target.name and m.url == target.url]
     shared = any(looked.unit(s).up for m in rivals for s in m.services if s not in target.services)
-    wrong = answer.models == 200 and bool(target.model) and target.model not in answer.ids and not shared
+    wrong = another(target, answer) and not shared
     found = []
     for service in target.services:
         unit = looked.unit(service)
@@ -172,8 +176,10 @@ def readiness(
     if right(mode, answer):
         if answer.models in (401, 403):
             return Readiness("ready", "healthy; which model it serves is not known, it asks for a key")
-        return Readiness("ready", f"serves {', '.join(answer.ids[:3]) or 'no model'}")
-    if answer.models == 200 and mode.model and mode.model not in answer.ids:
+        if not asking.manner(mode.engine).models:
+            return Readiness("ready", "it answers")
+        return Readiness("ready", f"serves {mode.model or ', '.join(answer.ids[:3]) or 'no model'}")
+    if another(mode, answer):
         served = ", ".join(answer.ids[:3]) or "no model"
         return Readiness("wrong", f"{mode.url} serves {served}, not {mode.model}", mode.services[0])
     return Readiness("wait")

@@ -10,15 +10,13 @@ import os
 import re
 import threading
 import time
-from typing import Any
 
-from sovtui.onbox import box, services, web
+from sovtui.onbox import box, queues, services, web
 from sovtui.onbox.words import Load, LoadProbe, Weigh, Weighed
 
 BUSY_USE = 15.0
 """Percent of GPU use, in each of three samples, that counts as work: a moving window alone makes as much by itself."""
 SAMPLES = 3
-_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+([0-9.eE+-]+|NaN)")
 _ENGINES = {
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens_total"),
     "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:generation_tokens_total"),
@@ -74,23 +72,12 @@ def of_engine(probe: LoadProbe) -> Load:
         return Load(probe.mode)
     if probe.engine in _ENGINES:
         return _by_metrics(probe)
-    if probe.engine in ("llamacpp", "llama.cpp", "llama-cpp"):
-        return _by_slots(probe)
-    if probe.engine == "ollama":
-        status, _ = web.get(probe.url, "/api/ps", 2.0)  # a model that is loaded is not busy; nothing tells requests
-        return Load(probe.mode, source="/api/ps tells no requests" if status == 200 else "")
-    if probe.engine == "comfyui":
-        raw = _json(probe.url, "/queue")
-        running, waiting = (float(len(raw[key])) for key in ("queue_running", "queue_pending"))
-        return Load(probe.mode, running, waiting, True, "its /queue")
-    return Load(probe.mode)
-
-
-def _json(url: str, path: str) -> Any:
-    status, body = web.get(url, path, 3.0)
-    if status != 200:
-        raise ValueError(f"{path} answered {status}")
-    return json.loads(body)
+    if probe.engine == "llamaswap":
+        return queues.llamaswap(probe.mode, probe.url, lambda engine, url: of_engine(LoadProbe(probe.mode, engine, url)))
+    ask = {"llamacpp": queues.llamacpp, "ollama": queues.ollama, "comfyui": queues.comfyui, "litellm": queues.litellm}.get(
+        probe.engine
+    )
+    return ask(probe.mode, probe.url) if ask else Load(probe.mode)
 
 
 def _by_metrics(probe: LoadProbe) -> Load:
@@ -103,7 +90,7 @@ def _by_metrics(probe: LoadProbe) -> Load:
         status, body = web.get(probe.url, "/metrics", 3.0)
         if status != 200:
             break
-        values = counts(body.decode("utf-8", "replace"), names)
+        values = queues.counts(body.decode("utf-8", "replace"), names)
         if names[0] not in values:
             break
         running, waiting = values[names[0]], values.get(names[1], 0.0)
@@ -114,28 +101,6 @@ def _by_metrics(probe: LoadProbe) -> Load:
         if best.total:
             break
     return best
-
-
-def counts(text: str, names: tuple[str, ...]) -> dict[str, float]:
-    """The sum of each metric over its series; of series split by priority only the one for all."""
-    found: dict[str, float] = {}
-    for line in text.splitlines():
-        match = _SAMPLE.match(line)
-        if not match or match.group(1) not in names or match.group(3) == "NaN":
-            continue
-        labels = match.group(2) or ""
-        if 'priority="' in labels and 'priority=""' not in labels:
-            continue
-        found[match.group(1)] = found.get(match.group(1), 0.0) + float(match.group(3))
-    return found
-
-
-def _by_slots(probe: LoadProbe) -> Load:
-    """`/slots` wakes a sleeping server: it is asked only where `/props` says that it is awake."""
-    if _json(probe.url, "/props").get("is_sleeping"):
-        return Load(probe.mode, 0.0, 0.0, True, "it sleeps")
-    slots = _json(probe.url, "/slots")
-    return Load(probe.mode, float(sum(1 for slot in slots if slot.get("is_processing"))), 0.0, True, "its /slots")
 
 
 # -- GPU and memory ----------------------------------------------------------------------------------

@@ -24,6 +24,11 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (r"\[Errno 98\]|[Aa]ddress already in use", "its port is taken by another process"),
     (r"Not enough memory\. Please try to increase --mem-fraction-static", "not enough memory for the KV pool"),
     (r"Capture cuda graph failed", "capturing the CUDA graphs failed"),
+    (r"cudaMalloc failed: out of memory", "not enough GPU memory"),
+    (r"model requires more (?:system )?memory", "not enough memory for the model"),
+    (r"failed to open GGUF file", "there is no model at that path"),
+    (r"error: invalid argument: ", "the unit passes a flag that the engine does not know"),
+    (r"couldn't bind (?:HTTP server|to server) socket", "its port is taken by another process"),
     (r"Failed at step EXEC|Failed to locate executable", "its program does not exist"),
     (r"scheduler died during initialization \(exit code: -9\)", "the system killed it, mostly for lack of memory"),
 )
@@ -31,6 +36,7 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
     (r"EngineDeadError|engine core exited unexpectedly", "the engine's core died"),
     (r"Scheduler hit an exception|Received sigquit from a child process|SIGQUIT received", "the scheduler crashed"),
     (r"Failed to execute|No such file or directory", "a file it needs does not exist"),
+    (r"error loading model|failed to load model", "the model could not be loaded"),
 )
 _WEAK = tuple((re.compile(pattern), meaning) for pattern, meaning in _SYMPTOMS)
 _KNOWN = tuple((re.compile(pattern), meaning) for pattern, meaning in _CAUSES)
@@ -47,10 +53,16 @@ _SYSTEMD = re.compile(
     r"|: (?:Deactivated|Consumed|Scheduled restart|Failed with result|Main process exited|Control process exited)"
 )
 _BOUNDARY = re.compile(r"^Start(?:ed|ing) .*\S")
-_NOISE = re.compile(r'"GET /(?:health\w*|metrics|v1/models|load|v1/loads|get_load|server_info)[ ?/]')
+_NOISE = re.compile(
+    r'(?:"|request: )GET /(?:health\w*|metrics|v1/models|load|v1/loads|get_load|server_info|props|slots|models|running)[ ?/]'
+    r'|GET +"/api/(?:ps|tags|version)"'
+)
 
 _PROGRESS: tuple[tuple[str, str], ...] = (
-    (r"Application startup complete|The server is fired up and ready to roll", "started"),
+    (
+        r"Application startup complete|The server is fired up and ready to roll|main: server is listening|To see the GUI go to:",
+        "started",
+    ),
     (
         r"(?:Loading \w+ checkpoint|Multi-thread loading(?: pt checkpoint)?) shards:\s+(\d+)% Completed \| (\d+)/(\d+)",
         "weights {0} %",
@@ -61,7 +73,11 @@ _PROGRESS: tuple[tuple[str, str], ...] = (
     (r"torch\.compile (?:takes|took)", "compiled"),
     (r"KV cache size: ([\d,]+) tokens|KV Cache is allocated\..*#tokens: (\d+)", "KV cache for {0} tokens"),
     (r"Model loading took|Loading weights took|Load weight end", "weights loaded"),
-    (r"Starting to load model|Load weight begin", "loading weights"),
+    (
+        r"Starting to load model|Load weight begin|load_tensors: loading model tensors|load_model: loading model",
+        "loading weights",
+    ),
+    (r"warming up the model with an empty run", "warming up"),
     (r"init engine \(", "engine up"),
     (r"Uvicorn running on", "warming up"),
 )

@@ -7,6 +7,7 @@ import json
 import ssl
 from urllib.parse import urlsplit
 
+from sovtui.onbox import asking
 from sovtui.onbox.words import Answer, Probe
 
 MAX_BODY = 1 << 20
@@ -50,14 +51,14 @@ def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) 
 
 def ask(probe: Probe) -> Answer:
     """What an engine says of itself."""
-    status, body = get(probe.url, "/v1/models", 2.0)
-    ids: tuple[str, ...] = ()
-    if status == 200:
-        try:
-            ids = tuple(str(item["id"])[:300] for item in json.loads(body)["data"][:50])
-        except (ValueError, KeyError, TypeError):
-            ids = ()
+    manner = asking.manner(probe.engine)
+    if not manner.models:
+        status, _ = get(probe.url, manner.health, manner.patience)
+        return Answer(probe.url, status, (), status if probe.health else None)
+    status, body = get(probe.url, manner.models, 2.0)
     health = None
     if probe.health:
-        health = get(probe.url, "/health", probe.patience)[0] if status else 0
-    return Answer(probe.url, status, ids, health)
+        health = get(probe.url, manner.health, manner.patience)[0] if status else 0
+    if status in manner.closed:
+        status = 401  # whatever number it says it with
+    return Answer(probe.url, status, asking.ids(body) if status == 200 else (), health)

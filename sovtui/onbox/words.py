@@ -53,8 +53,8 @@ class Probe:
 
     url: str
     health: bool = True
-    patience: float = 2.0
-    """Timeout of `/health`; SGLang generates a token there."""
+    engine: str = ""
+    """How it is to be asked: see `asking`."""
 
 
 @dataclass(frozen=True)

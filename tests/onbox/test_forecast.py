@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sovtui.onbox import load
+from sovtui.onbox import load, queues
 from sovtui.onbox.forecast import AFTER_DROP, FITS, TOO_SMALL, UNKNOWN, Holding, Pool, forecast, peak
+from sovtui.onbox.words import Load, LoadProbe
 
 G = float(1 << 30)
 
@@ -77,11 +78,11 @@ def test_metrics_are_summed_and_priorities_are_not_counted_twice() -> None:
         'vllm:num_requests_waiting_by_reason{reason="capacity"} 9\n'
         'vllm:num_requests_waiting{engine="0"} NaN\n'
     )
-    assert load.counts(text, ("sglang:num_running_reqs", "sglang:num_queue_reqs")) == {
+    assert queues.counts(text, ("sglang:num_running_reqs", "sglang:num_queue_reqs")) == {
         "sglang:num_running_reqs": 3.0,
         "sglang:num_queue_reqs": 2.0,
     }
-    assert load.counts(text, ("vllm:num_requests_running", "vllm:num_requests_waiting")) == {"vllm:num_requests_running": 3.0}
+    assert queues.counts(text, ("vllm:num_requests_running", "vllm:num_requests_waiting")) == {"vllm:num_requests_running": 3.0}
 
 
 def test_shares_name_what_is_nobodys() -> None:
@@ -91,20 +92,49 @@ def test_shares_name_what_is_nobodys() -> None:
     assert foreign == (("python3 (pid 10)", 9 * G),)
 
 
+def _router(state: str) -> bytes:
+    return b'{"data": [{"id": "a/b", "status": {"value": "%s"}}]}' % state.encode()
+
+
+def _swapped(proxy: str) -> bytes:
+    return b'{"running": [{"model": "m", "state": "ready", "cmd": "llama-server -m x", "proxy": "%s"}]}' % proxy.encode()
+
+
 @pytest.mark.parametrize(
     ("engine", "answers", "running", "known"),
     [
         ("llamacpp", {"/props": b'{"is_sleeping": true}'}, 0.0, True),
         ("llamacpp", {"/props": b"{}", "/slots": b'[{"is_processing": true}, {"is_processing": false}]'}, 1.0, True),
-        ("comfyui", {"/queue": b'{"queue_running": [[1]], "queue_pending": []}'}, 1.0, True),
+        ("comfyui", {"/prompt": b'{"exec_info": {"queue_remaining": 1}}'}, 1.0, True),
         ("ollama", {"/api/ps": b'{"models": [{"name": "x"}]}'}, 0.0, False),
+        ("llamacpp", {"/metrics": b"llamacpp:requests_processing 2\nllamacpp:requests_deferred 3\n"}, 2.0, True),
+        ("llamacpp", {"/props": b'{"role": "router"}', "/models": _router("unloaded")}, 0.0, True),
+        ("llamacpp", {"/props": b'{"role": "router"}', "/models": _router("loading")}, 1.0, True),
+        (
+            "llamacpp",
+            {
+                "/props": b'{"role": "router"}',
+                "/models": _router("loaded"),
+                "/metrics?model=a%2Fb&autoload=false": b"llamacpp:requests_processing 1\n",
+            },
+            1.0,
+            True,
+        ),
+        ("comfyui", {"/prompt": b'{"exec_info": {"queue_remaining": 0}}'}, 0.0, True),
+        ("ollama", {"/api/ps": b'{"models": []}'}, 0.0, True),
+        ("ollama", {"/api/ps": b'{"models": [{"name": "x", "expires_at": "2026-01-01T14:30:02.000000001+01:00"}]}'}, 1.0, True),
+        ("ollama", {"/api/ps": b'{"models": [{"name": "x", "expires_at": "2319-03-03T14:21:09.481522934+01:00"}]}'}, 0.0, False),
+        ("litellm", {"/metrics/": b"litellm_in_flight_requests 3.0\n"}, 2.0, True),
+        ("litellm", {}, 0.0, False),
+        ("llamaswap", {"/running": b'{"running": []}'}, 0.0, True),
+        ("llamaswap", {"/running": b'{"running": [{"model": "m", "state": "starting"}]}'}, 1.0, True),
+        ("llamaswap", {"/running": _swapped("http://localhost:9"), "/metrics": b"llamacpp:requests_processing 2\n"}, 2.0, True),
+        ("llamaswap", {"/running": _swapped("http://10.0.0.9:9")}, 0.0, False),
         ("vllm", {}, 0.0, False),
         ("", {}, 0.0, False),
     ],
 )
 def test_engines(engine: str, answers: dict[str, bytes], running: float, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sovtui.onbox.words import LoadProbe
-
     asked: list[str] = []
 
     def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
@@ -112,7 +142,11 @@ def test_engines(engine: str, answers: dict[str, bytes], running: float, known: 
         return (200, answers[path]) if path in answers else (0, b"")
 
     monkeypatch.setattr("sovtui.onbox.web.get", get)
-    told = load.of_engine(LoadProbe("m", engine, "http://x:1"))
+    try:
+        told = load.of_engine(LoadProbe("m", engine, "http://x:1"))
+    except (ValueError, LookupError):  # `weigh` makes it unknown
+        told = Load("m")
     assert (told.running, told.known) == (running, known)
-    assert set(asked) <= {*answers, "/metrics"}
+    assert set(asked) <= {*answers, "/metrics", "/metrics/", "/props"}
     assert "/slots" not in asked or "/slots" in answers
+    assert not [path for path in asked if "upstream" in path or "generate" in path]

@@ -71,6 +71,7 @@ def test_python_39_and_standard_library(path: Path) -> None:
         "words",
         "rights",
         "signatures",
+        "asking",
     ],
 )
 def test_pure(name: str) -> None:
@@ -199,6 +200,39 @@ CAPTURES = Path(__file__).parents[1] / "data" / "vllm"
 def test_causes_of_captured_failures(name: str, meaning: str) -> None:
     lines = (CAPTURES / f"0.32.0-fail-{name}.log").read_text(errors="replace").splitlines()
     assert meaning in signatures.find_cause([line.partition("]: ")[2] for line in lines])
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning"),
+    [
+        (
+            "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 17000.00 MiB on device 0: cudaMalloc failed: out of memory",
+            "not enough GPU memory",
+        ),
+        ("start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8080", "its port is taken by another process"),
+        (
+            "gguf_init_from_file: failed to open GGUF file '/srv/m.gguf' (No such file or directory)",
+            "there is no model at that path",
+        ),
+        ("error: invalid argument: --flash-attnn", "the unit passes a flag that the engine does not know"),
+        ("srv    load_model: failed to load model, '/srv/m.gguf'", "the model could not be loaded"),
+        ("Error: model requires more system memory (20.1 GiB) than is available (9.9 GiB)", "not enough memory for the model"),
+    ],
+)
+def test_causes_of_other_engines(line: str, meaning: str) -> None:
+    assert signatures.find_cause(["main: loading model", line, "main: exiting due to model loading error"]).startswith(meaning)
+
+
+def test_our_own_looks_are_noise_in_every_journal() -> None:
+    for line in (
+        "srv  log_server_r: done request: GET /slots 127.0.0.1 200",
+        "srv  log_server_r: done request: GET /health 127.0.0.1 200",
+        '[GIN] 2026/11/20 - 14:30:02 | 200 | 1.2ms | 127.0.0.1 | GET      "/api/ps"',
+        'INFO:     127.0.0.1:4000 - "GET /health/liveliness HTTP/1.1" 200 OK',
+    ):
+        assert signatures.is_noise(line), line
+    assert not signatures.is_noise('[GIN] 2026/11/20 - 14:30:02 | 200 | 1.2s | 127.0.0.1 | POST     "/api/generate"')
+    assert not signatures.is_noise("srv  log_server_r: done request: POST /v1/chat/completions 127.0.0.1 200")
 
 
 def test_cause_since_the_last_start() -> None:

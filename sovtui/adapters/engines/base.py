@@ -6,17 +6,24 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine
-from sovtui.core.reading import Reading
+from sovtui.core.reading import Reading, unknown, unsupported
 from sovtui.onbox import signatures
 
 if TYPE_CHECKING:  # naming an engine must not cost the HTTP client's import
     import httpx
 
     from sovtui.adapters.engines.scrape import Scrape
+
+SECOND_READING = "a second reading is needed"
+RESTARTED = "it restarted between two readings"
+NOT_YET = "it has not told this yet"
+"""Why a figure of two readings is not there: said the same by every engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +68,44 @@ class Past:
     note: str = ""
     failures: int = 0
     """Probes in a row that got no answer."""
+    at: datetime | None = None
+    """Wall time of this look, by this machine's clock."""
+    own: dict[str, Any] = field(default_factory=dict)
+    """What its adapter keeps for itself between two looks."""
 
 
 @runtime_checkable
 class EngineAdapter(Protocol):
     """Exported as `ENGINE` by `adapters/engines/NAME.py`. Holds no state."""
 
-    name: str
-    wanted: re.Pattern[str]
-    """Start of the `/metrics` lines that matter."""
-    no_metrics: str
-    """Why `/metrics` may answer 404."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def wanted(self) -> re.Pattern[str]:
+        """Start of the `/metrics` lines that matter."""
+        ...
+
+    @property
+    def no_metrics(self) -> str:
+        """Why `/metrics` may answer 404."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """It tells more, or sooner, than Prometheus can know: asked also where Prometheus has its figures."""
+        ...
+
+    @property
+    def every_seconds(self) -> float:
+        """Least time between two readings of its figures; 0: at every look."""
+        ...
 
     def queries(self, matchers: str, windows: Windows = ...) -> dict[str, str]:
-        """PromQL by figure key. Each gives one value or none, without labels. `matchers` go into every selector."""
+        """PromQL by figure key. Each gives one value or none, without labels. `matchers` go into every selector.
+
+        Empty for an engine that has no metrics: Prometheus is not asked about it then.
+        """
         ...
 
     def sampled_at(self, matchers: str) -> str:
@@ -91,9 +122,75 @@ class EngineAdapter(Protocol):
         """Figures of the engine's own `/metrics`: gauges of `after`, speeds since `before`, the rest since the older ones."""
         ...
 
+    async def scrape(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading | None:
+        """Read what `parse` needs, after a probe that found it alive. A reading stands for all figures: why there are none.
+
+        None: nothing was asked now, what was told last still holds. Asks nothing that wakes, loads or bills a model. Raises the errors of the ports.
+        """
+        ...
+
     async def probe(self, client: httpx.AsyncClient, expected_model: str, past: Past, monotonic: float) -> Engine:
         """Ask whether it is ready. Raises `Unreachable`, `TimedOut` where nobody answers: the caller knows what that means."""
         ...
+
+
+class FromMetrics:
+    """For engines all of whose figures are in `/metrics`."""
+
+    name: str
+    wanted: re.Pattern[str]
+    no_metrics: str
+
+    async def scrape(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading:
+        """See `EngineAdapter`."""
+        return await read_metrics(client, "/metrics", self.wanted, self.no_metrics, at, monotonic)
+
+
+async def read_metrics(
+    client: httpx.AsyncClient, path: str, wanted: re.Pattern[str], missing: str, at: datetime, monotonic: float
+) -> Scrape | Reading:
+    """Ask for a page of metrics. `missing` is why it may answer 404 or 501."""
+    from sovtui.adapters.engines.scrape import read_scrape
+    from sovtui.adapters.links.http import request
+
+    answer = await request(client, "GET", path)
+    if answer.status_code in (404, 501):
+        return unsupported(missing, "engine")
+    if answer.status_code in (401, 403):
+        return unknown("its metrics want a key: give the mode an `api_key`", "engine")
+    if answer.status_code != 200:
+        return unknown(f"its metrics answer {answer.status_code}", "engine")
+    return read_scrape(answer.text, wanted, at, monotonic)
+
+
+async def json_at(client: httpx.AsyncClient, path: str, **words: Any) -> tuple[int, Any]:
+    """Status and JSON of a GET; None where it is none. Raises the errors of the ports where nobody answers."""
+    from sovtui.adapters.links.http import request
+
+    answer = await request(client, "GET", path, **words)
+    return answer.status_code, json_in(answer)
+
+
+def json_in(answer: httpx.Response) -> Any:
+    """The JSON of an answer, or None."""
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def clock_ahead(answer: httpx.Response, now: datetime) -> timedelta:
+    """How far this machine's clock is ahead of that of who answered; zero where that is not told or is within its second."""
+    try:
+        ahead = now - parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return timedelta(0)
+    return ahead if abs(ahead) > timedelta(seconds=2) else timedelta(0)
+
+
+def wrong_model(served: Sequence[str], expected: str) -> str:
+    """The sentence for an engine that serves something else."""
+    return clean(f"it serves {', '.join(served[:5]) or 'no model'}, not {expected}", 300)
 
 
 def selector(name: str, matchers: str, *more: str) -> str:

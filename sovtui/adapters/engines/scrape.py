@@ -54,7 +54,7 @@ def read_scrape(text: str, wanted: re.Pattern[str], at: datetime, monotonic: flo
     try:
         for family in text_string_to_metric_families("\n".join(kept) + "\n"):
             for sample in family.samples:
-                name = re.sub("^(vllm|sglang)_", r"\1:", sample.name)
+                name = re.sub("^(vllm|sglang|llamacpp)_", r"\1:", sample.name)
                 labels = tuple(sorted((k, v) for k, v in sample.labels.items() if v))
                 series.setdefault(name, {})[labels] = sample.value
                 count += 1

@@ -7,10 +7,21 @@ from dataclasses import dataclass
 
 import httpx
 
-from sovtui.adapters.engines.base import Past, Windows, gated, selector
+from sovtui.adapters.engines.base import (
+    NOT_YET,
+    RESTARTED,
+    SECOND_READING,
+    FromMetrics,
+    Past,
+    Windows,
+    gated,
+    selector,
+    wrong_model,
+)
 from sovtui.adapters.engines.scrape import Between, Labels, Scrape, total
 from sovtui.adapters.engines.vllm import MODELS_EVERY_SECONDS, json_of, take_models
 from sovtui.adapters.links.http import request
+from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
@@ -32,15 +43,18 @@ _ITL = "sglang:inter_token_latency_seconds"
 _CACHED, _PROMPTED = "sglang:cached_tokens_total", "sglang:prompt_tokens_total"
 _RATE, _LENGTH = "sglang:spec_accept_rate", "sglang:spec_accept_length"
 
+_NEVER = ("engine.asleep", "engine.start_unixtime", "engine.slots", "engine.memory_bytes", "engine.cpu_share_ratio")
 _NO_DRAFTS = "it runs without speculative decoding"
 
 
 @dataclass(frozen=True, slots=True)
-class Sglang:
+class Sglang(FromMetrics):
     """See `base.EngineAdapter`."""
 
     name: str = "sglang"
     no_metrics: str = "it runs without --enable-metrics and tells no figures"
+    live: bool = False
+    every_seconds: float = 0.0
     wanted: re.Pattern[str] = re.compile(
         r"sglang[:_](?:realtime_tokens_total|gen_throughput|num_(?:running|queue)_reqs[{ ]|token_usage"
         r"|(?:cached|prompt)_tokens_total|spec_accept_(?:rate|length)|(?:time_to_first_token|inter_token_latency)_seconds_(?!created))"
@@ -98,8 +112,7 @@ class Sglang:
             "engine.accept_ratio": _NO_DRAFTS,
             "engine.accept_length": _NO_DRAFTS,
             "engine.prompt_tok_s": "before 0.5.7 SGLang counts a prompt only when its request ends",
-            "engine.asleep": "SGLang does not tell",
-            "engine.start_unixtime": "SGLang does not tell",
+            **dict.fromkeys(_NEVER, "SGLang does not tell"),
         }.get(figure, "")
 
     def parse(
@@ -110,7 +123,7 @@ class Sglang:
         latency_before: Scrape | None = None,
         hits_before: Scrape | None = None,
     ) -> dict[str, Reading]:
-        figures = (*self.queries(""), "engine.asleep", "engine.start_unixtime")
+        figures = ENGINE_FIGURES
         if not after.has(_RUNNING, _TOKENS, _THROUGHPUT):
             return {figure: unsupported(self.no_metrics, "engine") for figure in figures}
         at = after.at
@@ -134,12 +147,12 @@ class Sglang:
             if rates := after.named(_RATE).values():
                 put("engine.accept_ratio", sum(rates) / len(rates))
 
-        reason = "a second reading is needed"
+        reason = SECOND_READING
         now = _between(before, after) if before is not None else None
         if now is not None and now.restarted:
-            reason = "it restarted between two readings"
+            reason = RESTARTED
         elif now is not None and now.usable:
-            reason = "it has not told this yet"
+            reason = NOT_YET
             decoded = now.increase(_TOKENS, by_rank, mode="decode")
             put("engine.decode_tok_s", None if decoded is None else decoded / now.seconds)
             if after.has(_TOKENS):
@@ -183,14 +196,14 @@ class Sglang:
             return Engine(
                 EnginePhase.WRONG_MODEL,
                 past.models,
-                reason=clean(f"it serves {', '.join(past.models)}, not {expected_model}", 300),
+                reason=wrong_model(past.models, expected_model),
             )
         models = tuple(clean(m, 200) for m in past.models)
         reason = await self._healthy(client, past, monotonic)
         if reason and not past.ready:
             return Engine(EnginePhase.WARMING, models, past.context_tokens, reason=reason)
         if reason:
-            return Engine(EnginePhase.DEAD, models, past.context_tokens, past.version, reason=reason)
+            return Engine(EnginePhase.HUNG, models, past.context_tokens, past.version, reason=reason)
         past.ready = True
         if not past.version_asked:
             past.version = await _version(client)

@@ -8,9 +8,21 @@ from dataclasses import dataclass
 
 import httpx
 
-from sovtui.adapters.engines.base import Past, Windows, gated, models_of, selector
+from sovtui.adapters.engines.base import (
+    NOT_YET,
+    RESTARTED,
+    SECOND_READING,
+    FromMetrics,
+    Past,
+    Windows,
+    gated,
+    models_of,
+    selector,
+    wrong_model,
+)
 from sovtui.adapters.engines.scrape import START, Between, Scrape, total
 from sovtui.adapters.links.http import request
+from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
@@ -33,15 +45,18 @@ _SLEEP = "vllm:engine_sleep_state"
 _AWAKE = 'sleep_state="awake"'
 
 _NO_DRAFTS = "it runs without speculative decoding"
+_NOT_TOLD = "vLLM does not tell"
 _NO_STATS = "it runs with --disable-log-stats and tells no figures"
 
 
 @dataclass(frozen=True, slots=True)
-class Vllm:
+class Vllm(FromMetrics):
     """See `base.EngineAdapter`."""
 
     name: str = "vllm"
     no_metrics: str = "it has no /metrics"
+    live: bool = False
+    every_seconds: float = 0.0
     wanted: re.Pattern[str] = re.compile(
         r"vllm[:_](?:generation_tokens_total|prompt_tokens_total|num_requests_(?:running|waiting)[{ ]|(?:kv|gpu)_cache_usage_perc"
         r"|(?:gpu_)?prefix_cache_(?:hits|queries)_total|(?:time_to_first_token|inter_token_latency|time_per_output_token)_seconds_(?!created)"
@@ -95,6 +110,9 @@ class Vllm:
             "engine.accept_ratio": _NO_DRAFTS,
             "engine.accept_length": _NO_DRAFTS,
             "engine.asleep": "this version does not tell (0.11.1 and newer do)",
+            "engine.slots": _NOT_TOLD,
+            "engine.memory_bytes": _NOT_TOLD,
+            "engine.cpu_share_ratio": _NOT_TOLD,
             "engine.start_unixtime": "with several API servers it does not tell",
         }.get(figure, "")
 
@@ -106,7 +124,7 @@ class Vllm:
         latency_before: Scrape | None = None,
         hits_before: Scrape | None = None,
     ) -> dict[str, Reading]:
-        figures = self.queries("")
+        figures = ENGINE_FIGURES
         if not after.has(_GENERATED, "vllm:num_requests_running"):
             return {figure: unsupported(_NO_STATS, "engine") for figure in figures}
         at = after.at
@@ -128,13 +146,13 @@ class Vllm:
         if awake := after.named(_SLEEP, sleep_state="awake"):
             put("engine.asleep", 0.0 if min(awake.values()) else 1.0)
 
-        reason = "a second reading is needed"
+        reason = SECOND_READING
         if before is not None:
             now = _between(before, after)
             if now.restarted:
-                reason = "it restarted between two readings"
+                reason = RESTARTED
             elif now.usable:
-                reason = "it has not told this yet"
+                reason = NOT_YET
                 for figure, name in (("engine.decode_tok_s", _GENERATED), ("engine.prompt_tok_s", _PROMPT)):
                     gained = now.increase(name, total)
                     put(figure, None if gained is None else gained / now.seconds)
@@ -178,7 +196,7 @@ class Vllm:
             return Engine(
                 EnginePhase.WRONG_MODEL,
                 past.models,
-                reason=clean(f"it serves {', '.join(past.models)}, not {expected_model}", 300),
+                reason=wrong_model(past.models, expected_model),
             )
         if not past.version_asked:
             past.version = await _version(client)

@@ -13,27 +13,29 @@ from datetime import datetime
 
 import httpx
 
-from sovtui.adapters.engines.base import EngineAdapter, Past
-from sovtui.adapters.engines.scrape import Scrape, read_scrape
+from sovtui.adapters.engines.base import RESTARTED, EngineAdapter, Past, progress, wrong_model
+from sovtui.adapters.engines.scrape import Scrape
 from sovtui.adapters.links.http import request
+from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.events import EngineSeen, Sample, Samples
-from sovtui.core.model import Engine, EnginePhase, LinkPhase, Mode, Service
+from sovtui.core.model import SERVING, Engine, EnginePhase, LinkPhase, Mode, Service
 from sovtui.core.modes import RUNNING
-from sovtui.core.reading import Reading, Status, unknown, unsupported
+from sovtui.core.reading import Reading, Status, unknown
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
+from sovtui.ports.errors import PortError, TimedOut, Unreachable
 from sovtui.ports.source import Emit
 
 REFUSALS_UNTIL_DEAD = 2
 """One refusal may be a stop that we have not heard of yet."""
-TIMEOUTS_UNTIL_DEAD = 4
+TIMEOUTS_UNTIL_HUNG = 4
 """A burst of requests can keep an engine from answering for seconds."""
 KEEP_SECONDS = 300.0
 """Scrapes are kept as long as the longest window."""
 SPACING_SECONDS = 10.0
 LATENCY_SECONDS = 60.0
 
+_UP = (*SERVING, EnginePhase.ASLEEP)
 _TOLD_BY_PROMETHEUS = ("engine.running", "engine.decode_tok_s")
 
 MakeClient = Callable[[str], httpx.AsyncClient]
@@ -100,7 +102,7 @@ class EnginesSource:
         async with asyncio.TaskGroup() as group:
             for watched in self._watched:
                 group.create_task(self._look(watched, host, emit), name=f"engine {watched.mode.name}")
-        alive = [w.mode.name for w in self._watched if w.last.phase in (EnginePhase.READY, EnginePhase.ASLEEP)]
+        alive = [w.mode.name for w in self._watched if w.last.phase in _UP]
         return ", ".join(alive)
 
     async def aclose(self) -> None:
@@ -119,15 +121,15 @@ class EnginesSource:
             engine = await self._ask(watched, services, host.link.phase)
         now = self._clock.now()
         readings: dict[str, Reading] = {}
-        if engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP, EnginePhase.WARMING):
-            if watched.adapter is not None and not self._told(host, watched.mode):
+        if engine.phase in (*_UP, EnginePhase.WARMING):
+            if watched.adapter is not None and self._due(watched, host):
                 readings = await self._figures(watched)
             engine = _asleep(engine, host, watched.mode, readings)
         else:
             readings = self._gone(host, watched.mode, engine, now)
         old = host.engines.get(watched.mode.name, Engine())
         if engine.phase in (EnginePhase.STARTING, EnginePhase.WARMING):
-            engine = replace(engine, progress=old.progress)
+            engine = replace(engine, progress=engine.progress or _told_by_action(host, watched.mode) or old.progress)
         watched.last = engine
         emit(EngineSeen(self.host, watched.mode.name, replace(engine, at=now)))
         if readings:
@@ -135,6 +137,7 @@ class EnginesSource:
 
     async def _ask(self, watched: _Watched, services: list[Service], link: LinkPhase) -> Engine:
         past, mode = watched.past, watched.mode
+        past.at = self._clock.now()
         try:
             if watched.adapter is None:
                 engine = await _models_only(watched.client, mode.model)
@@ -144,10 +147,10 @@ class EnginesSource:
             if link is not LinkPhase.UP:
                 return Engine(EnginePhase.UNKNOWN, reason=str(error))
             past.failures += 1
-            patience = TIMEOUTS_UNTIL_DEAD if isinstance(error, TimedOut) else REFUSALS_UNTIL_DEAD
+            patience = TIMEOUTS_UNTIL_HUNG if isinstance(error, TimedOut) else REFUSALS_UNTIL_DEAD
             return self._silent(past, services, watched.last, str(error), patience)
         past.failures = 0
-        past.ready = past.ready or engine.phase in (EnginePhase.READY, EnginePhase.ASLEEP)
+        past.ready = past.ready or engine.phase in _UP
         return engine
 
     @staticmethod
@@ -162,10 +165,18 @@ class EnginesSource:
         if not past.ready:
             return Engine(EnginePhase.STARTING, reason=what)
         if past.failures >= patience:
-            return Engine(EnginePhase.DEAD, last.models, reason=f"it was ready and no longer answers: {what}")
+            phase = EnginePhase.HUNG if patience == TIMEOUTS_UNTIL_HUNG else EnginePhase.DEAD
+            return Engine(phase, last.models, reason=f"it was ready and no longer answers: {what}")
         return Engine(
             EnginePhase.UNKNOWN, last.models, last.context_tokens, last.version, reason=f"it has just stopped answering: {what}"
         )
+
+    def _due(self, watched: _Watched, host: Host) -> bool:
+        """Whether its own figures are to be read now: not where Prometheus has them, unless it tells more than Prometheus."""
+        adapter, scrapes = watched.adapter, watched.scrapes
+        if adapter is None or (not adapter.live and self._told(host, watched.mode)):
+            return False
+        return not (adapter.every_seconds and scrapes and self._clock.monotonic() - scrapes[-1].monotonic < adapter.every_seconds)
 
     def _told(self, host: Host, mode: Mode) -> bool:
         if self._told_elsewhere is not None:
@@ -176,18 +187,14 @@ class EnginesSource:
     async def _figures(self, watched: _Watched) -> dict[str, Reading]:
         adapter, scrapes = watched.adapter, watched.scrapes
         assert adapter is not None
-        figures = adapter.queries("")
         try:
-            answer = await request(watched.client, "GET", "/metrics")
-            if answer.status_code == 404:
-                return {figure: unsupported(adapter.no_metrics, "engine") for figure in figures}
-            if answer.status_code != 200:
-                return {figure: unknown(f"its /metrics says {answer.status_code}", "engine") for figure in figures}
-            after = read_scrape(answer.text, adapter.wanted, self._clock.now(), self._clock.monotonic())
-        except Malformed as error:
-            return {figure: unknown(str(error), "engine") for figure in figures}
+            after = await adapter.scrape(watched.client, watched.past, self._clock.now(), self._clock.monotonic())
         except PortError as error:
-            return {figure: unknown(str(error), "engine") for figure in figures}
+            after = unknown(str(error), "engine")
+        if after is None:
+            return {}
+        if isinstance(after, Reading):
+            return dict.fromkeys(ENGINE_FIGURES, after)
         before = scrapes[-1] if scrapes else None
         readings = adapter.parse(
             before,
@@ -195,7 +202,7 @@ class EnginesSource:
             latency_before=_since(scrapes, after, LATENCY_SECONDS),
             hits_before=_since(scrapes, after, KEEP_SECONDS),
         )
-        if before is not None and any(r.reason.startswith("it restarted") for r in readings.values()):
+        if before is not None and any(r.reason == RESTARTED for r in readings.values()):
             scrapes.clear()
         if len(scrapes) >= 2 and scrapes[-1].monotonic - scrapes[-2].monotonic < SPACING_SECONDS:
             scrapes.pop()
@@ -207,7 +214,7 @@ class EnginesSource:
     def _gone(self, host: Host, mode: Mode, engine: Engine, now: datetime) -> dict[str, Reading]:
         """Figures that the engine itself told are over when it is; those of Prometheus are Prometheus' to end."""
         if engine.phase is EnginePhase.UNKNOWN:
-            return {}
+            return {}  # it has just stopped answering: its figures grow old by themselves
         return {
             figure: unknown(engine.reason or "it does not run", "engine", now)
             for (figure, subject), reading in host.figures.items()
@@ -241,6 +248,14 @@ def _asleep(engine: Engine, host: Host, mode: Mode, readings: Mapping[str, Readi
     return engine
 
 
+def _told_by_action(host: Host, mode: Mode) -> str:
+    """How far the start is, from the engine's journal, which a running action follows."""
+    run = host.action
+    if run is None or not run.running or run.target not in (mode.name, *mode.services):
+        return ""
+    return next((said for line in reversed(run.lines) if (said := progress(line))), "")
+
+
 async def _models_only(client: httpx.AsyncClient, expected: str) -> Engine:
     """For an engine that nobody knows: it is ready when it lists the model."""
     from sovtui.adapters.engines.vllm import take_models
@@ -249,5 +264,5 @@ async def _models_only(client: httpx.AsyncClient, expected: str) -> Engine:
     if wrong := take_models(await request(client, "GET", "/v1/models"), past, 0.0):
         return Engine(EnginePhase.WRONG_MODEL, reason=wrong)
     if expected and past.models and expected not in past.models:
-        return Engine(EnginePhase.WRONG_MODEL, past.models, reason=f"it serves {', '.join(past.models)}, not {expected}")
+        return Engine(EnginePhase.WRONG_MODEL, past.models, reason=wrong_model(past.models, expected))
     return Engine(EnginePhase.READY, past.models, past.context_tokens, reason=past.note)

@@ -18,7 +18,8 @@ from sovtui.adapters.figures.answers import Series
 from sovtui.adapters.figures.api import BadQuery, get, query
 from sovtui.adapters.figures.questions import Question
 from sovtui.adapters.figures.telling import SOURCE, Teller
-from sovtui.config.schema import Config, ModeConfig
+from sovtui.config.schema import Config, EngineConfig, ModeConfig
+from sovtui.config.specs import with_engines
 from sovtui.core.catalog import stale_after
 from sovtui.core.clean import clean
 from sovtui.core.modes import RUNNING
@@ -97,7 +98,7 @@ class PrometheusSource:
         """All expressions for now: engines whose units do not run are not asked for. Without a state: all."""
         found = ask.host_questions(self._config, self.windows_for(9100))
         for h, (name, host) in enumerate(self._config.host.items()):
-            for m, mode in enumerate(host.mode):
+            for m, mode in enumerate(with_engines(host)):
                 adapter = self._adapters.get(mode.engine)
                 if adapter is not None and mode.url and (state is None or _may_run(state.hosts.get(name), mode)):
                     span = self.windows_for(ask.port_of(mode.url))
@@ -175,7 +176,7 @@ class PrometheusSource:
             self.offset_seconds = found
 
 
-def _may_run(host: Host | None, mode: ModeConfig) -> bool:
+def _may_run(host: Host | None, mode: ModeConfig | EngineConfig) -> bool:
     services = [] if host is None else [host.services[n] for n in mode.services if n in host.services]
     return all(s.active in (*RUNNING, "unknown") for s in services)
 

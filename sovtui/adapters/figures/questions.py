@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sovtui.adapters.engines.base import EngineAdapter, Windows
-from sovtui.config.schema import Config, HostConfig, ModeConfig
-from sovtui.config.specs import watched
+from sovtui.config.schema import Config, EngineConfig, HostConfig, ModeConfig
+from sovtui.config.specs import watched, with_engines
 
 MEMORY = {
     "MemTotal": "memory.total_bytes",
@@ -98,10 +98,12 @@ def curve_questions(config: Config, windows: Windows) -> list[Question]:
 
 
 def engine_questions(
-    config: Config, host: str, mode: ModeConfig, adapter: EngineAdapter, windows: Windows, tag: str
+    config: Config, host: str, mode: ModeConfig | EngineConfig, adapter: EngineAdapter, windows: Windows, tag: str
 ) -> list[Question]:
     """The figures of one mode's engine."""
     matchers = engine_matchers(config, host, mode)
+    if not adapter.queries(matchers, windows):
+        return []
     found = [Question(f"{tag}t", "engine-time", host, adapter.sampled_at(matchers), mode.name)]
     for number, (figure, expression) in enumerate(adapter.queries(matchers, windows).items()):
         found.append(Question(f"{tag}_{number}", "engine", host, expression, mode.name, figure))
@@ -119,7 +121,7 @@ def host_matchers(config: Config, name: str) -> str:
     return f'instance=~"{_literal(name)}([.:].*)?"'
 
 
-def engine_matchers(config: Config, host_name: str, mode: ModeConfig) -> str:
+def engine_matchers(config: Config, host_name: str, mode: ModeConfig | EngineConfig) -> str:
     """Matchers of an engine's series: as configured; else the port of its url, on this host where there are several boxes."""
     if mode.metrics:
         return mode.metrics.strip().strip(",")
@@ -144,8 +146,8 @@ def names_of(name: str, host: HostConfig) -> tuple[str, ...]:
     return tuple(n for n in (name, address, host.tailnet, *(n.partition(".")[0] for n in (address, host.tailnet))) if n)
 
 
-def shares_port(host: HostConfig, mode: ModeConfig) -> bool:
-    return any(other.name != mode.name and other.url and port_of(other.url) == port_of(mode.url) for other in host.mode)
+def shares_port(host: HostConfig, mode: ModeConfig | EngineConfig) -> bool:
+    return any(other.name != mode.name and other.url and port_of(other.url) == port_of(mode.url) for other in with_engines(host))
 
 
 def port_of(url: str) -> int:

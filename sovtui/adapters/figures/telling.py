@@ -12,6 +12,7 @@ from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import HostAnswer, Series, machine_of, mine, take_gpus, take_memory, take_units
 from sovtui.adapters.figures.questions import MEMORY, Question
 from sovtui.config.schema import Config, HostConfig
+from sovtui.config.specs import with_engines
 from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Backup, Service
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
@@ -97,7 +98,7 @@ class Teller:
         mine_ = [q for q in asked if q.subject == mode and q.kind in ("engine", "engine-time")]
         sampled = next((s.value for q in mine_ if q.kind == "engine-time" for s in by_tag.get(q.tag, ())), None)
         at = now if sampled is None else self._at(sampled)
-        adapter = self._adapters[next(m.engine for m in self._config.host[host].mode if m.name == mode)]
+        adapter = self._adapters[next(m.engine for m in with_engines(self._config.host[host]) if m.name == mode)]
         found: dict[tuple[str, str], Reading] = {}
         for q in mine_:
             if q.kind != "engine":

@@ -9,10 +9,11 @@ from textual.message import Message
 
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
-from sovtui.core.model import EnginePhase, LinkPhase, Mode
+from sovtui.core.model import Engine, EnginePhase, LinkPhase, Mode
 from sovtui.core.modes import Heat, ModeView, mode_views, pace
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
+from sovtui.tui import engines
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.present import (
@@ -33,15 +34,6 @@ from sovtui.tui.present import (
     value,
 )
 
-SIGNS = {Heat.HOT: "●", Heat.STARTING: "◐", Heat.STOPPING: "◑", Heat.BROKEN: "✖", Heat.COLD: "○", Heat.UNKNOWN: "?"}
-HEAT_ROLES = {
-    Heat.HOT: "ok",
-    Heat.STARTING: "warn",
-    Heat.STOPPING: "warn",
-    Heat.BROKEN: "bad",
-    Heat.COLD: "label",
-    Heat.UNKNOWN: "nothing",
-}
 FORECASTS = {"fits": ("fits", "ok"), "fits-after-drop": ("fits after drop", "ok"), "too-small": ("too big", "warn")}
 DECODE = "engine.decode_tok_s"
 FIGURE_CELLS = 20
@@ -82,7 +74,7 @@ def _heat_span(host: Host) -> Span:
         return f"✖ {len(hot)} modes are hot", "bad"
     view = subject(host)
     if view is not None:
-        return f"{SIGNS[view.heat]} {view.mode.name} {view.word}", HEAT_ROLES[view.heat]
+        return f"{engines.sign(view)} {view.mode.name} {view.word}", engines.role(view)
     if any(view.heat is Heat.UNKNOWN for view in views):
         return "? mode unknown", "nothing"
     return ("○ nothing is hot", "label") if views else ("no modes", "label")
@@ -122,13 +114,15 @@ class InferencePane(Pane):
     """The row of the first mode."""
 
     def want(self, view: View, width: int) -> Want:
-        modes = len(view.host.spec.modes) + 1 if view.host else 1
+        spec = view.host.spec if view.host else None
+        modes = len(spec.modes) + 1 if spec else 1
+        modes += engines.rows_wanted(view.host, subject(view.host)) if view.host else 0
         figures = -(-9 // max(1, width // FIGURE_CELLS))
         return Want(2 + 1 + 3 + 1 + figures + 1 + modes + 1, least=10)
 
     def badge(self, view: View) -> tuple[str, str]:
         found = subject(view.host) if view.host else None
-        return (SIGNS[found.heat], live(view.host, HEAT_ROLES[found.heat])) if found and view.host else ("", "")
+        return (engines.sign(found), live(view.host, engines.role(found))) if found and view.host else ("", "")
 
     def heading(self, view: View) -> str:
         found = subject(view.host) if view.host else None
@@ -158,23 +152,29 @@ class InferencePane(Pane):
             rows += self._engine(host, found, width)
             if found.heat is Heat.HOT or host.reading(DECODE, found.mode.name).value is not None:
                 spare = height - len(rows) - len(modes) - 3
-                rows += self._speed(view, host, found.mode, width, tall=spare >= 4)
-                rows += grid(self._figures(view, host, found.mode), width, FIGURE_CELLS)[
+                if host.reading(DECODE, found.mode.name).status is Status.UNSUPPORTED:
+                    rows += engines.no_speed(host, found, width)
+                else:
+                    rows += self._speed(view, host, found.mode, width, tall=spare >= 4)
+                rows += grid(engines.figures(host, found, view.state.now), width, FIGURE_CELLS)[
                     : max(1, height - len(rows) - min(len(modes), 3))
                 ]
+                said = host.engines.get(found.mode.name, Engine())
+                rows += engines.parts(said, view.state.now, width, height - len(rows) - len(modes) - 1)
         if height - len(rows) - len(modes) >= 2:
             rows.append(BLANK)
         if height - len(rows) - len(modes) >= 1:
             rows.append(row((pad("modes", width), "label")))
         self._modes_at = len(rows)
-        return [*rows, *modes[: max(0, height - len(rows))]]
+        rows += modes[: max(0, height - len(rows))]
+        return [*rows, *engines.beside(view, host, width, height - len(rows))]
 
     def copies(self, view: View) -> list[Copy]:
         found = subject(view.host) if view.host else None
         if view.host is None or found is None:
             return []
         told = [("decode", value(DECODE, view.host.reading(DECODE, found.mode.name), view.state.now))]
-        told += self._figures(view, view.host, found.mode)
+        told += engines.figures(view.host, found, view.state.now)
         figures = [Copy(label, f"{label}: {words}") for label, (words, _) in told]
         head = f"{found.mode.name} on {view.host_name}, {found.word}, {text.moment(view.state.now)}"
         engine = view.host.engines.get(found.mode.name)
@@ -183,19 +183,13 @@ class InferencePane(Pane):
 
     def _engine(self, host: Host, view: ModeView, width: int) -> list[Row]:
         engine = host.engines.get(view.mode.name)
-        role = live(host, HEAT_ROLES[view.heat])
+        role = live(host, engines.role(view))
         word = f"{view.word} {text.STALE_SIGN}" if role == "stale" else view.word
-        parts: list[Span | str] = [(f"{SIGNS[view.heat]} ", role), (view.mode.name, "strong"), " ", (word, role)]
+        parts: list[Span | str] = [(f"{engines.sign(view)} ", role), (view.mode.name, "strong"), " ", (word, role)]
         if engine is not None and engine.phase is not EnginePhase.UNKNOWN:
-            phase = "ok" if engine.phase is EnginePhase.READY else "warn"
-            said = "" if view.mode.engine == "" else f"{view.mode.engine} "
-            parts += [("   ", "plain"), (f"{said}{engine.phase}", phase if not engine.reason else "stale")]
-            if engine.models:
-                parts += [("   ", "plain"), (engine.models[0], "label")]
-            if engine.context_tokens:
-                parts += [("   ", "plain"), (f"{engine.context_tokens // 1024}k context", "label")]
-        rows = [row(*parts)]
-        reason = view.reason or (engine.reason if engine else "")
+            parts += engines.said(view, engine)
+        rows = [row(*parts), *engines.strained(view, width)]
+        reason = view.reason or (engine.reason if engine and not view.strain else "")
         if reason:
             rows += paragraph(reason, width, role if view.reason else "stale", indent=2)[:2]
         return rows
@@ -250,39 +244,19 @@ class InferencePane(Pane):
         right = row((f"10 min: {told}peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
         return [*rows, spread(against, right, width)]
 
-    def _figures(self, view: View, host: Host, mode: Mode) -> list[tuple[str, Span]]:
-        def told(figure: str) -> Span:
-            return value(f"engine.{figure}", host.reading(f"engine.{figure}", mode.name), view.state.now)
-
-        drafts, look = told("accept_ratio")
-        length = host.reading("engine.accept_length", mode.name)
-        if length.fresh_value is not None and look == "plain":
-            drafts = f"{drafts} ×{length.fresh_value:.1f}"
-        return [
-            ("running", told("running")),
-            ("waiting", told("waiting")),
-            ("KV", told("kv_use_ratio")),
-            ("prompt", told("prompt_tok_s")),
-            ("TTFT p50", told("ttft_p50_seconds")),
-            ("TTFT p95", told("ttft_p95_seconds")),
-            ("ITL mean", told("itl_mean_seconds")),
-            ("prefix", told("prefix_hit_ratio")),
-            ("drafts", (drafts, look)),
-        ]
-
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:
         """Every mode with key, title, heat and need, and whether that need is free now."""
         views = mode_views(host)
         rows = []
         for found in views:
-            mode, heat_role = found.mode, live(host, HEAT_ROLES[found.heat])
+            mode, heat_role = found.mode, live(host, engines.role(found))
             need, need_role = "", "label"
             if mode.needs_bytes is not None:
                 need = text.size(mode.needs_bytes)
                 if found.heat is Heat.COLD:
                     word, need_role = FORECASTS.get(forecast_view(host, mode)[0], ("", "label"))
                     need = f"{need} {word}".rstrip()
-            left = row((pad(mode.key or " ", 2), "key"), (SIGNS[found.heat] + " ", heat_role), mode.title)
+            left = row((pad(mode.key or " ", 2), "key"), (engines.sign(found) + " ", heat_role), mode.title)
             right = row((pad(found.word, 9), heat_role), (pad(need, NEED_CELLS, RIGHT), need_role))
             if width < 52:
                 right = row((f" {found.word}", heat_role)) if not need else row((f" {need}", need_role))

@@ -19,6 +19,7 @@ SIGNS = (
     ("n/a", "nothing", "this hardware or engine does not have it"),
     ("0", "plain", "really zero"),
     ("● ◐ ✖ ○", "plain", "up · on its way · failed · off"),
+    ("▲ ◌", "plain", "up, but spilled, thrashing or hung · its model is asleep"),
 )
 
 

@@ -18,7 +18,9 @@ from sovtui.ports.errors import Malformed
 DATA = Path(__file__).parents[2] / "data"
 AT = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 FIGURES = {key for key in CATALOG if key.startswith("engine.")}
-PAGES = sorted(p.relative_to(DATA).as_posix() for name in ("vllm", "sglang") for p in (DATA / name).glob("*.prom"))
+PAGES = sorted(
+    p.relative_to(DATA).as_posix() for name in ("vllm", "sglang", "llamacpp", "litellm") for p in (DATA / name).glob("*.prom")
+)
 
 
 def page(path: str, monotonic: float = 0.0) -> Scrape:
@@ -38,6 +40,7 @@ def test_every_page_gives_every_figure_and_no_number_from_nothing(path: str) -> 
         if reading.value is None:
             assert reading.reason, key
         else:
+            assert reading.status is Status.FRESH
             assert math.isfinite(reading.value) and reading.at == AT and reading.source == "engine"
             if CATALOG[key].unit is Unit.RATIO:
                 assert 0 <= reading.value <= 1, key

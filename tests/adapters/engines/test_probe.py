@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from sovtui.adapters.engines.base import Past, cause, progress
-from sovtui.adapters.engines.watch import EnginesSource
 from sovtui.adapters.registry import load_engine
-from sovtui.core.events import EngineSeen, Event, LinkChanged, Sample, Samples, ServicesSeen
-from sovtui.core.model import Engine, EnginePhase, HostSpec, Link, LinkPhase, Mode, Service
+from sovtui.core.events import Sample, Samples
+from sovtui.core.model import Engine, EnginePhase, LinkPhase
 from sovtui.core.reading import Status, fresh
-from sovtui.core.state import State, initial, reduce
+from sovtui.core.state import reduce
 from sovtui.ports.errors import Unreachable
-from tests.fakes.world import FakeClock
+from tests.adapters.engines.pretend import MODELS, Room, Server
 
 DATA = Path(__file__).parents[2] / "data"
-MODELS = {"data": [{"id": "qwen", "max_model_len": 32768}]}
-
-
-class Server:
-    """A scripted engine: paths to answers; a path that is not there is 404, a missing server refuses."""
-
-    def __init__(self, **routes: Any) -> None:
-        self.routes = {"/" + k.replace("__", "/"): v for k, v in routes.items()}
-        self.up = True
-        self.slow: set[str] = set()
-        self.asked: list[str] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        self.asked.append(path)
-        if not self.up:
-            raise httpx.ConnectError("connection refused")
-        if path in self.slow:
-            raise httpx.ReadTimeout("slow")
-        match self.routes.get(path, 404):
-            case int(status):
-                return httpx.Response(status)
-            case str(text):
-                return httpx.Response(200, text=text)
-            case answer:
-                return httpx.Response(200, json=answer)
-
-    def client(self, base: str = "http://127.0.0.1:8000") -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(self), base_url=base)
 
 
 async def test_vllm_ready_with_version_and_context_and_few_questions() -> None:
@@ -107,46 +74,13 @@ async def test_sglang_stuck_before_and_after_it_was_ready() -> None:
     assert (await sglang.probe(http, "qwen", past, 12.0)).phase is EnginePhase.READY
     server.routes["/health"] = 503
     told = await sglang.probe(http, "qwen", past, 43.0)
-    assert told.phase is EnginePhase.DEAD and "503" in told.reason
+    assert told.phase is EnginePhase.HUNG and "503" in told.reason
 
 
 async def test_sglang_of_the_newest_is_asked_cheaply() -> None:
     server = Server(ready=200, v1__models=MODELS)
     assert (await load_engine("sglang").probe(server.client(), "qwen", Past(), 0.0)).phase is EnginePhase.READY
     assert "/health" not in server.asked
-
-
-class Room:
-    """One host with one mode, its state, and the source under test."""
-
-    def __init__(
-        self, server: Server, engine: str = "vllm", told: Callable[[str, str], bool] | None = None, services: bool = True
-    ):
-        self.clock = FakeClock()
-        self.mode = Mode("qwen", engine=engine, url="http://127.0.0.1:8000/v1", model="qwen",
-                         services=("qwen.service",) if services else ())  # fmt: skip
-        self.state: State = initial((HostSpec("spark", modes=(self.mode,), services=self.mode.services),), self.clock.now())
-        self.link(LinkPhase.UP)
-        self.events: list[Event] = []
-        adapters = {engine: load_engine(engine)} if engine in ("vllm", "sglang") else {}
-        self.source = EnginesSource("spark", (self.mode,), adapters, server.client, self.clock, told_elsewhere=told)
-
-    def link(self, phase: LinkPhase) -> None:
-        self.state = reduce(self.state, LinkChanged("spark", Link(phase)))
-
-    def unit(self, active: str, **words: object) -> None:
-        service = replace(Service("qwen.service", active, main_pid=100), **words)  # type: ignore[arg-type]
-        self.state = reduce(self.state, ServicesSeen("spark", (service,)))
-
-    async def poll(self, seconds: float = 2.0) -> Engine:
-        self.clock.passed += seconds
-        self.events.clear()
-        await self.source.poll(self.state, self._put)
-        return next(e.engine for e in self.events if isinstance(e, EngineSeen))
-
-    def _put(self, event: Event) -> None:
-        self.events.append(event)
-        self.state = reduce(self.state, event)
 
 
 async def test_a_stopped_engine_is_not_asked_at_all() -> None:
@@ -187,7 +121,7 @@ async def test_a_slow_answer_is_not_death_at_once() -> None:
     await room.poll()
     server.slow.add("/health")
     phases = [(await room.poll()).phase for _ in range(4)]
-    assert phases == [EnginePhase.UNKNOWN] * 3 + [EnginePhase.DEAD]
+    assert phases == [EnginePhase.UNKNOWN] * 3 + [EnginePhase.HUNG]
 
 
 async def test_a_lost_link_is_no_dead_engine() -> None:

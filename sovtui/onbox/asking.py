@@ -1,0 +1,61 @@
+"""How each engine says over HTTP that it is up and what it has. One table; nothing here wakes, loads or bills a model. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Manner:
+    """The paths of one engine."""
+
+    health: str = "/health"
+    models: str = "/v1/models"
+    """Lists what it serves or could serve; empty: it tells none, and then its health stands for both."""
+    patience: float = 2.0
+    """Timeout of its health check in seconds."""
+    closed: tuple[int, ...] = (401, 403)
+    """What it says to a list without a key: it is alive, and what it serves is not known."""
+    tokens: bool = True
+    """Whether one token can be asked of it without a bill."""
+
+
+MANNERS = {
+    "vllm": Manner(),
+    "sglang": Manner(patience=4.0),  # it generates a token there
+    "llamacpp": Manner(),
+    "ollama": Manner(health="/api/version", models="/api/tags"),
+    "llamaswap": Manner(),
+    "litellm": Manner(health="/health/liveliness", closed=(400, 401, 403, 500), tokens=False),  # /health bills
+    "comfyui": Manner(health="/system_stats", models="", tokens=False),
+}
+_OTHER = Manner()
+
+
+def manner(engine: str) -> Manner:
+    return MANNERS.get(engine, _OTHER)
+
+
+def ids(body: bytes) -> tuple[str, ...]:
+    """Every name by which a model of the list can be asked for: ids, aliases, and names without `:latest`."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return ()
+    rows: Any = (told.get("data") or told.get("models")) if isinstance(told, dict) else None
+    found = []
+    for row in rows[:200] if isinstance(rows, list) else ():
+        if not isinstance(row, dict):
+            continue
+        meta = row.get("meta")
+        swap = meta.get("llamaswap") if isinstance(meta, dict) else None
+        others = [row.get("aliases"), swap.get("aliases") if isinstance(swap, dict) else None]
+        name = row.get("id") or row.get("name")
+        for one in (name, *(alias for more in others if isinstance(more, list) for alias in more)):
+            if isinstance(one, str) and one:
+                found.append(one[:300])
+                if one.endswith(":latest"):
+                    found.append(one[: -len(":latest")])
+    return tuple(dict.fromkeys(found))
