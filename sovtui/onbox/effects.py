@@ -137,8 +137,8 @@ class Hands:
 
     def _follow(self, service: str) -> None:
         try:
-            for line in journal.Reader(service, 0, time.time(), follow=True):
-                self._post(Line(time.monotonic(), service, str(line["text"])))
+            for text in journal.follow(service, time.time()):
+                self._post(Line(time.monotonic(), service, text))
         except OSError:
             return
 

@@ -133,6 +133,7 @@ def test_kind_of() -> None:
     assert kind_of("x") == ("system", "x.service")
     assert kind_of("user:x.timer") == ("user", "x.timer")
     assert kind_of("container:x") == ("container", "x")
+    assert kind_of("compose:x") == ("compose", "x")
 
 
 # -- rights ------------------------------------------------------------------------------------------
@@ -344,52 +345,6 @@ def test_a_timers_next_run_is_the_earlier_of_its_two_clocks() -> None:
     assert told("", "1d 2h 3min 4.5s") == pytest.approx(boot + 86400 + 7200 + 180 + 4.5, abs=1.5)
     assert told("Fri 2126-11-20 09:00:00 UTC", "5min 250ms") == pytest.approx(boot + 300.25, abs=1.5)
     assert services._unit("x.service", BLOCK)["next"] is None
-
-
-DOCKER = """#!/bin/sh
-case "$1" in
-inspect)
-  shift 5
-  for name; do case $name in
-    web) echo '{"Name":"/web","RestartCount":1,"Config":{"Image":"i:1"},"State":{"Status":"running","Pid":5,"StartedAt":"2026-11-20T09:00:00.1Z"}}';;
-    old) echo '{"Name":"/old","State":{"Status":"exited","ExitCode":1,"FinishedAt":"2026-11-20T09:00:00Z"}}';;
-    *) echo "Error: No such object: $name" >&2; bad=1;; esac; done
-  exit ${bad:-0};;
-logs) echo "2026-11-20T09:00:00.123456789Z hello"; echo "2026-11-20T09:00:01Z bar 1%\\rbar 2%" >&2;;
-*) echo "$@" >> "$DOCKER_DID"; [ "$2" != old ];;
-esac
-"""
-
-
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    tool = tmp_path / "docker"
-    tool.write_text(DOCKER)
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("DOCKER_DID", str(tmp_path / "did"))
-    return tmp_path
-
-
-def test_containers(docker: Path) -> None:
-    told, problems = services.look(["container:web", "container:old", "container:gone"])
-    assert problems == []
-    assert [(t["name"], t["active"], t["pid"], t["restarts"]) for t in told] == [
-        ("container:web", "active", 5, 1),
-        ("container:old", "failed", None, 0),
-        ("container:gone", "missing", None, None),
-    ]
-
-
-def test_container_control_and_logs(docker: Path) -> None:
-    from sovtui.onbox.authority import Authority
-
-    assert Authority().control("start", "container:web") == (True, "")
-    assert Authority().control("stop", "container:old")[0] is False
-    assert (docker / "did").read_text() == "start web\nstop old\n"
-    lines = list(journal.Reader("container:web", 10, None, follow=False))
-    assert {line["text"] for line in lines} == {"hello", "bar 2%"}
-    assert 1795165200.0 in [line["at"] for line in lines]
 
 
 def test_journal_lines() -> None:

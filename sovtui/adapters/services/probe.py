@@ -70,9 +70,8 @@ class Probe:
         """Something on the host does not answer; what it told before is kept, with the reason."""
         if what.startswith("memory"):
             return (Samples(self.host, (Sample("memory.total_bytes", unknown(reason, SOURCE)),)),)
-        kinds = {"user": "user:", "container": "container:"}
-        prefix = next((p for word, p in kinds.items() if word in what), "")
-        mine = [n for n in self._services if (n.startswith(prefix) if prefix else ":" not in n)]
+        kind = what.partition(" ")[0]
+        mine = [n for n in self._services if _supervisor(n) == kind]
         told = tuple(replace(services.get(n, Service(n)), reason=reason, at=now, source=SOURCE) for n in mine)
         return (ServicesSeen(self.host, told),)
 
@@ -101,6 +100,12 @@ def _moment(value: object) -> datetime | None:
         return datetime.fromtimestamp(value, UTC) if isinstance(value, (int, float)) and value > 0 else None
     except (OverflowError, ValueError, OSError):
         return None  # a time no calendar has
+
+
+def _supervisor(service: str) -> str:
+    """Who is asked about it, by the box's word."""
+    prefix, colon, _ = service.partition(":")
+    return {"user": "user", "container": "container", "compose": "container"}.get(prefix, "system") if colon else "system"
 
 
 def _whole(value: object) -> int | None:
