@@ -366,6 +366,40 @@ def test_since() -> None:
     assert journal.since_unix("--all") is None
 
 
+def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow look that began before `start` returned must not tell afterwards that the service is down."""
+    import queue
+    import threading
+
+    from sovtui.onbox import effects
+    from sovtui.onbox.authority import Authority
+    from sovtui.onbox.words import Event, Look, Looked, Ran, Run, Unit
+
+    state, looking, go_on = {"active": "inactive"}, threading.Event(), threading.Event()
+
+    def units(names: tuple[str, ...]) -> tuple[tuple[Unit, ...], str]:
+        seen = state["active"]
+        looking.set()
+        assert go_on.wait(10)
+        return tuple(Unit(name, seen) for name in names), ""
+
+    def control(self: object, verb: str, service: str) -> tuple[bool, str]:
+        state["active"] = "active"
+        return True, ""
+
+    monkeypatch.setattr(services, "units", units)
+    monkeypatch.setattr(Authority, "control", control)
+    events: queue.Queue[Event] = queue.Queue()
+    hands = effects.Hands(parse(raw()), events.put)
+    hands.perform(Look(("a.service",)))
+    assert looking.wait(10)
+    hands.perform(Run("start", "a.service"))
+    assert isinstance(events.get(timeout=10), Ran)
+    go_on.set()
+    seen = events.get(timeout=10)
+    assert isinstance(seen, Looked) and seen.unit("a.service").active == "active"
+
+
 # -- lock and receipt --------------------------------------------------------------------------------
 
 

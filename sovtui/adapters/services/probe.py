@@ -16,6 +16,7 @@ from sovtui.core.clean import clean
 from sovtui.core.events import ActionNoticed, Event, Sample, Samples, ServicesSeen
 from sovtui.core.model import Service
 from sovtui.core.reading import fresh, unknown
+from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
 from sovtui.ports.link import Link
 from sovtui.runtime import box
@@ -71,7 +72,7 @@ class Probe:
         if what.startswith("memory"):
             return (Samples(self.host, (Sample("memory.total_bytes", unknown(reason, SOURCE)),)),)
         kind = what.partition(" ")[0]
-        mine = [n for n in self._services if _supervisor(n) == kind]
+        mine = [n for n in self._services if supervisor_of(n) == kind]
         told = tuple(replace(services.get(n, Service(n)), reason=reason, at=now, source=SOURCE) for n in mine)
         return (ServicesSeen(self.host, told),)
 
@@ -100,12 +101,6 @@ def _moment(value: object) -> datetime | None:
         return datetime.fromtimestamp(value, UTC) if isinstance(value, (int, float)) and value > 0 else None
     except (OverflowError, ValueError, OSError):
         return None  # a time no calendar has
-
-
-def _supervisor(service: str) -> str:
-    """Who is asked about it, by the box's word."""
-    prefix, colon, _ = service.partition(":")
-    return {"user": "user", "container": "container", "compose": "container"}.get(prefix, "system") if colon else "system"
 
 
 def _whole(value: object) -> int | None:
