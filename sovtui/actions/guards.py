@@ -58,6 +58,6 @@ def unknown_name(what: str, name: str, known: object) -> str:
 
 def unit_command(verb: str, service: str) -> str | None:
     """The privileged command that a verb on this service needs, None if it needs none."""
-    if service.startswith(("user:", "container:")):
+    if service.startswith(("user:", "container:", "compose:")):
         return None
     return f"systemctl {verb} {service}"

@@ -1,4 +1,4 @@
-"""`doctor`: what works, what does not, what to do about it; and the smallest sudoers drop-in that the actions need."""
+"""`doctor`: what works, what does not, what to do about it; and the smallest sudoers drop-in or polkit rule for the actions."""
 
 from __future__ import annotations
 
@@ -121,6 +121,7 @@ async def rights_checks(hub: Hub, name: str, settings: HostConfig) -> AsyncItera
         advice = "add to sudoers there: " + "; ".join(found.missing[:MISSING_SHOWN])
         more = len(found.missing) - MISSING_SHOWN
         advice += f"; and {more} more, see `sovtui doctor --sudoers`" if more > 0 else ""
+        advice += ". A polkit rule (`--polkit`) does as well, but cannot be asked about"
         yield Check(
             f"{name}: rights", False, f"{found.user} lacks {len(found.missing)} of {len(wanted)} rights", advice, Exit.REFUSED
         )
@@ -178,16 +179,33 @@ def commands(host: HostConfig) -> list[list[str]]:
 def sudoers(config: Config, named: str | None) -> str:
     """One drop-in per host, to be read before it is installed."""
     blocks = []
-    for name, host in config.host.items():
-        if named not in (None, name) or not (wanted := commands(host)):
-            continue
-        user = host.address.rpartition("@")[0] if host.link == "ssh" else getpass.getuser()
-        lines = [
-            f"# {name}: /etc/sudoers.d/sovtui",
-            "# Install with: visudo -f /etc/sudoers.d/sovtui",
-        ]
-        if not user:
-            lines.append(f"# `{SOMEBODY}` stands for the user that logs in there: put the real name.")
+    for name, user, wanted in _wanted(config, named):
+        lines = [f"# {name}: /etc/sudoers.d/sovtui", "# Install with: visudo -f /etc/sudoers.d/sovtui", *_stand_in(user, "#")]
         lines += [rights.sudoers_line(user or SOMEBODY, argv) for argv in wanted]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def polkit(config: Config, named: str | None) -> str:
+    """The same as a polkit rule per host, for whoever gives no sudo; what polkit cannot give is said."""
+    blocks = []
+    for name, user, wanted in _wanted(config, named):
+        lines = [f"// {name}: /etc/polkit-1/rules.d/50-sovtui.rules, mode 644", *_stand_in(user, "//")]
+        if list(rights.DROP) in wanted:
+            lines += [
+                "// Dropping the page cache is no matter of polkit. Keep this line in sudoers, or set `drop_caches = false`:",
+                f"//   {rights.sudoers_line(user or SOMEBODY, rights.DROP)}",
+            ]
+        blocks.append("\n".join([*lines, rights.polkit_rule(user or SOMEBODY, wanted)]))
+    return "\n\n".join(blocks)
+
+
+def _wanted(config: Config, named: str | None) -> Iterable[tuple[str, str, list[list[str]]]]:
+    """Per host that needs rights: its name, who logs in there (empty if not known), the commands."""
+    for name, host in config.host.items():
+        if named in (None, name) and (wanted := commands(host)):
+            yield name, host.address.rpartition("@")[0] if host.link == "ssh" else getpass.getuser(), wanted
+
+
+def _stand_in(user: str, comment: str) -> list[str]:
+    return [] if user else [f"{comment} `{SOMEBODY}` stands for the user that logs in there: put the real name."]

@@ -107,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("--lines", "-n", type=_count, default=200, metavar="N", help="at most this many old lines (200)")
     doctor = command("doctor", "What works, what does not, and what to do about it.")
     doctor.add_argument("--sudoers", action="store_true", help="print the smallest sudoers drop-in that the actions need")
+    doctor.add_argument("--polkit", action="store_true", help="the same as a polkit rule, for a login without sudo")
     for document in (init, status, alerts, actions, doctor):
         document.add_argument("--json", action="store_true", help="as JSON")
     config = command("config", "Check, show or explain the configuration.")
@@ -278,10 +279,11 @@ def _headless(args: argparse.Namespace, wiring: Wiring) -> int:
     for note in loaded.notes:
         say(sentence(note))
     session = Session(loaded.config, wiring.build_hub, args.host, args.read_only)
-    if args.command == "doctor" and args.sudoers:
+    if args.command == "doctor" and (args.sudoers or args.polkit):
         from sovtui.cli import doctor, output
 
-        output.write(doctor.sudoers(loaded.config, session.named_host()))
+        print_rights = doctor.sudoers if args.sudoers else doctor.polkit
+        output.write(print_rights(loaded.config, session.named_host()))
         return 0
     return asyncio.run(_runner(args, session, loaded.path))
 

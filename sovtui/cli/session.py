@@ -135,10 +135,15 @@ async def reach(hub: Hub, host: str, need: Iterable[str] = (), seconds: float = 
         why = link.reason or ("it asks something, and there is no terminal" if link.phase is LinkPhase.ASKING else "no answer")
         raise Failure(Exit.UNREACHABLE, sentence(f"{host} cannot be reached: {why}"))
     wanted = set(need)
+    await until(hub, lambda state: services_told(state, host, wanted), KNOWN_SECONDS)
 
-    def known(state: State) -> bool:
-        services = [s for name, s in state.hosts[host].services.items() if name in wanted]
-        probe_failed = any(s.ok is False for s in state.sources.values() if s.host == host and s.name == "probe")
-        return probe_failed or all(s.active != "unknown" or s.reason for s in services)
 
-    await until(hub, known, KNOWN_SECONDS)
+def services_told(state: State, host: str, wanted: Iterable[str] | None = None) -> bool:
+    """Whether each of these services (default: all of the host) is known, or it is known why it is not.
+
+    The probe's first figures come before its services.
+    """
+    every = state.hosts[host].services
+    probe_failed = any(s.ok is False for s in state.sources.values() if s.host == host and s.name == "probe")
+    services = every.values() if wanted is None else [every[name] for name in wanted if name in every]
+    return probe_failed or all(s.active != "unknown" or s.reason for s in services)

@@ -26,7 +26,8 @@ class Say(Protocol):
 _UNIT = re.compile(r"[A-Za-z0-9_:.\\@][A-Za-z0-9_:.\\@-]*\.(service|timer|socket|target|path|mount)", re.ASCII)
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _WORD = re.compile(r"[^\s/\"'\\-][^\s/\"'\\]*")
-PREFIXES = ("user", "container")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
+PREFIXES = ("user", "container", "compose")
 
 
 def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], actions: Mapping[str, str]) -> None:
@@ -209,6 +210,10 @@ def _service(path: Path, service: str, say: Say) -> None:
         if not _CONTAINER.fullmatch(rest):
             say(path, f'"{service}" is not a container; expected `container:NAME`')
         return
+    if colon and prefix == "compose":
+        if not _PROJECT.fullmatch(rest):
+            say(path, f'"{service}" is not a compose project; expected `compose:PROJECT`, in small letters as compose writes it')
+        return
     if colon and prefix == "user":
         if not _UNIT.fullmatch(rest):
             say(path, f'"{service}" is not a unit; expected `user:NAME.service`')
@@ -220,7 +225,10 @@ def _service(path: Path, service: str, say: Say) -> None:
     elif not colon and _CONTAINER.fullmatch(service):
         say(path, f'"{service}" is not a unit; expected `{service}.service`, `user:{service}.service` or `container:{service}`')
     else:
-        say(path, f'"{service}" is not a service; expected `NAME.service`, `user:NAME.service` or `container:NAME`')
+        say(
+            path,
+            f'"{service}" is not a service; expected `NAME.service`, `user:NAME.service`, `container:NAME` or `compose:PROJECT`',
+        )
 
 
 def service_problem(service: str) -> str:

@@ -31,7 +31,7 @@ class ModeConfig:
     model: str = ""
     """The id that it must list: of `/v1/models`, of `/api/tags` (Ollama). Needed where two modes share a port; empty: any id."""
     services: tuple[str, ...] = ()
-    """What must run: `NAME.service`, `user:NAME.service` or `container:NAME`."""
+    """What must run: `NAME.service`, `user:NAME.service`, `container:NAME` or `compose:PROJECT` (all containers of a project)."""
     needs: Bytes | None = None
     """Memory that it holds once it is up, and therefore needs free before it starts."""
     weights: Bytes | None = None
@@ -107,7 +107,7 @@ class BackupConfig:
     name: str
     """The word used on the command line."""
     service: str
-    """The unit that runs it: `NAME.service`, `user:NAME.service` or `container:NAME`."""
+    """What runs it: `NAME.service`, `user:NAME.service` or `container:NAME`."""
     max_age: Seconds = Seconds(93600.0)
     """It is late when the last success is older."""
     metric: str = ""

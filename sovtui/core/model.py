@@ -50,15 +50,12 @@ class Source:
     """Version or address, for the operator."""
 
 
-class ServiceKind(StrEnum):
-    SYSTEM = "system"
-    USER = "user"
-    CONTAINER = "container"
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A unit or container as its supervisor tells it. `name` is the configured word: `x.service`, `user:x.service`, `container:x`."""
+    """A unit, container or compose project as its supervisor tells it.
+
+    `name` is the configured word: `x.service`, `user:x.service`, `container:x`, `compose:x`.
+    """
 
     name: str
     active: str = "unknown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from sovtui.onbox import box, rights
+from sovtui.onbox import box, containers, rights
 from sovtui.onbox.plan import kind_of
 from sovtui.onbox.words import Need
 
@@ -64,10 +64,8 @@ class Authority:
     def control(self, verb: str, service: str) -> tuple[bool, str]:
         """`start`, `stop`, `restart` or `reset-failed` a service; waits for it. Whether it went well, and if not, why."""
         kind, name = kind_of(service)
-        if kind == "container":
-            if verb == "reset-failed":
-                return True, ""
-            return _judged(box.command([box.docker(), verb, name], None))
+        if kind in ("container", "compose"):
+            return _docker(verb, kind, name)
         if kind == "user":
             return _judged(box.command(["systemctl", "--user", verb, name], None))
         if box.is_root():
@@ -96,6 +94,21 @@ class Authority:
         return _judged((code, "", err))
 
 
+def _docker(verb: str, kind: str, name: str) -> tuple[bool, str]:
+    """A container, or all of a project: started in the order in which compose created them, stopped the other way round."""
+    if verb == "reset-failed":
+        return True, ""
+    names = [name]
+    if kind == "compose":
+        try:
+            names = [id_ for id_, _ in containers.of_project(name)]
+        except OSError as problem:
+            return False, str(problem)
+        if not names:
+            return False, f"the compose project {name} has no containers"
+    return _judged(box.command([box.docker(), verb, *(reversed(names) if verb == "stop" else names)], None))
+
+
 def _sudo_refused(errors: str) -> bool:
     return any(line.startswith(("sudo:", "Sorry, user")) for line in errors.splitlines())
 
@@ -105,4 +118,5 @@ def _judged(done: tuple[int, str, str]) -> tuple[bool, str]:
     if not code:
         return True, ""
     lines = [line.strip() for line in err.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith('time="')] or lines  # podman's warnings come before its error
     return False, lines[0][:300] if lines else f"it ended with {code}"

@@ -45,8 +45,9 @@ def command(argv: Sequence[str], timeout: float | None = 20.0, stdin: bytes = b"
 
 
 def docker() -> str:
-    """The docker-compatible command line that is here."""
-    return "podman" if shutil.which("podman") and not shutil.which("docker") else "docker"
+    """The docker-compatible command line that is here. `docker` may be a script that runs podman and says so on every call."""
+    tool = shutil.which("docker")
+    return "podman" if shutil.which("podman") and (not tool or "podman" in read(tool, 512)) else "docker"
 
 
 def last_line(text: str, limit: int = 300) -> str:

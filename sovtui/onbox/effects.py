@@ -36,6 +36,7 @@ from sovtui.onbox.words import (
     Rights,
     Run,
     Tick,
+    Unit,
     Wait,
     Weigh,
     Weighed,
@@ -54,6 +55,8 @@ class Hands:
         self._since: dict[str, float] = {}
         self._followed: set[str] = set()
         self._script: Script | None = None
+        self._turn = threading.Lock()
+        self._ran_at = 0.0
 
     def perform(self, effect: Effect) -> None:
         """Start it and return at once."""
@@ -69,7 +72,9 @@ class Hands:
             self._look(effect)
         elif isinstance(effect, Run):
             ok, reason = _guarded(lambda: self._authority.control(effect.verb, effect.service))
-            self._post(Ran(time.monotonic(), effect.verb, effect.service, ok, reason))
+            with self._turn:
+                self._ran_at = time.monotonic()
+                self._post(Ran(self._ran_at, effect.verb, effect.service, ok, reason))
         elif isinstance(effect, CheckRights):
             try:
                 missing = self._authority.missing(effect.needs, effect.drop)
@@ -126,19 +131,31 @@ class Hands:
         threads = [threading.Thread(target=ask, args=(probe,), daemon=True) for probe in effect.probes]
         for thread in threads:
             thread.start()
+        units, reason, began = self._units(effect)
+        for thread in threads:
+            thread.join()
+        available = box.meminfo().get("MemAvailable")
+        while True:
+            with self._turn:
+                if self._ran_at <= began:
+                    told = None if available is None else float(available)
+                    self._post(Looked(time.monotonic(), units, tuple(answers), reason, told))
+                    return
+            units, reason, began = self._units(effect)  # a command ended meanwhile: what was seen may be from before it
+
+    def _units(self, effect: Look) -> tuple[tuple[Unit, ...], str, float]:
+        """The services, why they could not be seen, and when the look began."""
+        began = time.monotonic()
         try:
             units, reason = services.units(effect.services)
         except Exception as problem:  # noqa: BLE001 — the machine must get its answer
             units, reason = (), f"{type(problem).__name__}: {problem}"
-        for thread in threads:
-            thread.join()
-        available = box.meminfo().get("MemAvailable")
-        self._post(Looked(time.monotonic(), units, tuple(answers), reason, None if available is None else float(available)))
+        return units, reason, began
 
     def _follow(self, service: str) -> None:
         try:
-            for line in journal.Reader(service, 0, time.time(), follow=True):
-                self._post(Line(time.monotonic(), service, str(line["text"])))
+            for text in journal.follow(service, time.time()):
+                self._post(Line(time.monotonic(), service, text))
         except OSError:
             return
 

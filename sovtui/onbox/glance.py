@@ -11,14 +11,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sovtui.onbox import box, services
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox import box, cgroups, services
+from sovtui.onbox.plan import supervisor_of
 
 ALL_EVERY = 20.0
 """Seconds after which everything is asked whatever the signs say: a timer's next run has none."""
 STATES_EVERY = 3.0
 """Seconds after which the states are listed though the control groups are the same."""
 CONTAINERS_EVERY = 5.0
+"""The same for containers, which no manager lists; while something acts, at every look that is a second later."""
 _RESTING = ("active", "inactive", "failed", "missing")
 _ROOTS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 
@@ -28,7 +29,7 @@ class Glance:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = list(names)
-        self._kinds = {name: kind_of(name)[0] for name in names}
+        self._kinds = {name: supervisor_of(name) for name in names}
         self._root = next((root for root in _ROOTS if os.path.exists(root + "/cgroup.procs")), "")
         self._told: dict[str, Mapping[str, Any]] = {}
         self._signs: dict[str, object] = {}
@@ -45,11 +46,12 @@ class Glance:
             return self._names
         found = {name for name in self._names if self._moving(name) or self._sign(name) != self._signs.get(name)}
         parents = self._children()
-        if acting or found or parents != self._parents or now - self._states_at >= STATES_EVERY:
+        beside = parents != self._parents
+        if acting or found or beside or now - self._states_at >= STATES_EVERY:
             self._parents, old = parents, self._states
             self._list_states(now)
             found |= {name for name in self._names if self._states.get(name) != old.get(name)}
-        if now - self._containers_at >= CONTAINERS_EVERY:
+        if beside or now - self._containers_at >= (1.0 if acting else CONTAINERS_EVERY):
             self._containers_at = now
             found |= {name for name in self._names if self._kinds[name] == "container"}
         return [name for name in self._names if name in found]
@@ -62,21 +64,23 @@ class Glance:
 
     def memory(self, name: str) -> int | None:
         """Bytes of memory the service uses now, by its control group; None where that is not to be had."""
-        group = self._told.get(name, {}).get("cgroup", "")
-        return services.memory_of(group) if group else None
+        told = [cgroups.memory_of(group) for group in self._told.get(name, {}).get("cgroups", ()) if group]
+        known = [used for used in told if used is not None]
+        return sum(known) if known else None
 
     def _moving(self, name: str) -> bool:
         return name not in self._told or self._told[name]["active"] not in _RESTING
 
     def _sign(self, name: str) -> object:
         one = self._told.get(name, {})
-        if one.get("cgroup"):
-            return box.read(f"{self._root}{one['cgroup']}/cgroup.procs")
+        groups = [group for group in one.get("cgroups", ()) if group]
+        if groups:
+            return [box.read(f"{self._root}{group}/cgroup.procs") for group in groups]
         return bool(one.get("pid")) and os.path.exists(f"/proc/{one['pid']}")
 
     def _children(self) -> object:
         """The names of all control groups beside those of the services: one more or less, and something was started or has ended."""
-        parents = {os.path.dirname(one["cgroup"]) for one in self._told.values() if one["cgroup"]}
+        parents = {os.path.dirname(group) for one in self._told.values() for group in one["cgroups"] if group}
         if "system" in self._kinds.values():
             parents.add("/system.slice")
         if "user" in self._kinds.values():

@@ -1,19 +1,20 @@
-"""A service's journal: `journalctl` for units, `docker logs` for containers."""
+"""A service's journal: `journalctl` for units, `docker logs` for containers, one beside the other for those of a project."""
 
 from __future__ import annotations
 
 import glob
 import json
 import os
+import queue
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Union
 
-from sovtui.onbox import box
+from sovtui.onbox import box, containers
 from sovtui.onbox.plan import kind_of
 
 MAX_TEXT = 8000
@@ -60,11 +61,8 @@ def decode(raw: bytes, container: bool) -> dict[str, Any] | None:
     """One line as `at` (unix), `text`, `priority` (0 to 7 or None); None for what is not one."""
     if container:
         head, _, text = raw.decode("utf-8", "replace").partition(" ")
-        try:
-            moment = datetime.strptime(head[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-        except ValueError:
-            return {"at": None, "text": _last_part(f"{head} {text}"), "priority": None}
-        return {"at": moment.timestamp(), "text": _last_part(text), "priority": None}
+        at = containers.stamp(head)
+        return {"at": at, "text": _last_part(f"{head} {text}" if at is None else text), "priority": None}
     try:
         entry = json.loads(raw)
         message = entry.get("MESSAGE")
@@ -144,11 +142,76 @@ class Reader:
             self._process.stdin.close()
 
 
+class Together:
+    """The logs of a project's containers as one, oldest first; when following, as they come. `named`: each line says whose it is."""
+
+    problem = ""
+
+    def __init__(self, of: Sequence[tuple[str, str]], lines: int, since: float | None, follow: bool, named: bool = False) -> None:
+        self._lines, self._follow, self._named = lines, follow, named
+        self._readers = [(name, Reader(f"container:{id_}", lines, since, follow)) for id_, name in of]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self._follow:
+            yield from self._live()
+        else:
+            every = [self._of(name, line) for name, reader in self._readers for line in reader]
+            every.sort(key=lambda line: line["at"] or 0.0)
+            yield from every[-self._lines :] if self._lines else []
+        self.problem = next((reader.problem for _, reader in self._readers if reader.problem), "")
+
+    def _of(self, name: str, line: dict[str, Any]) -> dict[str, Any]:
+        return {**line, "text": f"{name} | {line['text']}"} if self._named else line
+
+    def _live(self) -> Iterator[dict[str, Any]]:
+        came: queue.Queue[dict[str, Any] | None] = queue.Queue(1000)
+
+        def read(name: str, reader: Reader) -> None:
+            for line in reader:
+                came.put(self._of(name, line))
+            came.put(None)
+
+        for name, reader in self._readers:
+            threading.Thread(target=read, args=(name, reader), daemon=True).start()
+        left = len(self._readers)
+        while left:
+            line = came.get()
+            if line is None:
+                left -= 1
+            else:
+                yield line
+
+    def close(self) -> None:
+        for _, reader in self._readers:
+            reader.close()
+
+
+def reader(service: str, lines: int, since: float | None, follow: bool, named: bool = False) -> Union[Reader, Together]:
+    """The service's journal, running. OSError where it cannot be had."""
+    kind, name = kind_of(service)
+    if kind == "compose":
+        return Together(containers.of_project(name), lines, since, follow, named)
+    return Reader(service, lines, since, follow)
+
+
+def follow(service: str, since: float) -> Iterator[str]:
+    """Texts as they come. `docker logs --follow` ends with its container: then again, for the start may be yet to come."""
+    restless = kind_of(service)[0] in ("container", "compose")
+    while True:
+        for line in reader(service, 1000 if restless else 0, since, follow=True):
+            if line["at"] is not None or not restless:  # without a time it is docker that speaks: no such container yet
+                yield str(line["text"])
+        if not restless:
+            return
+        since = time.time()
+        time.sleep(0.5)
+
+
 def recent(service: str, since: float, lines: int = 3000) -> tuple[list[str], str]:
     """The texts since then, and why there are none."""
     try:
-        reader = Reader(service, lines, since, follow=False)
-        found = [str(line["text"]) for line in reader]
+        told = reader(service, lines, since, follow=False)
+        found = [str(line["text"]) for line in told]
     except OSError as problem:
-        return [], f"{problem.filename or 'journalctl'} cannot be run"
-    return found, "" if found else reader.problem
+        return [], f"{problem.filename} cannot be run" if problem.filename else str(problem)
+    return found, "" if found else told.problem

@@ -45,6 +45,18 @@ def jobs_of(hold: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(s[: -len(".timer")] + ".service" for s in hold if s.endswith(".timer"))
 
 
+def floor_within(request: Request, looked: Looked) -> str:
+    """Why nothing may be switched here: a container of the floor belongs to a project that a switch stops. Empty if not."""
+    mine = {s for mode in request.modes for s in mode.services} | set(request.tenants)
+    for service in request.floor:
+        project = looked.unit(service).part_of
+        if project and project in mine and project not in request.floor:
+            return (
+                f"{service} must always run, but belongs to {project}, which a switch would stop: name its containers one by one"
+            )
+    return ""
+
+
 def floor_lost(request: Request, before: tuple[str, ...], looked: Looked) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Of the floor: what was up before and is not, and what was down before and still is."""
     if looked.reason:
@@ -112,8 +124,10 @@ def stale(request: Request, target: ModePlan, looked: Looked) -> tuple[str, ...]
 def cannot_start(unit: Unit, host: str) -> str:
     """Why a unit can never be started; empty where it can."""
     kind, name = kind_of(unit.name)
-    what = f"container {name}" if kind == "container" else f"unit {name}"
+    what = {"container": f"container {name}", "compose": f"compose project {name}"}.get(kind, f"unit {name}")
     where = f" of the user manager on {host}" if kind == "user" else f" on {host}"
+    if kind == "compose" and unit.active == "missing":
+        return f"{what} has no containers{where}: `docker compose create` makes them"
     if unit.load == "not-found" or unit.active == "missing":
         return f"{what} does not exist{where}"
     if unit.load == "masked":
@@ -162,11 +176,12 @@ def readiness(
     """
     for service in mode.services:
         unit = looked.unit(service)
-        if unit.active == "failed":
+        tried = service in seen or service in ended  # before that it may be the failure of an earlier run
+        if unit.active == "failed" and tried:
             return Readiness("fail", f"{service} failed{_how(unit)}", service)
         if unit.restarts > base.get(service, 0) or unit.sub == "auto-restart":
             return Readiness("fail", f"{service} died while starting and was restarted{_how(unit)}", service)
-        if not unit.serving and (service in seen or service in ended):
+        if not unit.serving and tried:
             return Readiness("fail", f"{service} stopped while starting{_how(unit)}", service)
     if not all(looked.unit(s).active == "active" for s in mode.services):
         return Readiness("wait")
@@ -199,7 +214,7 @@ def running_now(request: Request, looked: Looked) -> str:
     if full:
         return f"Running now: {', '.join(full)}."
     every = [*(s for m in request.modes for s in m.services), *request.tenants]
-    parts = [s for s in every if looked.unit(s).up and s not in request.floor]
+    parts = [s for s in every if not looked.unit(s).gone and s not in request.floor]
     return f"Running now: {', '.join(dict.fromkeys(parts))}." if parts else "Nothing is hot now."
 
 

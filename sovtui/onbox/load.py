@@ -11,7 +11,7 @@ import re
 import threading
 import time
 
-from sovtui.onbox import box, queues, services, web
+from sovtui.onbox import box, cgroups, queues, services, web
 from sovtui.onbox.words import Load, LoadProbe, Weigh, Weighed
 
 BUSY_USE = 15.0
@@ -136,20 +136,7 @@ def gpu_use() -> float:
 def pids_of(names: list[str]) -> dict[str, set[int]]:
     """The processes of each service, by its control group."""
     told, _ = services.look(names)
-    found: dict[str, set[int]] = {}
-    for one in told:
-        group = one["cgroup"] or (group_of(one["pid"]) if one["pid"] else "")
-        found[one["name"]] = services.members(group) | ({one["pid"]} if one["pid"] else set())
-    return found
-
-
-def group_of(pid: int) -> str:
-    """The control group of a process, where it is one of its own (a container's)."""
-    for line in box.read(f"/proc/{pid}/cgroup").splitlines():
-        path = line.split(":", 2)[-1]
-        if len(path) > 1 and ("docker" in path or "libpod" in path or "containerd" in path):
-            return path
-    return ""
+    return {one["name"]: cgroups.members(one["cgroups"]) | ({one["pid"]} if one["pid"] else set()) for one in told}
 
 
 def shares(

@@ -21,9 +21,10 @@ def logs(request: Mapping[str, Any]) -> None:
     follow = bool(request.get("follow", False))
     box.end_with_client()
     try:
-        reader = journal.Reader(service, lines, since, follow)
+        reader = journal.reader(service, lines, since, follow, named=True)
     except OSError as problem:
-        box.say({"t": "error", "reason": f"{problem.filename or 'journalctl'} was not found on this host"})
+        reason = f"{problem.filename} was not found on this host" if problem.filename else str(problem)
+        box.say({"t": "error", "reason": reason})
         return
     told = reader.problem
     if told:

@@ -91,11 +91,18 @@ class Request:
 
 
 def kind_of(service: str) -> tuple[str, str]:
-    """`system`, `user` or `container`, and the name its supervisor knows (a unit with its suffix)."""
-    if service.startswith("container:"):
-        return "container", service[len("container:") :]
+    """`system`, `user`, `container` or `compose`, and the name its supervisor knows (a unit with its suffix)."""
+    for kind in ("container", "compose"):
+        if service.startswith(kind + ":"):
+            return kind, service[len(kind) + 1 :]
     kind, name = ("user", service[len("user:") :]) if service.startswith("user:") else ("system", service)
     return kind, name if _SUFFIX.search(name) else name + ".service"
+
+
+def supervisor_of(service: str) -> str:
+    """Who is asked about it: `system`, `user` or `container`."""
+    kind = kind_of(service)[0]
+    return "container" if kind == "compose" else kind
 
 
 def check_service(value: Any) -> str:
@@ -103,7 +110,7 @@ def check_service(value: Any) -> str:
     if not isinstance(value, str) or not _SERVICE.match(value):
         raise BadRequest(f"{value!r} is not the name of a service")
     name = kind_of(value)[1]
-    if name.startswith((".", "-")) or (":" in name and value.startswith(("user:", "container:"))):
+    if name.startswith((".", "-")) or (":" in name and value.startswith(("user:", "container:", "compose:"))):
         raise BadRequest(f"{value!r} is not the name of a service")
     return value
 

@@ -43,6 +43,9 @@ def on_look(s: Switching, seen: Looked) -> Result:
     s = replace(s, held=request.left)
     if seen.reason:
         return finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
+    why = judge.floor_within(request, seen)
+    if why:
+        return finish(s, "failed", why)
     for service in target.services:
         why = judge.cannot_start(seen.unit(service), request.host)
         if why:

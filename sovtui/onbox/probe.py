@@ -10,7 +10,7 @@ from typing import Any
 
 from sovtui.onbox import box, lock, services
 from sovtui.onbox.glance import Glance
-from sovtui.onbox.plan import check_service, kind_of
+from sovtui.onbox.plan import check_service, supervisor_of
 
 BEAT = 5.0
 SLACK = 0.85
@@ -47,7 +47,7 @@ class Sweep:
     def __init__(self, names: list[str]) -> None:
         self._names = names
         self._told: dict[str, dict[str, Any]] = {}
-        self._problems: dict[str, list[str]] = {}
+        self._problems: dict[str, str] = {}
         self._glance = Glance(names)
         self._last: dict[str, Any] = {}
         self._said_at = -BEAT
@@ -78,8 +78,9 @@ class Sweep:
     def _services(self, acting: bool) -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = []
         due = self._glance.due(acting) if self._names else []
-        for kind in dict.fromkeys(kind_of(name)[0] for name in due):
-            told, self._problems[kind] = services.look([name for name in due if kind_of(name)[0] == kind])
+        for kind in dict.fromkeys(supervisor_of(name) for name in due):
+            told, problems = services.look([name for name in due if supervisor_of(name) == kind])
+            self._problems[kind] = problems.get(kind, "")
             self._glance.asked(told)
             self._told.update((one["name"], {key: one[key] for key in _TOLD}) for one in told)
         for name, one in self._told.items():
@@ -89,9 +90,9 @@ class Sweep:
         changed = [one for one in self._told.values() if self._differs("service." + one["name"], _gist(one))]
         if changed:
             lines.append({"t": "services", "services": changed})
-        problems = [reason for kind in self._problems.values() for reason in kind]
-        if self._differs("problems", problems):
-            lines += [{"t": "problem", "what": "services", "reason": reason} for reason in problems or [""]]
+        for kind, reason in self._problems.items():
+            if self._differs("problem." + kind, reason):
+                lines.append({"t": "problem", "what": f"{kind} services", "reason": reason})
         return lines
 
     def _differs(self, key: str, value: Any) -> bool:
@@ -99,7 +100,7 @@ class Sweep:
             return False
         first = key not in self._last
         self._last[key] = value
-        return not (first and value == [])
+        return not (first and value == "")
 
 
 def _gist(told: Mapping[str, Any]) -> tuple[Any, ...]:

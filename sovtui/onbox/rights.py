@@ -1,8 +1,9 @@
-"""Which commands need rights, and the smallest sudoers lines that give them. Pure; the client prints with the same code."""
+"""Which commands need rights, and the smallest sudoers lines or polkit rule that give them. Pure; the client prints with the same code."""
 
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,32 @@ def sudoers_line(user: str, argv: Sequence[str]) -> str:
     """One line of sudoers for exactly this command."""
     words = [re.sub(r"([\\,:=])", r"\\\1", word) for word in argv]
     return f"{user} ALL=(root) NOPASSWD: {' '.join(words)}"
+
+
+def polkit_rule(user: str, commands: Sequence[Sequence[str]]) -> str:
+    """A rule file that lets this user start and stop exactly these units. Only systemctl asks polkit: other commands are left out.
+
+    Both verbs always: polkit cannot be asked whether it would allow one, so the other, which then changes nothing, is tried.
+    """
+    units: dict[str, list[str]] = {}
+    for _, verb, unit in sorted((argv for argv in commands if argv[0] == SYSTEMCTL), key=lambda argv: argv[2]):
+        verbs = units.setdefault(unit, ["start", "stop"])
+        if verb not in verbs:
+            verbs.append(verb)
+    return "\n".join(
+        [
+            "polkit.addRule(function(action, subject) {",
+            '    if (action.id != "org.freedesktop.systemd1.manage-units" || subject.user != ' + json.dumps(user) + ") {",
+            "        return polkit.Result.NOT_HANDLED;",
+            "    }",
+            "    var allowed = {",
+            *(f"        {json.dumps(unit)}: {json.dumps(verbs)}," for unit, verbs in units.items()),
+            "    };",
+            '    var verbs = allowed[action.lookup("unit")] || [];',
+            '    return verbs.indexOf(action.lookup("verb")) >= 0 ? polkit.Result.YES : polkit.Result.NOT_HANDLED;',
+            "});",
+        ]
+    )
 
 
 def privileged_commands(request: Mapping[str, Any]) -> list[list[str]]:

@@ -1,17 +1,15 @@
-"""Services as their supervisors tell them: systemd's two managers and docker. One command per supervisor and look."""
+"""Services as their supervisors tell them: systemd's two managers here, docker or podman in `containers`."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sovtui.onbox import box
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox import box, cgroups, containers
+from sovtui.onbox.plan import kind_of, supervisor_of
 from sovtui.onbox.words import Unit
 
 _PROPERTIES = (
@@ -21,22 +19,23 @@ _PROPERTIES = (
 )
 _UNSET = ("", "[not set]", "18446744073709551615")
 Told = dict[str, Any]
-"""`name, active, sub, result, load, since, restarts, pid, memory, description, status, next`, and for the machine `started, cgroup, cpu, read`."""
+"""`name, active, sub, result, load, since, restarts, pid, memory, description, status, next`, and for the machine
+`started, cgroups, cpu, read, part_of`."""
 
 
-def look(names: Sequence[str]) -> tuple[list[Told], list[str]]:
-    """All services in the order asked, and what could not be asked, in sentences."""
+def look(names: Sequence[str]) -> tuple[list[Told], dict[str, str]]:
+    """All services in the order asked; and which supervisor (`system`, `user`, `container`) could not be asked, in a sentence."""
     told: dict[str, Told] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     groups: dict[str, list[str]] = {"system": [], "user": [], "container": []}
     for name in dict.fromkeys(names):
-        groups[kind_of(name)[0]].append(name)
+        groups[supervisor_of(name)].append(name)
     for kind, members in groups.items():
         if members:
-            found, problem = _containers(members) if kind == "container" else _units(kind, members)
+            found, problem = containers.look(members) if kind == "container" else _units(kind, members)
             told.update(found)
             if problem:
-                problems.append(problem)
+                problems[kind] = problem
     return [told[name] for name in dict.fromkeys(names) if name in told], problems
 
 
@@ -94,10 +93,11 @@ def _unit(name: str, block: str) -> Told:
         "description": get("Description", ""),
         "status": _number(get("ExecMainStatus", "")),
         "started": _number(get("ExecMainStartTimestampMonotonic", "")),
-        "cgroup": get("ControlGroup", ""),
+        "cgroups": (get("ControlGroup", ""),),
         "cpu": _number(get("CPUUsageNSec", "")),
         "read": _number(get("IOReadBytes", "")),
         "next": _next(get("NextElapseUSecRealtime", ""), get("NextElapseUSecMonotonic", "")),
+        "part_of": "",
     }
 
 
@@ -133,83 +133,13 @@ def _next(realtime: str, monotonic: str) -> float | None:
     return min(told) if told else None
 
 
-# -- containers --------------------------------------------------------------------------------------
-
-
-def _containers(names: list[str]) -> tuple[dict[str, Told], str]:
-    wanted = {kind_of(name)[1]: name for name in names}
-    code, out, err = box.command([box.docker(), "inspect", "--type", "container", "--format", "{{json .}}", *wanted], 10.0)
-    found: dict[str, Told] = {}
-    for line in out.splitlines():
-        try:
-            raw = json.loads(line)
-            name = wanted[str(raw["Name"]).lstrip("/")]
-            found[name] = _container(name, raw)
-        except (ValueError, KeyError, TypeError):
-            continue
-    missing = [name for name in names if name not in found]
-    if missing and (code in (124, 126, 127) or "no such" not in err.lower()):
-        return found, f"docker does not answer {box.user()}: {box.last_line(err) or f'docker ended with {code}'}"
-    for name in missing:
-        found[name] = {**_EMPTY, "name": name, "active": "missing", "load": "not-found"}
-    return found, ""
-
-
-_EMPTY: Told = {
-    "active": "unknown", "sub": "", "result": "", "load": "loaded", "since": None, "restarts": None, "pid": None,
-    "memory": None, "description": "", "status": None, "started": None, "cgroup": "",
-    "cpu": None, "read": None, "next": None,
-}  # fmt: skip
-
-
-def _container(name: str, raw: dict[str, Any]) -> Told:
-    state = raw["State"]
-    status, code = str(state.get("Status", "")), int(state.get("ExitCode") or 0)
-    result, active = "success", "inactive"
-    if status in ("running", "paused"):
-        active = "active"
-    elif status == "restarting":
-        active = "activating"
-    elif status == "removing":
-        active = "deactivating"
-    elif state.get("OOMKilled"):
-        active, result = "failed", "oom-kill"
-    elif code in (137, 143):  # what `docker stop` leaves behind
-        result = "signal"
-    elif code or status == "dead":
-        active, result = "failed", "exit-code"
-    up = active in ("active", "activating")
-    health = str((state.get("Health") or {}).get("Status", ""))
-    config = raw.get("Config") or {}
-    return {
-        **_EMPTY,
-        "name": name,
-        "active": active,
-        "sub": "auto-restart" if status == "restarting" else health if up and health not in ("", "none") else status,
-        "result": result,
-        "since": _docker_stamp(state.get("StartedAt" if up else "FinishedAt")),
-        "restarts": int(raw.get("RestartCount") or 0),
-        "pid": int(state.get("Pid") or 0) or None,
-        "description": str(config.get("Image", "")),
-        "status": code,
-    }
-
-
-def _docker_stamp(text: Any) -> float | None:
-    try:
-        moment = datetime.strptime(str(text)[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    except ValueError:
-        return None
-    return moment.timestamp() if moment.year > 1 else None
-
-
 # -- for the machine ---------------------------------------------------------------------------------
 
 
 def units(names: Iterable[str]) -> tuple[tuple[Unit, ...], str]:
     """The same as the machine wants it, with the processes that are left; and why nothing could be seen."""
     told, problems = look(list(names))
-    return tuple(_told_unit(one) for one in told), "; ".join(problems)
+    return tuple(_told_unit(one) for one in told), "; ".join(problems.values())
 
 
 def _told_unit(told: Told) -> Unit:
@@ -225,40 +155,11 @@ def _told_unit(told: Told) -> Unit:
         result=told["result"],
         load=told["load"],
         pid=told["pid"] or 0,
-        procs=processes(told["cgroup"]),
+        procs=len(cgroups.members(told["cgroups"])),
         restarts=told["restarts"] or 0,
         status=told["status"] or 0,
         age=age,
         cpu=None if told["cpu"] is None else told["cpu"] / 1e9,
         read=None if told["read"] is None else float(told["read"]),
+        part_of=told["part_of"],
     )
-
-
-def processes(cgroup: str) -> int:
-    """How many processes a control group still has, its children included."""
-    return len(members(cgroup))
-
-
-def memory_of(cgroup: str) -> int | None:
-    """Bytes in use by a control group, as systemd's MemoryCurrent is; None where memory is not accounted."""
-    for path in (f"/sys/fs/cgroup{cgroup}/memory.current", f"/sys/fs/cgroup/memory{cgroup}/memory.usage_in_bytes"):
-        text = box.read(path).strip()
-        if text.isdigit():
-            return int(text)
-    return None
-
-
-def members(cgroup: str) -> set[int]:
-    """Their ids."""
-    if not cgroup or cgroup == "/":
-        return set()
-    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/pids"):
-        if not os.path.exists(root + "/cgroup.procs"):
-            continue
-        found: set[int] = set()
-        for folder, _, files in os.walk(root + cgroup):
-            if "cgroup.procs" in files:
-                found.update(int(word) for word in box.read(os.path.join(folder, "cgroup.procs")).split() if word.isdigit())
-        if found:
-            return found
-    return set()

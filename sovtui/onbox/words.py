@@ -32,6 +32,8 @@ class Unit:
     cpu: float | None = None
     """Processor seconds that it has used, and bytes read; None where the supervisor does not count."""
     read: float | None = None
+    part_of: str = ""
+    """The compose project that a container belongs to, `compose:NAME`."""
 
     @property
     def up(self) -> bool:

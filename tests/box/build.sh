@@ -47,6 +47,13 @@ for u in ops viewer; do
   install -m 600 "$B/key.pub" "$T/home/$u/.ssh/authorized_keys"
   chroot "$T" chown -R $u:$u /home/$u/.ssh
 done
+# ops may use the containers of the box, which are root's, through their socket: what group docker is elsewhere
+chroot "$T" groupadd -r docker
+chroot "$T" usermod -aG docker ops
+mkdir -p "$T/home/ops/.config/containers"
+printf '[engine]\nremote = true\nactive_service = "box"\n[engine.service_destinations.box]\nuri = "unix:///run/podman/podman.sock"\n' \
+  > "$T/home/ops/.config/containers/containers.conf"
+chroot "$T" chown -R ops:ops /home/ops/.config
 mkdir -p "$T/var/lib/systemd/linger"
 : > "$T/var/lib/systemd/linger/ops"
 install -m 440 "$here/sudoers" "$T/etc/sudoers.d/sovtui"
@@ -68,9 +75,11 @@ chroot "$T" systemctl -q mask systemd-sysctl.service systemd-modules-load.servic
   systemd-networkd.service systemd-resolved.service systemd-timesyncd.service systemd-remount-fs.service \
   kmod-static-nodes.service getty.target console-getty.service dev-hugepages.mount dev-mqueue.mount \
   sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount \
-  apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer dpkg-db-backup.timer fstrim.timer
+  apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer dpkg-db-backup.timer fstrim.timer \
+  podman-auto-update.timer
+chroot "$T" systemctl -q disable podman.service podman-restart.service podman-auto-update.service
 chroot "$T" systemctl -q enable ssh prometheus prometheus-alertmanager prometheus-node-exporter \
-  restartme.service backup-nas.timer
+  restartme.service backup-nas.timer podman.socket
 chroot "$T" systemctl -q set-default multi-user.target
 mv "$T" "$B/tree"
 touch "$B/built"

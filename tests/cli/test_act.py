@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -194,6 +195,16 @@ def test_sudoers_has_no_word_too_many(command: Command) -> None:
     assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl restart prometheus.service" in lines
     assert lines.count("ops ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches") == 1
     assert not any("proxy" in line or "*" in line or "stop nas" in line for line in lines)
+
+
+def test_polkit_rule_names_the_same_units_and_no_other(command: Command) -> None:
+    told = command("doctor", "--polkit")
+    assert told.code == 0 and command.hub is None
+    assert 'subject.user != "ops"' in told.out
+    units = dict(re.findall(r'"(\S+\.service)": (\[.*\]),', told.out))
+    assert units.pop("qwen.service") == '["start", "stop", "restart"]'
+    assert sorted(units) == ["broken.service", "mistral.service", "nas.service", "prometheus.service"]
+    assert "//   ops ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches" in told.out.splitlines()
 
 
 def test_the_control_room_needs_a_terminal(command: Command) -> None:

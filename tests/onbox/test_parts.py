@@ -134,6 +134,7 @@ def test_kind_of() -> None:
     assert kind_of("x") == ("system", "x.service")
     assert kind_of("user:x.timer") == ("user", "x.timer")
     assert kind_of("container:x") == ("container", "x")
+    assert kind_of("compose:x") == ("compose", "x")
 
 
 # -- rights ------------------------------------------------------------------------------------------
@@ -380,52 +381,6 @@ def test_a_timers_next_run_is_the_earlier_of_its_two_clocks() -> None:
     assert services._unit("x.service", BLOCK)["next"] is None
 
 
-DOCKER = """#!/bin/sh
-case "$1" in
-inspect)
-  shift 5
-  for name; do case $name in
-    web) echo '{"Name":"/web","RestartCount":1,"Config":{"Image":"i:1"},"State":{"Status":"running","Pid":5,"StartedAt":"2026-11-20T09:00:00.1Z"}}';;
-    old) echo '{"Name":"/old","State":{"Status":"exited","ExitCode":1,"FinishedAt":"2026-11-20T09:00:00Z"}}';;
-    *) echo "Error: No such object: $name" >&2; bad=1;; esac; done
-  exit ${bad:-0};;
-logs) echo "2026-11-20T09:00:00.123456789Z hello"; echo "2026-11-20T09:00:01Z bar 1%\\rbar 2%" >&2;;
-*) echo "$@" >> "$DOCKER_DID"; [ "$2" != old ];;
-esac
-"""
-
-
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    tool = tmp_path / "docker"
-    tool.write_text(DOCKER)
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("DOCKER_DID", str(tmp_path / "did"))
-    return tmp_path
-
-
-def test_containers(docker: Path) -> None:
-    told, problems = services.look(["container:web", "container:old", "container:gone"])
-    assert problems == []
-    assert [(t["name"], t["active"], t["pid"], t["restarts"]) for t in told] == [
-        ("container:web", "active", 5, 1),
-        ("container:old", "failed", None, 0),
-        ("container:gone", "missing", None, None),
-    ]
-
-
-def test_container_control_and_logs(docker: Path) -> None:
-    from sovtui.onbox.authority import Authority
-
-    assert Authority().control("start", "container:web") == (True, "")
-    assert Authority().control("stop", "container:old")[0] is False
-    assert (docker / "did").read_text() == "start web\nstop old\n"
-    lines = list(journal.Reader("container:web", 10, None, follow=False))
-    assert {line["text"] for line in lines} == {"hello", "bar 2%"}
-    assert 1795165200.0 in [line["at"] for line in lines]
-
-
 def test_journal_lines() -> None:
     def one(**entry: object) -> object:
         line = journal.decode(json.dumps(entry).encode(), False)
@@ -443,6 +398,40 @@ def test_since() -> None:
     assert journal.since_unix("2026-11-20T09:00:00Z") == 1795165200.0
     assert journal.since_unix("2026-11-20 09:00") == 1795165200.0
     assert journal.since_unix("--all") is None
+
+
+def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow look that began before `start` returned must not tell afterwards that the service is down."""
+    import queue
+    import threading
+
+    from sovtui.onbox import effects
+    from sovtui.onbox.authority import Authority
+    from sovtui.onbox.words import Event, Look, Looked, Ran, Run, Unit
+
+    state, looking, go_on = {"active": "inactive"}, threading.Event(), threading.Event()
+
+    def units(names: tuple[str, ...]) -> tuple[tuple[Unit, ...], str]:
+        seen = state["active"]
+        looking.set()
+        assert go_on.wait(10)
+        return tuple(Unit(name, seen) for name in names), ""
+
+    def control(self: object, verb: str, service: str) -> tuple[bool, str]:
+        state["active"] = "active"
+        return True, ""
+
+    monkeypatch.setattr(services, "units", units)
+    monkeypatch.setattr(Authority, "control", control)
+    events: queue.Queue[Event] = queue.Queue()
+    hands = effects.Hands(parse(raw()), events.put)
+    hands.perform(Look(("a.service",)))
+    assert looking.wait(10)
+    hands.perform(Run("start", "a.service"))
+    assert isinstance(events.get(timeout=10), Ran)
+    go_on.set()
+    seen = events.get(timeout=10)
+    assert isinstance(seen, Looked) and seen.unit("a.service").active == "active"
 
 
 # -- lock and receipt --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from sovtui.core.clean import clean
 from sovtui.core.events import ActionNoticed, Event, Sample, Samples, ServicesSeen
 from sovtui.core.model import Service
 from sovtui.core.reading import fresh, unknown
+from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
 from sovtui.ports.link import Link
 from sovtui.runtime import box
@@ -70,9 +71,8 @@ class Probe:
         """Something on the host does not answer; what it told before is kept, with the reason."""
         if what.startswith("memory"):
             return (Samples(self.host, (Sample("memory.total_bytes", unknown(reason, SOURCE)),)),)
-        kinds = {"user": "user:", "container": "container:"}
-        prefix = next((p for word, p in kinds.items() if word in what), "")
-        mine = [n for n in self._services if (n.startswith(prefix) if prefix else ":" not in n)]
+        kind = what.partition(" ")[0]
+        mine = [n for n in self._services if supervisor_of(n) == kind]
         told = tuple(replace(services.get(n, Service(n)), reason=reason, at=now, source=SOURCE) for n in mine)
         return (ServicesSeen(self.host, told),)
 

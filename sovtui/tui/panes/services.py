@@ -176,7 +176,7 @@ class ServicesPane(ListPane):
             state += f" {text.STALE_SIGN}{text.age(old)}" if old is not None and width >= 52 else f" {text.STALE_SIGN}"
         short = service.name
         if width < 52:
-            short = short.removesuffix(".service").replace("container:", "ctr:", 1)
+            short = short.removesuffix(".service").replace("container:", "ctr:", 1).replace("compose:", "cmp:", 1)
         right = row(
             (pad(state, 16 if width >= 52 else 13), role),
             (pad(since, 4, RIGHT), "stale" if stale else "label"),
