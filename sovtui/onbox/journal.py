@@ -41,11 +41,12 @@ def since_unix(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def argv(service: str, lines: int, since: float | None, follow: bool) -> list[str]:
-    """The command that prints it, oldest first."""
+def argv(service: str, lines: int, since: float | None, follow: bool, until: float | None = None) -> list[str]:
+    """The command that prints it, oldest first. With `until` a container's may be more lines than asked for."""
     kind, name = kind_of(service)
     if kind == "container":
-        words = [box.docker(), "logs", "--timestamps", "--tail", str(lines)]
+        words = [box.docker(), "logs", "--timestamps"]
+        words += ["--tail", str(lines)] if until is None else ["--until", f"{until:.3f}"]  # the tail would be cut first
         if since is not None:
             words += ["--since", f"{since:.3f}"]
         return ["sh", "-c", 'exec "$@" 2>&1', "sh", *words, *(["--follow"] if follow else []), "--", name]
@@ -53,6 +54,8 @@ def argv(service: str, lines: int, since: float | None, follow: bool) -> list[st
     words += ["--output-fields=" + _FIELDS, f"--lines={lines}"]
     if since is not None:
         words.append(f"--since=@{since:.6f}")
+    if until is not None:
+        words.append(f"--until=@{until:.6f}")
     return [*words, *(["--follow"] if follow else [])]
 
 
@@ -105,10 +108,10 @@ def unreadable() -> str:
 class Reader:
     """A running journal command. Iterate over it; `problem` tells afterwards (or meanwhile) why lines may be missing."""
 
-    def __init__(self, service: str, lines: int, since: float | None, follow: bool) -> None:
+    def __init__(self, service: str, lines: int, since: float | None, follow: bool, until: float | None = None) -> None:
         self._kind = kind_of(service)[0]
         self.problem = unreadable() if self._kind == "system" else ""
-        words = argv(service, lines, since, follow)
+        words = argv(service, lines, since, follow, until)
         self._process = subprocess.Popen(
             [*_GUARD, *words] if follow else words,
             stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
