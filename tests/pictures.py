@@ -31,6 +31,11 @@ def draw(outdir: Path) -> list[Path]:
             if scenario in PNG:
                 file.with_suffix(".png").write_bytes(to_png(svg))
                 written.append(file.with_suffix(".png"))
+    for name, size in SIZES.items():  # just before the switch has failed
+        svg = asyncio.run(picture(still("failed"), size, theme="sovtui-dark", keys=("t", "comma", "comma", "left")))
+        file = outdir / f"time-travel-{name}.svg"
+        file.write_text(svg, encoding="utf-8")
+        written.append(file)
     svg = asyncio.run(picture(still("healthy"), SIZES["120x40"], theme="sovtui-light"))
     light = outdir / "healthy-120x40-light.svg"
     light.write_text(svg, encoding="utf-8")

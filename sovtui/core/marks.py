@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase
@@ -12,6 +12,8 @@ from sovtui.core.state import Host, State
 
 LOST = (LinkPhase.DOWN, LinkPhase.REFUSED)
 UNHAPPY = ("failed", "missing")
+SAME_WITHIN = timedelta(seconds=30)
+"""The same again so soon is one happening: two witnesses tell it seconds apart."""
 
 
 class MarkKind(StrEnum):
@@ -31,7 +33,7 @@ class Mark:
     at: datetime
     kind: MarkKind
     words: str
-    """Clean, for the operator: `alert DiskFull fires`."""
+    """Clean, for the operator: `DiskFull fires`."""
     host: str = ""
     """Empty for what concerns no single host."""
     key: str = ""
@@ -44,14 +46,22 @@ def marks(state: State, noted: Iterable[Mark] = ()) -> tuple[Mark, ...]:
     for mark in (*told(state), *noted):
         if mark.at <= state.now:
             found.setdefault(mark.key, mark)
-    return tuple(sorted(found.values(), key=lambda mark: mark.at, reverse=True))
+    kept: list[Mark] = []
+    last: dict[tuple[MarkKind, str, str], datetime] = {}
+    for mark in sorted(found.values(), key=lambda mark: mark.at):
+        what = (mark.kind, mark.host, mark.words)
+        if what in last and mark.at - last[what] < SAME_WITHIN:
+            continue
+        last[what] = mark.at
+        kept.append(mark)
+    return tuple(reversed(kept))
 
 
 def told(state: State) -> Iterator[Mark]:
     """What one state tells of when things began."""
     for alert in state.alerts:
         if alert.since is not None:
-            yield Mark(alert.since, MarkKind.ALERT, f"alert {alert.name} fires", key=_alert(alert.fingerprint, alert.since))
+            yield Mark(alert.since, MarkKind.ALERT, f"{alert.name} fires", key=_alert(alert.fingerprint, alert.since))
     for name, host in state.hosts.items():
         for run in (*((host.action,) if host.action is not None else ()), *host.receipts):
             yield _began(name, run)
@@ -71,9 +81,9 @@ def turns(old: State, new: State) -> tuple[Mark, ...]:
         for fingerprint in after.keys() - {a.fingerprint for a in old.alerts}:
             alert = after[fingerprint]
             since = alert.since or new.now
-            found.append(Mark(since, MarkKind.ALERT, f"alert {alert.name} fires", key=_alert(fingerprint, since)))
+            found.append(Mark(since, MarkKind.ALERT, f"{alert.name} fires", key=_alert(fingerprint, since)))
         for fingerprint in before.keys() - {a.fingerprint for a in new.alerts}:
-            words = f"alert {before[fingerprint].name} has ended"
+            words = f"{before[fingerprint].name} has ended"
             found.append(Mark(new.now, MarkKind.BACK, words, key=f"ended {fingerprint} {_second(new.now)}"))
     for name, host in new.hosts.items():
         was = old.hosts.get(name)
@@ -130,7 +140,7 @@ def _failed(host: str, service: str, active: str, at: datetime) -> Mark:
 
 def _began(host: str, run: ActionRun) -> Mark:
     words = f"{run.kind} {run.target}".strip()
-    return Mark(run.began_at, MarkKind.ACTION, f"{words} begins, by {run.who}", host, f"action {run.id}")
+    return Mark(run.began_at, MarkKind.ACTION, f"{words} begins", host, f"action {run.id}")
 
 
 def _second(at: datetime) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from sovtui.config.specs import host_specs
+from sovtui.core.marks import Mark
 from sovtui.core.record import Record
 from sovtui.core.state import State
 from sovtui.demo.earlier import recording
@@ -23,17 +26,68 @@ from sovtui.runtime.control import Control, Equipment
 from sovtui.runtime.links import Links
 
 
-class NoPast:
-    """Implements `ports.past.Past`."""
+class DemoPast:
+    """Implements `ports.past.Past`: waits until the hour before the demo has been played, and knows no more than that."""
+
+    def __init__(self, control: DemoControl) -> None:
+        self._control = control
 
     async def stretch(self, state: State, begin: datetime, end: datetime) -> Stretch:
-        raise Unsupported(ONE_HOUR)
+        await self._control.remembered()
+        oldest = self._control.record.oldest
+        if oldest is None or end <= oldest:
+            raise Unsupported(ONE_HOUR)
+        return DemoStretch(self._control.record, max(begin, oldest), end)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoStretch:
+    """Implements `ports.past.Stretch` on a record."""
+
+    record: Record
+    begin: datetime
+    end: datetime
+    marks: tuple[Mark, ...] = ()
+
+    def at(self, moment: datetime) -> State:
+        found = self.record.at(moment)
+        if found is None:
+            raise Unsupported(ONE_HOUR)
+        return found
 
 
 class DemoControl(Control):
     """A control room on a simulated estate. `theatre` is for tests and pictures."""
 
     theatre: Theatre
+    before: Callable[[Record], Iterator[None]]
+    """Plays the hour before the demo into a record, in small steps."""
+    _remembering: asyncio.Task[None] | None = None
+
+    @property
+    def record(self) -> Record:
+        """Whoever looks at it first has the hour before played."""
+        if self._remembering is None:
+            self._remembering = asyncio.create_task(self._remember(), name="demo record")
+        return self._record
+
+    async def remembered(self) -> None:
+        """Wait until the hour before is in the record."""
+        assert self.record is not None
+        if self._remembering is not None:
+            await asyncio.shield(self._remembering)
+
+    async def _remember(self) -> None:
+        earlier = Record()
+        for _ in self.before(earlier):
+            await asyncio.sleep(0)  # keys are answered meanwhile
+        self._record.prepend(earlier)
+
+    async def aclose(self) -> None:
+        if self._remembering is not None:
+            self._remembering.cancel()
+            await asyncio.gather(self._remembering, return_exceptions=True)
+        await super().aclose()
 
     @property
     def world(self) -> World:
@@ -64,30 +118,16 @@ def build_control(name: str, clock: Clock | None, speed: float, scenario: str, *
         stage.world.down.update({host: f"{host}: no answer for 10 s" for host in config.host})
     links = Links({host: DemoDialer(theatre, host) for host in config.host}, theatre.clock)
 
-    async def remember() -> None:
-        """The hour before, a little at a time: keys are answered meanwhile."""
-        earlier = Record()
-        for _ in recording(earlier, name, scenario, began):
-            await asyncio.sleep(0.001)
-        control.record.prepend(earlier)
-
     async def equip() -> Equipment:
-        remembering = asyncio.create_task(remember(), name="demo record")
-
-        async def forget() -> None:
-            remembering.cancel()
-            await asyncio.gather(remembering, return_exceptions=True)
-
         sources: list[Source] = [DemoSource(theatre, host, links.get) for host in config.host]
         if config.alertmanager is None:
-            return Equipment(sources, past=NoPast(), closers=[forget])
+            return Equipment(sources, past=DemoPast(control))
         via = config.alertmanager.via
         alerts = DemoAlerts(theatre, via)
-        return Equipment(
-            [*sources, DemoAlertsSource(theatre, alerts, via, links.get)], alerts=alerts, past=NoPast(), closers=[forget]
-        )
+        return Equipment([*sources, DemoAlertsSource(theatre, alerts, via, links.get)], alerts=alerts, past=DemoPast(control))
 
     specs = tuple(replace(spec, kind="demo") for spec in host_specs(config))
     control = DemoControl(config, specs, links, theatre.clock, equip, demo=True, read_only=read_only)
     control.theatre = theatre
+    control.before = partial(recording, name=name, scenario=scenario, now=began)
     return control

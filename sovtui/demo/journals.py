@@ -42,6 +42,10 @@ class Journals:
         """How many lines were ever written; a follower knows from it what is new."""
         return self._written.get((host, service), 0)
 
+    def before(self, host: str, service: str, until: float, lines: int) -> tuple[Line, ...]:
+        """The newest lines of before a unix time, oldest first."""
+        return tuple(line for line in self._lines.get((host, service), ()) if line.at.timestamp() <= until)[-lines:]
+
     def newest(self, host: str, service: str, lines: int) -> tuple[Line, ...]:
         """The newest lines, oldest first."""
         kept = self._lines.get((host, service), ())

@@ -14,6 +14,7 @@ from sovtui.core.model import Alert
 from sovtui.core.state import State
 from sovtui.demo.estate import SOURCE
 from sovtui.demo.feed import clean_alerts
+from sovtui.demo.journals import Line as JournalLine
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
 from sovtui.onbox.plan import BadRequest
@@ -224,13 +225,15 @@ class DemoLink:
         if service not in world.units(self._host):
             yield _line({"t": "error", "reason": f"there is no {service} on {self._host}"})
             return
+        if request.get("until"):
+            for line in world.journals.before(self._host, service, float(request["until"]), int(request.get("lines", 200))):
+                yield _journal_line(line)
+            return
         seen = max(0, world.journals.written(self._host, service) - int(request.get("lines", 200)))
         while True:
             total = world.journals.written(self._host, service)
             for line in world.journals.newest(self._host, service, total - seen):
-                yield _line(
-                    {"t": "line", "at": line.at.timestamp(), "text": line.text, "priority": PRIORITIES.get(line.level, 6)}
-                )
+                yield _journal_line(line)
             seen = total
             if not request.get("follow"):
                 return
@@ -350,6 +353,10 @@ def spoken(argv: Sequence[str], stdin: bytes) -> tuple[str, dict[str, Any]] | No
 async def _silence() -> AsyncGenerator[bytes, None]:
     return
     yield b""
+
+
+def _journal_line(line: JournalLine) -> bytes:
+    return _line({"t": "line", "at": line.at.timestamp(), "text": line.text, "priority": PRIORITIES.get(line.level, 6)})
 
 
 def _line(record: dict[str, Any]) -> bytes:

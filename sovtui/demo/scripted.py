@@ -165,12 +165,16 @@ class DemoHub:
         return Rights("ops", True, True, (), len(commands))
 
     async def logs(
-        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
         self._reachable(host)
         if service not in self.world.units(host):
             raise Unsupported(f"{service} does not exist on {host}", "Look for its name in the services pane")
         journals = self.world.journals
+        if until:
+            for line in journals.before(host, service, float(until), lines):
+                yield LogLine(line.at, clean(line.text), "error" if line.level == "fatal" else line.level)
+            return
         seen = max(0, journals.written(host, service) - lines)
         while True:
             written = journals.written(host, service)

@@ -42,11 +42,12 @@ def since_unix(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def argv(service: str, lines: int, since: float | None, follow: bool) -> list[str]:
-    """The command that prints it, oldest first."""
+def argv(service: str, lines: int, since: float | None, follow: bool, until: float | None = None) -> list[str]:
+    """The command that prints it, oldest first. With `until` a container's may be more lines than asked for."""
     kind, name = kind_of(service)
     if kind == "container":
-        words = [box.docker(), "logs", "--timestamps", "--tail", str(lines)]
+        words = [box.docker(), "logs", "--timestamps"]
+        words += ["--tail", str(lines)] if until is None else ["--until", f"{until:.3f}"]  # the tail would be cut first
         if since is not None:
             words += ["--since", f"{since:.3f}"]
         return ["sh", "-c", 'exec "$@" 2>&1', "sh", *words, *(["--follow"] if follow else []), "--", name]
@@ -54,6 +55,8 @@ def argv(service: str, lines: int, since: float | None, follow: bool) -> list[st
     words += ["--output-fields=" + _FIELDS, f"--lines={lines}"]
     if since is not None:
         words.append(f"--since=@{since:.6f}")
+    if until is not None:
+        words.append(f"--until=@{until:.6f}")
     return [*words, *(["--follow"] if follow else [])]
 
 
@@ -103,10 +106,10 @@ def unreadable() -> str:
 class Reader:
     """A running journal command. Iterate over it; `problem` tells afterwards (or meanwhile) why lines may be missing."""
 
-    def __init__(self, service: str, lines: int, since: float | None, follow: bool) -> None:
+    def __init__(self, service: str, lines: int, since: float | None, follow: bool, until: float | None = None) -> None:
         self._kind = kind_of(service)[0]
         self.problem = unreadable() if self._kind == "system" else ""
-        words = argv(service, lines, since, follow)
+        words = argv(service, lines, since, follow, until)
         self._process = subprocess.Popen(
             [*_GUARD, *words] if follow else words,
             stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
@@ -147,9 +150,17 @@ class Together:
 
     problem = ""
 
-    def __init__(self, of: Sequence[tuple[str, str]], lines: int, since: float | None, follow: bool, named: bool = False) -> None:
+    def __init__(
+        self,
+        of: Sequence[tuple[str, str]],
+        lines: int,
+        since: float | None,
+        follow: bool,
+        named: bool = False,
+        until: float | None = None,
+    ) -> None:
         self._lines, self._follow, self._named = lines, follow, named
-        self._readers = [(name, Reader(f"container:{id_}", lines, since, follow)) for id_, name in of]
+        self._readers = [(name, Reader(f"container:{id_}", lines, since, follow, until)) for id_, name in of]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self._follow:
@@ -186,12 +197,14 @@ class Together:
             reader.close()
 
 
-def reader(service: str, lines: int, since: float | None, follow: bool, named: bool = False) -> Union[Reader, Together]:
+def reader(
+    service: str, lines: int, since: float | None, follow: bool, named: bool = False, until: float | None = None
+) -> Union[Reader, Together]:
     """The service's journal, running. OSError where it cannot be had."""
     kind, name = kind_of(service)
     if kind == "compose":
-        return Together(containers.of_project(name), lines, since, follow, named)
-    return Reader(service, lines, since, follow)
+        return Together(containers.of_project(name), lines, since, follow, named, until)
+    return Reader(service, lines, since, follow, until)
 
 
 def follow(service: str, since: float) -> Iterator[str]:

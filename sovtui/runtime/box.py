@@ -103,9 +103,11 @@ async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
     return Rights(clean(str(head.get("user", ""))), lingers, bool(head.get("journal")), tuple(missing), allowed)
 
 
-async def logs(link: Link, service: str, count: int, since: str, follow_on: bool) -> AsyncGenerator[LogLine, None]:
+async def logs(
+    link: Link, service: str, count: int, since: str, follow_on: bool, until: str = ""
+) -> AsyncGenerator[LogLine, None]:
     """A service's journal, cleaned."""
-    request = {"service": service, "lines": count, "since": since, "follow": follow_on}
+    request = {"service": service, "lines": count, "since": since, "follow": follow_on, "until": until}
     async with aclosing(lines(link, "logs", request)) as told:
         async for line in told:
             if line.get("t") == "problem":

@@ -71,7 +71,7 @@ class Control:
         self._equip = equip
         self._equipment: Equipment | None = None
         self.store = Store(initial(specs, clock.now(), demo=demo, read_only=read_only, notes=notes))
-        self.record = Record()
+        self._record = Record()
         self._recording = stand_by or demo
         links.connect_store(self.store.put)
         self._dispatcher = Dispatcher(config, links, self.store, clock)
@@ -88,6 +88,10 @@ class Control:
     @property
     def state(self) -> State:
         return self.store.state
+
+    @property
+    def record(self) -> Record:
+        return self._record
 
     def set_ask(self, ask: Ask | None) -> None:
         """Who answers questions of links being made; None in headless use."""
@@ -126,7 +130,7 @@ class Control:
             await self._clock.sleep(1.0)
             self.store.put(Tick(self._clock.now()))
             if self._recording:
-                self.record.keep(self.store.state)
+                self._record.keep(self.store.state)
 
     async def _greet(self, host: str) -> None:
         """On every new link: read the receipts, and follow what runs already."""
@@ -220,10 +224,10 @@ class Control:
             return await box.rights(link, commands)
 
     async def logs(
-        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
         link = await self._links.get(host)
-        async with aclosing(box.logs(link, service, lines, since, follow)) as told:
+        async with aclosing(box.logs(link, service, lines, since, follow, until)) as told:
             async for line in told:
                 yield line
 

@@ -114,9 +114,9 @@ class Hub(Protocol):
         ...
 
     def logs(
-        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
-        """A service's journal. Raises `PortError`."""
+        """A service's journal. `since`, `until`: a unix time, a date, or an age as `10m`. Raises `PortError`."""
         ...
 
     def set_ask(self, ask: Ask | None) -> None:

@@ -90,7 +90,7 @@ class Still:
         return Rights("", None, False)
 
     async def logs(
-        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
         """What is there; never more."""
         for line in self._lines(host, service)[-lines:]:

@@ -103,6 +103,8 @@ def notice(view: View) -> tuple[str, str]:
     host = view.host
     if host is None:
         return "no host is configured: sovtui init USER@HOST looks at one and proposes a configuration", "warn"
+    if view.then is not None and not view.then.origin:
+        return "", ""  # nothing is known of that moment: the line above says so
     link = host.link
     if link.phase is not LinkPhase.UP:
         why = link.reason or {

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sovtui.actions import all_specs
 from sovtui.core import text
 from sovtui.core.clean import clean
 from sovtui.core.marks import Mark, MarkKind
 from sovtui.tui.arrange import Kind
-from sovtui.tui.keymap import SCREEN, Key
+from sovtui.tui.keymap import Key
 from sovtui.tui.panes.base import Then
 from sovtui.tui.present import Row, Span, cut, pad, paragraph, row, spread
 from sovtui.tui.screens.choose import Choice
@@ -96,8 +97,8 @@ def keys(others: Iterable[Key], then: Then, now: datetime) -> list[Key]:
     """The keys while travelling: the moves, what concerns the screen alone, and every action with the reason why not."""
     why = refusal(then, now)
     found = [Key(move.id, move.shown, move.title, move.words, "back in time") for move in MOVES]
-    screen = {word[0] for word in SCREEN}
-    return found + [key if key.id in screen else replace(key, refused=why) for key in others]
+    changes = all_specs()
+    return found + [replace(key, refused=why) if key.id in changes else key for key in others]
 
 
 def touches(all_keys: Sequence[Key], *, thumbs: bool, tiles: int) -> list[Touch]:
@@ -113,7 +114,7 @@ def touches(all_keys: Sequence[Key], *, thumbs: bool, tiles: int) -> list[Touch]
         if key.id in BY_ID or key.id in ("zoom", "palette", "travel"):
             continue
         shown = f"({key.key})" if key.refused else key.key or "·"
-        weight = 20 if key.id == "help" else 3 if key.refused else 5
+        weight = 20 if key.id == "help" else 6 if key.refused else 5
         found.append(Touch(key.name, shown, cut(key.title.lower(), 9), not key.refused, weight=weight))
     return [*found, MORE]
 
@@ -224,12 +225,12 @@ FAR = (("1 hour earlier", HOUR), ("6 hours earlier", 6 * HOUR), ("1 day earlier"
 
 def choices(marks: Sequence[Mark], now: datetime, first: Mark | None = None) -> list[Choice]:
     """What happened and when, newest first; `first` is what the pane in front is about."""
-    listed = [mark for mark in marks if mark.kind is not MarkKind.BACK or (now - mark.at).total_seconds() < HOUR]
+    listed = [mark for mark in marks if mark.kind is not MarkKind.BACK]
     ordered = ([first] if first else []) + [mark for mark in listed if mark is not first]
     found = []
     for number, mark in enumerate(ordered[:MOST_CHOICES], 1):
-        title = f"{clock(mark.at, now)}  {SIGNS[mark.kind][0]} {mark.words}"
+        title = f"{SIGNS[mark.kind][0]} {mark.words}"
         host = f", {mark.host}" if mark.host else ""
-        note = f"{text.duration((now - mark.at).total_seconds())} ago{host}"
+        note = f"{clock(mark.at, now)}, {text.duration((now - mark.at).total_seconds())} ago{host}"
         found.append(Choice(f"at {mark.at.timestamp()}", clean(title, 200), note, str(number) if number < 10 else ""))
-    return found + [Choice(f"far {seconds}", words, "than the moment shown, if Prometheus keeps it") for words, seconds in FAR]
+    return found + [Choice(f"far {seconds}", words, "from Prometheus") for words, seconds in FAR]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sovtui.core.marks import Mark, MarkKind, marks
+from sovtui.core.model import Link, Source
 from sovtui.core.state import State, initial
 from sovtui.ports.errors import PortError
 from sovtui.ports.past import Stretch
@@ -113,7 +115,11 @@ class Traveller:
             if stretch.begin <= moment <= stretch.end:
                 return stretch.at(moment), "prometheus"
         specs = tuple(host.spec for host in self._live.hosts.values())
-        return initial(specs, moment, demo=self._live.demo, read_only=self._live.read_only), ""
+        nothing = initial(specs, moment, demo=self._live.demo, read_only=self._live.read_only)
+        reason = "nothing is known of this moment"
+        nobody = Source("alertmanager", reason=reason)
+        hosts = {name: replace(host, link=Link(kind="history", reason=reason)) for name, host in nothing.hosts.items()}
+        return replace(nothing, hosts=hosts, sources={(nobody.name, ""): nobody}), ""
 
     async def _ask(self, moment: datetime, begin: datetime, end: datetime) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
@@ -126,7 +132,8 @@ class Traveller:
             if self._then is not None:
                 self._shown, origin = self._held(self._then.moment)
                 self._then = Then(self._then.moment, origin)
-            self._note = ""
+                self._trouble = not origin
+            self._note = f"Nothing is known of {words.clock(moment, self._live.now)}" if self._trouble else ""
         self._asking = None
         self._changed()
 

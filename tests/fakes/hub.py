@@ -128,7 +128,7 @@ class FakeHub:
         return self.rights_found or Rights("ops", True, True, (), len(commands))
 
     async def logs(
-        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
         self.asked_logs = {"host": host, "service": service, "lines": lines, "since": since, "follow": follow}
         for line in self._lines:

@@ -381,6 +381,14 @@ def test_a_timers_next_run_is_the_earlier_of_its_two_clocks() -> None:
     assert services._unit("x.service", BLOCK)["next"] is None
 
 
+def test_a_journal_until_a_moment() -> None:
+    unit = journal.argv("a.service", 40, None, False, 1795165200.5)
+    assert "--until=@1795165200.500000" in unit and "--lines=40" in unit and "--follow" not in unit
+    container = journal.argv("container:web", 40, 1795165000.0, False, 1795165200.5)
+    assert container[container.index("--until") + 1] == "1795165200.500" and "--tail" not in container
+    assert container[container.index("--since") + 1] == "1795165000.000"
+
+
 def test_journal_lines() -> None:
     def one(**entry: object) -> object:
         line = journal.decode(json.dumps(entry).encode(), False)

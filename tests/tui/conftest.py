@@ -34,6 +34,7 @@ class Scripted(Still):
         self.outcome = Outcome(0, "done as asked")
         self.log_lines: list[LogLine] = []
         self.followed: list[tuple[str, str]] = []
+        self.asked_until: list[tuple[str, str, float]] = []
         self.reconnected: list[str] = []
         self.ask: Ask | None = None
         self._notify: list[Callable[[], None]] = []
@@ -55,8 +56,14 @@ class Scripted(Still):
         return self.outcome
 
     async def logs(
-        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True
+        self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
+        if until:
+            self.asked_until.append((host, service, float(until)))
+            for line in self.log_lines:
+                if line.at is None or line.at.timestamp() <= float(until):
+                    yield line
+            return
         self.followed.append((host, service))
         for line in self.log_lines:
             yield line

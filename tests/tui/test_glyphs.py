@@ -46,6 +46,7 @@ def test_a_stand_in_is_as_wide_as_what_it_stands_for(char: str) -> None:
         "█▒░",  # a gauge
         " ▁▂▃▄▅▆▇█",  # a curve
         "▸ ",
+        "▲◆✖×○━┄█",  # a line of time
     ],
 )
 def test_what_differs_stays_different(together: str) -> None:

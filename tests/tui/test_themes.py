@@ -58,7 +58,7 @@ async def everything(stage: Any, states: Any, theme: str, size: tuple[int, int])
             await s.pilot.pause()
             found += drawn(s.app)
         s.hub.put(states("healthy"))
-        for keys in (["question_mark"], ["2"], ["colon"], ["slash", "a"]):
+        for keys in (["question_mark"], ["2"], ["colon"], ["slash", "a"], ["t"]):
             await s.press(*keys)
             await s.pilot.pause(0.1)
             found += drawn(s.app)

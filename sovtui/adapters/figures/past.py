@@ -137,6 +137,7 @@ class RangeStretch:
         else:
             reason = "Prometheus has nothing of this moment: it did not run, or asked nobody"
             state = reduce(state, SourceChanged(Source(SOURCE, "", False, reason)))
+            state = reduce(state, SourceChanged(Source("alertmanager", "", None, reason)))
         return reduce(state, Tick(moment))
 
     def _host(self, state: State, name: str, series: Mapping[str, Sequence[Series]], wanted: float, moment: datetime) -> State:
@@ -222,7 +223,7 @@ class RangeStretch:
             alert = clean(line.labels.get("alertname", ""), 200)
             for step in _starts(line.steps, self._step, self._first):
                 at = self._to_here(step)
-                yield Mark(at, MarkKind.ALERT, f"alert {alert} fires", key=f"past {_identity(line.labels)} {step:.0f}")
+                yield Mark(at, MarkKind.ALERT, f"{alert} fires", key=f"past {_identity(line.labels)} {step:.0f}")
         for name, heard in self._heard.items():
             for one, other in pairwise([*heard, self.end.timestamp() - self._offset]):
                 if other - one > SILENT_SECONDS + self._step:

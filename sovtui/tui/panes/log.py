@@ -21,6 +21,7 @@ from sovtui.core.modes import mode_views
 from sovtui.ports.errors import PortError, Unreachable
 from sovtui.runtime.hub import LogLine
 from sovtui.tui.arrange import Want
+from sovtui.tui.backlog import Backlog
 from sovtui.tui.loglines import SKIPPED, last_action, line_rows, mark_row, stamped
 from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.panes.inference import subject
@@ -73,6 +74,7 @@ class LogPane(Pane):
     def __init__(self) -> None:
         super().__init__()
         self.open_log: OpenLog | None = None
+        self.backlog: Backlog | None = None
         self.lines: deque[LogLine] = deque(maxlen=RING)
         self.dropped = 0
         """Lines that fell off the ring's far end."""
@@ -95,6 +97,8 @@ class LogPane(Pane):
         self._wrap: bool | None = None
         self._pan = 0
         self._trouble = ""
+        self._then = False
+        """The lines shown are those of another moment."""
 
     # what is followed
 
@@ -124,8 +128,8 @@ class LogPane(Pane):
         view = self.view
         visible = self.display and view is not None and view.host is not None
         up = visible and view is not None and view.host is not None and view.host.link.phase is LinkPhase.UP
-        if view is not None and view.then is not None and self._reader is not None:
-            return  # what was hot then has no journal of its own: the lines that are here are shown up to the moment
+        if self._of_then(view):
+            return
         if not up or view is None or self.open_log is None:
             if not visible or (view is not None and (view.host_name, self._pick(view)) != self._following):
                 self._stop()
@@ -140,6 +144,21 @@ class LogPane(Pane):
             return  # it said why; it is tried again by its timer
         self._stop()
         self._begin(target)
+
+    def _of_then(self, view: View | None) -> bool:
+        """Whether another moment is shown: its lines are asked for once, what is followed now goes on unseen."""
+        if view is None or self.backlog is None:
+            return False
+        if (view.then is not None) is not self._then:
+            self._then = view.then is not None
+            if not self._paused:
+                self._to_end()
+            self.redraw()
+        if view.then is None:
+            self.backlog.drop()
+        elif self.display:
+            self.backlog.look(view, self._pick(view))
+        return self._then
 
     def _pick(self, view: View) -> str:
         if self._wanted and view.host is not None and self._wanted in view.host.services:
@@ -287,7 +306,7 @@ class LogPane(Pane):
             self.notify("No action is known on this host.", severity="warning", markup=False)
             return
         oldest = next((line.at for line in self.lines if line.at is not None), None)
-        if (oldest is None or oldest > run.began_at) and self._following[1] and self.open_log is not None:
+        if (oldest is None or oldest > run.began_at) and self._following[1] and self.open_log is not None and not self._then:
             target = self._following
             self._stop()
             self._begin(target, f"{run.began_at.timestamp():.0f}")
@@ -317,6 +336,8 @@ class LogPane(Pane):
         return Want(10, least=5, stretch=4)
 
     def heading(self, view: View) -> str:
+        if view.then is not None:
+            return f"{self._pick(view)}  until {text.clock(view.then.moment)}"
         words = self.service or self._pick(view)
         new = f", {self.waiting:,} new" if self.waiting else ""
         if self._paused:
@@ -325,23 +346,22 @@ class LogPane(Pane):
             words += "  from the action's start, G returns"
         elif self._back:
             words += f"  scrolled back{new}, G returns"
-        elif view.then is not None:
-            timed = any(line.at is not None for line in self.lines)
-            words += f"  until {text.clock(view.then.moment)}" if timed else "  live only: its lines carry no times"
         return words
 
     def badge(self, view: View) -> tuple[str, str]:
         return ("‖", "warn") if self._paused else ("", "")
 
     def _keeps(self, line: LogLine) -> bool:
-        then = self.view.then if self.view is not None else None
-        if then is not None and line.at is not None and line.at > then.moment:
-            return False
         return not self.filter or line.level == SKIPPED or self.filter.casefold() in line.text.casefold()
 
     def _kept(self) -> Iterator[LogLine]:
         """The lines that the filter lets through, newest first."""
-        return (line for line in reversed(self.lines) if self._keeps(line))
+        lines = self.lines if self.view is None or self.view.then is None else self._told(self.view)[0]
+        return (line for line in reversed(lines) if self._keeps(line))
+
+    def _told(self, view: View) -> tuple[Sequence[LogLine], str]:
+        """The journal before a moment of the past, or a sentence that says why it is not here."""
+        return self.backlog.lines(view, self._pick(view)) if self.backlog is not None else ((), "")
 
     def copies(self, view: View) -> list[Copy]:
         shown = [line for line in self._visible if line.level != SKIPPED]
@@ -356,7 +376,10 @@ class LogPane(Pane):
         foot = [row((line, "warn")) for line in wrap(self._trouble, width)[:2]] if self._trouble else []
         if view.host is not None and view.host.link.phase is not LinkPhase.UP:
             foot = [row((f"{text.STALE_SIGN} the link is {view.host.link.phase}: no new lines", "stale"))]
-        if self.dropped and height > 8:
+        note = ""
+        if view.then is not None:
+            foot, note = [], self._told(view)[1] or "no lines of before this moment are kept"
+        elif self.dropped and height > 8:
             foot.append(row((f"{self.dropped} older lines no longer kept", "label")))
         room = height - len(foot)
         if self._anchor is not None:
@@ -373,10 +396,8 @@ class LogPane(Pane):
             self._visible.append(line)
             if len(made) >= room:
                 break
-        if not made and view.then is not None and self.lines:
-            oldest = next((line.at for line in self.lines if line.at is not None), None)
-            since = f": the oldest is of {text.clock(oldest)}" if oldest else ""
-            return [row((f"no line of before this moment is here{since}", "nothing")), *foot]
+        if not made and note:
+            return [row((line, "nothing")) for line in wrap(note, width)[:3]]
         if not made:
             nothing = f"no line holds “{self.filter}”" if self.filter and self.lines else "" if self._trouble else "no lines yet"
             return [row((nothing, "label")), *foot]

@@ -18,6 +18,7 @@ from sovtui.core.model import LinkPhase
 from sovtui.core.state import State
 from sovtui.runtime.hub import Hub
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, LEAST, TWO_ROWS_OF_TILES_FROM, Kind
+from sovtui.tui.backlog import Backlog
 from sovtui.tui.conduct import Conductor
 from sovtui.tui.inspector import Inspector
 from sovtui.tui.jump import STAY, jump_tabs, jump_touches
@@ -60,6 +61,7 @@ class Room(Frame):
         log = self._panes["log"]
         assert isinstance(log, LogPane)
         log.open_log = lambda host, service, since: self._hub.logs(host, service, since=since, lines=RING if since else 200)
+        log.backlog = Backlog(self._hub, log.redraw)
         self.show_pane(self.current)
 
     # data

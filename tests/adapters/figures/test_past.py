@@ -152,7 +152,7 @@ async def test_the_last_sample_the_failure_and_the_alert_are_marked() -> None:
     stretch = await asked.stretch(room.state, NOW - timedelta(minutes=30), NOW)
     found = {(mark.kind, mark.words) for mark in stretch.marks}
     assert found == {
-        (MarkKind.ALERT, "alert BoxDown fires"),
+        (MarkKind.ALERT, "BoxDown fires"),
         (MarkKind.LINK, "spark gave its last sample"),
         (MarkKind.SERVICE, "vllm-qwen.service failed"),
     }
