@@ -25,7 +25,7 @@ MONO = "sovtui-mono"
 STYLES = {
     "strong-style": "bold", "title-style": "bold", "ok-style": "none", "warn-style": "none", "bad-style": "bold",
     "label-style": "none", "accent-style": "none", "stale-style": "italic", "nothing-style": "none", "sign-style": "bold",
-    "key-style": "bold", "off-style": "italic", "curve-style": "none", "cursor-style": "none", "chosen-style": "none",
+    "key-style": "bold", "off-style": "italic", "curve-style": "none", "then-style": "bold reverse", "cursor-style": "none", "chosen-style": "none",
     "focus-title-style": "bold", "focus-border": "round", "ansi-background": "ansi_black", "ansi-foreground": "ansi_white",
 }  # fmt: skip
 """Variables of the stylesheet beyond colours, with their defaults: a theme without colours says with these what it means."""
