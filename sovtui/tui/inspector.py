@@ -64,9 +64,12 @@ class Inspector:
             now = self._view() or view
             rows = pane.story(now, id, width) or [row(("this is gone meanwhile", "nothing"))]
             lead = pane.lead(now, id, width)
-            errors = error_rows(lines, width)
+            until = now.then.moment if now.then is not None else None
+            told = [line for line in lines if until is None or line.at is None or line.at <= until]
+            none = "no line of before this moment is here" if lines and not told else said[0]
+            errors = error_rows(told, width)
             gaps = ([BLANK] if errors else [], [BLANK] if lead or errors else [])
-            log = log_rows(service, lines, said[0], width) if service else []
+            log = log_rows(service, told, none, width) if service else []
             return [*lead, *gaps[0], *errors, *gaps[1], *rows, *log]
 
         self._screen = DetailScreen(pane.entry_title(view, id), make, keys)

@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
+from sovtui.tui.inert import inert
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -35,16 +37,18 @@ class RoomProvider(Provider):
 
     async def discover(self) -> Hits:
         for command in self._commands():
-            yield DiscoveryHit(Content(command.title), command.run, text=command.title, help=_plain(command.help))
+            title = inert(command.title)
+            yield DiscoveryHit(Content(title), command.run, text=title, help=_plain(command.help))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for command in self._commands():
-            score = matcher.match(command.title)
+            title = inert(command.title)
+            score = matcher.match(title)
             if score > 0:
-                yield Hit(score, Content(command.title), command.run, text=command.title, help=_plain(command.help))
+                yield Hit(score, Content(title), command.run, text=title, help=_plain(command.help))
 
 
 def _plain(words: str) -> str:
     """The palette parses help as markup; there is nothing to parse in ours."""
-    return words.replace("[", "(").replace("]", ")")
+    return inert(words).replace("[", "(").replace("]", ")")

@@ -72,7 +72,7 @@ def cut(words: str, cells: int) -> str:
         return ""
     if cell_len(words) <= cells:
         return words
-    return set_cell_size(words, cells - 1).rstrip() + "…"
+    return set_cell_size(words, cells - 1).rstrip(" ") + "…"
 
 
 def pad(words: str, cells: int, align: str = LEFT) -> str:
@@ -111,6 +111,7 @@ def spread(left: Row, right: Row, cells: int) -> Row:
 def wrap(words: str, cells: int, limit: int = 200) -> list[str]:
     """Lines of at most `cells`, broken at spaces where there are any."""
     cells = max(1, cells)
+    words = words[: cells * limit * 2]  # a megabyte on one line costs no more than what is shown of it
     lines: list[str] = []
     for paragraph in words.split("\n"):
         current = ""

@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from sovtui.config.schema import Config
 from sovtui.core.state import Host, State
 from sovtui.tui.arrange import Want
+from sovtui.tui.inert import inert
 from sovtui.tui.present import Row, cut, row, wrap
 from sovtui.tui.widgets.lines import Lines
 
@@ -132,6 +133,7 @@ class Pane(Lines, can_focus=True):
         if self.filter:
             heading = f"{heading}  /{self.filter}" if heading else f"/{self.filter}"
         letter = f" {self.letter} " if self.letter else ""
+        heading = inert(heading)
         name = f"◀ {self.TITLE}" if view.then is not None else self.TITLE
         title = cut(f"{name} · {heading}" if heading else name, max(4, self.size.width - 2 - len(letter)))
         if (letter, title) != (self._letter, self._title):

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from sovtui.tui.inert import inert
 from sovtui.tui.keymap import matches
 from sovtui.tui.screens.dialog import Dialog
 
@@ -61,6 +62,7 @@ class ChooseScreen(Dialog[str]):
 def _prompt(choice: Choice) -> Content:
     """Key, title and note; a refused one says why instead of being hidden."""
     key = f"{choice.key:>3}  " if choice.key else "     "
-    title = Content(f"{key}{choice.title}") if choice.enabled else Content(f"{key}{choice.title}").stylize("dim")
-    note = Content(f"\n     {choice.note}" if choice.note else "\n").stylize("dim")
+    title = Content(f"{key}{inert(choice.title)}")
+    title = title if choice.enabled else title.stylize("dim")
+    note = Content(f"\n     {inert(choice.note)}" if choice.note else "\n").stylize("dim")
     return title + note

@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from sovtui.tui.arrange import PHONE_BELOW
+from sovtui.tui.inert import inert
 from sovtui.tui.present import Row
 from sovtui.tui.widgets.keybar import KeyBar, Touch
 from sovtui.tui.widgets.lines import LOOKS, Sheet
@@ -72,7 +73,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box") as box:
-            box.border_title = Content(self.heading())  # Content: no markup
+            box.border_title = Content(inert(self.heading()))  # Content: no markup
             with VerticalScroll(id="text", can_focus=False):
                 yield Written(self.body)
             with Vertical(id="fields"):

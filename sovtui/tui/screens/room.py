@@ -20,6 +20,7 @@ from sovtui.runtime.hub import Hub
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, LEAST, TWO_ROWS_OF_TILES_FROM, Kind
 from sovtui.tui.backlog import Backlog
 from sovtui.tui.conduct import Conductor
+from sovtui.tui.inert import inert
 from sovtui.tui.inspector import Inspector
 from sovtui.tui.jump import STAY, jump_tabs, jump_touches
 from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
@@ -343,7 +344,7 @@ class Room(Frame):
         seconds = 2.0 if severity == "begun" else max(5.0, len(words) / 12)
         level: Any = "information" if severity == "begun" else severity
         sign = {"warning": "▲ ", "error": "✖ "}.get(severity, "")
-        self.notify(sign + words, severity=level, timeout=seconds, markup=False)
+        self.notify(sign + inert(words), severity=level, timeout=seconds, markup=False)
 
     async def _push(self, screen: Screen[Any]) -> Any:
         return await self.app.push_screen_wait(screen)

@@ -11,6 +11,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from sovtui.tui.inert import inert
 from sovtui.tui.present import BLANK, ROLES, Row, fit
 
 LOOKS = frozenset(f"lines--{role}" for role in (*ROLES, "cursor", "chosen"))
@@ -24,7 +25,7 @@ class Lines(Widget):
 
     def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._rows: list[Row] = list(rows)
+        self._rows: list[Row] = [safe(line) for line in rows]
         self._looks: dict[tuple[str, str], Style] = {}
         self.repaints = 0
         """Rows handed to the screen as changed; read by tests."""
@@ -41,7 +42,7 @@ class Lines(Widget):
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows from now on."""
         wide = self.size.width
-        new = [fit(line, wide) for line in rows] if wide else list(rows)
+        new = [fit(safe(line), wide) for line in rows] if wide else [safe(line) for line in rows]
         old = self._rows
         if new == old:
             return
@@ -93,6 +94,12 @@ def _trimmed(words: str, look: Style, base: Style) -> list[Segment]:
     left = len(words) - len(words.lstrip(" "))
     parts = ((words[:left], base), (inner, look), (words[left + len(inner) :], base))
     return [Segment(part, style) for part, style in parts if part]
+
+
+def safe(line: Row) -> Row:
+    """The row, each text in it inert; the same object where there is nothing to do."""
+    spans = tuple((inert(words), role) for words, role in line.spans)
+    return line if all(new[0] is old[0] for new, old in zip(spans, line.spans, strict=True)) else Row(spans, line.mark)
 
 
 def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
