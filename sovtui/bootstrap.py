@@ -142,7 +142,7 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
         streams.append(Probe(spec.name, spec.services, clock))
         with_engine = (*spec.modes, *spec.beside)
         if any(mode.url for mode in with_engine):
-            engine_client = partial(client_for, spec.name, timeout_seconds=ENGINE_SECONDS)
+            engine_client = partial(_engine_client, client_for, spec.name)
             sources.append(EnginesSource(spec.name, with_engine, adapters, engine_client, clock, told_elsewhere=told_elsewhere))
         if spec.backups:
             sources.append(BackupsSource(spec.name, config.host[spec.name].backup, clock))
@@ -151,6 +151,11 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
 
     closers = [http.aclose for http in made]
     return Equipment(sources, streams, alerts, past, closers if past is None else [past.aclose, *closers])
+
+
+def _engine_client(client_for: Any, host: str, base_url: str, mode: str) -> httpx.AsyncClient:
+    made: httpx.AsyncClient = client_for(host, base_url, timeout_seconds=ENGINE_SECONDS)
+    return made
 
 
 def _prometheus(

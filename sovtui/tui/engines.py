@@ -38,10 +38,11 @@ def role(view: ModeView) -> str:
     return "bad" if view.strain else "label" if view.asleep else HEAT_ROLES[view.heat]
 
 
-def said(view: ModeView, engine: Engine) -> list[Span]:
-    """Engine, phase, model and context, as the line under a mode's name has them."""
+def said(view: ModeView, engine: Engine, *, up: bool = True) -> list[Span]:
+    """Engine, phase, model and context, as the line under a mode's name has them; `up`: whether its host is reached."""
     name = f"{view.mode.engine} " if view.mode.engine else ""
-    spans: list[Span] = [("   ", "plain"), (f"{name}{engine.phase}", _PHASE_ROLES.get(engine.phase, "warn"))]
+    look = _PHASE_ROLES.get(engine.phase, "warn") if up else "stale"
+    spans: list[Span] = [("   ", "plain"), (f"{name}{engine.phase}", look)]
     if engine.models:
         spans += [("   ", "plain"), (engine.models[0], "label")]
     if engine.context_tokens:

@@ -6,9 +6,12 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from sovtui.core.events import LinkChanged, Samples, SourceChanged, Tick
-from sovtui.core.model import Link, LinkPhase, Source
-from sovtui.core.state import State
+from sovtui.cli import documents, output
+from sovtui.config.load import loads
+from sovtui.config.specs import host_specs
+from sovtui.core.events import EngineSeen, LinkChanged, Samples, SourceChanged, Tick
+from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part, Source
+from sovtui.core.state import State, initial, reduce
 from tests.cli.conftest import Command
 from tests.fakes.hub import NOW, healthy, run
 
@@ -165,3 +168,31 @@ def test_the_hub_is_closed(command: Command) -> None:
     command("status")
     assert command.hub is not None and command.hub.closed
     assert isinstance(command.hub.state, State)
+
+
+def test_an_engine_beside_the_modes_and_what_is_behind_it() -> None:
+    config = loads(
+        '[host.box]\n[[host.box.engine]]\nname = "router"\nengine = "litellm"\nurl = "http://127.0.0.1:4000"\n',
+        engines=("litellm",),
+    )
+    part = Part("chat: local", "cooldown", True, "local", ends_at=NOW + timedelta(seconds=90))
+    said = Engine(EnginePhase.READY, ("chat",), reason="1 in cooldown of 1 deployments", parts=(part,))
+    state = reduce(initial(host_specs(config), NOW), EngineSeen("box", "router", said))
+    (engine,) = documents.status(state, state.hosts.values())["hosts"][0]["engines"]
+    assert (engine["mode"], engine["name"], engine["engine"], engine["strain"]) == (None, "router", "litellm", None)
+    assert engine["parts"][0]["ends_at"] == documents.moment(part.ends_at) and engine["parts"][0]["size_bytes"] is None
+    told = output.status(state, state.hosts.values())
+    assert "router: decode" in told and "chat: local: cooldown, until" in told and "2 min" not in told.split("cooldown")[0]
+
+
+def test_a_spilled_model_is_said_with_its_share() -> None:
+    config = loads(
+        '[host.box]\n[[host.box.mode]]\nname = "m"\nengine = "ollama"\nurl = "http://127.0.0.1:11434"\n', engines=("ollama",)
+    )
+    part = Part("m:latest", "spilled", True, "33 %", size_bytes=3 << 30, accelerator_bytes=2 << 30, pinned=True)
+    said = Engine(EnginePhase.SPILLED, ("m:latest",), reason="33 % of m:latest on the CPU", parts=(part,))
+    state = reduce(initial(host_specs(config), NOW), EngineSeen("box", "m", said))
+    told = output.status(state, state.hosts.values())
+    assert "spilled: 33 % of m:latest on the CPU" in told and "33 % on the CPU, pinned, 3.00 GiB" in told
+    (engine,) = documents.status(state, state.hosts.values())["hosts"][0]["engines"]
+    assert (engine["strain"], engine["phase"], engine["mode"]) == ("spilled", "spilled", "m")

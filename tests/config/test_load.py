@@ -14,7 +14,7 @@ from sovtui.config.show import EXAMPLES, config_text, example, schema_keys, sche
 
 HOST = '[host.spark]\naddress = "ops@spark"\n'
 MODE = HOST + '[[host.spark.mode]]\nname = "qwen"\nservices = ["qwen.service"]\n'
-ENGINES = ("vllm", "sglang")
+ENGINES = ("vllm", "sglang", "ollama", "comfyui")
 ACTIONS = {"drop-caches": "c", "backup": "b", "logs": "l", "acknowledge": "a", "unacknowledge": "a", "(tab)": "tab"}
 
 
@@ -57,6 +57,14 @@ BAD = [
     (HOST + "[host.spark.switch]\nready_timeout = '3d'\n", ["c.toml:4: host.spark.switch.ready_timeout: expected at most a day"]),
     # meaning
     ("", ["c.toml:1: no [host.NAME] table"]),
+    (HOST + "[[host.spark.engine]]\nname = 'x'\nengine = 'vllm'\n", ["c.toml:3: host.spark.engine[0].url: missing; expected a text in quotes"]),
+    (HOST + "[[host.spark.engine]]\nname = 'x'\nengine = 'vlm'\nurl = 'http://a'\n", ["c.toml:5: host.spark.engine[0].engine: no engine is named `vlm`; did you mean `vllm`?"]),
+    (HOST + "[[host.spark.engine]]\nname = 'x'\nengine = 'vllm'\nurl = 'http://a'\nservices = ['x y']\n", ["c.toml:7: host.spark.engine[0].services[0]:"]),
+    (MODE + "[[host.spark.engine]]\nname = 'qwen'\nengine = 'vllm'\nurl = 'http://a'\n", ["c.toml:7: host.spark.engine[0].name: a mode is named `qwen` already"]),
+    (MODE + "url = 'http://a'\nengine = 'comfyui'\nmodel = 'm'\n", ["c.toml:8: host.spark.mode[0].model: ComfyUI does not tell"]),
+    (MODE + "url = 'http://a'\nengine = 'comfyui'\nproof = true\n", ["c.toml:8: host.spark.mode[0].proof: needs a `url` and an `engine` that can be asked for a token"]),
+    (MODE + "url = 'http://a'\nengine = 'ollama'\nmodel = 'a'\n[[host.spark.mode]]\nname = 'b'\nurl = 'http://a/'\nengine = 'ollama'\nmodel = 'b'\nservices = ['qwen.service']\n",
+     ["c.toml:14: host.spark.mode[1].services: `qwen` is another model of the same server"]),
     (MODE + "key = '0'\n", ['c.toml:6: host.spark.mode[0].key: expected one of "1" to "9"']),
     (MODE + "key = '1'\n[[host.spark.mode]]\nname = 'b'\nkey = '1'\nservices = ['b.service']\n", ["c.toml:9: host.spark.mode[1].key: mode `qwen` has the key"]),
     (MODE + "[[host.spark.mode]]\nname = 'qwen'\nservices = ['b.service']\n", ["c.toml:7: host.spark.mode[1].name: another mode has this name"]),

@@ -38,8 +38,8 @@ LATENCY_SECONDS = 60.0
 _UP = (*SERVING, EnginePhase.ASLEEP)
 _TOLD_BY_PROMETHEUS = ("engine.running", "engine.decode_tok_s")
 
-MakeClient = Callable[[str], httpx.AsyncClient]
-"""Base address as seen from the host, to a client that goes through the host's link."""
+MakeClient = Callable[[str, str], httpx.AsyncClient]
+"""Base address as seen from the host and the mode's name, to a client that goes through the host's link and logs in as configured."""
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class EnginesSource:
             if mode.url:
                 base = mode.url.rstrip("/").removesuffix("/v1")
                 if base not in clients:
-                    clients[base] = make_client(base)
+                    clients[base] = make_client(base, mode.name)
                 self._watched.append(_Watched(mode, adapters.get(mode.engine), clients[base]))
         self._clients = tuple(clients.values())
 

@@ -187,7 +187,7 @@ class InferencePane(Pane):
         word = f"{view.word} {text.STALE_SIGN}" if role == "stale" else view.word
         parts: list[Span | str] = [(f"{engines.sign(view)} ", role), (view.mode.name, "strong"), " ", (word, role)]
         if engine is not None and engine.phase is not EnginePhase.UNKNOWN:
-            parts += engines.said(view, engine)
+            parts += engines.said(view, engine, up=host.link.phase is LinkPhase.UP)
         rows = [row(*parts), *engines.strained(view, width)]
         reason = view.reason or (engine.reason if engine and not view.strain else "")
         if reason:

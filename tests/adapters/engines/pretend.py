@@ -56,7 +56,7 @@ class Server:
             case answer:
                 return httpx.Response(200, json=answer)
 
-    def client(self, base: str = "http://127.0.0.1:8000") -> httpx.AsyncClient:
+    def client(self, base: str = "http://127.0.0.1:8000", mode: str = "") -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.MockTransport(self), base_url=base)
 
 
