@@ -11,6 +11,7 @@ import pytest
 
 from sovtui.adapters.figures.history import HistorySource
 from sovtui.adapters.links.sync_http import LinkAdapter
+from sovtui.config.schema import ModeConfig
 from sovtui.core.events import Curve, Sample, Samples
 from sovtui.core.reading import fresh
 from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
@@ -99,6 +100,38 @@ async def test_curves_by_our_clock_without_the_holes(library: bool) -> None:
     room.events.clear()
     await history.poll(room.state, room.put)
     assert not room.events  # once is enough
+
+
+@pytest.mark.parametrize("library", [True, False])
+async def test_a_failed_fill_is_tried_again(library: bool) -> None:
+    """The library closes what it was lent; the next query needs it."""
+    failures = [httpx.Response(503, text="Service Unavailable")]
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        return failures.pop() if failures and "query_range" in request.url.path else matrix(request)
+
+    history, room = make(serve, library, FakeClock())
+    with pytest.raises(Unreachable):
+        await history.poll(room.state, room.put)
+    assert await history.poll(room.state, room.put) == "filled" and room.events
+
+
+@pytest.mark.parametrize("library", [True, False])
+async def test_many_engines_are_asked_for_in_addresses_that_a_proxy_takes(library: bool) -> None:
+    modes = tuple(ModeConfig(name=f"m{n}", engine="vllm", url=f"http://127.0.0.1:{8000 + n}") for n in range(12))
+    made, clock, lengths = config(spark=spark(mode=modes)), FakeClock(), []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        lengths.append(len(request.url.raw_path))
+        return matrix(request)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(serve), base_url="http://prometheus:9090")
+    loop = asyncio.get_running_loop()
+    make_adapter = (lambda: LinkAdapter(loop, http, timeout_seconds=2)) if library else None
+    history = HistorySource(made, source(made, matrix, clock), http, clock, make_adapter=make_adapter)
+    room = Room(made)
+    assert await history.poll(room.state, room.put) == "filled" and room.events
+    assert len(lengths) > 1 and max(lengths) < 8000
 
 
 @pytest.mark.parametrize("library", [True, False])
