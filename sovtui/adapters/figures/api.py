@@ -80,7 +80,7 @@ def refusal(status: int, kind: str, text: str) -> PortError:
 
 def _not_ours(answer: httpx.Response) -> PortError:
     status = answer.status_code
-    text = clean(answer.text[:200], 80)
+    text = clean(answer.text[:200], 80).strip()
     if status in (401, 403):
         said = f": {text}" if text and "html" not in answer.headers.get("content-type", "") else ""
         return Refused(f"Prometheus refuses us ({status}{said})", login_advice(answer))

@@ -150,7 +150,9 @@ class PrometheusSource:
         active = targets.get("activeTargets")
         usual: Counter[float] = Counter()
         for target in active if isinstance(active, list) else ():
-            seconds = _duration(str(target.get("scrapeInterval", "")))
+            found = target.get("discoveredLabels")  # VictoriaMetrics tells it only there
+            label = found.get("__scrape_interval__", "") if isinstance(found, dict) else ""
+            seconds = _duration(str(target.get("scrapeInterval") or label))
             if seconds:
                 self._intervals[ask.port_of(str(target.get("scrapeUrl", "")))] = seconds
                 usual[seconds] += 1

@@ -20,6 +20,7 @@ class Untrusted(Refused):
 _NO_CA = "Put the certificate of the CA that signed it into a file, and that file into the configuration as `ca_file`."
 _CLOCK = "Is the clock of this machine right?"
 _WRONG_NAME = "Write the name that stands in its certificate into the configuration's `url`."
+_WANTS_OURS = "wants a certificate of the client's, and sovtui has none"
 _WHY: dict[int, tuple[str, str]] = {
     9: ("is not valid yet", _CLOCK),
     10: ("has expired", f"Renew it there. {_CLOCK}"),
@@ -59,6 +60,7 @@ class Tls:
     def __init__(self, under: ByteStream, context: ssl.SSLContext, server_hostname: str | None, name: str) -> None:
         self._under = under
         self._name = name
+        self._heard = False
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._reading, self._writing = asyncio.Lock(), asyncio.Lock()
         self.engine = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
@@ -71,24 +73,36 @@ class Tls:
             what, advice = _WHY.get(error.verify_code, (f"is not accepted: {told}", _NO_CA))
             raise Untrusted(f"the certificate of {self._name} {what}", advice) from error
         except ssl.SSLError as error:
+            self._wants_ours(error)
             raise Unreachable(
                 f"{self._name} does not speak TLS: {clean(error.reason or str(error), 200)}", "Is it http?"
             ) from error
 
+    def _wants_ours(self, error: ssl.SSLError) -> None:
+        if any(word in (error.reason or "") for word in ("ALERT_CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE")):
+            raise Refused(f"{self._name} {_WANTS_OURS}", "A login by name or token is all that it can give.") from error
+
     async def read(self, max_bytes: int) -> bytes:
         try:
-            return cast(bytes, await self._pump(self.engine.read, max_bytes))
+            told = cast(bytes, await self._pump(self.engine.read, max_bytes))
+            self._heard = True
+            return told
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError as error:
-            if "CERTIFICATE_REQUIRED" in (error.reason or ""):
-                raise Refused(f"{self._name} wants a certificate of the client's, which sovtui has none of") from error
+            self._wants_ours(error)
             raise Unreachable(f"the TLS connection to {self._name} broke: {clean(error.reason or str(error), 200)}") from error
 
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            view = view[cast(int, await self._pump(self.engine.write, view[: 1 << 16])) :]
+        try:
+            while view:
+                view = view[cast(int, await self._pump(self.engine.write, view[: 1 << 16])) :]
+        except Unreachable as error:
+            if self._heard:
+                raise
+            # Closed before it said anything: its reason is often lost with the connection.
+            raise Unreachable(str(error), f"It may be that it {_WANTS_OURS}.") from error
 
     def readable_or_closed(self) -> bool:
         return self._incoming.pending > 0 or self.engine.pending() > 0 or self._under.readable_or_closed()
