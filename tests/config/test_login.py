@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sovtui.cli.doctor import login_checks
 from sovtui.config.load import ConfigError, loads
 from sovtui.config.login import warnings
 from sovtui.config.schema import Secret
@@ -97,8 +98,10 @@ def test_a_file_that_others_may_read_is_a_warning(tmp_path: Path) -> None:
     config = loads(source(f"bearer = {{ file = '{file}' }}"))
     file.chmod(0o640)
     assert list(warnings(config)) == [("prometheus", f"bearer: others may read {file}", f"chmod 600 {file}")]
+    (check,) = login_checks(config)  # and so for `doctor`
+    assert (check.sign, check.what, check.advice) == ("?", "prometheus: login", f"chmod 600 {file}")
     file.chmod(0o600)
-    assert not list(warnings(config))
+    assert not list(warnings(config)) and not list(login_checks(config))
     file.unlink()
     assert not list(warnings(config))
 

@@ -70,7 +70,7 @@ def refusal(status: int, kind: str, text: str) -> PortError:
     if kind in ("timeout", "canceled") or "context deadline exceeded" in text or "timed out" in text:
         return TimedOut(f"Prometheus did not finish the query in time: {text}", "It is overloaded, or its interval is too short")
     if status in (401, 403):
-        return Refused(f"Prometheus refuses us ({status}): {text}")
+        return Refused(f"Prometheus refuses us ({status})", "Look at the login in [prometheus]")
     if status in (400, 422):
         return BadQuery(f"Prometheus refuses the query: {text}")
     if status == 503:

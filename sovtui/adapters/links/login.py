@@ -61,7 +61,7 @@ class Login:
         """What is being waited for, in words; empty: nothing."""
         slow = ", ".join(str(secret) for _, secret in secrets_of(self._settings) if secret.command)
         running = self._fetching is not None and not self._fetching.done()
-        return clean(f"{slow} has not finished, which tells the login of [{self._place}]", 300) if running and slow else ""
+        return clean(f"{slow}, which tells the login of [{self._place}], has not finished", 300) if running and slow else ""
 
     async def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """The headers to send. Raises `Refused` where a secret cannot be had, naming the reference."""
