@@ -167,7 +167,6 @@ async def test_wrong_logins_and_certificates_are_said_in_words(estate: Estate) -
         (replace(good, user="", password=None), "refuses us (401: Unauthorized). It wants a login: set `user`"),
         (replace(good, ca_file=""), "is from a CA that is not known here"),
         (replace(good, url=good.url.replace("/prom", "")), "Put the path prefix into the url"),
-        (replace(good, url=good.url.replace("https", "http"), ca_file=""), "Client sent an HTTP request to an HTTPS server"),
         (replace(estate.settings(estate.victoriametrics), password=wrong), "It does not accept user `ops`"),
         (estate.settings(estate.strict), "wants a certificate of the client's"),
         (tenant(estate, "nobody"), "refuses us (401: bad token). It does not accept the token from the command `sh -c"),
