@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.prometheus import PrometheusSource
+    from sovtui.config.login import SourceConfig
 
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
 PAST_SECONDS = 20.0
@@ -110,14 +111,19 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
     from sovtui.adapters.figures.machine import MachineSource
     from sovtui.adapters.figures.nvml import NvmlSource
     from sovtui.adapters.links.http import client
+    from sovtui.adapters.links.login import Login
     from sovtui.adapters.services.probe import Probe
 
     made: list[httpx.AsyncClient] = []
 
-    def client_for(via: str, base_url: str, timeout_seconds: float) -> httpx.AsyncClient:
+    def client_for(via: str, base_url: str, timeout_seconds: float, **words: Any) -> httpx.AsyncClient:
         get_link: Callable[[], Coroutine[Any, Any, Link]] | None = partial(links.get, via) if via else None
-        made.append(client(get_link, base_url=base_url, timeout_seconds=timeout_seconds))
+        made.append(client(get_link, base_url=base_url, timeout_seconds=timeout_seconds, **words))
         return made[-1]
+
+    def client_of(place: str, source: SourceConfig) -> httpx.AsyncClient:
+        login = Login(place, source, clock)
+        return client_for(source.via, source.url, source.timeout, login=login, ca_file=source.ca_file)
 
     sources: list[Source] = []
     streams: list[StreamSource] = []
@@ -127,14 +133,14 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
     told_elsewhere = None
     past: RangePast | None = None
     if config.prometheus is not None:
-        live, past, *rest = _prometheus(config, adapters, client_for, clock, interactive)
+        live, past, *rest = _prometheus(config, adapters, client_of, clock, interactive)
         told_elsewhere = live.tells
         sources += [live, *rest]
     if config.alertmanager is not None:
         from sovtui.adapters.alerts.alertmanager import Alertmanager, AlertmanagerSource
 
         settings = config.alertmanager
-        alerts = Alertmanager(client_for(settings.via, settings.url, settings.timeout), clock)
+        alerts = Alertmanager(client_of("alertmanager", settings), clock)
         sources.append(AlertmanagerSource(alerts, clock, interval_seconds=settings.interval, timeout_seconds=settings.timeout))
     for spec in host_specs(config):
         if spec.name not in hosts:
@@ -159,13 +165,13 @@ def _engine_client(client_for: Any, host: str, base_url: str, mode: str) -> http
 
 
 def _prometheus(
-    config: Config, adapters: Any, client_for: Any, clock: Clock, interactive: bool
+    config: Config, adapters: Any, client_of: Any, clock: Clock, interactive: bool
 ) -> tuple[PrometheusSource, RangePast | None, *tuple[Source, ...]]:
     from sovtui.adapters.figures.prometheus import PrometheusSource
 
     settings = config.prometheus
     assert settings is not None
-    http = client_for(settings.via, settings.url, settings.timeout)
+    http = client_of("prometheus", settings)
     live = PrometheusSource(config, adapters, http, clock)
     if not interactive:
         return (live, None)

@@ -13,6 +13,7 @@ from sovtui.actions.switch import NONE
 from sovtui.cli import documents, output
 from sovtui.cli.diagnostics import Exit
 from sovtui.cli.session import Session, until
+from sovtui.config.login import warnings
 from sovtui.config.paths import theme_files
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched
@@ -52,6 +53,7 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
     theme = session.config.screen.theme
     if theme not in theme_files():
         checks.append(Check("theme", None, f"no theme file is named {theme}; Textual may have one", "`sovtui themes` lists them"))
+    checks += login_checks(session.config)
     async with session.hub(named) as hub:
         await until(hub, lambda state: all(s.ok is not None for s in state.sources.values()), 5.0)
         state = hub.state
@@ -134,6 +136,12 @@ async def rights_checks(hub: Hub, name: str, settings: HostConfig) -> AsyncItera
     if found.lingers is False:
         why = "the user manager ends with the session, and a running action with it"
         yield Check(f"{name}: lingering", None, why, "there, as the same user: loginctl enable-linger")
+
+
+def login_checks(config: Config) -> Iterable[Check]:
+    """What is not wise about how sources are logged in to. No secret is looked at."""
+    for source, what, advice in warnings(config):
+        yield Check(f"{source}: login", None, what, advice)
 
 
 def source_checks(state: State, named: str | None) -> Iterable[Check]:

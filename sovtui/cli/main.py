@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if "invalid choice: '" in message:
-            from sovtui.config.check import nearest
+            from sovtui.config.words import nearest
 
             word, _, rest = message.partition("invalid choice: '")[2].partition("'")
             choices = [c.strip().strip("'") for c in rest.partition("(choose from ")[2].rstrip(")").split(",")]
@@ -327,6 +327,7 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
     from sovtui.cli import output
     from sovtui.cli.diagnostics import say
     from sovtui.config import show
+    from sovtui.config.login import warnings
     from sovtui.config.paths import config_path
 
     place = config_path(args.config)
@@ -348,6 +349,8 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
         case _:
             loaded = _load(args, wiring)
             modes = sum(len(host.mode) for host in loaded.config.host.values())
+            for source, what, advice in warnings(loaded.config):
+                say(f"Warning: [{source}] {what}. {advice}")
             output.write(f"{loaded.path}: nothing wrong. {len(loaded.config.host)} hosts, {modes} modes.")
     return 0
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from sovtui.cli.diagnostics import Exit, Failure, ask_operator, on_terminal, sentence
 from sovtui.cli.wiring import BuildHub
-from sovtui.config.check import nearest
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched
+from sovtui.config.words import nearest
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import Host, State
 from sovtui.runtime.hub import Hub

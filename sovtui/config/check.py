@@ -7,15 +7,16 @@ Works on the raw tables, so that it finds its problems also where a type is wron
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from sovtui.config.locate import Path
+from sovtui.config.login import SOURCES, check_login
 from sovtui.config.roles import check_command, check_roles
 from sovtui.config.units import parse_duration
+from sovtui.config.words import nearest
 from sovtui.core.clean import clean
 
 
@@ -39,9 +40,10 @@ def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], action
     for name, host in hosts.items():
         if isinstance(host, dict):
             _host(("host", name), name, host, say, engines)
-    for name in ("prometheus", "alertmanager"):
+    for name in SOURCES:
         source = _table(data.get(name))
         _url((name,), source, say)
+        check_login((name,), source, say)
         via = _text(source, "via")
         if via and via not in hosts:
             say((name, "via"), f"no host is named `{via}`{nearest(via, hosts) or _known(hosts)}")
@@ -298,12 +300,6 @@ def _tables(value: Any) -> list[tuple[int, dict[str, Any]]]:
 def _text(table: Mapping[str, Any], key: str) -> str:
     value = table.get(key, "")
     return value if isinstance(value, str) else ""
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """``; did you mean `key`?``, or nothing."""
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return f"; did you mean `{close[0]}`?" if close else ""
 
 
 def _known(words: Iterable[str]) -> str:

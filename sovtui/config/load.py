@@ -25,10 +25,11 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from sovtui.config import units
-from sovtui.config.check import check, nearest
+from sovtui.config.check import check
 from sovtui.config.locate import Path as KeyPath
 from sovtui.config.locate import Places, written
-from sovtui.config.schema import Bytes, Config, Seconds
+from sovtui.config.schema import Bytes, Config, Seconds, Secret
+from sovtui.config.words import nearest
 from sovtui.core.clean import clean
 
 
@@ -128,6 +129,8 @@ def _converter() -> Converter:
     converter.register_structure_hook(Seconds, _unit(units.parse_duration, units.seconds_of))
     converter.register_structure_hook_factory(dataclasses.is_dataclass, lambda cls: _table(cls, converter))
     converter.register_structure_hook_factory(_is_list, lambda t: _list(t, converter))
+    converter.register_structure_hook(Secret, _reference)
+    converter.register_structure_hook_func(lambda kind: kind == str | Secret, _reference)
     return converter
 
 
@@ -143,6 +146,15 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
         return value
 
     return hook
+
+
+def _reference(value: Any, expected: Any) -> Secret | str:
+    """A text, or what refers to a secret. What is wrong with it is said by `check`, which never says the value."""
+    if not isinstance(value, dict):
+        return value if isinstance(value, str) else ""
+    command = value.get("command")
+    words = tuple(str(word) for word in command) if isinstance(command, list) else ()
+    return Secret(env=str(value.get("env", "")), file=str(value.get("file", "")), command=words)
 
 
 def _number(value: Any, expected: Any) -> float:
@@ -220,7 +232,8 @@ def _flatten(error: BaseException, path: KeyPath, data: Any, kind: Any) -> Itera
     else:
         value = _value(data, path)
         hint = nearest(value, (w for w in get_args(kind) if isinstance(w, str))) if isinstance(value, str) else ""
-        yield path, f"expected {expected(kind)}, found {_found(value)}{hint}", None
+        found = "something else" if path[-1:] == ("headers",) else _found(value)  # it may be a secret
+        yield path, f"expected {expected(kind)}, found {found}{hint}", None
 
 
 def _value(data: Any, path: KeyPath) -> Any:

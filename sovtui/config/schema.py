@@ -143,6 +143,24 @@ class HostConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """Where a secret is found: exactly one of the three. The secret itself is never part of the configuration."""
+
+    env: str = ""
+    """Name of a variable of the environment."""
+    file: str = ""
+    """A file whose first line it is."""
+    command: tuple[str, ...] = ()
+    """A program and its words; the first line that it prints is the secret. It has no terminal and ten seconds."""
+
+    def __str__(self) -> str:
+        """The reference in words, for messages."""
+        if self.command:
+            return f"the command `{' '.join(self.command)}`"
+        return f"the file {self.file}" if self.file else f"the variable {self.env}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusConfig:
     """What speaks the Prometheus API."""
 
@@ -150,6 +168,16 @@ class PrometheusConfig:
     """Base address, path prefix included."""
     via: str = ""
     """The host through whose link it is reached; empty: directly."""
+    ca_file: str = ""
+    """The CA that signed its certificate, as PEM: then only this one is trusted. Empty: those this machine trusts."""
+    user: str = ""
+    """Name for a basic login, with `password`."""
+    password: Secret | None = None
+    """Where the password is found."""
+    bearer: Secret | None = None
+    """Where a bearer token is found; instead of `user` and `password`."""
+    headers: dict[str, str | Secret] = field(default_factory=dict)
+    """More headers, such as a tenant: `{ "X-Scope-OrgID" = "team" }`; one that is a secret is referred to like a password."""
     interval: Seconds = Seconds(1.0)
     """How often it is asked."""
     timeout: Seconds = Seconds(5.0)
@@ -164,6 +192,16 @@ class AlertmanagerConfig:
     """Base address, path prefix included."""
     via: str = ""
     """The host through whose link it is reached; empty: directly."""
+    ca_file: str = ""
+    """The CA that signed its certificate, as PEM: then only this one is trusted. Empty: those this machine trusts."""
+    user: str = ""
+    """Name for a basic login, with `password`."""
+    password: Secret | None = None
+    """Where the password is found."""
+    bearer: Secret | None = None
+    """Where a bearer token is found; instead of `user` and `password`."""
+    headers: dict[str, str | Secret] = field(default_factory=dict)
+    """More headers, such as a tenant: `{ "X-Scope-OrgID" = "team" }`; one that is a secret is referred to like a password."""
     interval: Seconds = Seconds(5.0)
     """How often it is asked."""
     timeout: Seconds = Seconds(5.0)

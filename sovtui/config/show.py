@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from sovtui.config import units
 from sovtui.config.locate import written
-from sovtui.config.schema import Bytes, Config, Seconds
+from sovtui.config.schema import Bytes, Config, Seconds, Secret
 
 EXAMPLES = ("spark", "mesh", "modes")
 
@@ -80,7 +80,9 @@ def _child(table: str, name: str, many: str) -> str:
 
 
 def _nested(kind: Any) -> tuple[type | None, str]:
-    """The dataclass inside a type, and whether it comes as one, a `list` or a `dict`."""
+    """The dataclass inside a type that has a table of its own, and whether it comes as one, a `list` or a `dict`."""
+    if Secret in get_args(kind):
+        return None, ""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return kind, ""
     origin: Any = get_origin(kind)
@@ -134,7 +136,14 @@ def _documentation() -> dict[str, dict[str, str]]:
 
 
 def _type(kind: Any) -> str:
-    words: dict[Any, str] = {str: "text", bool: "true or false", float: "number", Bytes: "size", Seconds: "duration"}
+    words: dict[Any, str] = {
+        str: "text",
+        bool: "true or false",
+        float: "number",
+        Bytes: "size",
+        Seconds: "duration",
+        Secret: '{ env = "NAME" } | { file = "PATH" } | { command = ["…"] }',
+    }
     if kind in words:
         return words[kind]
     args = [arg for arg in get_args(kind) if arg not in (type(None), Ellipsis)]
@@ -144,7 +153,7 @@ def _type(kind: Any) -> str:
     if origin is tuple:
         return "list of texts"
     if origin is dict:
-        return "table of texts"
+        return "table of texts and references" if str | Secret in get_args(kind) else "table of texts"
     return _type(args[0]) if len(args) == 1 else str(kind)
 
 
@@ -204,6 +213,9 @@ def _value(value: Any, kind: Any) -> str:
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Secret):  # where it is found, never what it is
+        given = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return "{ " + ", ".join(f"{name} = {_value(word, None)}" for name, word in given if word) + " }"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{written((k,))} = {_value(v, None)}" for k, v in value.items()) + "}"
     return "[" + ", ".join(_value(item, None) for item in value) + "]"

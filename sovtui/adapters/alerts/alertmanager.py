@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from sovtui.adapters.links.http import request
+from sovtui.adapters.links.http import login_advice, request
 from sovtui.core.clean import clean
 from sovtui.core.events import AlertsSeen
 from sovtui.core.model import Alert, AlertState, Silence
@@ -206,7 +206,7 @@ def _check(answer: httpx.Response) -> None:
         case 400 | 422:
             raise Malformed(f"{NAME} refuses the request ({status}): {text}")
         case 401 | 403:
-            raise Refused(f"{NAME} refuses us ({status})", "It wants a user or a token that is not configured")
+            raise Refused(f"{NAME} refuses us ({status}{f': {text}' if text else ''})", login_advice(answer))
         case 404 | 405:
             raise Unsupported(f"{NAME} has nothing there ({status})", "Put the path prefix into the url of [alertmanager]")
         case 410:

@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 
 from sovtui.adapters.figures.answers import Series
-from sovtui.adapters.links.http import request
+from sovtui.adapters.links.http import login_advice, request
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
+
+FRESH = {"nocache": "1", "latency_offset": "1ms"}
+"""VictoriaMetrics answers as of thirty seconds ago unless asked not to; others pass over these."""
 
 
 class BadQuery(Malformed):
@@ -30,7 +33,7 @@ class Reply:
 
 async def query(client: httpx.AsyncClient, expression: str) -> Reply:
     """Ask by POST: the length does not matter then. Raises `BadQuery` and other `PortError`s."""
-    answer = await request(client, "POST", "/api/v1/query", data={"query": expression}, idempotent=True)
+    answer = await request(client, "POST", "/api/v1/query", data={"query": expression, **FRESH}, idempotent=True)
     data = data_of(answer)
     result = data.get("result")
     if data.get("resultType") != "vector" or not isinstance(result, list):
@@ -45,6 +48,8 @@ async def get(client: httpx.AsyncClient, path: str, **params: str) -> dict[str, 
 
 def data_of(answer: httpx.Response) -> dict[str, Any]:
     """The `data` of a successful answer; everything else is an error that says what to do."""
+    if answer.status_code in (401, 403):
+        raise _not_ours(answer)
     try:
         body = answer.json()
     except ValueError:
@@ -64,6 +69,8 @@ def refusal(status: int, kind: str, text: str) -> PortError:
     text = clean(text, 200)
     if kind in ("timeout", "canceled") or "context deadline exceeded" in text or "timed out" in text:
         return TimedOut(f"Prometheus did not finish the query in time: {text}", "It is overloaded, or its interval is too short")
+    if status in (401, 403):
+        return Refused(f"Prometheus refuses us ({status})", "Look at the login in [prometheus]")
     if status in (400, 422):
         return BadQuery(f"Prometheus refuses the query: {text}")
     if status == 503:
@@ -73,9 +80,10 @@ def refusal(status: int, kind: str, text: str) -> PortError:
 
 def _not_ours(answer: httpx.Response) -> PortError:
     status = answer.status_code
-    text = clean(answer.text[:200], 80)
+    text = clean(answer.text[:200], 80).strip()
     if status in (401, 403):
-        return Refused(f"Prometheus refuses us ({status})", "It wants a user or a token that is not configured")
+        said = f": {text}" if text and "html" not in answer.headers.get("content-type", "") else ""
+        return Refused(f"Prometheus refuses us ({status}{said})", login_advice(answer))
     if status in (404, 405):
         return Malformed(
             f"there is no Prometheus API at its address ({status})", "Put the path prefix into the url of [prometheus]"

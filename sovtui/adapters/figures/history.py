@@ -12,8 +12,8 @@ import httpx
 
 from sovtui.adapters.figures.answers import Series, machine_of, mine
 from sovtui.adapters.figures.prometheus import PrometheusSource
-from sovtui.adapters.figures.questions import Question, curve_questions, joined, names_of
-from sovtui.adapters.figures.ranges import Ranges, numbers
+from sovtui.adapters.figures.questions import Question, curve_questions, joined, names_of, split
+from sovtui.adapters.figures.ranges import MOST_BYTES, Ranges, numbers
 from sovtui.config.schema import Config
 from sovtui.core.clean import clean
 from sovtui.core.events import Curve
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SPAN_SECONDS = 600
 GAP_SECONDS = 60.0
+REPEATED_SECONDS = 30.0
 _ENGINE_CURVES = ("engine.decode_tok_s", "engine.prompt_tok_s")
 _MEMORY = "node_memory_MemAvailable_bytes"
 
@@ -63,8 +64,12 @@ class HistorySource:
         asked = self._questions(state)
         if asked:
             end = now.timestamp() - (self._prometheus.offset_seconds or 0.0)
-            rows = await self._ranges.ask(joined(asked), end - SPAN_SECONDS, end, self._step())
-            for curve in curves(self._config, {q.tag: q for q in asked}, rows, self._prometheus.at):
+            rows: list[Any] = []
+            for part in split(asked, MOST_BYTES):
+                rows += await self._ranges.ask(joined(part), end - SPAN_SECONDS, end, self._step())
+            # Without a version it may be a VictoriaMetrics that repeats an older value for these last seconds.
+            until = math.inf if self._prometheus.version else end - REPEATED_SECONDS
+            for curve in curves(self._config, {q.tag: q for q in asked}, rows, self._prometheus.at, until):
                 emit(curve)
         self._filled_at = now
         return "filled"
@@ -93,8 +98,14 @@ class HistorySource:
         return [q for q in wanted if q.host in state.hosts]
 
 
-def curves(config: Config, by_tag: Mapping[str, Question], rows: Iterable[Any], at: Callable[[float], datetime]) -> list[Curve]:
-    """The rows of a range query that are curves. `at`: a time of the server by this machine's clock."""
+def curves(
+    config: Config,
+    by_tag: Mapping[str, Question],
+    rows: Iterable[Any],
+    at: Callable[[float], datetime],
+    until: float = math.inf,
+) -> list[Curve]:
+    """The rows of a range query that are curves, up to `until`. `at`: a time of the server by this machine's clock."""
     found: dict[tuple[str, str, str], dict[float, float]] = {}
     by_question: dict[str, list[tuple[dict[str, str], list[Any]]]] = {}
     for row in rows:
@@ -117,7 +128,7 @@ def curves(config: Config, by_tag: Mapping[str, Question], rows: Iterable[Any], 
             if key is not None:
                 figure, subject, factor = key
                 points = found.setdefault((q.host, figure, subject), {})
-                points.update((when, value * factor) for when, value in numbers(values))
+                points.update((when, value * factor) for when, value in numbers(values) if when <= until)
     return [
         Curve(host, figure, subject, tuple((at(when).timestamp(), points[when]) for when in sorted(points)))
         for (host, figure, subject), points in found.items()

@@ -25,7 +25,7 @@ from sovtui.core.clean import clean
 from sovtui.core.modes import RUNNING
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import Malformed
+from sovtui.ports.errors import Malformed, Refused
 from sovtui.ports.source import Emit
 
 BAD_FOR_SECONDS = 300.0
@@ -55,7 +55,8 @@ class PrometheusSource:
         """Scrape interval by port."""
         self._usual: float | None = None
         self._learned_at = -math.inf
-        self._version = ""
+        self.version = ""
+        """As it says itself; empty: not told, or not asked yet."""
         self._bad: dict[str, tuple[float, str]] = {}
         """Until when and why an expression is left out."""
         self._parts = 1
@@ -76,7 +77,7 @@ class PrometheusSource:
             if name in state.hosts:
                 mine = [q for q in asked if q.host == name]
                 self._teller.tell(state.hosts[name], mine, by_tag, sent_at, emit, bad)
-        return f"{self._version} {self._client.base_url}".strip()
+        return f"{self.version} {self._client.base_url}".strip()
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -110,8 +111,7 @@ class PrometheusSource:
     async def _ask(self, asked: Sequence[Question]) -> list[Series]:
         now = self._clock.monotonic()
         self._bad = {expression: bad for expression, bad in self._bad.items() if bad[0] > now}
-        size = math.ceil(len(asked) / self._parts) or 1
-        parts = [(_NOW, *asked[i : i + size]) for i in range(0, len(asked), size)] or [(_NOW,)]
+        parts = [(_NOW, *part) for part in ask.split(asked, parts=self._parts)] or [(_NOW,)]
         try:
             replies = await asyncio.gather(*(query(self._client, ask.joined(part)) for part in parts))
         except BadQuery as error:
@@ -150,18 +150,20 @@ class PrometheusSource:
         active = targets.get("activeTargets")
         usual: Counter[float] = Counter()
         for target in active if isinstance(active, list) else ():
-            seconds = _duration(str(target.get("scrapeInterval", "")))
+            found = target.get("discoveredLabels")  # VictoriaMetrics tells it only there
+            label = found.get("__scrape_interval__", "") if isinstance(found, dict) else ""
+            seconds = _duration(str(target.get("scrapeInterval") or label))
             if seconds:
                 self._intervals[ask.port_of(str(target.get("scrapeUrl", "")))] = seconds
                 usual[seconds] += 1
         self._usual = usual.most_common(1)[0][0] if usual else None
-        self._version = clean(str(build.get("version", "")), 30)
+        self.version = clean(str(build.get("version", "")), 30)
         self._learned_at = self._clock.monotonic()
 
     async def _perhaps(self, path: str, **params: str) -> dict[str, Any]:
         try:
             return await get(self._client, path, **params)
-        except Malformed:
+        except (Malformed, Refused):  # a proxy for one tenant lets queries pass and nothing else
             return {}
 
     def _set_offset(self, sent_at: datetime, series: Iterable[Series]) -> None:
@@ -169,7 +171,8 @@ class PrometheusSource:
         evaluated = max((s.value for s in series if s.labels.get("k") == _NOW.tag), default=None)
         if evaluated is None:
             return
-        found = sent_at.timestamp() - evaluated
+        # VictoriaMetrics cuts its time to the second: it was anywhere within that one.
+        found = sent_at.timestamp() - (evaluated + 0.999 if evaluated.is_integer() else evaluated)
         kept = self.offset_seconds
         # The true difference is never below what a request shows: it was evaluated after it was sent.
         if kept is None or found > kept + 0.02 or found < kept - 5.0:

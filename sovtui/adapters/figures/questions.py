@@ -5,8 +5,9 @@ Every expression gives few labels and a tag `k`, so that the reply is small and 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -55,6 +56,26 @@ class Question:
 def joined(questions: Iterable[Question]) -> str:
     """One query for all of them."""
     return " or ".join(question.tagged for question in questions)
+
+
+MOST_BYTES = 15_000
+"""VictoriaMetrics refuses a query of more than 16 KiB."""
+
+
+def split(questions: Sequence[Question], most_bytes: int = MOST_BYTES, parts: int = 1) -> list[tuple[Question, ...]]:
+    """In at least so many queries, none of them longer than that unless a single expression is."""
+    most = math.ceil(len(questions) / parts)
+    found: list[tuple[Question, ...]] = []
+    part: list[Question] = []
+    size = 0
+    for question in questions:
+        length = len(question.tagged.encode()) + len(" or ")
+        if part and (len(part) >= most or size + length > most_bytes):
+            found.append(tuple(part))
+            part, size = [], 0
+        part.append(question)
+        size += length
+    return [*found, tuple(part)] if part else found
 
 
 def host_questions(config: Config, windows: Windows) -> list[Question]:

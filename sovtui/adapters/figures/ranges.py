@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from sovtui.adapters.figures.answers import SENTINEL
-from sovtui.adapters.figures.api import BadQuery, data_of, refusal
-from sovtui.adapters.figures.questions import Question, joined
+from sovtui.adapters.figures.api import FRESH, BadQuery, data_of, refusal
+from sovtui.adapters.figures.questions import Question, joined, split
 from sovtui.adapters.links.http import request
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
@@ -23,7 +23,7 @@ from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-MOST_CHARS = 3500
+MOST_BYTES = 3500
 """Of one query: the library puts it into the address, and servers before Prometheus limit that."""
 AT_ONCE = 3
 
@@ -51,11 +51,6 @@ class Ranges:
 
     async def ask_all(self, questions: Sequence[Question], start: float, end: float, step: int) -> list[Any]:
         """The rows of all questions, a few queries at once. An expression that is refused is left out."""
-        parts: list[list[Question]] = [[]]
-        for question in questions:
-            if parts[-1] and sum(len(q.tagged) + 4 for q in (*parts[-1], question)) > MOST_CHARS:
-                parts.append([])
-            parts[-1].append(question)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def part(asked: Sequence[Question]) -> list[Any]:
@@ -68,7 +63,7 @@ class Ranges:
                 half = len(asked) // 2
                 return [*await part(asked[:half]), *await part(asked[half:])]
 
-        return [row for rows in await asyncio.gather(*(part(p) for p in parts if p)) for row in rows]
+        return [row for rows in await asyncio.gather(*(part(p) for p in split(questions, MOST_BYTES))) for row in rows]
 
     async def ask(self, query: str, start: float, end: float, step: int) -> list[Any]:
         """The result of one range query, as the server gives it. Raises `PortError`."""
@@ -79,7 +74,7 @@ class Ranges:
                 pass
             else:
                 return await self._by_library(query, start, end, step)
-        form = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": str(step)}
+        form = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": str(step), **FRESH}
         answer = await request(
             self._client, "POST", "/api/v1/query_range", data=form, idempotent=True, timeout_seconds=self._timeout
         )
@@ -132,7 +127,7 @@ def custom_query_range(
             # The constructor mounts an adapter of its own for exactly this address: ours has to come after it.
             session.mount(url, adapter)
             found = connect.custom_query_range(
-                query, datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC), str(step)
+                query, datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC), str(step), params=dict(FRESH)
             )
     except PortError:
         raise

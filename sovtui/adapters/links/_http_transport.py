@@ -5,6 +5,7 @@ Must not say what went wrong in words: `http` does.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
@@ -14,6 +15,8 @@ import httpx
 
 from sovtui.adapters.links._http_network import LinkNetwork
 from sovtui.adapters.links._tcp import open_tcp
+from sovtui.adapters.links._tls import Untrusted, context_for
+from sovtui.adapters.links.login import Login
 from sovtui.ports.errors import TimedOut, Unreachable
 from sovtui.ports.link import Link
 
@@ -22,14 +25,19 @@ KEEPALIVE_SECONDS = 300.0
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS"))
 
 GetLink = Callable[[], Awaitable[Link]]
+_Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class LinkTransport(httpx.AsyncBaseTransport):
     """Sends requests through the link of now. A pool belongs to one link and goes with it."""
 
-    def __init__(self, get_link: GetLink | None, *, secure: bool = False) -> None:
+    def __init__(self, get_link: GetLink | None, base_url: str, *, login: Login | None = None, ca_file: str = "") -> None:
+        """`login` goes to `base_url` only; `ca_file` is the CA to trust, empty for those this machine trusts."""
         self._get_link = get_link
-        self._tls = ssl.create_default_context() if secure else None  # this machine's trust store
+        self._base = httpx.URL(base_url)
+        self._ca_file = ca_file
+        self._tls: ssl.SSLContext | None = None
+        self.login = login
         self._link: Link | None = None
         self._pool: httpcore.AsyncConnectionPool | None = None
         self._closed = False
@@ -40,6 +48,23 @@ class LinkTransport(httpx.AsyncBaseTransport):
         return self._link.host if self._link is not None else ""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        login = self.login if self.login is not None and _origin(request.url) == _origin(self._base) else None
+        if login is None:
+            return await self._ask(request, ())
+        carried = await login.headers()
+        reply = await self._ask(request, carried)
+        if reply.status_code == 401:
+            try:
+                renewed = await login.renew(carried)
+            except BaseException:
+                await reply.aclose()
+                raise
+            if renewed:
+                await reply.aclose()
+                return await self._ask(request, await login.headers())
+        return reply
+
+    async def _ask(self, request: httpx.Request, carried: _Headers) -> httpx.Response:
         idempotent = bool(request.extensions.get("idempotent", request.method in _IDEMPOTENT))
         while True:
             pool = await self._current()
@@ -50,19 +75,27 @@ class LinkTransport(httpx.AsyncBaseTransport):
                 fresh = fresh or event == "connection.connect_tcp.started"
 
             try:
-                return await self._send(pool, request, watch)
+                return await self._send(pool, request, carried, watch)
             except (httpcore.NetworkError, httpcore.RemoteProtocolError, Unreachable) as error:
                 # A kept connection may be closed by the server just when we use it: once more, on a new one.
                 if idempotent and not fresh and not isinstance(error, TimedOut):
                     idempotent = False
                     continue
                 raise _as_httpx(error, request) from error
+            except Untrusted:
+                await self._forget()  # the CA file is read again, should somebody put it right
+                raise
             except (httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol) as error:
                 raise _as_httpx(error, request) from error
 
     async def aclose(self) -> None:
         self._closed = True
-        pool, self._pool = self._pool, None
+        if self.login is not None:
+            await self.login.aclose()
+        await self._forget()
+
+    async def _forget(self) -> None:
+        pool, self._pool, self._tls = self._pool, None, None
         if pool is not None:
             await pool.aclose()
 
@@ -70,6 +103,8 @@ class LinkTransport(httpx.AsyncBaseTransport):
         if self._closed:
             raise Unreachable("this client was closed")
         link = await self._get_link() if self._get_link is not None else None
+        if self._tls is None and self._base.scheme == "https":
+            self._tls = await asyncio.to_thread(context_for, self._ca_file)
         if self._pool is None or link is not self._link:
             old, self._link = self._pool, link
             self._pool = httpcore.AsyncConnectionPool(
@@ -83,8 +118,10 @@ class LinkTransport(httpx.AsyncBaseTransport):
                 await old.aclose()
         return self._pool
 
-    async def _send(self, pool: httpcore.AsyncConnectionPool, request: httpx.Request, watch: Any) -> httpx.Response:
-        headers = request.headers.raw
+    async def _send(
+        self, pool: httpcore.AsyncConnectionPool, request: httpx.Request, carried: _Headers, watch: Any
+    ) -> httpx.Response:
+        headers = [*request.headers.raw, *carried]
         if getattr(self._link, "compressed", False):
             # ssh packs better than gzip: its window spans replies, and the same keys come every second.
             headers = [(k, b"identity" if k.lower() == b"accept-encoding" else v) for k, v in headers]
@@ -131,6 +168,10 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
 
 
 _MAP: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (

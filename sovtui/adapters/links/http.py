@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from sovtui.adapters.links._http_transport import GetLink, LinkTransport
+from sovtui.adapters.links.login import Login
 from sovtui.core.clean import clean, clean_bytes
 from sovtui.ports.errors import HostKeyError, Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 
@@ -21,14 +22,21 @@ _ABOUT_THE_WIRE = frozenset((b"content-encoding", b"content-length", b"transfer-
 
 
 def client(
-    get_link: GetLink | None, *, base_url: str, timeout_seconds: float, headers: Mapping[str, str] | None = None
+    get_link: GetLink | None,
+    *,
+    base_url: str,
+    timeout_seconds: float,
+    headers: Mapping[str, str] | None = None,
+    login: Login | None = None,
+    ca_file: str = "",
 ) -> httpx.AsyncClient:
     """Make a client for one address. `get_link` gives the link of now, each time; None goes from this machine directly.
 
+    `login` belongs to the client from here on. Redirects are not followed: nothing that is secret goes elsewhere.
     Errors of the way there are `ports.errors`, whatever httpx would raise; use `request` and `get_json` for the rest.
     """
     return _Client(
-        transport=LinkTransport(get_link, secure=base_url.startswith("https:")),
+        transport=LinkTransport(get_link, base_url, login=login, ca_file=ca_file),
         base_url=base_url,
         timeout=timeout_seconds,
         headers={"accept-encoding": "gzip", **(headers or {})},
@@ -65,8 +73,16 @@ async def request(
                 if size > max_bytes:
                     raise _TooBig
                 parts.append(part)
-            kept = [(k, v) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
-            return httpx.Response(reply.status_code, headers=kept, content=b"".join(parts), request=reply.request)
+            login = _login(http)
+            hide = login.hide if login is not None and not _is_answer(reply.status_code, parts) else bytes
+            kept = [(k, hide(v)) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
+            return httpx.Response(
+                reply.status_code,
+                headers=kept,
+                content=hide(b"".join(parts)),
+                request=reply.request,
+                extensions={"login": str(login or "")},
+            )
     except _TooBig:
         raise Malformed(f"{name}{_via(http)} sends more than {max_bytes >> 20} MiB") from None
     except HostKeyError:
@@ -74,6 +90,8 @@ async def request(
     except PortError as error:
         raise type(error)(f"{name}{_via(http)}: {error}", error.advice) from error
     except (TimeoutError, httpx.TimeoutException):
+        if (login := _login(http)) is not None and login.waiting:
+            raise TimedOut(f"{name}{_via(http)} was not asked: {login.waiting}") from None
         raise TimedOut(f"{name}{_via(http)} gave no answer within {seconds:g} s") from None
     except httpx.DecodingError as error:
         raise Malformed(f"{name}{_via(http)} sends a body that cannot be unpacked") from error
@@ -107,7 +125,7 @@ def check(http: httpx.AsyncClient, reply: httpx.Response) -> None:
     body = "" if _is_html(reply) else clean_bytes(reply.content[:2000], 200)
     message = f"{name} answers {reply.status_code}{f': {body}' if body else ''}"
     if reply.status_code in (401, 403, 407):
-        raise Refused(message, "It wants a login that was not given.")
+        raise Refused(message, login_advice(reply))
     if reply.status_code in (404, 405, 501):
         raise Unsupported(message, "Is the address right, with its path prefix?")
     if reply.status_code in (502, 503, 504):
@@ -116,6 +134,14 @@ def check(http: httpx.AsyncClient, reply: httpx.Response) -> None:
         where = clean(reply.headers.get("location", "elsewhere"), 200)
         raise Malformed(f"{name} sends us on to {where}", "Write that address in the configuration.")
     raise Malformed(message)
+
+
+def login_advice(reply: httpx.Response) -> str:
+    """What to do about a 401 or 403."""
+    carried = reply.extensions.get("login", "")
+    if carried:
+        return f"It does not accept {carried}."
+    return "It wants a login: set `user` and `password`, `bearer` or `headers` in the configuration."
 
 
 def json_of(http: httpx.AsyncClient, reply: httpx.Response) -> Any:
@@ -143,6 +169,15 @@ class _Client(httpx.AsyncClient):
 def _via(http: httpx.AsyncClient) -> str:
     via = http.link_transport.via if isinstance(http, _Client) else ""
     return f" via {via}" if via else ""
+
+
+def _login(http: httpx.AsyncClient) -> Login | None:
+    return http.link_transport.login if isinstance(http, _Client) else None
+
+
+def _is_answer(status: int, parts: list[bytes]) -> bool:
+    """Whether this is data, not something that a message would quote."""
+    return 200 <= status < 300 and bool(parts) and parts[0].lstrip()[:1] in (b"{", b"[")
 
 
 def _url(http: httpx.AsyncClient, path: str) -> str:

@@ -183,7 +183,7 @@ async def test_a_silence_that_is_gone_already_is_no_failure(gone: httpx.Response
         (httpx.Response(422, json=recorded("error.silence-missing-comment.json")), Malformed, "comment in body is required"),
         (httpx.Response(415, text="unsupported"), Malformed, "did not get JSON"),
         (httpx.Response(503, text="Service Unavailable"), Unreachable, "not ready"),
-        (httpx.Response(401, text="Unauthorized"), Refused, "user or a token"),
+        (httpx.Response(401, text="Unauthorized"), Refused, "wants a login"),
         (httpx.Response(404, text="404 page not found"), Unsupported, "path prefix"),
         (httpx.Response(410, json=recorded("error.v1-gone.json")), Unsupported, "gone"),
         (httpx.Response(504), TimedOut, "in time"),

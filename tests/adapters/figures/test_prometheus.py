@@ -24,7 +24,7 @@ from tests.adapters.figures.estate import NOW, Room, config, source, spark, vect
 from tests.fakes.world import FakeClock
 
 DATA = Path(__file__).parents[2] / "data"
-SERVER_TIME = NOW.timestamp() - 7200.0  # this machine's clock is two hours ahead
+SERVER_TIME = NOW.timestamp() - 7200.25  # this machine's clock is two hours ahead
 
 
 def asked(request: httpx.Request) -> str:
@@ -99,17 +99,66 @@ async def test_a_clock_that_is_set_is_followed() -> None:
     server, clock = Server(), FakeClock()
     prometheus = source(made, server, clock)
     await prometheus.poll(Room(made).state, lambda _: None)
-    assert prometheus.offset_seconds == pytest.approx(7200.0)
+    assert prometheus.offset_seconds == pytest.approx(7200.25)
     server.time += 3600.0
     await prometheus.poll(Room(made).state, lambda _: None)
-    assert prometheus.offset_seconds == pytest.approx(3600.0)
+    assert prometheus.offset_seconds == pytest.approx(3600.25)
+
+
+async def test_a_server_that_cuts_its_time_to_the_second_makes_nothing_younger() -> None:
+    """VictoriaMetrics: the sample of a second ago must not seem to be of now."""
+    made = config(spark=spark())
+    server, clock = Server({"m0": node(MemAvailable=40.0), "t0": [({"instance": "spark:9100"}, SERVER_TIME - 1.0)]}), FakeClock()
+    room, prometheus = Room(made), source(made, server, clock)
+    for passed in (0.0, 0.4, 0.8):
+        clock.passed, server.time = passed, float(int(SERVER_TIME + passed))
+        await prometheus.poll(room.state, room.put)
+    assert prometheus.offset_seconds is not None and -0.5 < prometheus.offset_seconds - 7200.25 <= 0.001
+    at = room.state.hosts["spark"].reading("memory.available_bytes").at
+    assert at is not None and NOW - timedelta(seconds=1.5) <= at <= NOW - timedelta(seconds=0.99)
+
+
+async def test_live_figures_are_asked_of_victoriametrics_as_of_now() -> None:
+    """It answers as of thirty seconds ago unless told not to, and its own clock seems to say so too."""
+    made, bodies = config(spark=spark()), []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return vector(({"k": "now"}, SERVER_TIME))
+
+    await source(made, serve).poll(Room(made).state, lambda _: None)
+    assert b"nocache=1" in bodies[-1] and b"latency_offset=1ms" in bodies[-1]
+
+
+async def test_no_query_is_longer_than_victoriametrics_takes() -> None:
+    modes = tuple(ModeConfig(name=f"m{n}", engine="vllm", url=f"http://127.0.0.1:{8000 + n}") for n in range(12))
+    made, server = config(spark=spark(mode=modes)), Server()
+    prometheus = source(made, server)
+    await prometheus.poll(Room(made).state, lambda _: None)
+    assert sum(map(len, server.queries)) > 3 * 16384 and max(map(len, server.queries)) < 16384
+    asked = {q.expression for q in prometheus.questions(None)}
+    assert all(any(expression in query for query in server.queries) for expression in asked)
+
+
+async def test_a_proxy_that_lets_only_queries_pass_is_enough() -> None:
+    """A tenant's proxy refuses targets and build information."""
+    made = config(spark=spark())
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/query":
+            return httpx.Response(403, text="forbidden for this tenant")
+        return vector(({"k": "now"}, SERVER_TIME), ({"k": "m0", "__name__": "node_memory_MemTotal_bytes"}, 5.0))
+
+    room = Room(made)
+    await source(made, serve).poll(room.state, room.put)
+    assert room.state.hosts["spark"].reading("memory.total_bytes").value == 5.0
 
 
 async def test_a_failed_source_is_not_a_missing_series() -> None:
     made = config(spark=spark())
     cases: list[tuple[httpx.Response | Exception, type[PortError], str]] = [
         (httpx.Response(503, text="Service Unavailable"), Unreachable, "starting or down"),
-        (httpx.Response(401, text="Unauthorized"), Refused, "user or a token"),
+        (httpx.Response(401, text="Unauthorized"), Refused, "wants a login"),
         (httpx.Response(404, text="404 page not found"), Malformed, "path prefix"),
         (httpx.Response(200, html="<html>login</html>"), Malformed, "web page"),
         (httpx.Response(200, json=[1]), Malformed, "not its API"),

@@ -20,6 +20,7 @@ from sovtui.adapters.links.sync_http import LinkAdapter
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 from sovtui.ports.link import Link
 
+from .certificates import Authority, server_context
 from .conftest import ServerMaker, linked, until
 
 Handler = Callable[["Web", str, dict[str, str], bytes, asyncio.StreamWriter], Awaitable[bool]]
@@ -286,10 +287,8 @@ async def test_a_link_lost_during_a_request_is_said_so(web: Web, serve: ServerMa
 async def test_https_goes_over_a_link_and_checks_the_certificate(
     serve: ServerMaker, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    cert = make_certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*cert)
-    web = await Web().start(context)
+    cert = Authority(tmp_path).sign(alone=True)
+    web = await Web().start(server_context(cert))
     server = await serve()
     server.trust()
     async with linked(server.dialer()) as link:
@@ -302,7 +301,7 @@ async def test_https_goes_over_a_link_and_checks_the_certificate(
         async with client(way, base_url=base, timeout_seconds=5) as http:
             with pytest.raises(Refused, match="certificate of 127"):
                 await get_json(http, "/x")
-        monkeypatch.setenv("SSL_CERT_FILE", cert[0])
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert[0]))
         async with client(way, base_url=base, timeout_seconds=5) as http:
             big = "y" * 300_000
             assert (await get_json(http, "/x", method="POST", content=big))["body"] == big
@@ -311,35 +310,6 @@ async def test_https_goes_over_a_link_and_checks_the_certificate(
             with pytest.raises((Unreachable, Malformed)):
                 await get_json(http, "/x")
     await web.stop()
-
-
-def make_certificate(place: Path) -> tuple[str, str]:
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (place / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (place / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return str(place / "cert.pem"), str(place / "key.pem")
 
 
 def session_of(adapter: LinkAdapter) -> requests.Session:

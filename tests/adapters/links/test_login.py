@@ -1,0 +1,338 @@
+"""Logins: secrets by reference, fetched late, again after a 401, never shown; and TLS in plain words."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+from sovtui.adapters.links import login as module
+from sovtui.adapters.links.http import client, get_json, request
+from sovtui.adapters.links.login import Login
+from sovtui.adapters.links.sync_http import LinkAdapter
+from sovtui.config.schema import AlertmanagerConfig, PrometheusConfig, Secret
+from sovtui.ports.errors import Malformed, Refused, TimedOut
+from tests.adapters.links.certificates import DAY, Authority, server_context
+from tests.fakes.world import FakeClock
+
+VALUE = "s3cr3t-hunter2"
+
+
+class Guarded:
+    """Answers 200 to whoever carries `accepted` in `authorization`, 401 to others. Keeps the headers it got."""
+
+    def __init__(self) -> None:
+        self.accepted = f"Bearer {VALUE}"
+        self.seen: list[dict[str, str]] = []
+        self.body = b'{"ok": true}'
+        self.refusal = b"Unauthorized"
+        self.extra = ""
+        self.status = 0
+        self.port = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in head.strip().split("\r\n")[1:])}
+                await reader.readexactly(int(headers.get("content-length", 0)))
+                self.seen.append(headers)
+                ok = headers.get("authorization") == self.accepted
+                status = self.status or (200 if ok else 401)
+                body = self.body if status == 200 else self.refusal
+                head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{self.extra}\r\n"
+                writer.write(head.encode() + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[Guarded]:
+    made = Guarded()
+    server = await asyncio.start_server(made, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    yield made
+    server.close()
+
+
+def asking(
+    web: Guarded, clock: FakeClock | None = None, environment: dict[str, str] | None = None, **words: Any
+) -> httpx.AsyncClient:
+    settings = PrometheusConfig(url=f"http://127.0.0.1:{web.port}", **words)
+    login = Login("prometheus", settings, clock or FakeClock(), environment)
+    return client(None, base_url=settings.url, timeout_seconds=5, login=login)
+
+
+async def test_basic_bearer_and_headers_are_sent(web: Guarded, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{VALUE}\nsecond line\n")
+    web.accepted = f"Basic {base64.b64encode(f'ops:{VALUE}'.encode()).decode()}"
+    async with asking(web, user="ops", password=Secret(file=str(file)), headers={"X-Scope-OrgID": "team"}) as http:
+        await get_json(http, "/x", method="POST", data={"query": "up"})
+    assert web.seen[0]["x-scope-orgid"] == "team" and len(web.seen) == 1
+    web.accepted = f"Bearer {VALUE}"
+    async with asking(web, environment={"TOKEN": VALUE}, bearer=Secret(env="TOKEN")) as http:
+        await get_json(http, "/x")
+    web.accepted = f"Token {VALUE}"
+    secret = Secret(command=("printf", f"Token {VALUE}\\nmore"))
+    async with asking(web, environment=dict(os.environ), headers={"Authorization": secret}) as http:
+        await get_json(http, "/x")
+
+
+async def test_a_secret_is_fetched_when_first_needed_and_once_for_all(web: Guarded, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    command = ("sh", "-c", f"echo run >> {runs}; sleep 0.1; echo {VALUE}")
+    http = asking(web, environment=dict(os.environ), bearer=Secret(command=command))
+    assert not runs.exists()
+    await asyncio.gather(*(get_json(http, f"/{n}") for n in range(5)))
+    await get_json(http, "/again")
+    await http.aclose()
+    assert runs.read_text() == "run\n"
+
+
+async def test_a_rotated_token_is_fetched_after_a_401_at_most_once_a_minute(web: Guarded, tmp_path: Path) -> None:
+    file, clock = tmp_path / "token", FakeClock()
+    file.write_text(VALUE)
+    async with asking(web, clock, bearer=Secret(file=str(file))) as http:
+        await get_json(http, "/x", method="POST", data={"a": "b"})
+        file.write_text("new-token")
+        web.accepted = "Bearer new-token"
+        assert await get_json(http, "/x", method="POST", data={"a": "b"}) == {"ok": True}
+        assert [h["authorization"] for h in web.seen] == [f"Bearer {VALUE}", f"Bearer {VALUE}", "Bearer new-token"]
+        file.write_text("third-token")
+        web.accepted = "Bearer third-token"
+        clock.passed = 59.0
+        for _ in range(3):
+            with pytest.raises(Refused, match="answers 401: Unauthorized") as caught:
+                await get_json(http, "/x")
+        assert len(web.seen) == 6
+        assert caught.value.advice == f"It does not accept the token from the file {file}."
+        clock.passed = 61.0
+        await get_json(http, "/x")
+        assert len(web.seen) == 8
+        web.accepted = "nobody"
+        clock.passed = 200.0
+        with pytest.raises(Refused):
+            await get_json(http, "/x")
+        assert len(web.seen) == 9  # the same token is not sent twice
+
+
+FAILS = [
+    (Secret(env="NO_SUCH"), "from the variable NO_SUCH cannot be had: it is not set"),
+    (Secret(env="EMPTY"), "from the variable EMPTY is empty"),
+    (Secret(file="/no/such/file"), "from the file /no/such/file cannot be had: no such file"),
+    (Secret(file="/"), "from the file / cannot be had: it is not a plain file"),
+    (Secret(command=("/no/such/program",)), "from the command `/no/such/program` cannot be had: there is no such program"),
+    (Secret(command=("sh", "-c", f"echo {VALUE} >&2; exit 3")), "cannot be had: it ended with 3"),
+    (Secret(command=("true",)), "from the command `true` is empty"),
+    (Secret(command=("printf", "a\\033b")), "holds characters that no header can carry"),
+]
+
+
+@pytest.mark.parametrize(("secret", "said"), FAILS, ids=[said[:40] for _, said in FAILS])
+async def test_a_secret_that_cannot_be_had_is_told_by_its_reference(web: Guarded, secret: Secret, said: str) -> None:
+    async with asking(web, environment={**os.environ, "EMPTY": " \n"}, bearer=secret) as http:
+        with pytest.raises(Refused) as caught:
+            await get_json(http, "/x")
+    assert "the bearer of [prometheus] from" in str(caught.value) and said in str(caught.value)
+    assert not web.seen  # nobody was asked without the login
+
+
+async def test_a_failed_command_is_not_run_at_every_poll(web: Guarded, tmp_path: Path) -> None:
+    runs, clock = tmp_path / "runs", FakeClock()
+    command = ("sh", "-c", f"echo run >> {runs}; test -e {runs}.ok && echo {VALUE}")
+    async with asking(web, clock, dict(os.environ), bearer=Secret(command=command)) as http:
+        for _ in range(3):
+            with pytest.raises(Refused, match="it ended with 1"):
+                await get_json(http, "/x")
+        assert runs.read_text() == "run\n"
+        (tmp_path / "runs.ok").touch()
+        clock.passed = 61.0
+        await get_json(http, "/x")
+
+
+async def test_a_slow_command_is_named_and_what_it_tells_is_kept(web: Guarded, tmp_path: Path) -> None:
+    command = ("sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; echo {VALUE}")
+    async with asking(web, environment=dict(os.environ), bearer=Secret(command=command)) as http:
+        with pytest.raises(
+            TimedOut, match=r"was not asked: the command `sh -c .*, which tells the login of .prometheus., has not finished"
+        ):
+            await get_json(http, "/x", timeout_seconds=0.1)
+        (tmp_path / "go").touch()
+        assert await get_json(http, "/x") == {"ok": True}
+
+
+async def test_a_command_that_hangs_is_ended_with_all_it_started(
+    web: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMAND_SECONDS", 0.3)
+    command = ("sh", "-c", f"sleep 300 & echo $! > {tmp_path}/pid; wait")
+    async with asking(web, environment=dict(os.environ), bearer=Secret(command=command)) as http:
+        with pytest.raises(Refused, match=r"did not finish within 0\.3 s") as caught:
+            await get_json(http, "/x")
+    assert "no terminal" in caught.value.advice
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not _runs(pid):
+            break
+        await asyncio.sleep(0.02)
+    assert not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_a_command_has_no_terminal_and_the_loop_goes_on(web: Guarded) -> None:
+    script = f'test -z "$GPG_TTY" && ! test -t 0 && ! (: < /dev/tty) 2> /dev/null && sleep 0.3 && echo {VALUE}'
+    environment = {**os.environ, "GPG_TTY": "/dev/pts/0"}
+    async with asking(web, environment=environment, bearer=Secret(command=("sh", "-c", script))) as http:
+        turns, began = 0, time.monotonic()
+        asked = asyncio.create_task(get_json(http, "/x"))
+        while not asked.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        await asked
+    assert turns > 10 and time.monotonic() - began > 0.3
+
+
+async def test_the_secret_is_seen_nowhere(web: Guarded, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """Not in an error though the server sends it back, not in a log at its most talkative, not in a repr."""
+    caplog.set_level(logging.DEBUG)
+    file = tmp_path / "token"
+    file.write_text(VALUE)
+    http = asking(web, user="ops", password=Secret(file=str(file)), headers={"X-Key": Secret(file=str(file))})
+    basic = base64.b64encode(f"ops:{VALUE}".encode()).decode()
+    told: list[str] = []
+    web.refusal = f"no login for {VALUE} or {basic}".encode()
+    web.extra = f"Location: http://elsewhere/?token={VALUE}\r\n"
+    for status, body in ((401, b""), (302, b""), (500, b""), (200, web.refusal)):
+        web.status, web.body = status, body
+        with pytest.raises((Refused, Malformed)) as caught:
+            await get_json(http, "/x")
+        told += [str(caught.value), caught.value.advice, repr(caught.value), repr(caught.value.__cause__)]
+    reply = await request(http, "GET", "/x")
+    transport = http.link_transport  # type: ignore[attr-defined]
+    told += [repr(transport.login), str(transport.login), repr(transport.login._carried), repr(reply.request.headers)]
+    told += [repr(vars(transport)), repr(reply.extensions)]
+    # What a server sends is written by the library itself, at a level that nobody can choose: ours is what we send.
+    told += [record.getMessage() for record in caplog.records if "receive_response_headers" not in record.getMessage()]
+    await http.aclose()
+    gc.collect()
+    assert any("no login for [hidden]" in text for text in told)
+    assert any("elsewhere/?token=[hidden]" in text for text in told)
+    for text in told:
+        assert VALUE not in text and basic not in text, text
+    assert len(web.seen) >= 5 and web.seen[-1]["x-key"] == VALUE
+
+
+async def test_a_login_goes_to_its_own_address_only(web: Guarded) -> None:
+    """Redirects are not followed, and an address that is not the configured one gets nothing."""
+    other = Guarded()
+    server = await asyncio.start_server(other, "127.0.0.1", 0)
+    other.port = server.sockets[0].getsockname()[1]
+    async with asking(web, environment={"TOKEN": VALUE}, bearer=Secret(env="TOKEN")) as http:
+        web.status, web.extra = 307, f"Location: http://127.0.0.1:{other.port}/x\r\n"
+        with pytest.raises(Malformed, match="sends us on to"):
+            await get_json(http, "/x")
+        assert not other.seen
+        with pytest.raises(Refused, match="answers 401"):
+            await get_json(http, f"http://127.0.0.1:{other.port}/x")
+        assert "authorization" not in other.seen[0]
+        assert "authorization" in web.seen[0]
+    server.close()
+
+
+async def test_the_synchronous_library_carries_the_login_too(web: Guarded) -> None:
+    async with asking(web, environment={"TOKEN": VALUE}, bearer=Secret(env="TOKEN")) as http:
+        adapter = LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=5)
+
+        def work() -> tuple[bool, dict[str, Any]]:
+            with requests.Session() as session:
+                session.mount("http://", adapter)
+                reply = session.get(f"http://127.0.0.1:{web.port}/x")
+                return reply.ok, dict(reply.request.headers)
+
+        ok, headers = await asyncio.to_thread(work)
+    assert ok and VALUE not in repr(headers)
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+async def told(files: tuple[Path, Path], ca_file: Path | str) -> str:
+    """What a request says: the sentence of its error, or `fine`."""
+    web = Guarded()
+    server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(files))
+    settings = AlertmanagerConfig(url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", ca_file=str(ca_file))
+    login = Login("alertmanager", settings, FakeClock())
+    web.status = 200
+    try:
+        async with client(None, base_url=settings.url, timeout_seconds=5, login=login, ca_file=settings.ca_file) as http:
+            await get_json(http, "/x")
+    except Refused as error:
+        return error.sentence()
+    finally:
+        server.close()
+    return "fine"
+
+
+async def test_what_is_wrong_with_a_certificate_is_said_in_plain_words(tmp_path: Path) -> None:
+    ours, other = Authority(tmp_path), Authority(tmp_path, "another CA")
+    good, alone = ours.sign(), ours.sign(alone=True)
+    assert await told(good, ours.ca) == "fine"
+    assert await told(alone, alone[0]) == "fine"  # a server's own certificate may be named too
+    for files, ca_file, said in (
+        (good, "", "is from a CA that is not known here"),
+        (good, other.ca, "is from a CA that is not known here"),
+        (alone, "", "is self-signed, and nothing here vouches for it"),
+        (ours.sign(end=-timedelta(hours=1), begin=-2 * DAY), ours.ca, "has expired"),
+        (ours.sign(begin=timedelta(hours=1)), ours.ca, "is not valid yet"),
+        (ours.sign("10.1.2.3"), ours.ca, "is for another address"),
+        (good, tmp_path / "none.pem", "none.pem is not there"),
+        (good, good[1], "holds no certificate"),
+        (good, tmp_path, "cannot be read: is a directory"),
+    ):
+        sentence = await told(files, ca_file)
+        assert said in sentence, sentence
+        plain = sentence.replace(str(tmp_path), "").replace("ca_file", "")
+        assert "SSL" not in plain and "X509" not in plain and "_" not in plain, sentence
+    assert "`ca_file`" in await told(good, "") and "`ca_file`" in await told(alone, "")
+
+
+async def test_only_the_named_ca_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A public CA must not vouch for what the owner's own CA is there for."""
+    public, ours = Authority(tmp_path, "public CA"), Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(public.ca))
+    assert await told(public.sign(), "") == "fine"
+    assert "not known here" in await told(public.sign(), ours.ca)
+
+
+async def test_a_ca_file_that_is_put_right_is_read_again(tmp_path: Path) -> None:
+    ours, file = Authority(tmp_path), tmp_path / "named.pem"
+    file.write_bytes(Authority(tmp_path, "another CA").ca.read_bytes())
+    web = Guarded()
+    web.status = 200
+    server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(ours.sign()))
+    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with client(None, base_url=base, timeout_seconds=5, ca_file=str(file)) as http:
+        with pytest.raises(Refused, match="not known here"):
+            await get_json(http, "/x")
+        file.write_bytes(ours.ca.read_bytes())
+        assert await get_json(http, "/x") == {"ok": True}
+    server.close()
