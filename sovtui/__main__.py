@@ -105,7 +105,8 @@ def _crashed(error: Exception) -> int:
         for file_path in old:
             file_path.unlink()
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(clean(f"sovtui: something unexpected happened ({type(error).__name__}: {error}); {where}", 600) + "\n")
+        what = clean(f"{type(error).__name__}: {error}", 300)
+        sys.stderr.write(f"sovtui: something unexpected happened ({what}); {clean(where)}\n")
     return 1
 
 
