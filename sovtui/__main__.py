@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
             demo=_demo,
             engines=_engines,
             actions=_actions,
+            themes=_themes,
         )
         return run(sys.argv[1:] if argv is None else argv, wiring)
     except KeyboardInterrupt:
@@ -64,6 +65,13 @@ def _demo(name: str) -> Hub:
     from sovtui.demo import build
 
     return build(name)
+
+
+def _themes() -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    from sovtui.tui import themes
+
+    found = themes.load()
+    return themes.told(found), found.problems
 
 
 def _engines() -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def _dispatch(args: argparse.Namespace, wiring: Wiring) -> int:
         case "config":
             return _config(args, wiring)
         case "themes":
-            return _themes()
+            return _themes(wiring)
         case "completions":
             return _completions(args.shell)
         case None | "demo":
@@ -284,15 +284,17 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
-def _themes() -> int:
+def _themes(wiring: Wiring) -> int:
     from sovtui.cli import output
-    from sovtui.config.paths import theme_dirs, theme_files
+    from sovtui.cli.diagnostics import say
+    from sovtui.config.paths import theme_dirs
 
-    users = theme_dirs()[0]
-    for name, file in theme_files().items():
-        output.write(f"{name:<24} {file if file.parent == users else 'shipped'}")
-    for name in ("ansi-dark", "ansi-light"):
-        output.write(f"{name:<24} the terminal's own colours, fewest bytes over a slow link")
+    found, problems = wiring.themes()
+    for name, origin in found:
+        output.write(f"{name:<24} {origin}")
+    for problem in problems:
+        say(problem)
+    say(f"Your own go to {theme_dirs()[0]}: a file there is seen while sovtui runs.")
     return 0
 
 

@@ -41,3 +41,5 @@ class Wiring:
     """Names that `engine = ` may have."""
     actions: Callable[[], Mapping[str, str]]
     """Names that `[screen.keys]` may have, with their usual keys; names in brackets stand for keys that are taken for good."""
+    themes: Callable[[], tuple[list[tuple[str, str]], tuple[str, ...]]]
+    """Name and origin of every theme, and what is wrong with files."""

@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.geometry import Size
 from textual.screen import Screen
+from textual.theme import BUILTIN_THEMES
 from textual.timer import Timer
 
 from sovtui.ports.link import Question
@@ -29,6 +30,8 @@ from sovtui.tui.screens.ask import AskScreen
 from sovtui.tui.screens.room import Room
 from sovtui.tui.terminal import TerminalDriver, driver_for, look, served
 
+THEME_SECONDS = 2.0
+"""How soon a changed theme file is seen."""
 SETTLE_SECONDS = 0.2
 """After the last change of size, when it is the last."""
 CLOSE_SECONDS = 2.0
@@ -68,19 +71,51 @@ class ControlRoom(App[None]):
         self._running_loop: asyncio.AbstractEventLoop | None = None
         self.hub = hub
         self.room = Room(hub)
-        found = themes.load()
-        self._problems = list(found.problems)
-        for one in found.themes.values():
-            self.register_theme(one)
-        self._choose_theme(themes.LOW_BANDWIDTH[0] if plain else theme or hub.config.screen.theme or themes.DEFAULT)
+        self._themes_seen = themes.signature()
+        self._problems: tuple[str, ...] = ()
+        self._wanted = ""
+        """A theme that was asked for and is not there yet."""
+        self._take_themes(themes.load())
+        self._choose_theme(themes.MONO if plain else theme or hub.config.screen.theme or themes.DEFAULT)
         self._asking = asyncio.Lock()
         self._unsubscribe: Callable[[], None] | None = None
 
+    # themes
+
     def _choose_theme(self, name: str) -> None:
         if name not in self.available_themes:
-            self._problems.append(f"there is no theme {name!r}; sovtui themes lists them")
-            name = themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
+            self._problems += (f"there is no theme {name!r}; sovtui themes lists them",)
+            self._wanted, name = name, themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
         self.theme = name
+
+    def _take_themes(self, found: themes.Found) -> tuple[str, ...]:
+        """Make these the themes there are. Returns what is newly wrong with a file; such a file's theme stays as it was."""
+        gone = {name for name in self.available_themes if name not in found.themes and name != self.theme}
+        for name in gone - set(BUILTIN_THEMES) if not found.problems else ():
+            self.unregister_theme(name)
+        changed = {name for name, one in found.themes.items() if self.available_themes.get(name) != one}
+        for name in changed:
+            self.register_theme(found.themes[name])
+        if self._wanted in changed:
+            self.theme, self._wanted = self._wanted, ""
+        elif self.theme in changed:
+            self.mutate_reactive(App.theme)
+        new = tuple(problem for problem in found.problems if problem not in self._problems)
+        self._problems = found.problems
+        return new
+
+    async def _follow_themes(self) -> None:
+        """Look for changed files, beside the event loop. Costs a few `stat` calls while there are none."""
+        while True:
+            await asyncio.sleep(THEME_SECONDS)
+            seen = await asyncio.to_thread(themes.signature)
+            if seen != self._themes_seen:
+                self._themes_seen = seen
+                for problem in self._take_themes(await asyncio.to_thread(themes.load)):
+                    self.room.tell(problem, "warning")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return themes.STYLES
 
     def get_default_screen(self) -> Screen[Any]:
         return self.room
@@ -92,6 +127,7 @@ class ControlRoom(App[None]):
         await self.hub.start()
         for problem in self._problems:
             self.room.tell(problem, "warning")
+        self.run_worker(self._follow_themes(), exit_on_error=False)
 
     async def on_unmount(self) -> None:
         if self._unsubscribe is not None:

@@ -69,6 +69,7 @@ class Command:
             demo=self._no_demo,
             engines=lambda: ("vllm", "sglang"),
             actions=lambda: {"drop-caches": "c"},
+            themes=lambda: ([("sovtui-dark", "shipped")], ()),
         )
         try:
             code = main(["--config", str(self.path), *words], wiring)

@@ -113,9 +113,13 @@ def test_completions(tmp_path: Path) -> None:
 def test_themes_and_paths(tmp_path: Path) -> None:
     mine = tmp_path / ".config" / "sovtui" / "themes"
     mine.mkdir(parents=True)
-    (mine / "mine.toml").write_text("")
+    (mine / "mine.toml").write_text('primary = "#ffffff"\n')
+    (mine / "broken.toml").write_text("")
     done = start(tmp_path, "-m", "sovtui", "themes")
-    assert done.returncode == 0 and str(mine / "mine.toml") in done.stdout
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert done.returncode == 0 and rows["mine"] == str(mine / "mine.toml") and rows["sovtui-mono"] == "shipped"
+    assert rows["nord"] == "Textual's own" and "broken" not in rows
+    assert str(mine / "broken.toml") in done.stderr and "primary" in done.stderr
     assert start(tmp_path, "-m", "sovtui", "config", "path").stdout == f"{tmp_path}/.config/sovtui/config.toml\n"
 
 
