@@ -189,19 +189,42 @@ def _load(args: argparse.Namespace, wiring: Wiring) -> Loaded:
 
 def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
     from sovtui.cli.diagnostics import Exit, Failure
+    from sovtui.cli.session import Session
+    from sovtui.config.surroundings import dumb, served
 
-    if not (os.isatty(0) and os.isatty(1)):
-        raise Failure(Exit.USAGE, "The control room needs a terminal. `sovtui status` prints one screen of text.")
+    if not served(os.environ):
+        if not (os.isatty(0) and os.isatty(1)):
+            raise Failure(Exit.USAGE, "The control room needs a terminal. `sovtui status` prints one screen of text.")
+        if dumb(os.environ):
+            return _plain(args, wiring)
     if args.command == "demo":
         return wiring.control_room(wiring.demo(args.estate), args.theme)
     loaded = _load(args, wiring)
-    from sovtui.cli.session import Session
-
     only = Session(loaded.config, wiring.build_hub, args.host, args.read_only).named_host()
     hub = wiring.build_hub(
         loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
     )
     return wiring.control_room(hub, args.theme or loaded.config.screen.theme)
+
+
+def _plain(args: argparse.Namespace, wiring: Wiring) -> int:
+    """The status as text, for a terminal that cannot move its cursor."""
+    import asyncio
+
+    from sovtui.cli import run
+    from sovtui.cli.diagnostics import say
+    from sovtui.cli.session import Session
+
+    if args.command == "demo":
+        demo = wiring.demo(args.estate)
+        session = Session(demo.config, lambda config, **options: demo, None, args.read_only)
+    else:
+        session = Session(_load(args, wiring).config, wiring.build_hub, args.host, args.read_only)
+    code = asyncio.run(run.status(session, as_json=False, watch=False))
+    say(
+        "This terminal cannot show the control room (TERM=dumb), so this was `sovtui status`; `sovtui --help` lists the commands."
+    )
+    return code
 
 
 def _headless(args: argparse.Namespace, wiring: Wiring) -> int:

@@ -19,6 +19,7 @@ from textual.screen import Screen
 from textual.theme import BUILTIN_THEMES
 from textual.timer import Timer
 
+from sovtui.config.surroundings import look, served
 from sovtui.ports.link import Question
 from sovtui.runtime.hub import Hub
 from sovtui.tui import themes
@@ -28,7 +29,7 @@ from sovtui.tui.offers import farewell
 from sovtui.tui.palette import RoomProvider
 from sovtui.tui.screens.ask import AskScreen
 from sovtui.tui.screens.room import Room
-from sovtui.tui.terminal import TerminalDriver, driver_for, look, served
+from sovtui.tui.terminal import TerminalDriver, driver_for
 
 THEME_SECONDS = 2.0
 """How soon a changed theme file is seen."""

@@ -1,4 +1,4 @@
-"""The terminal: what it can show, how it is taken and given back, and how it is left for a while. Draws nothing."""
+"""The terminal: how it is written to, taken, given back, and left for a while. Draws nothing."""
 
 from __future__ import annotations
 
@@ -6,51 +6,14 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from sovtui.config.surroundings import Terminal
 from sovtui.tui.glyphs import to_ascii
-
-Glyphs = Literal["auto", "unicode", "ascii"]
-_POOR = ("linux", "vt52", "vt100", "vt102", "vt220", "ansi")
-"""Terminals whose fonts lack the signs, whatever the locale says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terminal:
-    """What a terminal can show."""
-
-    ascii: bool = False
-    """Only ASCII reaches it."""
-    colour: bool = True
-    """False: no colour code reaches it."""
-
-
-def look(environment: Mapping[str, str], glyphs: Glyphs = "auto") -> Terminal:
-    """What the environment says of the terminal; `glyphs` is the owner's word on the signs."""
-    colour = not environment.get("NO_COLOR")
-    if served(environment):
-        return Terminal(glyphs == "ascii", colour)
-    poor = environment.get("TERM", "") in _POOR or not _utf8(environment)
-    return Terminal(poor if glyphs == "auto" else glyphs == "ascii", colour)
-
-
-def served(environment: Mapping[str, str]) -> bool:
-    """Whether a browser is at the other end: textual-serve says so to what it starts."""
-    return environment.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
-
-
-def _utf8(environment: Mapping[str, str]) -> bool:
-    """Python turns an unset or C locale into C.UTF-8 for itself; the words that were said before that count, if there are any."""
-    said = environment.get("LC_ALL") or environment.get("LC_CTYPE") or environment.get("LANG") or "C.UTF-8"
-    if said == "C.UTF-8" and environment.get("LANG") in ("C", "POSIX"):
-        return False
-    return "utf8" in said.lower().replace("-", "")
 
 
 class TerminalDriver(LinuxDriver):

@@ -226,6 +226,30 @@ def test_no_colour_code_is_sent_where_none_is_wanted() -> None:
         assert b"1" in {part for code in codes for part in code.split(b";")}, "bold is no colour"
 
 
+@pytest.mark.parametrize(
+    "env", [{"LC_ALL": "C"}, {"TERM": "linux"}, {"LC_ALL": "C", "PYTHONIOENCODING": "latin-1", "NO_COLOR": "1"}]
+)
+def test_a_terminal_with_ascii_alone_gets_nothing_else(env: dict[str, str]) -> None:
+    with Terminal([sys.executable, "-c", PROGRAM.format(more="")], (120, 40), **env) as terminal:
+        terminal.until(b"PrismaQuant")
+        for keys in (b"?", b"\x1b", b":", b"\x1b", b"\t", b"z"):
+            terminal.press(keys)
+            terminal.read(seconds=0.3)
+        words = re.sub(rb"\x1b\[[\d;]*m", b"", terminal.all)
+        assert words.isascii() and b"+- Inference - Qwen" in words and b"* link up" in words
+        terminal.press(b"q")
+        assert terminal.ended()[0] == 0
+
+
+def test_what_cannot_be_encoded_is_no_error() -> None:
+    """A lone surrogate in a text of the screen's own must not stop the thread that writes."""
+    more = "import sovtui.tui.panes.memory as m; m.MemoryPane.heading = lambda *a: 'x\\ud800y'"
+    with opened(more) as terminal:
+        assert b"x?y" in terminal.all
+        terminal.press(b"q")
+        assert terminal.ended()[0] == 0
+
+
 @pytest.mark.parametrize("size", [(30, 12), (10, 3), (1, 1), (400, 120)])
 def test_no_size_is_too_small_or_too_large(size: tuple[int, int]) -> None:
     with Terminal([sys.executable, "-c", PROGRAM.format(more="")], size) as terminal:
