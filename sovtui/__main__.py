@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
     from sovtui.config.schema import Config
     from sovtui.runtime.hub import Hub
 
@@ -31,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
             engines=_engines,
             actions=_actions,
             themes=_themes,
+            serve=_serve,
         )
         return run(sys.argv[1:] if argv is None else argv, wiring)
     except KeyboardInterrupt:
@@ -72,6 +75,14 @@ def _themes() -> tuple[list[tuple[str, str]], tuple[str, ...]]:
 
     found = themes.load()
     return themes.told(found), found.problems
+
+
+def _serve(command: Sequence[str], port: int, allow: Collection[str], tell: Callable[[str], None]) -> None:
+    from sovtui import bootstrap
+    from sovtui.tui import serve
+
+    bootstrap.log_to_file()
+    serve.run(command, port, allow, tell)
 
 
 def _engines() -> tuple[str, ...]:

@@ -110,6 +110,12 @@ def parser() -> argparse.ArgumentParser:
     command("path", "Where the file is looked for.", words)
     example = command("example", "A whole, commented file to begin with.", words)
     example.add_argument("name", choices=DEMOS, metavar="|".join(DEMOS))
+    serve = command("serve", "The control room in a browser, on this machine's loopback alone; needs textual-serve.")
+    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="where it listens (8765); 0: any free port")
+    serve.add_argument(
+        "--allow", action="append", default=[], metavar="NAME", help="another name under which a forwarder may ask for the page"
+    )
+    serve.add_argument("--demo", choices=DEMOS, metavar="|".join(DEMOS), help="a scripted estate: no box is needed")
     command("themes", "The themes there are, and where they come from.")
     completions = command("completions", "Completions for a shell; needs shtab.")
     completions.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh")
@@ -129,6 +135,13 @@ def _count(text: str) -> int:
     value = int(text)
     if not 1 <= value <= 100000:
         raise argparse.ArgumentTypeError("from 1 to 100000")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError("from 0 to 65535")
     return value
 
 
@@ -162,6 +175,8 @@ def _dispatch(args: argparse.Namespace, wiring: Wiring) -> int:
             return _completions(args.shell)
         case None | "demo":
             return _control_room(args, wiring)
+        case "serve":
+            return _serve(args, wiring)
         case _:
             return _headless(args, wiring)
 
@@ -205,6 +220,15 @@ def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
         loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
     )
     return wiring.control_room(hub, args.theme or loaded.config.screen.theme)
+
+
+def _serve(args: argparse.Namespace, wiring: Wiring) -> int:
+    from sovtui.cli.serve import serve
+    from sovtui.cli.session import Session
+
+    if not args.demo:  # what is wrong is told here, not on each page
+        Session(_load(args, wiring).config, wiring.build_hub, args.host, args.read_only).named_host()
+    return serve(args, wiring)
 
 
 def _plain(args: argparse.Namespace, wiring: Wiring) -> int:

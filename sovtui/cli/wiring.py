@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,3 +43,5 @@ class Wiring:
     """Names that `[screen.keys]` may have, with their usual keys; names in brackets stand for keys that are taken for good."""
     themes: Callable[[], tuple[list[tuple[str, str]], tuple[str, ...]]]
     """Name and origin of every theme, and what is wrong with files."""
+    serve: Callable[[Sequence[str], int, Collection[str], Callable[[str], None]], None]
+    """`tui.serve.run(command, port, allow, tell)`. ImportError where textual-serve is missing, OSError where the port is."""
