@@ -25,7 +25,6 @@ from sovtui.runtime.hub import Hub
 from sovtui.tui import themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
 from sovtui.tui.ending import QUIT_SECONDS, Ending
-from sovtui.tui.offers import farewell
 from sovtui.tui.palette import RoomProvider
 from sovtui.tui.screens.ask import AskScreen
 from sovtui.tui.screens.room import Room
@@ -185,7 +184,7 @@ class ControlRoom(App[None]):
         return True
 
     def action_quit_now(self) -> None:
-        self.exit(message=farewell(self.room.view))
+        self.room.run_screen("quit")
 
     def action_suspend_process(self) -> None:
         if isinstance(self._driver, TerminalDriver):

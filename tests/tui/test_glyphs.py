@@ -43,8 +43,9 @@ def test_a_stand_in_is_as_wide_as_what_it_stands_for(char: str) -> None:
     "together",
     [
         "●○◐◑✖✔▲△–?↻",  # states of modes, services, alerts, steps
-        "█▒░",  # a gauge
+        "█▓▆▚▒░",  # a gauge
         " ▁▂▃▄▅▆▇█",  # a curve
+        "▲◆×✖○",  # marks on the line of time
         "▸ ",
     ],
 )

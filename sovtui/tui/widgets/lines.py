@@ -67,7 +67,9 @@ class Lines(Widget):
         segments: list[Segment] = []
         for words, role in line.spans:
             look = self._look(role, line.mark)
-            segments += _trimmed(words, look, base) if look.reverse and not base.reverse and role != "then" else (Segment(words, look),)
+            segments += (
+                _trimmed(words, look, base) if look.reverse and not base.reverse and role != "then" else (Segment(words, look),)
+            )
         return Strip(segments).adjust_cell_length(wide, base)
 
     def _look(self, role: str, mark: str) -> Style:
