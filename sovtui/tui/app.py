@@ -129,9 +129,14 @@ class ControlRoom(App[None]):
             self.room.tell(problem, "warning")
         self.run_worker(self._follow_themes(), exit_on_error=False)
 
-    async def on_unmount(self) -> None:
+    def on_exit_app(self) -> None:
+        """Nothing more is drawn: what came from now on would meet a room without its parts."""
         if self._unsubscribe is not None:
             self._unsubscribe()
+            self._unsubscribe = None
+
+    async def on_unmount(self) -> None:
+        self.on_exit_app()
         self.hub.set_ask(None)
         if self.ending is not None:
             self.ending.end(self.return_code or 0, QUIT_SECONDS)

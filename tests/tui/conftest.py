@@ -39,8 +39,12 @@ class Scripted(Still):
         self._notify: list[Callable[[], None]] = []
 
     def subscribe(self, select: Callable[[State], T], notify: Callable[[T], None]) -> Callable[[], None]:
-        self._notify.append(lambda: notify(select(self._state)))
-        return super().subscribe(select, notify)
+        def mine() -> None:
+            notify(select(self._state))
+
+        self._notify.append(mine)
+        super().subscribe(select, notify)
+        return lambda: self._notify.remove(mine)
 
     def set_ask(self, ask: Ask | None) -> None:
         self.ask = ask

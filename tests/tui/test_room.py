@@ -547,3 +547,14 @@ async def test_no_color_does_not_crash(stage, monkeypatch):
         await s.press("tab", "tab", "tab", "question_mark", "escape")
         assert s.app.native_ansi_color
         assert s.pane("alerts").plain
+
+
+async def test_what_comes_while_it_closes_is_not_drawn(stage, states, monkeypatch):
+    from sovtui.tui.widgets.keybar import KeyBar, TabBar
+
+    came: list[None] = []
+    async with stage() as s:
+        for part in (KeyBar, TabBar):  # as they go one by one, news come
+            monkeypatch.setattr(part, "on_unmount", lambda _: came.append(s.hub.put(states("alerting"))), raising=False)
+        s.app.exit()
+    assert len(came) >= 2
