@@ -43,7 +43,8 @@ pictures: $(VENV)/.dev ## draw screenshots/ anew
 snapshots: $(VENV)/.dev ## take anew what the screen's tests compare with; look at the diff
 	@$(BIN)/python -m tests.snapshots
 
-bench: $(VENV)/.dev ## from key press to the first stop command, over a link with 80 ms of round trip
+bench: $(VENV)/.dev ## what the screen costs, as a table; then from key press to the first stop command, on a box behind 80 ms
+	@$(BIN)/python -m tests.bench
 	@sh tests/box/packages.sh
 	@$(BIN)/python -m tests.bench.press_to_stop
 

@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sovtui.config.schema import Config
     from sovtui.runtime.hub import Hub
 
@@ -54,10 +56,13 @@ def _local(config_path: str) -> tuple[Config, tuple[str, ...]]:
     return bootstrap.local(config_path)
 
 
-def _control_room(hub: Hub, theme: str | None) -> int:
+def _control_room(open_hub: Callable[[], Hub], theme: str | None) -> int:
+    import gc
+
+    gc.disable()  # until the room is there: looking through what imports make finds nothing and takes a tenth of the start
     from sovtui.tui.app import run
 
-    return run(hub, theme=theme)
+    return run(open_hub, theme=theme)
 
 
 def _demo(name: str) -> Hub:

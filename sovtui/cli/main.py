@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import sovtui
+from sovtui.cli.exits import Exit, Failure
+from sovtui.config.problems import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sovtui.cli.session import Session
     from sovtui.cli.wiring import Wiring
     from sovtui.config.schema import Config
+    from sovtui.runtime.hub import Hub
 
 DEMOS = ("spark", "mesh", "modes")
 CODES = (
@@ -135,18 +138,19 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str], wiring: Wiring) -> int:
     """Run a command line. Returns the exit code of the contract; argparse's own exits (usage, help) come as SystemExit."""
     args = parser().parse_args(argv)
-    from sovtui.cli.diagnostics import Exit, Failure, say
-    from sovtui.config.load import ConfigError
-
     try:
         return int(_dispatch(args, wiring))
     except ConfigError as error:
+        from sovtui.cli.diagnostics import say
+
         for problem in error.problems:
             say(str(problem))
         count = len(error.problems)
         say(f"The configuration has {count} problem{'s' if count > 1 else ''}. `sovtui config schema` explains every key.")
         return Exit.USAGE
     except Failure as failure:
+        from sovtui.cli.diagnostics import say
+
         for sentence in failure.sentences:
             say(sentence)
         return int(failure.code)
@@ -188,20 +192,35 @@ def _load(args: argparse.Namespace, wiring: Wiring) -> Loaded:
 
 
 def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
-    from sovtui.cli.diagnostics import Exit, Failure
-
     if not (os.isatty(0) and os.isatty(1)):
         raise Failure(Exit.USAGE, "The control room needs a terminal. `sovtui status` prints one screen of text.")
-    if args.command == "demo":
-        return wiring.control_room(wiring.demo(args.estate), args.theme)
-    loaded = _load(args, wiring)
-    from sovtui.cli.session import Session
+    from sovtui.config.paths import config_path
 
-    only = Session(loaded.config, wiring.build_hub, args.host, args.read_only).named_host()
-    hub = wiring.build_hub(
-        loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
-    )
-    return wiring.control_room(hub, args.theme or loaded.config.screen.theme)
+    def open_hub() -> Hub:
+        if args.command == "demo":
+            return wiring.demo(args.estate)
+        from sovtui.cli.session import Session
+
+        loaded = _load(args, wiring)
+        only = Session(loaded.config, wiring.build_hub, args.host, args.read_only).named_host()
+        return wiring.build_hub(
+            loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
+        )
+
+    theme = args.theme or (None if args.command == "demo" else _theme(config_path(args.config).path))
+    return wiring.control_room(open_hub, theme)
+
+
+def _theme(path: Path) -> str | None:
+    """The theme that the file asks for: the first frame has its colours. Whatever is wrong with the file is told later."""
+    import tomllib
+
+    try:
+        screen = tomllib.loads(path.read_text(encoding="utf-8")).get("screen", {})
+        theme = screen.get("theme")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return theme if isinstance(theme, str) and theme else None
 
 
 def _headless(args: argparse.Namespace, wiring: Wiring) -> int:
@@ -298,7 +317,6 @@ def _themes() -> int:
 
 def _completions(shell: str) -> int:
     from sovtui.cli import output
-    from sovtui.cli.diagnostics import Exit, Failure
 
     try:
         import shtab

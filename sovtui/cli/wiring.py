@@ -34,8 +34,8 @@ class Wiring:
     build_hub: BuildHub
     local: Callable[[str], tuple[Config, tuple[str, ...]]]
     """Where there is no configuration at the usual place: this machine, from what is found on it, and the sentences that say so."""
-    control_room: Callable[[Hub, str | None], int]
-    """`tui.app.run(hub, theme)`."""
+    control_room: Callable[[Callable[[], Hub], str | None], int]
+    """`tui.app.run(open_hub, theme)`: the first frame comes before the hub."""
     demo: Callable[[str], Hub]
     engines: Callable[[], tuple[str, ...]]
     """Names that `engine = ` may have."""

@@ -1,8 +1,13 @@
-"""Wiring: hub to screen, theme, terminal. Draws nothing and decides nothing."""
+"""Wiring: hub to screen, theme, terminal. Draws nothing and decides nothing.
+
+What the first frame does not need is imported after it: the hub and the room.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import os
 import select
 import signal
@@ -10,20 +15,25 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.screen import Screen
 
-from sovtui.ports.link import Question
-from sovtui.runtime.hub import Hub
 from sovtui.tui import themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
 from sovtui.tui.palette import RoomProvider
-from sovtui.tui.screens.ask import AskScreen
-from sovtui.tui.screens.room import Room
+from sovtui.tui.screens.opening import Opening
+
+if TYPE_CHECKING:
+    from sovtui.ports.link import Question
+    from sovtui.runtime.hub import Hub
+    from sovtui.tui.screens.room import Room
+
+OpenHub = Callable[[], "Hub"]
+"""Reads the configuration and makes the hub. Called in a thread; what it raises ends the program and is raised by `run`."""
 
 GRACE_SECONDS = 3.0
 """After a signal the terminal is given back within this time, even if it no longer takes output."""
@@ -35,7 +45,6 @@ class ControlRoom(App[None]):
     """The application: one room, one hub."""
 
     TITLE = "sovtui"
-    CSS_PATH = "sovtui.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {RoomProvider}
     BINDINGS: ClassVar[list[BindingType]] = []
     ENABLE_COMMAND_PALETTE = True
@@ -43,47 +52,87 @@ class ControlRoom(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-phone"), (PHONE_BELOW, "-normal"), (WIDE_FROM, "-wide")]  # noqa: RUF012  # declared as an instance variable by Textual
     VERTICAL_BREAKPOINTS = [(0, "-short"), (HEIGHT_OF_THUMBS, "-tall")]  # noqa: RUF012
 
-    def __init__(self, hub: Hub, theme: str | None = None) -> None:
+    room: Room
+    """There from the moment when the hub is."""
+
+    def __init__(self, hub: Hub | OpenHub, theme: str | None = None) -> None:
+        """`hub`: a hub, or what makes one after the first frame. `theme` is the operator's wish for this time."""
         # With NO_COLOR the terminal's own colours must be chosen before the filters are made: no colour code is sent then.
         plain = "NO_COLOR" in os.environ
         super().__init__(ansi_color=True if plain else None)
         self.animation_level = "none"
-        self.hub = hub
-        self.room = Room(hub)
-        found = themes.load()
-        self._problems = list(found.problems)
-        for one in found.themes.values():
-            self.register_theme(one)
-        self._choose_theme(themes.LOW_BANDWIDTH[0] if plain else theme or hub.config.screen.theme or themes.DEFAULT)
+        self.crash: Exception | None = None
+        self._given = hub
+        self.hub: Hub | None = None
+        self._wished = themes.LOW_BANDWIDTH[0] if plain else theme
+        self._choose_theme(self._wished or themes.DEFAULT, themes.load(only=self._wished or themes.DEFAULT))
         self._asking = asyncio.Lock()
         self._unsubscribe: Callable[[], None] | None = None
 
-    def _choose_theme(self, name: str) -> None:
+    def _choose_theme(self, name: str, found: themes.Found) -> list[str]:
+        """Take this theme if it is there. Sentences about what is wrong with theme files."""
+        problems = list(found.problems)
+        for one in found.themes.values():
+            self.register_theme(one)
         if name not in self.available_themes:
-            self._problems.append(f"there is no theme {name!r}; sovtui themes lists them")
+            problems.append(f"there is no theme {name!r}; sovtui themes lists them")
             name = themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
         self.theme = name
+        return problems
 
     def get_default_screen(self) -> Screen[Any]:
-        return self.room
+        return Opening()
 
     async def on_mount(self) -> None:
-        self.hub.set_ask(self.ask)
-        self._unsubscribe = self.hub.subscribe(lambda state: state, self.room.take)
-        await self.hub.start()
-        for problem in self._problems:
+        if callable(self._given):
+            self.call_after_refresh(lambda: self.run_worker(self._open(), exit_on_error=False))
+        else:
+            await self._enter(self._given)
+
+    async def _open(self) -> None:
+        """Make the hub. A thread does it, so that keys are answered and resizes drawn meanwhile."""
+        assert callable(self._given)
+        try:
+            hub = await asyncio.to_thread(self._given)
+            await asyncio.to_thread(importlib.import_module, "sovtui.tui.screens.room")
+        except Exception as error:  # noqa: BLE001 - `run` raises it, when the terminal is given back
+            self.crash = error
+            self.exit(return_code=1)
+            return
+        await self._enter(hub)
+
+    async def _enter(self, hub: Hub) -> None:
+        """Put the room over the opening, for good; then let the hub connect."""
+        from sovtui.tui.screens.room import Room
+
+        opening = self.screen
+        self.hub, self.room = hub, Room(hub)
+        problems = self._choose_theme(self._wished or hub.config.screen.theme or themes.DEFAULT, themes.load())
+        hub.set_ask(self.ask)
+        self._unsubscribe = hub.subscribe(lambda state: state, self.room.take)
+        await self.push_screen(self.room)
+        for problem in problems:
             self.room.tell(problem, "warning")
+        for key in opening.pressed if isinstance(opening, Opening) else ():
+            self.post_message(key)
         self.set_interval(LOOK_SECONDS, self._look_for_terminal)
+        await hub.start()
+        # What has been made so far stays: the collector need not look at it again. `__main__` stopped it for the start.
+        gc.freeze()
+        gc.enable()
 
     async def on_unmount(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
-        self.hub.set_ask(None)
-        await self.hub.aclose()
+        if self.hub is not None:
+            self.hub.set_ask(None)
+            await self.hub.aclose()
 
     async def ask(self, question: Question) -> str | None:
         """Put a question of a link to the operator; one at a time. None: refused, or the question is no longer asked."""
         async with self._asking:
+            from sovtui.tui.screens.ask import AskScreen
+
             answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
             screen = AskScreen(question)
 
@@ -121,8 +170,11 @@ def terminal_gone() -> bool:
         return True
 
 
-def run(hub: Hub, theme: str | None = None) -> int:
-    """Show the control room until it is left. Returns the exit status: 0, or 128 and the signal that ended it."""
+def run(hub: Hub | OpenHub, theme: str | None = None) -> int:
+    """Show the control room until it is left. Returns the exit status: 0, or 128 and the signal that ended it.
+
+    Raises what the making of the hub raised, once the terminal is given back.
+    """
     app = ControlRoom(hub, theme)
     before = _attributes()
 
@@ -139,6 +191,8 @@ def run(hub: Hub, theme: str | None = None) -> int:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+    if app.crash is not None:
+        raise app.crash
     return app.return_code or 0
 
 

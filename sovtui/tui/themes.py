@@ -69,13 +69,13 @@ def _colour(key: str, words: object) -> None:
         raise ThemeError(f"{key!r} is not a colour: {words!r}") from error
 
 
-def load(places: Iterable[Path] | None = None) -> Found:
-    """Every theme of every directory."""
+def load(places: Iterable[Path] | None = None, *, only: str = "") -> Found:
+    """Every theme of every directory; or, for the first frame, those of the one file name `only`."""
     themes: dict[str, Theme] = {}
     problems = []
     for place in theme_dirs() if places is None else places:
         try:
-            files = sorted(place.glob("*.toml"))
+            files = [file for file in sorted(place.glob("*.toml")) if only in ("", file.stem)]
         except OSError as error:
             problems.append(f"{place}: {error.strerror or error}")
             continue
