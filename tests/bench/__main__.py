@@ -21,8 +21,29 @@ def _start(args: argparse.Namespace) -> list[Row]:
     return start.measure(args.times)
 
 
+def _quiet(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import quiet
+
+    return quiet.measure(args.seconds)
+
+
+def _effort(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import effort
+
+    return effort.measure(args.soak or args.seconds)
+
+
+def _keys(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import keys
+
+    return keys.measure()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
+    "quiet": _quiet,
+    "effort": _effort,
+    "keys": _keys,
 }
 
 
@@ -30,6 +51,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="NAME", action="append", choices=list(PARTS), help=" | ".join(PARTS))
     parser.add_argument("--times", type=int, default=11, metavar="N", help="starts of each program (11)")
+    parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="how long bytes and processor are watched (60)")
+    parser.add_argument("--soak", type=float, metavar="S", help="how long processor and memory are watched; 3600 for an hour")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there")
     args = parser.parse_args()
     rows: list[Row] = []
