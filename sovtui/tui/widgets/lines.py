@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from sovtui.tui.present import BLANK, ROLES, Row, fit
+from sovtui.tui.present import BLANK, ROLES, Row, cell_len, fit
 
 LOOKS = frozenset(f"lines--{role}" for role in (*ROLES, "cursor", "chosen"))
 """Component classes, kept once per screen: on every widget they would double the cost of a start."""
