@@ -40,6 +40,9 @@ GRACE_SECONDS = 3.0
 LOOK_SECONDS = 2.0
 """How often it is checked that the terminal is still there."""
 
+SETTLED_SECONDS = 5.0
+"""After this time everything that is imported late is there."""
+
 
 class ControlRoom(App[None]):
     """The application: one room, one hub."""
@@ -92,6 +95,7 @@ class ControlRoom(App[None]):
     async def _open(self) -> None:
         """Make the hub. A thread does it, so that keys are answered and resizes drawn meanwhile."""
         assert callable(self._given)
+        gc.enable()  # `__main__` stopped it for the first frame
         try:
             hub = await asyncio.to_thread(self._given)
             await asyncio.to_thread(importlib.import_module, "sovtui.tui.screens.room")
@@ -117,9 +121,13 @@ class ControlRoom(App[None]):
             self.post_message(key)
         self.set_interval(LOOK_SECONDS, self._look_for_terminal)
         await hub.start()
-        # What has been made so far stays: the collector need not look at it again. `__main__` stopped it for the start.
+        self.set_timer(SETTLED_SECONDS, self._settle)
+
+    @staticmethod
+    def _settle() -> None:
+        """What has been made so far stays: the collector need not look at it ever again."""
+        gc.collect()
         gc.freeze()
-        gc.enable()
 
     async def on_unmount(self) -> None:
         if self._unsubscribe is not None:

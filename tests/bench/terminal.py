@@ -23,8 +23,17 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 ALTERNATE_SCREEN = b"\x1b[?1049h"
 
 
+_AS_INSTALLED = """
+import sys
+sys.modules["click"] = None  # a development tool brings it, and then httpx imports its own command line: 5 MiB
+"""
+
+
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Nothing of the developer's own: a fresh home, true colour."""
+    """Nothing of the developer's own: a fresh home, true colour, and no module that only development brings."""
+    site = home / ".site"
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(_AS_INSTALLED)
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
     return {
         **kept,
@@ -33,6 +42,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "TERM": "xterm-256color",
         "COLORTERM": "truecolor",
         "LANG": "C.UTF-8",
+        "PYTHONPATH": str(site),
         **more,
     }
 
