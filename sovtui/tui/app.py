@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.console import RenderableType
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
@@ -24,6 +25,7 @@ from textual.screen import Screen
 
 from sovtui.tui import themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
+from sovtui.tui.narrow import narrow
 from sovtui.tui.palette import RoomProvider
 from sovtui.tui.screens.opening import Opening
 
@@ -159,6 +161,9 @@ class ControlRoom(App[None]):
                 if screen in self.screen_stack:
                     screen.dismiss(None)
                 raise
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, narrow(renderable))
 
     def _look_for_terminal(self) -> None:
         if not self.is_headless and terminal_gone():
