@@ -21,6 +21,7 @@ def measure(seconds: float) -> list[Row]:
         with Terminal.python(["-m", "sovtui", "demo", "spark"], env) as terminal:
             steady = _per_second(terminal, seconds)
         with Terminal.python(["-m", "tests.bench.unchanged"], env) as terminal:
+            time.sleep(SETTLE_SECONDS)  # ages below a minute count seconds: until then they do change
             unchanged = _per_second(terminal, UNCHANGED_SECONDS)
     mean = statistics.fmean(steady)
     silent = sum(1 for count in unchanged if count == 0)
