@@ -39,11 +39,18 @@ def _keys(args: argparse.Namespace) -> list[Row]:
     return keys.measure()
 
 
+def _press(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import press_to_stop
+
+    return press_to_stop.rows()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
     "quiet": _quiet,
     "effort": _effort,
     "keys": _keys,
+    "press": _press,  # needs a box: root, namespaces
 }
 
 

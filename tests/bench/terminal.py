@@ -11,6 +11,7 @@ import resource
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import threading
@@ -45,6 +46,14 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "PYTHONPATH": str(site),
         **more,
     }
+
+
+def reference_seconds() -> float:
+    """Processor time of importing Textual, now: on a busy machine the same work takes up to twice as much, so look at both."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", "import textual.app"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 class Terminal:

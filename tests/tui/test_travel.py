@@ -314,7 +314,9 @@ async def test_before_the_record_prometheus_is_asked_once_for_a_whole_stretch(tr
         await s.until(lambda: bool(asked))
         assert "asking Prometheus for" in s.bar("travel")
         assert s.room.view.then == Then(s.room.view.then.moment, "")
-        assert "total     ?" in s.text("memory") and "available ?" in s.text("memory"), "nothing of another moment is shown meanwhile"
+        assert "total     ?" in s.text("memory") and "available ?" in s.text("memory"), (
+            "nothing of another moment is shown meanwhile"
+        )
         answer.set()
         await s.until(lambda: s.room.view.then.origin == "prometheus")
         assert "from Prometheus" in s.bar("travel") and "GiB" in s.text("memory")
