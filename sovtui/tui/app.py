@@ -101,11 +101,10 @@ class ControlRoom(App[None]):
         try:
             hub = await asyncio.to_thread(self._given)
             await asyncio.to_thread(importlib.import_module, "sovtui.tui.screens.room")
+            await self._enter(hub)
         except Exception as error:  # noqa: BLE001 - `run` raises it, when the terminal is given back
             self.crash = error
             self.exit(return_code=1)
-            return
-        await self._enter(hub)
 
     async def _enter(self, hub: Hub) -> None:
         """Put the room over the opening, for good; then let the hub connect."""
