@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from sovtui.config.schema import Config
+    from sovtui.config.surroundings import Glyphs
     from sovtui.runtime.hub import Hub
 
 CRASH_FILES = 10
@@ -32,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
             demo=_demo,
             engines=_engines,
             actions=_actions,
+            themes=_themes,
+            serve=_serve,
         )
         return run(sys.argv[1:] if argv is None else argv, wiring)
     except KeyboardInterrupt:
@@ -56,19 +59,34 @@ def _local(config_path: str) -> tuple[Config, tuple[str, ...]]:
     return bootstrap.local(config_path)
 
 
-def _control_room(open_hub: Callable[[], Hub], theme: str | None) -> int:
+def _control_room(open_hub: Callable[[], Hub], theme: str | None, glyphs: Glyphs) -> int:
     import gc
 
     gc.disable()  # until the room is there: looking through what imports make finds nothing and takes a tenth of the start
     from sovtui.tui.app import run
 
-    return run(open_hub, theme=theme)
+    return run(open_hub, theme=theme, glyphs=glyphs)
 
 
 def _demo(name: str) -> Hub:
     from sovtui.demo import build
 
     return build(name)
+
+
+def _themes() -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    from sovtui.tui import themes
+
+    found = themes.load()
+    return themes.told(found), found.problems
+
+
+def _serve(command: Sequence[str], port: int, allow: Collection[str], tell: Callable[[str], None]) -> None:
+    from sovtui import bootstrap
+    from sovtui.tui import serve
+
+    bootstrap.log_to_file()
+    serve.run(command, port, allow, tell)
 
 
 def _engines() -> tuple[str, ...]:
@@ -110,7 +128,8 @@ def _crashed(error: Exception) -> int:
         for file_path in old:
             file_path.unlink()
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(clean(f"sovtui: something unexpected happened ({type(error).__name__}: {error}); {where}", 600) + "\n")
+        what = clean(f"{type(error).__name__}: {error}", 300)
+        sys.stderr.write(f"sovtui: something unexpected happened ({what}); {clean(where)}\n")
     return 1
 
 

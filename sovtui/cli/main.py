@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sovtui.cli.session import Session
     from sovtui.cli.wiring import Wiring
     from sovtui.config.schema import Config
+    from sovtui.config.surroundings import Glyphs
     from sovtui.runtime.hub import Hub
 
 DEMOS = ("spark", "mesh", "modes")
@@ -113,6 +114,12 @@ def parser() -> argparse.ArgumentParser:
     command("path", "Where the file is looked for.", words)
     example = command("example", "A whole, commented file to begin with.", words)
     example.add_argument("name", choices=DEMOS, metavar="|".join(DEMOS))
+    serve = command("serve", "The control room in a browser, on this machine's loopback alone; needs textual-serve.")
+    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="where it listens (8765); 0: any free port")
+    serve.add_argument(
+        "--allow", action="append", default=[], metavar="NAME", help="another name under which a forwarder may ask for the page"
+    )
+    serve.add_argument("--demo", choices=DEMOS, metavar="|".join(DEMOS), help="a scripted estate: no box is needed")
     command("themes", "The themes there are, and where they come from.")
     completions = command("completions", "Completions for a shell; needs shtab.")
     completions.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh")
@@ -132,6 +139,13 @@ def _count(text: str) -> int:
     value = int(text)
     if not 1 <= value <= 100000:
         raise argparse.ArgumentTypeError("from 1 to 100000")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError("from 0 to 65535")
     return value
 
 
@@ -161,11 +175,13 @@ def _dispatch(args: argparse.Namespace, wiring: Wiring) -> int:
         case "config":
             return _config(args, wiring)
         case "themes":
-            return _themes()
+            return _themes(wiring)
         case "completions":
             return _completions(args.shell)
         case None | "demo":
             return _control_room(args, wiring)
+        case "serve":
+            return _serve(args, wiring)
         case _:
             return _headless(args, wiring)
 
@@ -192,9 +208,14 @@ def _load(args: argparse.Namespace, wiring: Wiring) -> Loaded:
 
 
 def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
-    if not (os.isatty(0) and os.isatty(1)):
-        raise Failure(Exit.USAGE, "The control room needs a terminal. `sovtui status` prints one screen of text.")
     from sovtui.config.paths import config_path
+    from sovtui.config.surroundings import dumb, served
+
+    if not served(os.environ):
+        if not (os.isatty(0) and os.isatty(1)):
+            raise Failure(Exit.USAGE, "The control room needs a terminal. `sovtui status` prints one screen of text.")
+        if dumb(os.environ):
+            return _plain(args, wiring)
 
     def open_hub() -> Hub:
         if args.command == "demo":
@@ -207,20 +228,52 @@ def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
             loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
         )
 
-    theme = args.theme or (None if args.command == "demo" else _theme(config_path(args.config).path))
-    return wiring.control_room(open_hub, theme)
+    screen = {} if args.command == "demo" else _glimpse(config_path(args.config).path)
+    glyphs: Glyphs = "auto"
+    match screen.get("glyphs"):
+        case "ascii" | "unicode" as wished:
+            glyphs = wished
+    return wiring.control_room(open_hub, args.theme or screen.get("theme"), glyphs)
 
 
-def _theme(path: Path) -> str | None:
-    """The theme that the file asks for: the first frame has its colours. Whatever is wrong with the file is told later."""
+def _glimpse(path: Path) -> dict[str, str]:
+    """How the file wants the screen to look: the first frame is so already. Whatever is wrong with the file is told later."""
     import tomllib
 
     try:
         screen = tomllib.loads(path.read_text(encoding="utf-8")).get("screen", {})
-        theme = screen.get("theme")
+        return {key: screen[key] for key in ("theme", "glyphs") if isinstance(screen.get(key), str) and screen[key]}
     except (OSError, ValueError, AttributeError):
-        return None
-    return theme if isinstance(theme, str) and theme else None
+        return {}
+
+
+def _serve(args: argparse.Namespace, wiring: Wiring) -> int:
+    from sovtui.cli.serve import serve
+    from sovtui.cli.session import Session
+
+    if not args.demo:  # what is wrong is told here, not on each page
+        Session(_load(args, wiring).config, wiring.build_hub, args.host, args.read_only).named_host()
+    return serve(args, wiring)
+
+
+def _plain(args: argparse.Namespace, wiring: Wiring) -> int:
+    """The status as text, for a terminal that cannot move its cursor."""
+    import asyncio
+
+    from sovtui.cli import run
+    from sovtui.cli.diagnostics import say
+    from sovtui.cli.session import Session
+
+    if args.command == "demo":
+        demo = wiring.demo(args.estate)
+        session = Session(demo.config, lambda config, **options: demo, None, args.read_only)
+    else:
+        session = Session(_load(args, wiring).config, wiring.build_hub, args.host, args.read_only)
+    code = asyncio.run(run.status(session, as_json=False, watch=False))
+    say(
+        "This terminal cannot show the control room (TERM=dumb), so this was `sovtui status`; `sovtui --help` lists the commands."
+    )
+    return code
 
 
 def _headless(args: argparse.Namespace, wiring: Wiring) -> int:
@@ -303,15 +356,17 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
     return 0
 
 
-def _themes() -> int:
+def _themes(wiring: Wiring) -> int:
     from sovtui.cli import output
-    from sovtui.config.paths import theme_dirs, theme_files
+    from sovtui.cli.diagnostics import say
+    from sovtui.config.paths import theme_dirs
 
-    users = theme_dirs()[0]
-    for name, file in theme_files().items():
-        output.write(f"{name:<24} {file if file.parent == users else 'shipped'}")
-    for name in ("ansi-dark", "ansi-light"):
-        output.write(f"{name:<24} the terminal's own colours, fewest bytes over a slow link")
+    found, problems = wiring.themes()
+    for name, origin in found:
+        output.write(f"{name:<24} {origin}")
+    for problem in problems:
+        say(problem)
+    say(f"Your own go to {theme_dirs()[0]}: a file there is seen while sovtui runs.")
     return 0
 
 

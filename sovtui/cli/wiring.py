@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sovtui.config.schema import Config
+    from sovtui.config.surroundings import Glyphs
     from sovtui.ports.link import Ask
     from sovtui.runtime.hub import Hub
 
@@ -34,10 +35,14 @@ class Wiring:
     build_hub: BuildHub
     local: Callable[[str], tuple[Config, tuple[str, ...]]]
     """Where there is no configuration at the usual place: this machine, from what is found on it, and the sentences that say so."""
-    control_room: Callable[[Callable[[], Hub], str | None], int]
-    """`tui.app.run(open_hub, theme)`: the first frame comes before the hub."""
+    control_room: Callable[[Callable[[], Hub], str | None, Glyphs], int]
+    """`tui.app.run(open_hub, theme, glyphs)`: the first frame comes before the hub."""
     demo: Callable[[str], Hub]
     engines: Callable[[], tuple[str, ...]]
     """Names that `engine = ` may have."""
     actions: Callable[[], Mapping[str, str]]
     """Names that `[screen.keys]` may have, with their usual keys; names in brackets stand for keys that are taken for good."""
+    themes: Callable[[], tuple[list[tuple[str, str]], tuple[str, ...]]]
+    """Name and origin of every theme, and what is wrong with files."""
+    serve: Callable[[Sequence[str], int, Collection[str], Callable[[str], None]], None]
+    """`tui.serve.run(command, port, allow, tell)`. ImportError where textual-serve is missing, OSError where the port is."""

@@ -168,6 +168,8 @@ class ScreenConfig:
 
     theme: str = "sovtui-dark"
     """A theme's name; `sovtui themes` lists them."""
+    glyphs: Literal["auto", "unicode", "ascii"] = "auto"
+    """Which signs are drawn; `auto`: ASCII where the locale is not UTF-8, and on terminals known to lack the others."""
     keys: dict[str, str] = field(default_factory=dict)
     """Other keys for actions: `drop-caches = "d"`."""
 

@@ -6,44 +6,49 @@ What the first frame does not need is imported after it: the hub and the room.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import os
-import select
-import signal
-import sys
-import threading
 from collections.abc import Callable
-from types import FrameType
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import RenderableType
+from textual import events
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.geometry import Size
 from textual.screen import Screen
+from textual.theme import BUILTIN_THEMES
+from textual.timer import Timer
 
+from sovtui.config.surroundings import look, served
 from sovtui.tui import themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
+from sovtui.tui.ending import QUIT_SECONDS, Ending
 from sovtui.tui.narrow import narrow
 from sovtui.tui.palette import RoomProvider
 from sovtui.tui.screens.opening import Opening
+from sovtui.tui.terminal import TerminalDriver, driver_for
 
 if TYPE_CHECKING:
+    from sovtui.config.surroundings import Glyphs
     from sovtui.ports.link import Question
     from sovtui.runtime.hub import Hub
     from sovtui.tui.screens.room import Room
 
 OpenHub = Callable[[], "Hub"]
 """Reads the configuration and makes the hub. Called in a thread; what it raises ends the program and is raised by `run`."""
-
-GRACE_SECONDS = 3.0
-"""After a signal the terminal is given back within this time, even if it no longer takes output."""
-LOOK_SECONDS = 2.0
-"""How often it is checked that the terminal is still there."""
-
+THEME_SECONDS = 2.0
+"""How soon a changed theme file is seen."""
+SETTLE_SECONDS = 0.2
+"""After the last change of size, when it is the last."""
 SETTLED_SECONDS = 5.0
 """After this time everything that is imported late is there."""
+CLOSE_SECONDS = 2.0
+"""How long links and sources may take to close; then the program ends without them."""
 
 
 class ControlRoom(App[None]):
@@ -51,7 +56,11 @@ class ControlRoom(App[None]):
 
     TITLE = "sovtui"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {RoomProvider}
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit_now", show=False, priority=True),
+        Binding("ctrl+q", "quit_now", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+    ]
     ENABLE_COMMAND_PALETTE = True
     ALLOW_SELECT = False
     HORIZONTAL_BREAKPOINTS = [(0, "-phone"), (PHONE_BELOW, "-normal"), (WIDE_FROM, "-wide")]  # noqa: RUF012  # declared as an instance variable by Textual
@@ -60,35 +69,78 @@ class ControlRoom(App[None]):
     room: Room
     """There from the moment when the hub is."""
 
-    def __init__(self, hub: Hub | OpenHub, theme: str | None = None) -> None:
-        """`hub`: a hub, or what makes one after the first frame. `theme` is the operator's wish for this time."""
-        # With NO_COLOR the terminal's own colours must be chosen before the filters are made: no colour code is sent then.
-        plain = "NO_COLOR" in os.environ
-        super().__init__(ansi_color=True if plain else None)
+    def __init__(self, hub: Hub | OpenHub, theme: str | None = None, glyphs: Glyphs = "auto") -> None:
+        """`hub`: a hub, or what makes one after the first frame. `theme` and `glyphs` are the operator's wishes."""
+        if not os.environ.get("NO_COLOR", "x"):
+            del os.environ["NO_COLOR"]  # empty means that it is not set; Textual thinks otherwise
+        self.terminal = look(os.environ, glyphs if callable(hub) else hub.config.screen.glyphs)
+        plain = not self.terminal.colour  # then Textual must not make greys of colours: the driver leaves all codes out
+        super().__init__(
+            driver_class=None if served(os.environ) else driver_for(self.terminal), ansi_color=True if plain else None
+        )
         self.animation_level = "none"
         self.crash: Exception | None = None
+        self.ending: Ending | None = None
+        self._settled: Size | None = None
+        self._settling: Timer | None = None
+        self._resizes = 0
+        self._running_loop: asyncio.AbstractEventLoop | None = None
         self._given = hub
         self.hub: Hub | None = None
-        self._wished = themes.LOW_BANDWIDTH[0] if plain else theme
-        self._choose_theme(self._wished or themes.DEFAULT, themes.load(only=self._wished or themes.DEFAULT))
+        self._themes_seen: themes.Signature = ()
+        self._problems: tuple[str, ...] = ()
+        self._wanted = ""
+        """A theme that was asked for and is not there yet."""
+        self._wished = themes.MONO if plain else theme
+        first = self._wished or themes.DEFAULT
+        self._take_themes(themes.load(only=first))
+        self.theme = first if first in self.available_themes else "textual-dark"  # what is wrong with it is told in the room
+        self._problems = ()
         self._asking = asyncio.Lock()
         self._unsubscribe: Callable[[], None] | None = None
 
-    def _choose_theme(self, name: str, found: themes.Found) -> list[str]:
-        """Take this theme if it is there. Sentences about what is wrong with theme files."""
-        problems = list(found.problems)
-        for one in found.themes.values():
-            self.register_theme(one)
+    # themes
+
+    def _choose_theme(self, name: str) -> None:
         if name not in self.available_themes:
-            problems.append(f"there is no theme {name!r}; sovtui themes lists them")
-            name = themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
+            self._problems += (f"there is no theme {name!r}; sovtui themes lists them",)
+            self._wanted, name = name, themes.DEFAULT if themes.DEFAULT in self.available_themes else "textual-dark"
         self.theme = name
-        return problems
+
+    def _take_themes(self, found: themes.Found) -> tuple[str, ...]:
+        """Make these the themes there are. Returns what is newly wrong with a file; such a file's theme stays as it was."""
+        gone = {name for name in self.available_themes if name not in found.themes and name != self.theme}
+        for name in gone - set(BUILTIN_THEMES) if not found.problems else ():
+            self.unregister_theme(name)
+        changed = {name for name, one in found.themes.items() if self.available_themes.get(name) != one}
+        for name in changed:
+            self.register_theme(found.themes[name])
+        if self._wanted in changed:
+            self.theme, self._wanted = self._wanted, ""
+        elif self.theme in changed:
+            self.mutate_reactive(App.theme)
+        new = tuple(problem for problem in found.problems if problem not in self._problems)
+        self._problems = found.problems
+        return new
+
+    async def _follow_themes(self) -> None:
+        """Look for changed files, beside the event loop. Costs a few `stat` calls while there are none."""
+        while True:
+            await asyncio.sleep(THEME_SECONDS)
+            seen = await asyncio.to_thread(themes.signature)
+            if seen != self._themes_seen:
+                self._themes_seen = seen
+                for problem in self._take_themes(await asyncio.to_thread(themes.load)):
+                    self.room.tell(problem, "warning")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return themes.STYLES
 
     def get_default_screen(self) -> Screen[Any]:
         return Opening()
 
     async def on_mount(self) -> None:
+        self._running_loop = asyncio.get_running_loop()
         if callable(self._given):
             self.call_after_refresh(lambda: self.run_worker(self._open(), exit_on_error=False))
         else:
@@ -112,20 +164,22 @@ class ControlRoom(App[None]):
 
         opening = self.screen
         self.hub, self.room = hub, Room(hub)
-        problems = self._choose_theme(self._wished or hub.config.screen.theme or themes.DEFAULT, themes.load())
+        self._themes_seen = themes.signature()
+        self._take_themes(themes.load())
+        self._choose_theme(self._wished or hub.config.screen.theme or themes.DEFAULT)
         hub.set_ask(self.ask)
         self._unsubscribe = hub.subscribe(lambda state: state, self.room.take)
         await self.push_screen(self.room)
-        for problem in problems:
+        for problem in self._problems:
             self.room.tell(problem, "warning")
         for key in opening.pressed if isinstance(opening, Opening) else ():
             self.post_message(key)
-        self.set_interval(LOOK_SECONDS, self._look_for_terminal)
         await hub.start()
-        self.set_timer(SETTLED_SECONDS, self._settle)
+        self.run_worker(self._follow_themes(), exit_on_error=False)
+        self.set_timer(SETTLED_SECONDS, self._set_aside)
 
     @staticmethod
-    def _settle() -> None:
+    def _set_aside() -> None:
         """What has been made so far stays: the collector need not look at it ever again."""
         gc.collect()
         gc.freeze()
@@ -133,9 +187,12 @@ class ControlRoom(App[None]):
     async def on_unmount(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
+        if self.ending is not None:
+            self.ending.end(self.return_code or 0, QUIT_SECONDS)
         if self.hub is not None:
             self.hub.set_ask(None)
-            await self.hub.aclose()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.hub.aclose(), CLOSE_SECONDS)
 
     async def ask(self, question: Question) -> str | None:
         """Put a question of a link to the operator; one at a time. None: refused, or the question is no longer asked."""
@@ -161,76 +218,69 @@ class ControlRoom(App[None]):
                     screen.dismiss(None)
                 raise
 
+    def on_resize(self, event: events.Resize) -> None:
+        """A size that was left and came back within a moment is no change to Textual, but the terminal has lost cells meanwhile."""
+        self._resizes += 1 if event.size != self._settled else 2
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(SETTLE_SECONDS, partial(self._settle, event.size))
+
+    def _settle(self, size: Size) -> None:
+        if self._resizes > 1 and self._settled is not None:
+            self.refresh()
+        self._settling, self._settled, self._resizes = None, size, 0
+
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         super()._display(screen, narrow(renderable))
 
-    def _look_for_terminal(self) -> None:
-        if not self.is_headless and terminal_gone():
-            self.exit(return_code=128 + signal.SIGHUP)
+    # leaving
 
-
-def terminal_gone() -> bool:
-    """Whether whoever held the other end of the terminal has closed it."""
-    stdin = sys.__stdin__
-    try:
-        if stdin is None or not stdin.isatty():
-            return stdin is None or stdin.closed
-        poll = select.poll()
-        poll.register(stdin.fileno(), select.POLLIN)
-        return any(mask & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, mask in poll.poll(0))
-    except (OSError, ValueError):
+    def leave(self, status: int) -> bool:
+        """End with this status; from any thread. False before there is anything to end."""
+        loop = self._running_loop
+        if loop is None:
+            return False
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
+            loop.call_soon_threadsafe(partial(self.exit, return_code=status))
         return True
 
+    def action_quit_now(self) -> None:
+        if self.hub is None:
+            self.exit()
+        else:
+            self.room.run_screen("quit")
 
-def run(hub: Hub | OpenHub, theme: str | None = None) -> int:
+    def action_suspend_process(self) -> None:
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.leave_for_a_while()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's one place for what nobody caught."""
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """No traceback with the values of variables on the terminal: `run` passes the error on, and it goes to a file."""
+        self.exit(return_code=1)
+
+    def panic(self, *renderables: RenderableType) -> None:
+        if self.crash is None:
+            self.crash = RuntimeError("the screen failed")
+            self.crash.add_note("\n".join(self._words(renderable) for renderable in renderables))
+        self.exit(return_code=1)
+
+    def _words(self, renderable: RenderableType) -> str:
+        return "".join(segment.text for segment in self.console.render(renderable))
+
+
+def run(hub: Hub | OpenHub, theme: str | None = None, glyphs: Glyphs = "auto") -> int:
     """Show the control room until it is left. Returns the exit status: 0, or 128 and the signal that ended it.
 
-    Raises what the making of the hub raised, once the terminal is given back.
+    Raises what the making of the hub raised and what nobody caught inside, once the terminal is given back.
     """
-    app = ControlRoom(hub, theme)
-    before = _attributes()
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        # The loop may be blocked by a terminal that takes no output; then this thread ends the process all the same.
-        killer = threading.Timer(GRACE_SECONDS, _end, (128 + number, before))
-        killer.daemon = True
-        killer.start()
-        app.exit(return_code=128 + number)
-
-    old = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    app = ControlRoom(hub, theme, glyphs)
+    with Ending(app.leave) as app.ending:
         app.run(mouse=True)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
     if app.crash is not None:
         raise app.crash
     return app.return_code or 0
-
-
-def _attributes() -> Any:
-    try:
-        import termios
-
-        return termios.tcgetattr(sys.__stdin__.fileno()) if sys.__stdin__ else None
-    except (ImportError, OSError, ValueError):
-        return None
-    except Exception as error:  # noqa: BLE001  # termios.error is not an OSError
-        del error
-        return None
-
-
-_RESTORE = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[0m"
-
-
-def _end(status: int, attributes: Any) -> None:
-    """Give the terminal back as far as it lets us, and end."""
-    try:
-        import termios
-
-        if attributes is not None and sys.__stdin__ is not None:
-            termios.tcsetattr(sys.__stdin__.fileno(), termios.TCSANOW, attributes)
-        os.set_blocking(2, False)
-        os.write(2, _RESTORE.encode())
-    finally:
-        os._exit(status)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,16 +59,19 @@ class Command:
     options: dict[str, Any] = field(default_factory=dict)
     hub: FakeHub | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
+    served: tuple[list[str], int, tuple[str, ...]] | None = None
 
     def __call__(self, *words: str, config: str = CONFIG) -> Told:
         self.path.write_text(config)
         wiring = Wiring(
             build_hub=self._build,
             local=lambda path: (Config(), ()),
-            control_room=lambda hub, theme: 0,
+            control_room=lambda hub, theme, glyphs: 0,
             demo=self._no_demo,
             engines=lambda: ("vllm", "sglang"),
             actions=lambda: {"drop-caches": "c"},
+            serve=self._serve,
+            themes=lambda: ([("sovtui-dark", "shipped")], ()),
         )
         try:
             code = main(["--config", str(self.path), *words], wiring)
@@ -81,6 +84,10 @@ class Command:
         self.asked.append(options)
         self.hub = FakeHub(config, self.events, read_only=options["read_only"], **self.options)
         return self.hub
+
+    def _serve(self, command: Sequence[str], port: int, allow: Collection[str], tell: Callable[[str], None]) -> None:
+        self.served = (list(command), port, tuple(allow))
+        tell(f"http://127.0.0.1:{port}/?key=k")
 
     def _no_demo(self, name: str) -> Hub:
         raise AssertionError(name)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sovtui.__main__ import _actions, _engines
+from tests.fakes.terminal import Terminal
 
 HEAVY = ("textual", "rich", "asyncssh", "httpx", "psutil", "pynvml", "requests", "cattrs", "asyncio")
 
@@ -113,9 +114,13 @@ def test_completions(tmp_path: Path) -> None:
 def test_themes_and_paths(tmp_path: Path) -> None:
     mine = tmp_path / ".config" / "sovtui" / "themes"
     mine.mkdir(parents=True)
-    (mine / "mine.toml").write_text("")
+    (mine / "mine.toml").write_text('primary = "#ffffff"\n')
+    (mine / "broken.toml").write_text("")
     done = start(tmp_path, "-m", "sovtui", "themes")
-    assert done.returncode == 0 and str(mine / "mine.toml") in done.stdout
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert done.returncode == 0 and rows["mine"] == str(mine / "mine.toml") and rows["sovtui-mono"] == "shipped"
+    assert rows["nord"] == "Textual's own" and "broken" not in rows
+    assert str(mine / "broken.toml") in done.stderr and "primary" in done.stderr
     assert start(tmp_path, "-m", "sovtui", "config", "path").stdout == f"{tmp_path}/.config/sovtui/config.toml\n"
 
 
@@ -170,6 +175,14 @@ def test_a_real_terminal_asks_and_can_be_interrupted(tmp_path: Path, answer: str
         process.kill()
         process.communicate()
         os.close(leader)
+
+
+def test_a_dumb_terminal_gets_the_plain_status(tmp_path: Path) -> None:
+    with Terminal([sys.executable, "-m", "sovtui", "demo"], HOME=str(tmp_path), TERM="dumb") as terminal:
+        status, _ = terminal.ended(30)
+        told = terminal.all.decode()
+    assert status == 0 and "\x1b" not in told
+    assert "DEMO  spark" in told and "memory" in told and "sovtui status" in told.splitlines()[-1] + told.splitlines()[-2]
 
 
 def test_the_names_that_are_not_imported_are_the_right_ones() -> None:

@@ -155,10 +155,10 @@ class Pane(Lines, can_focus=True):
         self._tapped_from_outside = not self.brought and not event.from_app_focus
         self.brought = False
         self.post_message(self.Chosen(self.NAME))
-        self.redraw()
+        self.call_next(self.redraw)  # only then does `has_focus` say so
 
     def on_blur(self) -> None:
-        self.redraw()
+        self.call_next(self.redraw)
 
     def on_click(self, event: events.Click) -> None:
         self.post_message(self.Chosen(self.NAME))

@@ -342,7 +342,8 @@ class Room(Frame):
         """A passing notice. Foreign text is inert in it."""
         seconds = 2.0 if severity == "begun" else max(5.0, len(words) / 12)
         level: Any = "information" if severity == "begun" else severity
-        self.notify(words, severity=level, timeout=seconds, markup=False)
+        sign = {"warning": "▲ ", "error": "✖ "}.get(severity, "")
+        self.notify(sign + words, severity=level, timeout=seconds, markup=False)
 
     async def _push(self, screen: Screen[Any]) -> Any:
         return await self.app.push_screen_wait(screen)

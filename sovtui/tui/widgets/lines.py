@@ -63,7 +63,12 @@ class Lines(Widget):
         line = self._rows[y]
         if line.mark:
             base = self._look("", line.mark)
-        segments = [Segment(words, self._look(role, line.mark)) for words, role in line.spans]
+        segments: list[Segment] = []
+        for words, role in line.spans:
+            look = self._look(role, line.mark)
+            segments += (
+                _trimmed(words, look, base) if look.reverse and not base.reverse and role != "then" else (Segment(words, look),)
+            )
         return Strip(segments).adjust_cell_length(wide, base)
 
     def _look(self, role: str, mark: str) -> Style:
@@ -79,6 +84,14 @@ class Lines(Widget):
     def notify_style_update(self) -> None:
         self._looks.clear()
         super().notify_style_update()
+
+
+def _trimmed(words: str, look: Style, base: Style) -> list[Segment]:
+    """Blanks that only keep columns apart are not part of what is set off."""
+    inner = words.strip(" ")
+    left = len(words) - len(words.lstrip(" "))
+    parts = ((words[:left], base), (inner, look), (words[left + len(inner) :], base))
+    return [Segment(part, style) for part, style in parts if part]
 
 
 def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
