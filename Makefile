@@ -43,9 +43,9 @@ pictures: $(VENV)/.dev ## draw screenshots/ anew
 snapshots: $(VENV)/.dev ## take anew what the screen's tests compare with; look at the diff
 	@$(BIN)/python -m tests.snapshots
 
-bench: $(VENV)/.dev ## from key press to the first stop command, over a link with 80 ms of round trip
+bench: $(VENV)/.dev ## what the screen costs, as a table: start, bytes, processor, memory, keys, and a key press to the first stop on a box
 	@sh tests/box/packages.sh
-	@$(BIN)/python -m tests.bench.press_to_stop
+	@$(BIN)/python -m tests.bench
 
 faults: $(VENV)/.dev ## the fault table: 300 switches, a fault injected into each
 	@sh tests/box/packages.sh

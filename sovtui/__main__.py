@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from sovtui.config.schema import Config
+    from sovtui.config.surroundings import Glyphs
     from sovtui.ports.link import Ask, Link
     from sovtui.runtime.hub import Hub
 
@@ -66,10 +67,13 @@ async def _dial(kind: str, address: str, ask: Ask | None) -> Link:
     return await bootstrap.dial(kind, address, ask)
 
 
-def _control_room(hub: Hub, theme: str | None) -> int:
+def _control_room(open_hub: Callable[[], Hub], theme: str | None, glyphs: Glyphs) -> int:
+    import gc
+
+    gc.disable()  # until the room is there: looking through what imports make finds nothing and takes a tenth of the start
     from sovtui.tui.app import run
 
-    return run(hub, theme=theme)
+    return run(open_hub, theme=theme, glyphs=glyphs)
 
 
 def _demo(name: str) -> Hub:

@@ -23,6 +23,7 @@ from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.control import Control, Equipment
 from sovtui.runtime.links import Links
+from sovtui.runtime.store import FOR_A_SCREEN_SECONDS
 
 if TYPE_CHECKING:
     import httpx
@@ -62,7 +63,17 @@ def build_hub(
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
     equip = partial(_equip, config, hosts, links, clock, interactive)
-    return Control(config, specs, links, clock, equip, read_only=read_only, notes=notes, stand_by=interactive)
+    return Control(
+        config,
+        specs,
+        links,
+        clock,
+        equip,
+        read_only=read_only,
+        notes=notes,
+        stand_by=interactive,
+        routine_every_seconds=FOR_A_SCREEN_SECONDS if interactive else 0.0,
+    )
 
 
 async def dial(kind: str, address: str, ask: Ask | None) -> Link:

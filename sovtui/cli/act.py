@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.cli import output
-from sovtui.cli.diagnostics import Exit, Failure, Narrator, confirm, on_terminal, say, sentence
+from sovtui.cli.diagnostics import Narrator, confirm, on_terminal, say, sentence
+from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.run import alerts_known, followed
 from sovtui.cli.session import MODES_NONE, Session, find_service, reach, unknown
 from sovtui.config.schema import HostConfig

@@ -11,7 +11,7 @@ from typing import Any
 from sovtui.actions.request import box_plan
 from sovtui.actions.switch import NONE
 from sovtui.cli import documents, output
-from sovtui.cli.diagnostics import Exit
+from sovtui.cli.exits import Exit
 from sovtui.cli.session import Session, until
 from sovtui.config.login import warnings
 from sovtui.config.paths import theme_files

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sovtui.cli import doctor, documents, output
-from sovtui.cli.diagnostics import Exit, Failure, ask_operator, on_terminal, say, sentence
+from sovtui.cli.diagnostics import ask_operator, on_terminal, say, sentence
+from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.wiring import Wiring
 from sovtui.config import adding, proposal
-from sovtui.config.load import ConfigError, load, loads
+from sovtui.config.load import load, loads
 from sovtui.config.paths import config_path
+from sovtui.config.problems import ConfigError
 from sovtui.config.proposal import Proposal
 from sovtui.config.propose import LOCAL, Asked, host_name, propose
 from sovtui.config.schema import Config

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import sovtui
+from sovtui.cli.exits import Exit, Failure
+from sovtui.config.problems import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from sovtui.cli.session import Session
     from sovtui.cli.wiring import Wiring
     from sovtui.config.schema import Config
+    from sovtui.config.surroundings import Glyphs
+    from sovtui.runtime.hub import Hub
 
 DEMOS = ("spark", "mesh", "modes")
 CODES = (
@@ -156,18 +160,19 @@ def _port(text: str) -> int:
 def main(argv: Sequence[str], wiring: Wiring) -> int:
     """Run a command line. Returns the exit code of the contract; argparse's own exits (usage, help) come as SystemExit."""
     args = parser().parse_args(argv)
-    from sovtui.cli.diagnostics import Exit, Failure, say
-    from sovtui.config.load import ConfigError
-
     try:
         return int(_dispatch(args, wiring))
     except ConfigError as error:
+        from sovtui.cli.diagnostics import say
+
         for problem in error.problems:
             say(str(problem))
         count = len(error.problems)
         say(f"The configuration has {count} problem{'s' if count > 1 else ''}. `sovtui config schema` explains every key.")
         return Exit.USAGE
     except Failure as failure:
+        from sovtui.cli.diagnostics import say
+
         for sentence in failure.sentences:
             say(sentence)
         return int(failure.code)
@@ -213,8 +218,7 @@ def _load(args: argparse.Namespace, wiring: Wiring) -> Loaded:
 
 
 def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
-    from sovtui.cli.diagnostics import Exit, Failure
-    from sovtui.cli.session import Session
+    from sovtui.config.paths import config_path
     from sovtui.config.surroundings import dumb, served
 
     if not served(os.environ):
@@ -222,14 +226,35 @@ def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
             raise Failure(Exit.USAGE, "The control room needs a terminal. `sovtui status` prints one screen of text.")
         if dumb(os.environ):
             return _plain(args, wiring)
-    if args.command == "demo":
-        return wiring.control_room(wiring.demo(args.estate), args.theme)
-    loaded = _load(args, wiring)
-    only = Session(loaded.config, wiring.build_hub, args.host, args.read_only).named_host()
-    hub = wiring.build_hub(
-        loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
-    )
-    return wiring.control_room(hub, args.theme or loaded.config.screen.theme)
+
+    def open_hub() -> Hub:
+        if args.command == "demo":
+            return wiring.demo(args.estate)
+        from sovtui.cli.session import Session
+
+        loaded = _load(args, wiring)
+        only = Session(loaded.config, wiring.build_hub, args.host, args.read_only).named_host()
+        return wiring.build_hub(
+            loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
+        )
+
+    screen = {} if args.command == "demo" else _glimpse(config_path(args.config).path)
+    glyphs: Glyphs = "auto"
+    match screen.get("glyphs"):
+        case "ascii" | "unicode" as wished:
+            glyphs = wished
+    return wiring.control_room(open_hub, args.theme or screen.get("theme"), glyphs)
+
+
+def _glimpse(path: Path) -> dict[str, str]:
+    """How the file wants the screen to look: the first frame is so already. Whatever is wrong with the file is told later."""
+    import tomllib
+
+    try:
+        screen = tomllib.loads(path.read_text(encoding="utf-8")).get("screen", {})
+        return {key: screen[key] for key in ("theme", "glyphs") if isinstance(screen.get(key), str) and screen[key]}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _serve(args: argparse.Namespace, wiring: Wiring) -> int:
@@ -371,7 +396,6 @@ def _themes(wiring: Wiring) -> int:
 
 def _completions(shell: str) -> int:
     from sovtui.cli import output
-    from sovtui.cli.diagnostics import Exit, Failure
 
     try:
         import shtab

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from sovtui.cli import documents, output
-from sovtui.cli.diagnostics import Exit, Failure, Narrator, say, sentence
+from sovtui.cli.diagnostics import Narrator, say, sentence
+from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.session import KNOWN_SECONDS, Session, find_service, reach, services_told, unknown, until
 from sovtui.config.specs import watched
 from sovtui.config.units import parse_duration, write_duration

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sovtui.cli import output
-from sovtui.cli.diagnostics import Exit, Failure, say
+from sovtui.cli.diagnostics import say
+from sovtui.cli.exits import Exit, Failure
 
 if TYPE_CHECKING:
     from sovtui.cli.wiring import Wiring

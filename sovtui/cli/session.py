@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sovtui.cli.diagnostics import Exit, Failure, ask_operator, on_terminal, sentence
+from sovtui.cli.diagnostics import ask_operator, on_terminal, sentence
+from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.wiring import BuildHub
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched

@@ -9,7 +9,6 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -28,33 +27,9 @@ from sovtui.config import units
 from sovtui.config.check import check
 from sovtui.config.locate import Path as KeyPath
 from sovtui.config.locate import Places, written
+from sovtui.config.problems import ConfigError, Problem
 from sovtui.config.schema import Bytes, Config, Seconds, Secret
 from sovtui.config.words import nearest
-from sovtui.core.clean import clean
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong. `str()` is one line for the operator, safe to print."""
-
-    file: str
-    line: int
-    """0 where no line can be told (the file could not be read)."""
-    key: str
-    """`host.spark.mode[0].kye`; empty for the file itself."""
-    text: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return clean(f"{place}: {self.key}: {self.text}" if self.key else f"{place}: {self.text}")
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used. Holds all problems, in the order of the file."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class Wrong(ValueError):

@@ -122,6 +122,26 @@ def reduce(state: State, event: Event) -> State:
             return state if new is host else replace(state, hosts={**state.hosts, event.host: new})
 
 
+def is_routine(state: State, event: Event) -> bool:
+    """Whether `event` brings only newer figures, times and ages: nothing that somebody in front of a screen waits for."""
+    match event:
+        case Tick() | Samples() | Curve() | BackupsSeen():
+            return True
+        case SourceChanged(source):
+            known = state.sources.get((source.name, source.host))
+            return known is not None and known.ok is source.ok
+        case AlertsSeen(alerts, _):
+            return state.alerts_at is not None and alerts == state.alerts
+        case ServicesSeen(name, services) if name in state.hosts:
+            before = state.hosts[name].services
+            return all(s.name in before and before[s.name].active == s.active for s in services)
+        case EngineSeen(name, mode, engine) if name in state.hosts:
+            last = state.hosts[name].engines.get(mode)
+            return last is not None and last.phase is engine.phase
+        case _:
+            return False
+
+
 HostEvent = Samples | Curve | LinkChanged | ServicesSeen | EngineSeen | BackupsSeen | ActionChanged | ActionNoticed | ReceiptsSeen
 
 

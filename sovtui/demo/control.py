@@ -24,6 +24,7 @@ from sovtui.ports.source import Source
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.control import Control, Equipment
 from sovtui.runtime.links import Links
+from sovtui.runtime.store import FOR_A_SCREEN_SECONDS
 
 
 class DemoPast:
@@ -127,7 +128,16 @@ def build_control(name: str, clock: Clock | None, speed: float, scenario: str, *
         return Equipment([*sources, DemoAlertsSource(theatre, alerts, via, links.get)], alerts=alerts, past=DemoPast(control))
 
     specs = tuple(replace(spec, kind="demo") for spec in host_specs(config))
-    control = DemoControl(config, specs, links, theatre.clock, equip, demo=True, read_only=read_only)
+    control = DemoControl(
+        config,
+        specs,
+        links,
+        theatre.clock,
+        equip,
+        demo=True,
+        read_only=read_only,
+        routine_every_seconds=FOR_A_SCREEN_SECONDS if clock is None else 0.0,
+    )
     control.theatre = theatre
     control.before = partial(recording, name=name, scenario=scenario, now=began)
     return control

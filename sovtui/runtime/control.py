@@ -63,14 +63,19 @@ class Control:
         read_only: bool = False,
         notes: tuple[str, ...] = (),
         stand_by: bool = False,
+        routine_every_seconds: float = 0.0,
     ) -> None:
-        """`stand_by`: keep a warm start ready on every host with modes, for somebody who sits in front of the screen."""
+        """`stand_by`: keep a warm start ready on every host with modes, for somebody who sits in front of the screen.
+
+        `routine_every_seconds`: how often subscribers hear of mere figures; see `runtime.store`.
+        """
         self._config = config
         self._links = links
         self._clock = clock
         self._equip = equip
         self._equipment: Equipment | None = None
-        self.store = Store(initial(specs, clock.now(), demo=demo, read_only=read_only, notes=notes))
+        state = initial(specs, clock.now(), demo=demo, read_only=read_only, notes=notes)
+        self.store = Store(state, routine_every_seconds=routine_every_seconds)
         self._record = Record()
         self._recording = stand_by or demo
         links.connect_store(self.store.put)

@@ -1,13 +1,18 @@
-"""Wiring: hub to screen, theme, terminal. Draws nothing and decides nothing."""
+"""Wiring: hub to screen, theme, terminal. Draws nothing and decides nothing.
+
+What the first frame does not need is imported after it: the hub and the room.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import importlib
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import RenderableType
 from textual import events
@@ -20,20 +25,28 @@ from textual.theme import BUILTIN_THEMES
 from textual.timer import Timer
 
 from sovtui.config.surroundings import look, served
-from sovtui.ports.link import Question
-from sovtui.runtime.hub import Hub
 from sovtui.tui import themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
 from sovtui.tui.ending import QUIT_SECONDS, Ending
+from sovtui.tui.narrow import narrow
 from sovtui.tui.palette import RoomProvider
-from sovtui.tui.screens.ask import AskScreen
-from sovtui.tui.screens.room import Room
+from sovtui.tui.screens.opening import Opening
 from sovtui.tui.terminal import TerminalDriver, driver_for
 
+if TYPE_CHECKING:
+    from sovtui.config.surroundings import Glyphs
+    from sovtui.ports.link import Question
+    from sovtui.runtime.hub import Hub
+    from sovtui.tui.screens.room import Room
+
+OpenHub = Callable[[], "Hub"]
+"""Reads the configuration and makes the hub. Called in a thread; what it raises ends the program and is raised by `run`."""
 THEME_SECONDS = 2.0
 """How soon a changed theme file is seen."""
 SETTLE_SECONDS = 0.2
 """After the last change of size, when it is the last."""
+SETTLED_SECONDS = 5.0
+"""After this time everything that is imported late is there."""
 CLOSE_SECONDS = 2.0
 """How long links and sources may take to close; then the program ends without them."""
 
@@ -42,7 +55,6 @@ class ControlRoom(App[None]):
     """The application: one room, one hub."""
 
     TITLE = "sovtui"
-    CSS_PATH = "sovtui.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {RoomProvider}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit_now", show=False, priority=True),
@@ -54,10 +66,14 @@ class ControlRoom(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-phone"), (PHONE_BELOW, "-normal"), (WIDE_FROM, "-wide")]  # noqa: RUF012  # declared as an instance variable by Textual
     VERTICAL_BREAKPOINTS = [(0, "-short"), (HEIGHT_OF_THUMBS, "-tall")]  # noqa: RUF012
 
-    def __init__(self, hub: Hub, theme: str | None = None) -> None:
+    room: Room
+    """There from the moment when the hub is."""
+
+    def __init__(self, hub: Hub | OpenHub, theme: str | None = None, glyphs: Glyphs = "auto") -> None:
+        """`hub`: a hub, or what makes one after the first frame. `theme` and `glyphs` are the operator's wishes."""
         if not os.environ.get("NO_COLOR", "x"):
             del os.environ["NO_COLOR"]  # empty means that it is not set; Textual thinks otherwise
-        self.terminal = look(os.environ, hub.config.screen.glyphs)
+        self.terminal = look(os.environ, glyphs if callable(hub) else hub.config.screen.glyphs)
         plain = not self.terminal.colour  # then Textual must not make greys of colours: the driver leaves all codes out
         super().__init__(
             driver_class=None if served(os.environ) else driver_for(self.terminal), ansi_color=True if plain else None
@@ -69,14 +85,17 @@ class ControlRoom(App[None]):
         self._settling: Timer | None = None
         self._resizes = 0
         self._running_loop: asyncio.AbstractEventLoop | None = None
-        self.hub = hub
-        self.room = Room(hub)
-        self._themes_seen = themes.signature()
+        self._given = hub
+        self.hub: Hub | None = None
+        self._themes_seen: themes.Signature = ()
         self._problems: tuple[str, ...] = ()
         self._wanted = ""
         """A theme that was asked for and is not there yet."""
-        self._take_themes(themes.load())
-        self._choose_theme(themes.MONO if plain else theme or hub.config.screen.theme or themes.DEFAULT)
+        self._wished = themes.MONO if plain else theme
+        first = self._wished or themes.DEFAULT
+        self._take_themes(themes.load(only=first))
+        self.theme = first if first in self.available_themes else "textual-dark"  # what is wrong with it is told in the room
+        self._problems = ()
         self._asking = asyncio.Lock()
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -118,16 +137,52 @@ class ControlRoom(App[None]):
         return themes.STYLES
 
     def get_default_screen(self) -> Screen[Any]:
-        return self.room
+        return Opening()
 
     async def on_mount(self) -> None:
         self._running_loop = asyncio.get_running_loop()
-        self.hub.set_ask(self.ask)
-        self._unsubscribe = self.hub.subscribe(lambda state: state, self.room.take)
-        await self.hub.start()
+        if callable(self._given):
+            self.call_after_refresh(lambda: self.run_worker(self._open(), exit_on_error=False))
+        else:
+            await self._enter(self._given)
+
+    async def _open(self) -> None:
+        """Make the hub. A thread does it, so that keys are answered and resizes drawn meanwhile."""
+        assert callable(self._given)
+        gc.enable()  # `__main__` stopped it for the first frame
+        try:
+            hub = await asyncio.to_thread(self._given)
+            await asyncio.to_thread(importlib.import_module, "sovtui.tui.screens.room")
+            await self._enter(hub)
+        except Exception as error:  # noqa: BLE001 - `run` raises it, when the terminal is given back
+            self.crash = error
+            self.exit(return_code=1)
+
+    async def _enter(self, hub: Hub) -> None:
+        """Put the room over the opening, for good; then let the hub connect."""
+        from sovtui.tui.screens.room import Room
+
+        opening = self.screen
+        self.hub, self.room = hub, Room(hub)
+        self._themes_seen = themes.signature()
+        self._take_themes(themes.load())
+        self._choose_theme(self._wished or hub.config.screen.theme or themes.DEFAULT)
+        hub.set_ask(self.ask)
+        self._unsubscribe = hub.subscribe(lambda state: state, self.room.take)
+        await self.push_screen(self.room)
         for problem in self._problems:
             self.room.tell(problem, "warning")
+        for key in opening.pressed if isinstance(opening, Opening) else ():
+            self.post_message(key)
+        await hub.start()
         self.run_worker(self._follow_themes(), exit_on_error=False)
+        self.set_timer(SETTLED_SECONDS, self._set_aside)
+
+    @staticmethod
+    def _set_aside() -> None:
+        """What has been made so far stays: the collector need not look at it ever again."""
+        gc.collect()
+        gc.freeze()
 
     def on_exit_app(self) -> None:
         """Nothing more is drawn: what came from now on would meet a room without its parts."""
@@ -137,15 +192,18 @@ class ControlRoom(App[None]):
 
     async def on_unmount(self) -> None:
         self.on_exit_app()
-        self.hub.set_ask(None)
         if self.ending is not None:
             self.ending.end(self.return_code or 0, QUIT_SECONDS)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.hub.aclose(), CLOSE_SECONDS)
+        if self.hub is not None:
+            self.hub.set_ask(None)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.hub.aclose(), CLOSE_SECONDS)
 
     async def ask(self, question: Question) -> str | None:
         """Put a question of a link to the operator; one at a time. None: refused, or the question is no longer asked."""
         async with self._asking:
+            from sovtui.tui.screens.ask import AskScreen
+
             answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
             screen = AskScreen(question)
 
@@ -177,6 +235,9 @@ class ControlRoom(App[None]):
             self.refresh()
         self._settling, self._settled, self._resizes = None, size, 0
 
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, narrow(renderable))
+
     # leaving
 
     def leave(self, status: int) -> bool:
@@ -189,7 +250,10 @@ class ControlRoom(App[None]):
         return True
 
     def action_quit_now(self) -> None:
-        self.room.run_screen("quit")
+        if self.hub is None:
+            self.exit()
+        else:
+            self.room.run_screen("quit")
 
     def action_suspend_process(self) -> None:
         if isinstance(self._driver, TerminalDriver):
@@ -214,12 +278,12 @@ class ControlRoom(App[None]):
         return "".join(segment.text for segment in self.console.render(renderable))
 
 
-def run(hub: Hub, theme: str | None = None) -> int:
+def run(hub: Hub | OpenHub, theme: str | None = None, glyphs: Glyphs = "auto") -> int:
     """Show the control room until it is left. Returns the exit status: 0, or 128 and the signal that ended it.
 
-    Raises what nobody caught inside, once the terminal is given back.
+    Raises what the making of the hub raised and what nobody caught inside, once the terminal is given back.
     """
-    app = ControlRoom(hub, theme)
+    app = ControlRoom(hub, theme, glyphs)
     with Ending(app.leave) as app.ending:
         app.run(mouse=True)
     if app.crash is not None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len as _cell_len
+from rich.cells import set_cell_size
 
 from sovtui.core import text
 from sovtui.core.reading import Reading, Status
@@ -41,6 +42,11 @@ ROLES = (
 LEFT, RIGHT = "left", "right"
 
 
+def cell_len(words: str) -> int:
+    """How many cells wide; rich's own, but most words are ASCII, and thousands are measured per second."""
+    return len(words) if words.isascii() else _cell_len(words)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a pane."""
@@ -51,7 +57,10 @@ class Row:
 
     @property
     def cells(self) -> int:
-        return sum(cell_len(words) for words, _ in self.spans)
+        cells = 0
+        for words, _ in self.spans:
+            cells += len(words) if words.isascii() else _cell_len(words)
+        return cells
 
     @property
     def plain(self) -> str:
@@ -77,20 +86,24 @@ def cut(words: str, cells: int) -> str:
 
 def pad(words: str, cells: int, align: str = LEFT) -> str:
     """Exactly `cells` wide."""
-    words = cut(words, cells)
-    blanks = " " * (cells - cell_len(words))
+    wide = cell_len(words)
+    if wide > cells:
+        words = cut(words, cells)
+        wide = cell_len(words)
+    blanks = " " * (cells - wide)
     return blanks + words if align == RIGHT else words + blanks
 
 
 def fit(line: Row, cells: int) -> Row:
     """The row cut to `cells`, with an ellipsis in the role of what was cut."""
-    if line.cells <= cells:
+    total = line.cells
+    if total <= cells:
         return line
     spans: list[Span] = []
     left = cells
     for words, role in line.spans:
         wide = cell_len(words)
-        if wide < left or (wide == left and line.cells <= cells):
+        if wide < left or (wide == left and total <= cells):
             spans.append((words, role))
             left -= wide
             continue
@@ -102,9 +115,10 @@ def fit(line: Row, cells: int) -> Row:
 def spread(left: Row, right: Row, cells: int) -> Row:
     """Two rows at the two edges; the left one gives way."""
     right = fit(right, cells)
-    room = cells - right.cells - (1 if right.spans else 0)
+    taken = right.cells
+    room = cells - taken - (1 if right.spans else 0)
     left = fit(left, max(0, room))
-    gap = cells - left.cells - right.cells
+    gap = cells - left.cells - taken
     return Row((*left.spans, (" " * gap, "plain"), *right.spans), left.mark or right.mark) if gap > 0 else left
 
 

@@ -122,12 +122,14 @@ def signature(places: Iterable[Path] | None = None) -> Signature:
     return tuple(found)
 
 
-def load(places: Iterable[Path] | None = None) -> Found:
-    """Every theme of every directory; the first directory that has a name wins."""
+def load(places: Iterable[Path] | None = None, *, only: str = "") -> Found:
+    """Every theme of every directory, or, for the first frame, those of files named `only`; the first directory that has a name wins."""
     themes: dict[str, Theme] = {}
     files: dict[str, Path] = {}
     problems = []
     for file in _files(places):
+        if only not in ("", file.stem):
+            continue
         try:
             if file.stat().st_size > LIMIT_BYTES:
                 raise ThemeError(f"it is larger than {LIMIT_BYTES // 1024} KiB")

@@ -18,13 +18,16 @@ from pathlib import Path
 from sovtui.actions.spec import Wish
 from sovtui.bootstrap import build_hub
 from sovtui.config.load import loads
+from tests.bench.row import Row, table
 from tests.bench.slow_link import slow_link
-from tests.box.box import boot
+from tests.box.box import boot, why_not
 from tests.integration.operator import CONFIG, Operator
 
 NEAR_SECONDS, FAR_SECONDS = 0.08, 0.48
 REPEATS = 3
 BAR_ROUND_TRIPS = 2.0
+FIGURE = "key press to the first stop command on the box"
+BAR = f"<= {BAR_ROUND_TRIPS:g} round trips"
 
 
 async def measure(operator: Operator, warm: bool, round_trip_seconds: float) -> float:
@@ -52,8 +55,11 @@ def _since(pressed: datetime, at: str) -> float:
     return round((datetime.fromisoformat(at) - pressed).total_seconds(), 3)
 
 
-def main() -> int:
-    bad = False
+def rows() -> list[Row]:
+    """Boots a box; what is missing for one is said in the row."""
+    if reason := why_not():
+        return [Row("press", FIGURE, BAR, f"not measured: {reason}", None)]
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         box = boot()
         try:
@@ -67,13 +73,21 @@ def main() -> int:
                     took[round_trip].append(asyncio.run(measure(operator, warm, round_trip)))
                 near, far = (statistics.median(took[x]) for x in (NEAR_SECONDS, FAR_SECONDS))
                 trips = (far - near) / (FAR_SECONDS - NEAR_SECONDS)
-                bad = bad or (warm and trips > BAR_ROUND_TRIPS)
-                how, bar = ("warm", f"bar {BAR_ROUND_TRIPS:g}") if warm else ("cold", "no bar: there is no key yet")
-                print(f"{how}: {trips:.2f} round trips from the key to the first stop ({bar}); {near:.2f} s at 80 ms,"
-                      f" {far:.2f} s at 480 ms, medians of {REPEATS}")  # fmt: skip
+                measured = f"{trips:.2f} round trips; {near:.2f} s at 80 ms, {far:.2f} s at 480 ms"
+                details = {"warm": warm, "round_trips": trips, "near_s": took[NEAR_SECONDS], "far_s": took[FAR_SECONDS]}
+                if warm:
+                    found.append(Row("press", FIGURE, BAR, measured, trips <= BAR_ROUND_TRIPS, details))
+                else:
+                    found.append(Row("press", "the same from a headless command, just connected", "", measured, None, details))
         finally:
             box.down()
-    return 1 if bad else 0
+    return found
+
+
+def main() -> int:
+    found = rows()
+    print(table(found))
+    return 1 if any(row.holds is False for row in found) else 0
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Command:
             build_hub=self._build,
             local=lambda path: (Config(), ()),
             dial=self._dial,
-            control_room=lambda hub, theme: 0,
+            control_room=lambda hub, theme, glyphs: 0,
             demo=self._no_demo,
             engines=lambda: ("vllm", "sglang"),
             actions=lambda: {"drop-caches": "c"},
@@ -130,3 +130,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[str]], None]
         monkeypatch.setattr(diagnostics, "_read_line", read)
 
     return sits
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pretended hub tells all it knows at once."""
+    monkeypatch.setattr("sovtui.cli.session.KNOWN_SECONDS", 0.05)
+    monkeypatch.setattr("sovtui.cli.run.KNOWN_SECONDS", 0.05)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sovtui.config.load import ConfigError, load, loads
+from sovtui.config.load import load, loads
+from sovtui.config.problems import ConfigError
 from sovtui.config.show import EXAMPLES, config_text, example, schema_keys, schema_text
 
 HOST = '[host.spark]\naddress = "ops@spark"\n'

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sovtui.cli.doctor import login_checks
-from sovtui.config.load import ConfigError, loads
+from sovtui.config.load import loads
 from sovtui.config.login import warnings
+from sovtui.config.problems import ConfigError
 from sovtui.config.schema import Secret
 from sovtui.config.show import config_text, schema_text
 from tests.config.test_load import sovtui

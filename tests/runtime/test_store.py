@@ -25,6 +25,30 @@ async def test_a_burst_is_told_once() -> None:
     assert heard == [None, 0.99]
 
 
+async def test_figures_are_gathered_for_a_screen_and_all_else_is_told_at_once() -> None:
+    store = Store(initial((HostSpec("spark"),), NOW), routine_every_seconds=0.2)
+    heard: list[tuple[float | None, LinkPhase]] = []
+    store.subscribe(lambda s: (s.hosts["spark"].reading("cpu.use_ratio").value, s.hosts["spark"].link.phase), heard.append)
+
+    def figure(value: float) -> None:
+        at = NOW + timedelta(seconds=value)
+        store.put(Samples("spark", (Sample("cpu.use_ratio", fresh(value, at, "probe")),)))
+
+    figure(0.1)
+    await asyncio.sleep(0.1)
+    assert heard[-1][0] == 0.1, "the first is not held back for long"
+    figure(0.2)
+    figure(0.3)
+    await asyncio.sleep(0.05)
+    assert heard[-1][0] == 0.1
+    store.put(LinkChanged("spark", Link(LinkPhase.UP)))
+    await asyncio.sleep(0.01)
+    assert heard[-1] == (0.3, LinkPhase.UP), "and takes the waiting figures along"
+    figure(0.4)
+    await asyncio.sleep(0.25)
+    assert [value for value, _ in heard] == [None, 0.1, 0.3, 0.4]
+
+
 async def test_who_asked_for_something_else_hears_nothing() -> None:
     store = Store(initial((HostSpec("spark"),), NOW))
     heard: list[object] = []

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed
 
@@ -48,6 +46,8 @@ class Scrape:
 
 def read_scrape(text: str, wanted: re.Pattern[str], at: datetime, monotonic: float) -> Scrape:
     """Parse the lines whose start `wanted` matches. The rest never meets the parser: it is most of the text."""
+    from prometheus_client.parser import text_string_to_metric_families  # a megabyte that nobody needs beside a Prometheus
+
     kept = [line for line in text[:MAX_CHARS].splitlines() if wanted.match(line)]
     series: dict[str, dict[Labels, float]] = {}
     count = 0

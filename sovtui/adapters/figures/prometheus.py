@@ -17,7 +17,7 @@ from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import Series
 from sovtui.adapters.figures.api import BadQuery, get, query
 from sovtui.adapters.figures.questions import Question
-from sovtui.adapters.figures.telling import SOURCE, Teller
+from sovtui.adapters.figures.telling import PROBE_IS_FRESH_SECONDS, SOURCE, Teller
 from sovtui.config.schema import Config, EngineConfig, ModeConfig
 from sovtui.config.specs import with_engines
 from sovtui.core.catalog import stale_after
@@ -98,6 +98,8 @@ class PrometheusSource:
     def questions(self, state: State | None) -> list[Question]:
         """All expressions for now: engines whose units do not run are not asked for. Without a state: all."""
         found = ask.host_questions(self._config, self.windows_for(9100))
+        if state is not None:  # forty units are half of the reply, and nobody would look at them
+            found = [q for q in found if q.kind != "units" or not self._probed(state.hosts.get(q.host))]
         for h, (name, host) in enumerate(self._config.host.items()):
             for m, mode in enumerate(with_engines(host)):
                 adapter = self._adapters.get(mode.engine)
@@ -105,6 +107,16 @@ class PrometheusSource:
                     span = self.windows_for(ask.port_of(mode.url))
                     found += ask.engine_questions(self._config, name, mode, adapter, span, f"e{h}_{m}")
         return found
+
+    def _probed(self, host: Host | None) -> bool:
+        """Whether the probe has just told all services of this host: it is the better witness."""
+        if host is None or not host.services:
+            return False
+        now = self._clock.now()
+        return all(
+            s.at is not None and s.source != SOURCE and (now - s.at).total_seconds() <= PROBE_IS_FRESH_SECONDS
+            for s in host.services.values()
+        )
 
     # One query, and what to do when it is refused
 

@@ -20,7 +20,8 @@ from sovtui.core.state import Host
 from sovtui.ports.source import Emit
 
 SOURCE = "prometheus"
-PROBE_IS_FRESH_SECONDS = 5.0
+PROBE_IS_FRESH_SECONDS = 8.0
+"""More than the probe's beat: unchanged is not old."""
 _MISSING = "Prometheus has no such series"
 _HOST_FIGURES = (*MEMORY.values(), "memory.cached_bytes", "memory.droppable_bytes", "memory.swap_used_bytes", "cpu.use_ratio")
 

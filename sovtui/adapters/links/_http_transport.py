@@ -6,7 +6,9 @@ Must not say what went wrong in words: `http` does.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ssl
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 
@@ -23,6 +25,9 @@ from sovtui.ports.link import Link
 MAX_CONNECTIONS = 32
 KEEPALIVE_SECONDS = 300.0
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS"))
+
+if importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # httpcore searches the disk for it at every request otherwise
 
 GetLink = Callable[[], Awaitable[Link]]
 _Headers = tuple[tuple[bytes, bytes], ...]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -127,7 +127,8 @@ class Pane(Lines, can_focus=True):
     def redraw(self) -> None:
         """Make the rows anew and show what changed. Does nothing while it is hidden."""
         view = self.view
-        if view is None or not self.display or not self.size:
+        size = self.size
+        if view is None or not self.display or not size:
             return
         heading = self.heading(view)
         if self.filter:
@@ -135,14 +136,14 @@ class Pane(Lines, can_focus=True):
         letter = f" {self.letter} " if self.letter else ""
         heading = inert(heading)
         name = f"◀ {self.TITLE}" if view.then is not None else self.TITLE
-        title = cut(f"{name} · {heading}" if heading else name, max(4, self.size.width - 2 - len(letter)))
+        title = cut(f"{name} · {heading}" if heading else name, max(4, size.width - 2 - len(letter)))
         if (letter, title) != (self._letter, self._title):
             self._letter, self._title = letter, title
             self.border_title = Content.assemble((letter, "bold reverse"), " " if letter else "", title)  # not parsed: no markup
         if view.host is None:
             self.show([row(("no host is configured", "nothing"))])
             return
-        self.show(self.rows(view, self.size.width, self.size.height))
+        self.show(self.rows(view, size.width, size.height))
 
     _title = _letter = ""
 
@@ -170,9 +171,22 @@ class Item:
     """One entry of a list: an identity that outlives its place, and its rows."""
 
     id: str
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     text: str = ""
     """What the filter looks at."""
+
+
+class Later(Sequence[Row]):
+    """One row that is made when it is looked at: of a long list few are shown."""
+
+    def __init__(self, make: Callable[[], Row]) -> None:
+        self._make = make
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: Any) -> Any:
+        return (self._make(),)[index]
 
 
 class ListPane(Pane):
@@ -265,29 +279,31 @@ class ListPane(Pane):
             self.cursor, self._held = ids[0], False
         detail = self.detail(view, self.cursor, width) if height >= self.DETAIL_FROM else []
         room = max(1, height - len(head) - (len(detail) + 1 if detail else 0))
-        flat: list[tuple[str, Row]] = []
-        for item in self._items:
-            mark = ("chosen" if self.has_focus else "cursor") if item.id == self.cursor else ""
-            for index, line in enumerate(item.rows):
-                sign = ("▸" if mark else " ") if index == 0 else " "
-                flat.append((item.id, Row(((sign, "sign"), *line.spans), mark)))
+        flat = [(item.id, item.rows, index) for item in self._items for index in range(len(item.rows))]
+        chosen = "chosen" if self.has_focus else "cursor"
+
+        def made(id: str, rows: Sequence[Row], index: int) -> Row:
+            mark = chosen if id == self.cursor else ""
+            sign = ("▸" if mark else " ") if index == 0 else " "
+            return Row(((sign, "sign"), *rows[index].spans), mark)
+
         if len(flat) > room:
-            places = [i for i, (owner, _) in enumerate(flat) if owner == self.cursor]
+            places = [i for i, (owner, *_) in enumerate(flat) if owner == self.cursor]
             shown = room - 1 if room > 1 else room
             self._top = max(self._top, places[-1] - shown + 1)
             self._top = min(self._top, places[0])
             self._top = max(0, min(self._top, len(flat) - shown))
-            above = len({owner for owner, _ in flat[: self._top]} - {self.cursor})
-            below = len({owner for owner, _ in flat[self._top + shown :]} - {self.cursor})
+            above = len({owner for owner, *_ in flat[: self._top]} - {self.cursor})
+            below = len({owner for owner, *_ in flat[self._top + shown :]} - {self.cursor})
             more = "  ".join(words for words in (f"↑ {above} more" if above else "", f"↓ {below} more" if below else "") if words)
-            body = [line for _, line in flat[self._top : self._top + shown]]
-            self._owners = [""] * len(head) + [owner for owner, _ in flat[self._top : self._top + shown]]
+            body = [made(*line) for line in flat[self._top : self._top + shown]]
+            self._owners = [""] * len(head) + [owner for owner, *_ in flat[self._top : self._top + shown]]
             if room > 1:
                 body.append(row((f" {more}", "label")))
         else:
             self._top = 0
-            body = [line for _, line in flat]
-            self._owners = [""] * len(head) + [owner for owner, _ in flat]
+            body = [made(*line) for line in flat]
+            self._owners = [""] * len(head) + [owner for owner, *_ in flat]
         if detail:
             body += [Row()] * (room - len(body)) + [row(("─" * width, "label"))] + detail
         return [*head, *body]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from sovtui.core import text
 from sovtui.core.model import ActionRun, LinkPhase, Service
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.actions import outcome_span
-from sovtui.tui.panes.base import Copy, Item, ListPane, View
+from sovtui.tui.panes.base import Copy, Item, Later, ListPane, View
 from sovtui.tui.present import RIGHT, Row, Span, facts, pad, paragraph, row, spread
 
 RANK = {
@@ -98,7 +99,7 @@ class ServicesPane(ListPane):
     def items(self, view: View, width: int) -> list[Item]:
         assert view.host is not None
         services = sorted(view.host.services.values(), key=rank)
-        return [Item(s.name, (self._row(view, s, width),), f"{s.name} {s.active} {s.description}") for s in services]
+        return [Item(s.name, Later(partial(self._row, view, s, width)), f"{s.name} {s.active} {s.description}") for s in services]
 
     def lead(self, view: View, id: str, width: int) -> list[Row]:
         service = view.host.services.get(id) if view.host else None

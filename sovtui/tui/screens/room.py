@@ -45,6 +45,8 @@ from sovtui.tui.widgets.timeline import TimelineBar
 class Room(Frame):
     """One screen for everything. Reads the hub's state through `take`; speaks to the hub by wishes."""
 
+    CSS_PATH = "../sovtui.tcss"
+    """Read with the room, not with the app: the first frame does without it."""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "leave", "quit", show=False)]
 
     def __init__(self, hub: Hub) -> None:

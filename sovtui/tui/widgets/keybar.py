@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
 from textual import events
 from textual.geometry import Region
 from textual.message import Message
 
-from sovtui.tui.present import Row, Span, cut, pad, row
+from sovtui.tui.present import Row, Span, cell_len, cut, pad, row
 from sovtui.tui.widgets.lines import Lines
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
@@ -12,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sovtui.tui.inert import inert
-from sovtui.tui.present import BLANK, ROLES, Row, fit
+from sovtui.tui.present import BLANK, ROLES, Row, cell_len, fit
 
 LOOKS = frozenset(f"lines--{role}" for role in (*ROLES, "cursor", "chosen"))
 """Component classes, kept once per screen: on every widget they would double the cost of a start."""
@@ -106,18 +105,29 @@ def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
     """The columns between which two rows differ."""
     if before.mark != after.mark:
         return 0, wide
-    start = 0
-    for old, new in zip(before.spans, after.spans, strict=False):
-        if old != new:
+    old, new = _characters(before), _characters(after)
+    same = 0
+    for one, other in zip(old, new, strict=False):
+        if one != other:
             break
-        start += cell_len(old[0])
+        same += 1
+    start = _cells(new[:same])
     end = max(before.cells, after.cells)
     if before.cells == after.cells:
-        for old, new in zip(reversed(before.spans), reversed(after.spans), strict=False):
-            if old != new:
-                break
-            end -= cell_len(old[0])
+        rest = min(len(old), len(new)) - same
+        alike = 0
+        while alike < rest and old[-1 - alike] == new[-1 - alike]:
+            alike += 1
+        end -= _cells(new[len(new) - alike :])
     return start, max(end, start + 1)
+
+
+def _characters(line: Row) -> list[tuple[str, str]]:
+    return [(char, role) for words, role in line.spans for char in words]
+
+
+def _cells(characters: Sequence[tuple[str, str]]) -> int:
+    return cell_len("".join(char for char, _ in characters))
 
 
 class Sheet(Lines):
