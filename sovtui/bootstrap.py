@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sovtui.adapters.links import dialer_for
 from sovtui.config.paths import state_dir
-from sovtui.config.schema import Config
+from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import host_specs, with_engines
 from sovtui.ports.clock import Clock
 from sovtui.ports.link import Ask, Link
@@ -159,7 +159,7 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
         streams.append(Probe(spec.name, spec.services, clock))
         with_engine = (*spec.modes, *spec.beside)
         if any(mode.url for mode in with_engine):
-            engine_client = partial(_engine_client, client_for, spec.name)
+            engine_client = partial(_engine_client, client_for, clock, spec.name, config.host[spec.name])
             sources.append(EnginesSource(spec.name, with_engine, adapters, engine_client, clock, told_elsewhere=told_elsewhere))
         if spec.backups:
             sources.append(BackupsSource(spec.name, config.host[spec.name].backup, clock))
@@ -170,8 +170,14 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
     return Equipment(sources, streams, alerts, past, closers if past is None else [past.aclose, *closers])
 
 
-def _engine_client(client_for: Any, host: str, base_url: str, mode: str) -> httpx.AsyncClient:
-    made: httpx.AsyncClient = client_for(host, base_url, timeout_seconds=ENGINE_SECONDS)
+def _engine_client(client_for: Any, clock: Clock, name: str, host: HostConfig, base_url: str, mode: str) -> httpx.AsyncClient:
+    """A client for a mode's engine, or one beside the modes, with its key if it has one."""
+    from sovtui.adapters.links.login import Login
+    from sovtui.config.login import EngineLogin
+
+    bearer = next((one.bearer for one in with_engines(host) if one.name == mode), None)
+    login = Login(f"host.{name}: {mode}", EngineLogin(bearer=bearer), clock) if bearer is not None else None
+    made: httpx.AsyncClient = client_for(name, base_url, ENGINE_SECONDS, login=login)
     return made
 
 

@@ -117,6 +117,7 @@ def _mode(path: Path, mode: Mapping[str, Any], say: Say, engines: Collection[str
 
 def _engine(path: Path, table: Mapping[str, Any], say: Say, engines: Collection[str]) -> None:
     engine = _text(table, "engine")
+    check_login(path, {"bearer": table["bearer"]} if "bearer" in table else {}, say)
     if engine and engines and engine not in engines:
         say((*path, "engine"), f"no engine is named `{engine}`{nearest(engine, engines) or _known(sorted(engines))}")
     if engine == "comfyui" and table.get("model"):

@@ -9,6 +9,7 @@ import ipaddress
 import re
 import stat
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -28,7 +29,19 @@ _OURS = frozenset(
     ("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "host", "te", "transfer-encoding")
 )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLogin:
+    """The login of an engine: a key at most."""
+
+    bearer: Secret | None = None
+    user: str = ""
+    password: Secret | None = None
+    headers: Mapping[str, str | Secret] = field(default_factory=dict)
+
+
 SourceConfig = PrometheusConfig | AlertmanagerConfig
+LoginConfig = SourceConfig | EngineLogin
 
 
 class Say(Protocol):
@@ -109,7 +122,7 @@ def _file(path: Path, word: str, say: Say) -> None:
 # --- right, but not wise ----------------------------------------------------------------------------------------------
 
 
-def secrets_of(source: SourceConfig) -> tuple[tuple[str, Secret], ...]:
+def secrets_of(source: LoginConfig) -> tuple[tuple[str, Secret], ...]:
     """Every secret that a source's login needs, with what it is."""
     found = [("password", source.password), ("bearer", source.bearer), *((f"headers.{n}", v) for n, v in source.headers.items())]
     return tuple((what, secret) for what, secret in found if isinstance(secret, Secret))

@@ -52,6 +52,8 @@ class ModeConfig:
     """Decode speed of one stream when all is well."""
     metrics: str = ""
     """Label matchers of its series in Prometheus; default: instance ending in the url's port."""
+    bearer: Secret | None = None
+    """Where its API key is found, if it wants one: `{ env = "NAME" }`, `{ file = "~/PATH" }` or `{ command = [...] }`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,8 @@ class EngineConfig:
     """Decode speed of one stream when all is well."""
     metrics: str = ""
     """Label matchers of its series in Prometheus; default: instance ending in the url's port."""
+    bearer: Secret | None = None
+    """Where its API key is found, if it wants one: `{ env = "NAME" }`, `{ file = "~/PATH" }` or `{ command = [...] }`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,7 +157,7 @@ async def read_metrics(
     if answer.status_code in (404, 501):
         return unsupported(missing, "engine")
     if answer.status_code in (401, 403):
-        return unknown("its metrics want a key: give the mode an `api_key`", "engine")
+        return unknown("its metrics want a key: give it a `bearer`", "engine")
     if answer.status_code != 200:
         return unknown(f"its metrics answer {answer.status_code}", "engine")
     return read_scrape(answer.text, wanted, at, monotonic)

@@ -171,7 +171,7 @@ class Litellm:
             return "something else answers on its port: /v1/models is no list"
         if status != 200:  # 401; without a database client 400 or 500 mean the same
             past.models = ()
-            past.note = f"it tells its models to a key only ({status}): give the mode an `api_key`"
+            past.note = f"it tells its models to a key only ({status}): give it a `bearer`"
             return ""
         past.models = tuple(
             str(row["id"])[:300] for row in data or () if isinstance(row, Mapping) and isinstance(row.get("id"), str)

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from sovtui.config.login import SourceConfig, secrets_of
+from sovtui.config.login import LoginConfig, secrets_of
 from sovtui.config.schema import Secret
 from sovtui.core.clean import clean
 from sovtui.ports.clock import Clock
@@ -33,7 +33,7 @@ _SHORT = 3
 class Login:
     """The login of one source. `headers` waits for its secrets; the rest answers at once."""
 
-    def __init__(self, place: str, settings: SourceConfig, clock: Clock, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, place: str, settings: LoginConfig, clock: Clock, environment: Mapping[str, str] | None = None) -> None:
         """`place` is the table of the configuration, for messages."""
         self._place, self._settings, self._clock = place, settings, clock
         self._environment = os.environ if environment is None else environment
