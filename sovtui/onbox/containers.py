@@ -36,7 +36,7 @@ def look(names: Sequence[str]) -> tuple[dict[str, Told], str]:
     ids, problem = _candidates(projects) if projects else ([], "")
     raws: list[dict[str, Any]] = []
     if not problem and (alone or ids):
-        raws, problem = _inspect([*alone, *ids])
+        raws, problem = inspect([*alone, *ids])
     found: dict[str, Told] = {}
     if problem:
         return found, problem
@@ -65,7 +65,7 @@ def of_project(project: str) -> list[tuple[str, str]]:
     OSError with a sentence where docker cannot be asked.
     """
     ids, problem = _candidates([project])
-    raws, problem = _inspect(ids) if ids and not problem else ([], problem)
+    raws, problem = inspect(ids) if ids and not problem else ([], problem)
     if problem:
         raise OSError(problem)
     mine = []
@@ -82,24 +82,28 @@ def _candidates(projects: Iterable[str]) -> tuple[list[str], str]:
     words = ["ps", "--all", "--no-trunc", "--filter", f"label={PROJECT}", "--format", "{{.ID}} {{.Labels}}"]
     code, out, err = box.command([box.docker(), *words], 10.0)
     if code:
-        return [], _silent(code, err)
+        return [], silent(code, err)
     wanted = set(projects)
     lines = [line.partition(" ") for line in out.splitlines()]
     return [head for head, _, labels in lines if wanted.intersection(_CLAIM.findall(labels))], ""
 
 
-def _inspect(names: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
-    code, out, err = box.command([box.docker(), "inspect", "--type", "container", *names], 10.0)
+def inspect(names: Sequence[str], patience: float = 10.0) -> tuple[list[dict[str, Any]], str]:
+    """What docker tells of these containers, those that do not exist left out; and why it tells nothing.
+
+    Without a template: `{{json .}}` is one line per container to docker, and to podman one array over many lines.
+    """
+    code, out, err = box.command([box.docker(), "inspect", "--type", "container", *names], patience)
     try:
         raws = json.loads(out) if out.strip() else []
     except ValueError:
         raws = None
     if raws is None or (code and ("no such" not in err.lower() or code in (124, 126, 127))):
-        return [], _silent(code, err)
+        return [], silent(code, err)
     return [raw for raw in raws if isinstance(raw, dict)], ""
 
 
-def _silent(code: int, errors: str) -> str:
+def silent(code: int, errors: str) -> str:
     return f"{box.docker()} does not answer {box.user()}: {box.last_line(errors) or f'it ended with {code}'}"
 
 

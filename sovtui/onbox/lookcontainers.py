@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from sovtui.onbox import box, lookunits, masking
+from sovtui.onbox.containers import inspect
 
 Told = dict[str, Any]
 MAX_CONTAINERS = 300
@@ -29,14 +30,14 @@ def containers() -> tuple[list[Told], str]:
     ids = out.split()[:MAX_CONTAINERS]
     if not ids:
         return [], ""
-    code, out, err = box.command([program, "inspect", "--type", "container", "--format", "{{json .}}", *ids], 30.0)
+    raws, problem = inspect(ids, 30.0)
     found = []
-    for line in out.splitlines():
+    for raw in raws:
         try:
-            found.append(_container(json.loads(line)))
+            found.append(_container(raw))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-    return found, "" if found else f"{program} tells nothing of its containers: {box.last_line(err) or f'it ended with {code}'}"
+    return found, "" if found else problem or f"{program} tells nothing of its containers"
 
 
 def _container(raw: dict[str, Any]) -> Told:

@@ -267,7 +267,7 @@ INSPECT = {
 
 
 def test_containers_that_are_stopped_keep_their_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, {" ps ": (0, "abc123\n", ""), "inspect": (0, json.dumps(INSPECT) + "\n", "")})
+    pretend(monkeypatch, {" ps ": (0, "abc123\n", ""), "inspect": (0, json.dumps([INSPECT], indent=5) + "\n", "")})
     (told,), problem = lookcontainers.containers()
     assert problem == "" and "hunter22" not in json.dumps(told)
     assert told["command"] == ["vllm", "serve", "--served-model-name", "nemotron", "--api-key", "***"]
