@@ -139,12 +139,17 @@ async def reach(hub: Hub, host: str, need: Iterable[str] = (), seconds: float = 
     await until(hub, lambda state: services_told(state, host, wanted), KNOWN_SECONDS)
 
 
-def services_told(state: State, host: str, wanted: Iterable[str] | None = None) -> bool:
-    """Whether each of these services (default: all of the host) is known, or it is known why it is not.
-
-    The probe's first figures come before its services.
-    """
+def services_told(state: State, host: str, wanted: Iterable[str]) -> bool:
+    """Whether each of these services is known, or it is known why it is not."""
     every = state.hosts[host].services
-    probe_failed = any(s.ok is False for s in state.sources.values() if s.host == host and s.name == "probe")
-    services = every.values() if wanted is None else [every[name] for name in wanted if name in every]
-    return probe_failed or all(s.active != "unknown" or s.reason for s in services)
+    return _probe_failed(state, host) or all(s.active != "unknown" or s.reason for n in wanted if (s := every.get(n)) is not None)
+
+
+def heard_of_services(state: State, host: str) -> bool:
+    """Whether the probe has told of this host's services, all of which come at once, or cannot: its first figures come before them."""
+    services = state.hosts[host].services.values()
+    return _probe_failed(state, host) or not services or any(s.active != "unknown" or s.reason for s in services)
+
+
+def _probe_failed(state: State, host: str) -> bool:
+    return any(s.ok is False for s in state.sources.values() if s.host == host and s.name == "probe")

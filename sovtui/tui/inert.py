@@ -17,7 +17,9 @@ from sovtui.core.clean import MAX_CHARS, clean
 
 MARKS = 2
 """Marks that one letter may carry; a space carries none."""
-_SAFE = re.compile(r"[ -~\xa1-\xac\xae-\u02af\u0370-\u0377\u0386-\u03ff\u0400-\u0482\u2010-\u2016\u2020-\u2026\u2190-\u21ff\u2500-\u25ff\u2600-\u263f\u2700-\u27bf\u2248\u2264\u2265]*")
+_SAFE = re.compile(
+    r"[ -~\xa1-\xac\xae-\u02af\u0370-\u0377\u0386-\u03ff\u0400-\u0482\u2010-\u2016\u2020-\u2026\u2190-\u21ff\u2500-\u25ff\u2600-\u263f\u2700-\u27bf\u2248\u2264\u2265]*"
+)
 """What needs no look: Latin, Greek, Cyrillic, and the signs and blocks that the screen itself draws."""
 
 
