@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run demo test unit integration lint pictures snapshots bench faults clean
+.PHONY: run demo test unit screen integration lint pictures snapshots bench faults clean
 
 run: $(VENV)/.installed ## open the control room: your configuration, or this machine
 	@$(BIN)/sovtui
@@ -22,7 +22,7 @@ $(VENV)/.dev: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
-test: $(VENV)/.dev lint unit integration ## format, lint, types, import contracts, unit and integration tests
+test: $(VENV)/.dev lint unit screen integration ## format, lint, types, import contracts, unit, screen and integration tests
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
@@ -31,7 +31,10 @@ lint: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/.dev
-	@$(BIN)/pytest -q -n auto -m "not integration"
+	@$(BIN)/pytest -q -n auto -m "not integration and not screen"
+
+screen: $(VENV)/.dev ## the control room, key by key, picture by picture
+	@$(BIN)/pytest -q -n auto -m "screen and not integration"
 
 integration: $(VENV)/.dev
 	@sh tests/box/packages.sh

@@ -47,6 +47,8 @@ from tests.snapshots import _cells
 
 from .conftest import SIZES, Stage
 
+pytestmark = pytest.mark.screen
+
 NASTY = [
     "\x1b[2J", "\x1b[31;1m", "\x1b[0m", "\x1b[999;999H", "\x1b[?1049l", "\x1b[?25h", "\x1bc", "\x1b(0", "\x9b31m", "\x9d0;t\x9c",
     "\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\", "\x1b]52;c;aGFjaw==\x07", "\x1b]0;owned\x07", "\x1bP1;2|0a\x1b\\", "\x1b_x\x1b\\",

@@ -26,6 +26,8 @@ from sovtui.tui.screens.help import help_rows
 
 from .conftest import SIZES, Stage
 
+pytestmark = pytest.mark.screen
+
 ERRORS = [
     LogLine(PICTURE_TIME, "Starting", "info"),
     LogLine(PICTURE_TIME, "mount: busy", "error"),

@@ -17,6 +17,8 @@ from sovtui.tui.widgets.keybar import KeyBar
 
 from .conftest import Stage
 
+pytestmark = pytest.mark.screen
+
 MOST = 4
 PHONES = pytest.mark.parametrize("size", [(44, 80), (44, 38), (48, 30), (40, 20)], ids=lambda s: f"{s[0]}x{s[1]}")
 WHY = [LogLine(None, "mount: /mnt/nas: device is busy", "error")]

@@ -27,6 +27,8 @@ from sovtui.tui.screens.help import HelpScreen, help_rows
 
 from .conftest import SIZES
 
+pytestmark = pytest.mark.screen
+
 EVERY_SIZE = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 BOTH_ENDS = pytest.mark.parametrize("size", [SIZES["wide"], SIZES["phone"]], ids=["wide", "phone"])
 

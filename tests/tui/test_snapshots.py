@@ -14,6 +14,8 @@ from textual.strip import Strip
 
 from tests.snapshots import FOLDER, SCENES, Scene, in_utc, taken, text_of
 
+pytestmark = pytest.mark.screen
+
 
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -18,6 +18,8 @@ from sovtui.tui import app as room_app
 from sovtui.tui import themes
 from sovtui.tui.themes import contrast
 
+pytestmark = pytest.mark.screen
+
 REPO = Path(__file__).resolve().parents[2]
 SHIPPED = themes.load([REPO / "themes"])
 TRUE = sorted(name for name, theme in SHIPPED.themes.items() if not theme.ansi)

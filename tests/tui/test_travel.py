@@ -27,6 +27,8 @@ from sovtui.tui.widgets.timeline import Axis, TimelineBar
 
 from .conftest import SIZES
 
+pytestmark = pytest.mark.screen
+
 NOW = PICTURE_TIME
 EVERY_SIZE = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 

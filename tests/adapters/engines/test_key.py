@@ -16,6 +16,7 @@ from sovtui.adapters.links.login import Login
 from sovtui.adapters.registry import load_engine
 from sovtui.bootstrap import _engine_client
 from sovtui.config.load import loads
+from sovtui.config.login import EngineLogin
 from sovtui.config.problems import ConfigError
 from sovtui.config.schema import Secret
 from sovtui.config.show import config_text
