@@ -45,12 +45,19 @@ def _press(args: argparse.Namespace) -> list[Row]:
     return press_to_stop.rows()
 
 
+def _first(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import first_figures
+
+    return first_figures.rows()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
     "quiet": _quiet,
     "effort": _effort,
     "keys": _keys,
-    "press": _press,  # needs a box: root, namespaces
+    "press": _press,  # these need a box: root, namespaces
+    "first": _first,
 }
 
 
