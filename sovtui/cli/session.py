@@ -139,16 +139,14 @@ async def reach(hub: Hub, host: str, need: Iterable[str] = (), seconds: float = 
     await until(hub, lambda state: services_told(state, host, wanted), KNOWN_SECONDS)
 
 
-def services_told(state: State, host: str, wanted: Iterable[str]) -> bool:
-    """Whether each of these services is known, or it is known why it is not."""
+def services_told(state: State, host: str, wanted: Iterable[str] | None = None) -> bool:
+    """Whether each of these services (default: all of the host) is known, or it is known why it is not.
+
+    The probe's first figures come before its services, and Prometheus may know some of them earlier.
+    """
     every = state.hosts[host].services
-    return _probe_failed(state, host) or all(s.active != "unknown" or s.reason for n in wanted if (s := every.get(n)) is not None)
-
-
-def heard_of_services(state: State, host: str) -> bool:
-    """Whether the probe has told of this host's services, all of which come at once, or cannot: its first figures come before them."""
-    services = state.hosts[host].services.values()
-    return _probe_failed(state, host) or not services or any(s.active != "unknown" or s.reason for s in services)
+    asked = every if wanted is None else wanted
+    return _probe_failed(state, host) or all(s.active != "unknown" or s.reason for n in asked if (s := every.get(n)) is not None)
 
 
 def _probe_failed(state: State, host: str) -> bool:
