@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,12 +62,18 @@ def test_decode_agrees_with_a_client_that_counts(box: Box, tmp_path: Path, mode:
 
 
 def test_memory_agrees_with_free(box: Box, tmp_path: Path) -> None:
-    """The kernel is shared with whatever else runs here, so `free` is asked before and after, and what moves is allowed its way."""
+    """The kernel is shared with whatever else runs here, so it is looked again while its figures move; what is wrong never agrees."""
     operator = Operator.at(box, tmp_path)
-    for attempt in range(4):
-        before, memory, table = _free(box), operator.host()["memory"], _free(box)
-        if attempt == 3 or all(abs(before[key] - table[key]) < 4e6 for key in ("buffers", "cache", "available")):
-            break
+    for _ in range(5):
+        try:
+            _agree(operator.host()["memory"], _free(box))
+        except AssertionError:
+            continue
+        return
+    _agree(operator.host()["memory"], _free(box))
+
+
+def _agree(memory: dict[str, Any], table: dict[str, int]) -> None:
     assert memory["memory.total_bytes"]["value"] == table["total"]
     assert memory["memory.available_bytes"]["value"] == pytest.approx(table["available"], rel=0.05)
     assert memory["memory.buffers_bytes"]["value"] == pytest.approx(table["buffers"], rel=0.05, abs=8e6)
