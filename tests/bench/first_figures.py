@@ -1,4 +1,4 @@
-"""From start to the first remote figure, beside `ssh HOST true` over the same link: `python -m tests.bench.first_figures`.
+"""From start to the first remote figure, beside `ssh HOST true` over the same link: `python -m tests.bench --only first`.
 
 Boots a box and puts a delay in front of its sshd. The time after the handshake is counted in round trips, as the difference of two
 delays: what the machines need is the same in both. Steady traffic is counted at the same place, where all bytes pass.
@@ -10,7 +10,6 @@ import asyncio
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,12 +18,11 @@ from sovtui.bootstrap import build_hub
 from sovtui.config.load import loads
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import Host, State
-from tests.bench.row import Row, table
-from tests.bench.slow_link import slow_link
+from tests.bench.row import Row
+from tests.bench.slow_link import FAR_SECONDS, NEAR_SECONDS, round_trips, slow_login
 from tests.box.box import boot, why_not
 from tests.integration.operator import CONFIG, Operator
 
-NEAR_SECONDS, FAR_SECONDS = 0.08, 0.48
 REPEATS = 5
 BAR_OF_SSH, BAR_ROUND_TRIPS = 1.3, 2.0
 FIRST_FIGURE = "start to the first remote figure at 80 ms, against ssh HOST true"
@@ -33,10 +31,7 @@ FIRST = ("memory.total_bytes", "")
 
 async def measure(operator: Operator, round_trip_seconds: float) -> tuple[float, float, float]:
     """Seconds: `ssh HOST true`; from start to the first figure; of that, after the link was up."""
-    async with slow_link(operator.box.address, 22, round_trip_seconds) as port:
-        ssh = operator.home / ".ssh"
-        config = f"Host testbox\n HostName 127.0.0.1\n Port {port}\n User ops\n HostKeyAlias {operator.box.address}\n"
-        (ssh / "config").write_text(config + f" IdentityFile {ssh / 'id_ed25519'}\n IdentitiesOnly yes\n")
+    async with slow_login(operator, round_trip_seconds) as ssh:
         plain = ["ssh", "-F", str(ssh / "config"), "-o", f"UserKnownHostsFile={ssh / 'known_hosts'}", "testbox", "true"]
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(*plain, stdin=subprocess.DEVNULL)
@@ -80,7 +75,7 @@ def rows() -> list[Row]:
             box.down()
     ssh, first, after = (statistics.median(column) for column in zip(*took[NEAR_SECONDS], strict=True))
     far = statistics.median(x[2] for x in took[FAR_SECONDS])
-    trips = (far - after) / (FAR_SECONDS - NEAR_SECONDS)
+    trips = round_trips(after, far)
     told = f"{first / ssh:.2f}x; {first:.2f} s, ssh {ssh:.2f} s"
     counted = f"{trips:.2f} round trips; {after:.2f} s at 80 ms, {far:.2f} s at 480 ms"
     details = {"near_s": took[NEAR_SECONDS], "far_s": took[FAR_SECONDS]}
@@ -96,13 +91,3 @@ def rows() -> list[Row]:
             details,
         ),
     ]
-
-
-def main() -> int:
-    found = rows()
-    print(table(found))
-    return 1 if any(row.holds is False for row in found) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""From a key press to the first stop command on the box, in round trips of the link: `python -m tests.bench.press_to_stop`.
+"""From a key press to the first stop command on the box, in round trips of the link: `python -m tests.bench --only press`.
 
 Boots a box and puts a delay in front of its sshd, once 80 ms of round trip and once 480 ms. What the machines need is the same in
 both, so the difference counts the round trips, however busy this machine is. Warm is the control room, which keeps a process waiting
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +17,11 @@ from pathlib import Path
 from sovtui.actions.spec import Wish
 from sovtui.bootstrap import build_hub
 from sovtui.config.load import loads
-from tests.bench.row import Row, table
-from tests.bench.slow_link import slow_link
+from tests.bench.row import Row
+from tests.bench.slow_link import FAR_SECONDS, NEAR_SECONDS, round_trips, slow_login
 from tests.box.box import boot, why_not
 from tests.integration.operator import CONFIG, Operator
 
-NEAR_SECONDS, FAR_SECONDS = 0.08, 0.48
 REPEATS = 3
 BAR_ROUND_TRIPS = 2.0
 FIGURE = "key press to the first stop command on the box"
@@ -32,10 +30,7 @@ BAR = f"<= {BAR_ROUND_TRIPS:g} round trips"
 
 async def measure(operator: Operator, warm: bool, round_trip_seconds: float) -> float:
     """Seconds from the press to the step `stop`, by the box's clock, which is this machine's."""
-    async with slow_link(operator.box.address, 22, round_trip_seconds) as port:
-        ssh = operator.home / ".ssh"
-        config = f"Host testbox\n HostName 127.0.0.1\n Port {port}\n User ops\n HostKeyAlias {operator.box.address}\n"
-        (ssh / "config").write_text(config + f" IdentityFile {ssh / 'id_ed25519'}\n IdentitiesOnly yes\n")
+    async with slow_login(operator, round_trip_seconds):
         hub = build_hub(loads(CONFIG), interactive=warm)
         await hub.start()
         try:
@@ -72,7 +67,7 @@ def rows() -> list[Row]:
                     operator.ok("switch", "qwen", "--yes")
                     took[round_trip].append(asyncio.run(measure(operator, warm, round_trip)))
                 near, far = (statistics.median(took[x]) for x in (NEAR_SECONDS, FAR_SECONDS))
-                trips = (far - near) / (FAR_SECONDS - NEAR_SECONDS)
+                trips = round_trips(near, far)
                 measured = f"{trips:.2f} round trips; {near:.2f} s at 80 ms, {far:.2f} s at 480 ms"
                 details = {"warm": warm, "round_trips": trips, "near_s": took[NEAR_SECONDS], "far_s": took[FAR_SECONDS]}
                 if warm:
@@ -82,13 +77,3 @@ def rows() -> list[Row]:
         finally:
             box.down()
     return found
-
-
-def main() -> int:
-    found = rows()
-    print(table(found))
-    return 1 if any(row.holds is False for row in found) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

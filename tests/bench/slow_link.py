@@ -5,6 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.integration.operator import Operator
+
+NEAR_SECONDS, FAR_SECONDS = 0.08, 0.48
+"""Two round trips. What the machines need is the same over both, so the difference counts the round trips."""
+
+
+def round_trips(near_seconds: float, far_seconds: float) -> float:
+    """How many, from what the same thing took over both."""
+    return (far_seconds - near_seconds) / (FAR_SECONDS - NEAR_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def slow_login(operator: Operator, round_trip_seconds: float) -> AsyncIterator[Path]:
+    """The operator's ssh reaches the box over a slow link. Gives the directory with its files."""
+    async with slow_link(operator.box.address, 22, round_trip_seconds) as port:
+        ssh = operator.home / ".ssh"
+        config = f"Host testbox\n HostName 127.0.0.1\n Port {port}\n User ops\n HostKeyAlias {operator.box.address}\n"
+        (ssh / "config").write_text(config + f" IdentityFile {ssh / 'id_ed25519'}\n IdentitiesOnly yes\n")
+        yield ssh
 
 
 @contextlib.asynccontextmanager

@@ -146,6 +146,22 @@ class FromMetrics:
         return await read_metrics(client, "/metrics", self.wanted, self.no_metrics, at, monotonic)
 
 
+class WithoutMetrics:
+    """For engines that Prometheus knows nothing of: asked at every look, by their own endpoints."""
+
+    live: bool = True
+    every_seconds: float = 0.0
+    wanted: re.Pattern[str] = re.compile(r"(?!)")
+
+    def queries(self, matchers: str, windows: Windows = Windows()) -> dict[str, str]:
+        """See `EngineAdapter`."""
+        return {}
+
+    def sampled_at(self, matchers: str) -> str:
+        """See `EngineAdapter`."""
+        return ""
+
+
 async def read_metrics(
     client: httpx.AsyncClient, path: str, wanted: re.Pattern[str], missing: str, at: datetime, monotonic: float
 ) -> Scrape | Reading:

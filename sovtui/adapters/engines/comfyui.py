@@ -5,7 +5,6 @@ Asked are `/system_stats` and `/prompt`, which holds one number: `/queue` would 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from sovtui.adapters.engines.base import Past, Windows, json_at
+from sovtui.adapters.engines.base import Past, WithoutMetrics, json_at
 from sovtui.adapters.engines.scrape import Labels, Scrape
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
@@ -29,20 +28,11 @@ _NOT_TOLD = "ComfyUI does not tell"
 
 
 @dataclass(frozen=True, slots=True)
-class Comfyui:
+class Comfyui(WithoutMetrics):
     """See `base.EngineAdapter`."""
 
     name: str = "comfyui"
     no_metrics: str = "ComfyUI has no metrics"
-    live: bool = True
-    every_seconds: float = 0.0
-    wanted: re.Pattern[str] = re.compile(r"(?!)")
-
-    def queries(self, matchers: str, windows: Windows = Windows()) -> dict[str, str]:  # noqa: B008 (frozen)
-        return {}
-
-    def sampled_at(self, matchers: str) -> str:
-        return ""
 
     def absent(self, figure: str) -> str:
         if figure in ("engine.running", "engine.waiting", "engine.memory_bytes", "engine.slots"):

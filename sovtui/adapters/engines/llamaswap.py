@@ -7,7 +7,6 @@ ever sent. The servers that it started are asked at their own ports, on this mac
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +21,7 @@ from sovtui.adapters.engines.base import (
     SECOND_READING,
     EngineAdapter,
     Past,
-    Windows,
+    WithoutMetrics,
     json_at,
     read_metrics,
     wrong_model,
@@ -50,20 +49,11 @@ _NOT_TOLD = "llama-swap does not tell"
 
 
 @dataclass(frozen=True, slots=True)
-class Llamaswap:
+class Llamaswap(WithoutMetrics):
     """See `base.EngineAdapter`."""
 
     name: str = "llamaswap"
     no_metrics: str = "its metrics are of the machine only"
-    live: bool = True
-    every_seconds: float = 0.0
-    wanted: re.Pattern[str] = re.compile(r"(?!)")
-
-    def queries(self, matchers: str, windows: Windows = Windows()) -> dict[str, str]:  # noqa: B008 (frozen)
-        return {}
-
-    def sampled_at(self, matchers: str) -> str:
-        return ""
 
     def absent(self, figure: str) -> str:
         return "" if figure in _ADDED else _NOT_TOLD

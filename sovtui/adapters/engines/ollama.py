@@ -5,7 +5,6 @@ It has no metrics and does not tell its requests. Asked are lists only: `/api/ge
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from sovtui.adapters.engines.base import Past, Windows, clock_ahead, json_at, json_in, wrong_model
+from sovtui.adapters.engines.base import Past, WithoutMetrics, clock_ahead, json_at, json_in, wrong_model
 from sovtui.adapters.engines.scrape import Labels, Scrape
 from sovtui.adapters.links.http import request
 from sovtui.core.catalog import ENGINE_FIGURES
@@ -33,20 +32,11 @@ _NOT_TOLD = "Ollama does not tell"
 
 
 @dataclass(frozen=True, slots=True)
-class Ollama:
+class Ollama(WithoutMetrics):
     """See `base.EngineAdapter`."""
 
     name: str = "ollama"
     no_metrics: str = "Ollama has no metrics"
-    live: bool = True
-    every_seconds: float = 0.0
-    wanted: re.Pattern[str] = re.compile(r"(?!)")
-
-    def queries(self, matchers: str, windows: Windows = Windows()) -> dict[str, str]:  # noqa: B008 (frozen)
-        return {}
-
-    def sampled_at(self, matchers: str) -> str:
-        return ""
 
     def absent(self, figure: str) -> str:
         return {
