@@ -135,6 +135,8 @@ def is_routine(state: State, event: Event) -> bool:
         case ServicesSeen(name, services) if name in state.hosts:
             before = state.hosts[name].services
             return all(s.name in before and before[s.name].active == s.active for s in services)
+        case LinkChanged(name, link) if name in state.hosts:  # its latency alone
+            return replace(state.hosts[name].link, latency_seconds=link.latency_seconds) == link
         case EngineSeen(name, mode, engine) if name in state.hosts:
             last = state.hosts[name].engines.get(mode)
             return last is not None and last.phase is engine.phase
