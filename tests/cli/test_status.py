@@ -182,7 +182,11 @@ def test_an_engine_beside_the_modes_and_what_is_behind_it() -> None:
     assert (engine["mode"], engine["name"], engine["engine"], engine["strain"]) == (None, "router", "litellm", None)
     assert engine["parts"][0]["ends_at"] == documents.moment(part.ends_at) and engine["parts"][0]["size_bytes"] is None
     told = output.status(state, state.hosts.values())
-    assert "router: decode" in told and "chat: local: cooldown, until" in told and "2 min" not in told.split("cooldown")[0]
+    assert (
+        "router: litellm ready, decode" in told
+        and "chat: local: cooldown, until" in told
+        and "2 min" not in told.split("cooldown")[0]
+    )
 
 
 def test_a_spilled_model_is_said_with_its_share() -> None:
