@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sovtui.core.clean import Clean, clean
 from sovtui.ports.link import Ask, Question
 
 _LOGIN_URL_SECONDS = 600.0
 """How long a login may take after the server has shown a URL (Tailscale's check mode)."""
+_TOUCH_SECONDS = 60.0
+"""How long an agent may take to sign: it may ask its owner, or wait for a touch."""
 
 
 class Operator:
@@ -39,12 +41,26 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the login has just ended
                 self._clock.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
+    def tell(self, text: str) -> None:
+        """A line for whoever sits there or reads along."""
+        if self._on_banner and text.strip():
+            self._on_banner(clean(text, 300))
+
+    @contextlib.contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Somebody may have to act outside of here (touch a key, answer his agent): the clock stands still."""
+        self.tell(text)
+        self.set_clock(_TOUCH_SECONDS)
+        try:
+            yield
+        finally:
+            self.set_clock(self.budget_seconds)
+
     def banner(self, text: str) -> None:
         lines = [clean(line, 300) for line in text[:8192].splitlines()[:40]]
         self.said = next((line for line in lines if line.strip()), Clean(""))
-        if self._on_banner:
-            for line in lines:
-                self._on_banner(line)
+        for line in lines:
+            self.tell(line)
         if self.there and "https://" in text:
             self.set_clock(_LOGIN_URL_SECONDS)
 
