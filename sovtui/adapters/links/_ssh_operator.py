@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from sovtui.core.clean import Clean, clean
-from sovtui.ports.link import Ask, Question
+from sovtui.ports.link import Ask, Question, Tell
 
 _LOGIN_URL_SECONDS = 600.0
 """How long a login may take after the server has shown a URL (Tailscale's check mode)."""
@@ -18,7 +18,7 @@ _TOUCH_SECONDS = 60.0
 class Operator:
     """Whoever sits there, or nobody."""
 
-    def __init__(self, ask: Ask | None, on_banner: Callable[[Clean], None] | None, budget_seconds: float) -> None:
+    def __init__(self, ask: Ask | None, on_banner: Tell | None, budget_seconds: float) -> None:
         self._ask = ask
         self._on_banner = on_banner
         self._clock: asyncio.Timeout | None = None
@@ -26,6 +26,10 @@ class Operator:
         """What is left to the server after a question."""
         self.said = ""
         """The first line of the last banner."""
+
+    def be_quiet(self) -> None:
+        """Ask nothing in this login, as its owner says (BatchMode)."""
+        self._ask = None
 
     @property
     def there(self) -> bool:
