@@ -6,7 +6,9 @@ Nothing is connected here and no key is used.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from typing import Any, cast
 import asyncssh
 
 from sovtui.adapters.links import _known_hosts
+from sovtui.adapters.links._ssh_way import Known
 from sovtui.adapters.links._target import Target
 from sovtui.adapters.links.ssh import Settings
 from sovtui.core.clean import clean
@@ -50,6 +53,22 @@ class Place:
     own_algorithms: bool = False
     accepted: list[asyncssh.SSHKey] = field(default_factory=list)
     """Accepted now, for this login, where there is no file to remember it in."""
+
+    formerly: str = ""
+    """What its host key was remembered by until somebody knew a better name."""
+    vouched: list[asyncssh.SSHKey] = field(default_factory=list)
+    """Host keys that `vouched_by` tells: only these are accepted, and known_hosts must not say otherwise."""
+    vouched_by: str = ""
+
+    def take(self, known: Known) -> None:
+        """What somebody knows of the place. A name that ssh_config gives its host key (HostKeyAlias) comes first."""
+        if known.called and not self.alias and _is_address(self.host):
+            self.formerly, self.alias = self.known_name, known.called
+        self.vouched_by = known.told_by
+        self.vouched = []
+        for line in known.host_keys:
+            with contextlib.suppress(ValueError, asyncssh.Error):
+                self.vouched.append(asyncssh.import_public_key(line))
 
     @property
     def known_name(self) -> str:
@@ -119,6 +138,14 @@ def _locked(paths: Sequence[Path]) -> list[Path]:
         except (OSError, ValueError):
             continue
     return found
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _home() -> Path:
