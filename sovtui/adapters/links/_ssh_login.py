@@ -14,7 +14,7 @@ from sovtui.adapters.links._ssh_errors import explain, not_approved, turned_away
 from sovtui.adapters.links._ssh_host_keys import fallback, judge, remembered
 from sovtui.adapters.links._ssh_link import SshLink
 from sovtui.adapters.links._ssh_operator import Operator
-from sovtui.adapters.links._ssh_place import Place, config_words, login_words, look_up
+from sovtui.adapters.links._ssh_place import Place, look_up
 from sovtui.adapters.links._ssh_way import Command, Plain, Road, Through, Way
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Settings
@@ -82,6 +82,10 @@ class _Login:
         """Log in at `target`, over its jump hosts if `tunnel` is not one already."""
         place = self._place = Place(self._label(target, hop=depth > 0), target, timeout_seconds=self._operator.budget_seconds)
         await look_up(place, self._settings)
+        for note in place.notes:
+            if note not in self._settings.told:
+                self._settings.told.add(note)
+                self._operator.tell(note)
         self._operator.budget_seconds = place.timeout_seconds
         if tunnel is None and place.tunnel:
             if depth >= MAX_HOPS:
@@ -141,24 +145,29 @@ class _Login:
                 return [key for key in place.vouched if key in keys or not (keys or authorities)], [], revoked
             return [*keys, *place.accepted], authorities, revoked
 
+        alive = self._settings.keepalive_seconds
         words: dict[str, Any] = {
-            "config": config_words(self._settings),
+            "config": None,  # all that it says is in `place`
             "client_factory": lambda: client,
+            "username": place.user,
+            "port": place.port,
             "known_hosts": trusted,
+            "host_key_alias": place.alias or place.host,
             "compression_algs": ["zlib@openssh.com", "none"],
             "connect_timeout": None,
             "login_timeout": 3600,
-            "keepalive_interval": self._settings.keepalive_seconds,
+            "keepalive_interval": min(alive, place.alive_seconds or alive),
             "keepalive_count_max": self._settings.keepalive_count,
             "agent_forwarding": False,
             "x11_forwarding": False,
             "request_pty": False,
-            "client_keys": [str(path) for path in place.identities],
-            "ignore_encrypted": True,
-            "passphrase": None,
-            **login_words(place.target),
+            "client_keys": None,  # the client is asked for them
+            "agent_path": None,
+            "x509_trusted_certs": None,
+            "gss_host": None,
+            **place.words,
         }
-        if not place.own_algorithms:
+        if "server_host_key_algs" not in words:
             known_keys = [entry.key for entry in entries if not entry.marker] or place.vouched
             mine = {name.decode() for key in known_keys for name in key.sig_algorithms}
             plain = sorted(_PLAIN_ALGORITHMS, key=lambda name: name not in mine)
@@ -167,7 +176,7 @@ class _Login:
         self._road = None
         road = self._road = await way.open()
         try:
-            connection = await asyncssh.connect(road.address or place.target.name, **words, **road.words)
+            connection = await asyncssh.connect(road.address or place.host, **words, **road.words)
         except BaseException as error:
             try:
                 if road.settle is not None and not isinstance(error, asyncio.CancelledError):
@@ -175,5 +184,7 @@ class _Login:
             finally:
                 road.end()
             raise
+        finally:
+            client.keys.close()
         client.lost.add_done_callback(lambda _: road.end())
         return connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sovtui.core.clean import Clean, clean
 from sovtui.core.tailnet_words import read_banner
@@ -14,6 +14,8 @@ _LOGIN_URL_SECONDS = 600.0
 """How long a login may take after the server has shown a URL of some other kind."""
 _HELD_SECONDS = 1860.0
 """A check of Tailscale SSH holds the login for up to half an hour, until its URL was visited."""
+_TOUCH_SECONDS = 60.0
+"""How long an agent may take to sign: it may ask its owner, or wait for a touch."""
 
 
 class Operator:
@@ -48,12 +50,26 @@ class Operator:
             with contextlib.suppress(RuntimeError):  # the login has just ended
                 self._clock.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
+    def tell(self, text: str) -> None:
+        """A line for whoever sits there or reads along."""
+        if self._on_banner and text.strip():
+            self._on_banner(clean(text, 300))
+
+    @contextlib.contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Somebody may have to act outside of here (touch a key, answer his agent): the clock stands still."""
+        self.tell(text)
+        self.set_clock(_TOUCH_SECONDS)
+        try:
+            yield
+        finally:
+            self.set_clock(_HELD_SECONDS if self.url else self.budget_seconds)
+
     def banner(self, text: str) -> None:
         lines = [clean(line, 300) for line in text[:8192].splitlines()[:40]]
         self.said = next((line for line in lines if line.strip()), Clean(""))
-        if self._on_banner:
-            for line in lines:
-                self._on_banner(line)
+        for line in lines:
+            self.tell(line)
         self.heard = (self.heard + text)[:8192]
         wanted = read_banner(text).url
         if wanted:

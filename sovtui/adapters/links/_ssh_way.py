@@ -117,19 +117,24 @@ class Command:
 
     async def open(self) -> Road:
         ours, theirs = socket.socketpair()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=asyncio.subprocess.PIPE, start_new_session=True
+        pipe = asyncio.subprocess.PIPE
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=pipe, start_new_session=True
             )
+        )
+        starting.add_done_callback(lambda _: theirs.close())
+        try:
+            process = await asyncio.shield(starting)
         except (OSError, ValueError) as error:
             ours.close()
             reason = clean(str(getattr(error, "strerror", None) or error), 200)
             raise Refused(f"the {self._name} cannot be started: {reason}", "Correct it in ssh_config.") from None
         except BaseException:
-            ours.close()
+            starting.add_done_callback(
+                lambda done: _Running(done.result(), ours, self._name).end() if _good(done) else ours.close()
+            )
             raise
-        finally:
-            theirs.close()
         ours.setblocking(False)
         running = _Running(process, ours, self._name)
         return Road({"sock": ours}, end=running.end, settle=running.settle, why=running.why)
@@ -205,6 +210,10 @@ class _Running:
             size += len(part)
             while size - len(self._errors[0]) >= _MAX_SAID_BYTES:
                 size -= len(self._errors.popleft())
+
+
+def _good(done: asyncio.Future[Any]) -> bool:
+    return not done.cancelled() and done.exception() is None
 
 
 _tasks: set[asyncio.Task[Any]] = set()

@@ -35,6 +35,8 @@ class Settings:
     """Asked for the way to the host itself, where ssh_config names neither a jump host nor a ProxyCommand."""
     unlocked: dict[str, Any] = field(default_factory=dict)
     """Private keys whose passphrase was given, by path, for the next dial; as an agent does, in memory only."""
+    told: set[str] = field(default_factory=set)
+    """What was said once and need not be said at every dial."""
 
 
 class Dialer:
