@@ -12,9 +12,8 @@ from typing import Any
 import asyncssh
 import pytest
 
-from sovtui.adapters.links import _ssh_operator, _tailnet
-from sovtui.adapters.links._tailnet import Guide, Guided
-from sovtui.adapters.links.ssh import Dialer
+from sovtui.adapters.links import _ssh_operator, tailnet
+from sovtui.adapters.links.tailnet import Guide, Guided
 from sovtui.adapters.tailnet import daemon as daemon_module
 from sovtui.adapters.tailnet.cache import Cache
 from sovtui.adapters.tailnet.daemon import Daemon
@@ -55,9 +54,7 @@ def public(key: asyncssh.SSHKey) -> str:
 
 
 def guided(daemon: Any, address: str, home: Path, wanted: str = "spark", **words: Any) -> tuple[Guided, Guide]:
-    socks5 = words.pop("socks5", "")
-    guide = Guide("spark", wanted, daemon, Cache(home / "tailnet.json"), Clock(), socks5=socks5)
-    return Guided(Dialer("spark", address, choose=guide.choose, **words), guide), guide
+    return tailnet.guided("spark", address, wanted, daemon, home, Clock(), **words)
 
 
 async def test_a_name_of_the_tailnet_is_dialled_and_its_own_keys_are_verified_without_a_question(
@@ -563,4 +560,4 @@ async def test_a_login_that_is_lost_while_it_waits_takes_the_question_away(prete
 
 
 def test_a_check_may_take_as_long_as_it_is_held() -> None:
-    assert _ssh_operator._HELD_SECONDS > 1800 and _tailnet.EACH_SECONDS < 15
+    assert _ssh_operator._HELD_SECONDS > 1800 and tailnet.EACH_SECONDS < 15

@@ -10,11 +10,13 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+from sovtui.adapters.links import ssh
 from sovtui.adapters.links._ssh_way import Command, Given, Known, Road, Way
-from sovtui.adapters.links.ssh import Dialer
 from sovtui.adapters.tailnet import socks
-from sovtui.adapters.tailnet.cache import Cache
+from sovtui.adapters.tailnet.cache import NAME, Cache
 from sovtui.adapters.tailnet.localapi import tcp
 from sovtui.core import tailnet_words, text
 from sovtui.core.tailnet import NoSuchPeer, Peer, Tailnet, find
@@ -172,7 +174,7 @@ class _Userspace:
 class Guided:
     """An ssh dialer whose way is known by a guide. Says of a dial that failed what the tailnet knows of it."""
 
-    def __init__(self, dialer: Dialer, guide: Guide) -> None:
+    def __init__(self, dialer: ssh.Dialer, guide: Guide) -> None:
         self._dialer = dialer
         self._guide = guide
 
@@ -194,6 +196,14 @@ class Guided:
             raise type(error)(f"{error}: {why}") from error
         self._guide.connected()
         return link
+
+
+def guided(
+    host: str, address: str, wanted: str, daemon: TailnetDaemon, folder: Path, clock: Clock, *, socks5: str = "", **words: Any
+) -> tuple[Guided, Guide]:
+    """An ssh dialer that goes through the tailnet, and its guide. `folder` holds the memory of addresses; nothing is read yet."""
+    guide = Guide(host, wanted, daemon, Cache(folder / NAME), clock, socks5=socks5)
+    return Guided(ssh.Dialer(host, address, choose=guide.choose, **words), guide), guide
 
 
 def _is_address(word: str) -> bool:
