@@ -18,7 +18,7 @@ from sovtui.config.paths import state_dir
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import host_specs, with_engines
 from sovtui.ports.clock import Clock
-from sovtui.ports.link import Ask, Dialer, Link
+from sovtui.ports.link import Ask, Dialer, Link, Tell, Telling
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.control import Control, Equipment
@@ -100,10 +100,13 @@ def _dialers(config: Config, hosts: tuple[str, ...], clock: Clock) -> tuple[dict
     return dialers, sources
 
 
-async def dial(kind: str, address: str, ask: Ask | None) -> Link:
+async def dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
     """A link to a host that is not configured. Raises `PortError`, and `ValueError` for an address that cannot be read."""
     log_to_file()
-    return await dialer_for(kind, address or "this machine", address).dial(ask)
+    dialer = dialer_for(kind, address or "this machine", address)
+    if isinstance(dialer, Telling):
+        dialer.on_banner = tell
+    return await dialer.dial(ask)
 
 
 def log_to_file() -> None:

@@ -13,6 +13,7 @@ from sovtui.tui.panes.base import View
 from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, flow, row, spread, value
+from sovtui.tui.said import in_a_line
 
 _LINKS = {
     LinkPhase.UP: ("●", "ok"), LinkPhase.CONNECTING: ("◐", "warn"), LinkPhase.ASKING: ("?", "warn"),
@@ -112,7 +113,9 @@ def notice(view: View) -> tuple[str, str]:
             LinkPhase.CONNECTING: f"connecting to {link.address or host.spec.name}",
             LinkPhase.ASKING: "waits for your answer",
         }.get(link.phase, f"the link is {link.phase}")
-        again = ""
+        again, said = "", in_a_line(link) if view.then is None else ""
+        if said and link.phase is LinkPhase.CONNECTING:
+            return f"{link.address or host.spec.name} says: {said}", "warn"
         if view.then is not None:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
@@ -120,6 +123,7 @@ def notice(view: View) -> tuple[str, str]:
         elif link.phase is LinkPhase.REFUSED:
             again = " It does not try again by itself."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
+        again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"
     for source in view.state.sources.values():
         if source.ok is False and source.host in ("", view.host_name):

@@ -60,9 +60,13 @@ class Client(asyncssh.SSHClient):
         return await self.keys.next()
 
     async def password_auth_requested(self) -> str | None:
+        if not self._operator.there and not self._place.wanted:
+            self._place.wanted = "a password"
         return await self._secret(f"Password for {self._place.label}", "")
 
     def kbdint_auth_requested(self) -> str | None:
+        if not self._operator.there:
+            self._place.wanted = "an answer that is typed (a password, a code)"
         return "" if self._operator.there and not self.secrets_refused else None
 
     async def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list[str] | None:

@@ -91,6 +91,11 @@ def _denied(place: Place, text: str, typed: bool) -> PortError:
             clean(f"no key was accepted for {who} ({place.label}); {names} {verb}"),
             clean(f"Load it: ssh-add {shlex.quote(str(place.locked[0]))}, or open the control room and type it."),
         )
+    if place.wanted:
+        return Refused(
+            clean(f"no key was accepted for {who} ({place.label}); it would take {place.wanted}, and nobody can be asked here"),
+            f"Open the control room or run this in a terminal; or give it a key: ssh-copy-id {place.target}.",
+        )
     more = "" if text.startswith("Permission denied") else f": {text}"
     return Refused(
         f"no key was accepted for {who} ({place.label}){more}",

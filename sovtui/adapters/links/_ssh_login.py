@@ -86,6 +86,8 @@ class _Login:
             if note not in self._settings.told:
                 self._settings.told.add(note)
                 self._operator.tell(note)
+        if place.quiet:
+            self._operator.be_quiet()
         self._operator.budget_seconds = place.timeout_seconds
         if tunnel is None and place.tunnel:
             if depth >= MAX_HOPS:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from sovtui.core.clean import Clean, clean
 from sovtui.core.tailnet_words import read_banner
-from sovtui.ports.link import Ask, Question
+from sovtui.ports.link import Ask, Question, Tell
 
 _LOGIN_URL_SECONDS = 600.0
 """How long a login may take after the server has shown a URL of some other kind."""
@@ -21,7 +21,7 @@ _TOUCH_SECONDS = 60.0
 class Operator:
     """Whoever sits there, or nobody."""
 
-    def __init__(self, ask: Ask | None, on_banner: Callable[[Clean], None] | None, budget_seconds: float, label: str) -> None:
+    def __init__(self, ask: Ask | None, on_banner: Tell | None, budget_seconds: float, label: str) -> None:
         self._ask = ask
         self._on_banner = on_banner
         self._clock: asyncio.Timeout | None = None
@@ -35,6 +35,10 @@ class Operator:
         self.url = ""
         """Where the login is to be approved; empty where it does not wait for that."""
         self._held: asyncio.Task[None] | None = None
+
+    def be_quiet(self) -> None:
+        """Ask nothing in this login, as its owner says (BatchMode)."""
+        self._ask = None
 
     @property
     def there(self) -> bool:

@@ -79,6 +79,10 @@ class Place:
     """The agent's socket."""
     locked: list[Path] = field(default_factory=list)
     """Keys that the server may take and whose passphrase nobody gave."""
+    wanted: str = ""
+    """What it would have taken, had there been somebody to ask."""
+    quiet: bool = False
+    """BatchMode: nobody is asked anything."""
     tunnel: str | None = None
     """ProxyJump."""
     command: str | None = None
@@ -145,6 +149,7 @@ async def look_up(place: Place, settings: Settings) -> None:
     place.only = said.yes("identitiesonly")
     place.agent = _agent(said, path)
     place.words = _other_words(place, said)
+    place.quiet = said.yes("batchmode")
     place.notes = said.notes
 
 

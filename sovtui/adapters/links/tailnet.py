@@ -171,24 +171,16 @@ class _Userspace:
         return Road({"sock": made}, end=made.close)
 
 
-class Guided:
+class Guided(ssh.Dialer):
     """An ssh dialer whose way is known by a guide. Says of a dial that failed what the tailnet knows of it."""
 
-    def __init__(self, dialer: ssh.Dialer, guide: Guide) -> None:
-        self._dialer = dialer
+    def __init__(self, guide: Guide, address: str, **words: Any) -> None:
+        super().__init__(guide.host, address, choose=guide.choose, **words)
         self._guide = guide
-
-    @property
-    def kind(self) -> str:
-        return self._dialer.kind
-
-    @property
-    def address(self) -> str:
-        return self._dialer.address
 
     async def dial(self, ask: Ask | None) -> Link:
         try:
-            link = await self._dialer.dial(ask)
+            link = await super().dial(ask)
         except Unreachable as error:
             why = await self._guide.why(error)
             if not why:
@@ -203,7 +195,7 @@ def guided(
 ) -> tuple[Guided, Guide]:
     """An ssh dialer that goes through the tailnet, and its guide. `folder` holds the memory of addresses; nothing is read yet."""
     guide = Guide(host, wanted, daemon, Cache(folder / NAME), clock, socks5=socks5)
-    return Guided(ssh.Dialer(host, address, choose=guide.choose, **words), guide), guide
+    return Guided(guide, address, **words), guide
 
 
 def _is_address(word: str) -> bool:

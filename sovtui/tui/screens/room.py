@@ -30,6 +30,7 @@ from sovtui.tui.panes.base import ListPane, View
 from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import RING, LogPane
 from sovtui.tui.present import Row, paragraph
+from sovtui.tui.said import Said
 from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import Frame, StatusBar
 from sovtui.tui.screens.help import HelpScreen
@@ -57,6 +58,7 @@ class Room(Frame):
         self._keys: list[Key] = []
         self._conductor = Conductor(hub, self._push, self.tell)
         self._inspector = Inspector(hub, self._push, self.tell, lambda: self.view, self._to_clipboard)
+        self._said = Said()
         self.travel = Traveller(hub, self._travelled, self.tell, self._push, partial(self.run_worker, exit_on_error=False))
         self.travel.about = self._about
 
@@ -77,6 +79,8 @@ class Room(Frame):
         self.view = View(state, self.host_name, self._hub.config, self.travel.then)
         self.draw()
         self._inspector.renew()
+        for words in self._said.news(self.travel.live) if self.is_mounted else ():
+            self.tell(words)
 
     def _travelled(self) -> None:
         """Another moment is to be shown."""
