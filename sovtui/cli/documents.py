@@ -61,6 +61,7 @@ def host(of: Host, now: datetime) -> Document:
         ],
         "memory": _figures(of, "memory.", "", now),
         "cpu": _figures(of, "cpu.", "", now),
+        "disks": [{"mount": clean(m), **_figures(of, "disk.", m, now)} for m in of.subjects("disk.total_bytes")],
         "gpu": [{"id": gpu, **_figures(of, "gpu.", gpu, now)} for gpu in gpus(of)],
         "services": [service(s) for s in of.services.values()],
         "backups": [backup(b, now) for b in of.backups.values()],

@@ -29,7 +29,20 @@ def test_the_keys_of_the_document(command: Command) -> None:
     assert set(whole) == {"version", "at", "demo", "read_only", "hosts", "alerts_at", "alerts", "sources"}
     assert whole["version"] == 1 and whole["at"] == "2026-11-20T20:00:00+00:00"
     host = whole["hosts"][0]
-    assert set(host) == {"name", "role", "link", "modes", "engines", "memory", "cpu", "gpu", "services", "backups", "action"}
+    assert set(host) == {
+        "name",
+        "role",
+        "link",
+        "modes",
+        "engines",
+        "memory",
+        "cpu",
+        "disks",
+        "gpu",
+        "services",
+        "backups",
+        "action",
+    }
     assert {k: host["link"][k] for k in ("phase", "reason", "latency_seconds")} == {
         "phase": "up",
         "reason": "",

@@ -19,10 +19,11 @@ from sovtui.adapters.engines.base import EngineAdapter
 from sovtui.adapters.figures.answers import Series, machine_of, mine
 from sovtui.adapters.figures.history import curves
 from sovtui.adapters.figures.prometheus import PrometheusSource
-from sovtui.adapters.figures.questions import Question, names_of
+from sovtui.adapters.figures.questions import Question
 from sovtui.adapters.figures.ranges import Ranges, numbers
 from sovtui.adapters.figures.telling import SOURCE, Teller
 from sovtui.config.schema import Config
+from sovtui.config.specs import names_of
 from sovtui.core.clean import clean
 from sovtui.core.events import AlertsSeen, Curve, EngineSeen, LinkChanged, ServicesSeen, SourceChanged, Tick
 from sovtui.core.marks import Mark, MarkKind
