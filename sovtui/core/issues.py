@@ -67,8 +67,18 @@ class Issue:
         return f"{self.kind} {self.host} {self.target}"
 
 
+_judged: list[tuple[State, tuple[Issue, ...]]] = []
+"""The newest state and what was found in it: several parts of one screen ask the same."""
+
+
 def issues(state: State) -> tuple[Issue, ...]:
     """Of all hosts, the worst first."""
+    if not _judged or _judged[0][0] is not state:
+        _judged[:] = [(state, _judge(state))]
+    return _judged[0][1]
+
+
+def _judge(state: State) -> tuple[Issue, ...]:
     found = [*_alerts(state), *_sources(state)]
     for host in state.hosts.values():
         found += _of_host(host, state.now)

@@ -27,12 +27,14 @@ from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
 from sovtui.tui.offers import every_key, farewell, host_choices, menu_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes.base import ListPane, View
+from sovtui.tui.panes.host import HostPane, first_pane
 from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import RING, LogPane
 from sovtui.tui.present import Row, paragraph
 from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import Frame, StatusBar
 from sovtui.tui.screens.help import HelpScreen
+from sovtui.tui.silence import Silence
 from sovtui.tui.status import notice, status_rows
 from sovtui.tui.then import touches as then_touches
 from sovtui.tui.touches import BELONGS, MORE, key_touches, tab_touches
@@ -59,6 +61,8 @@ class Room(Frame):
         self._inspector = Inspector(hub, self._push, self.tell, lambda: self.view, self._to_clipboard)
         self.travel = Traveller(hub, self._travelled, self.tell, self._push, partial(self.run_worker, exit_on_error=False))
         self.travel.about = self._about
+        self.silence = Silence(hub, self._heard)
+        self.travel.begin = lambda: self.silence.last_alive(self.travel.live, self.host_name)
 
     def on_mount(self) -> None:
         log = self._panes["log"]
@@ -75,8 +79,25 @@ class Room(Frame):
         if self.host_name not in state.hosts:
             self.host_name = next(iter(state.hosts), "")
         self.view = View(state, self.host_name, self._hub.config, self.travel.then)
+        self.lead_with(first_pane(self.view))
+        if not self.travel.on:
+            self._host_pane.last = self.silence.see(self.view)
         self.draw()
         self._inspector.renew()
+
+    @property
+    def _host_pane(self) -> HostPane:
+        pane = self._every[HostPane.NAME]
+        assert isinstance(pane, HostPane)
+        return pane
+
+    def _heard(self) -> None:
+        """Something was told of a host that is silent."""
+        self.travel.hold(self.silence.stretch)
+        self._host_pane.last = self.silence.last
+        if self.is_mounted:
+            self.take(self.travel.live)
+            self._host_pane.redraw()
 
     def _travelled(self) -> None:
         """Another moment is to be shown."""
