@@ -46,7 +46,7 @@ async def test_a_host_without_engines_shows_what_matters_there_in_place_of_them(
             "nothing is wrong here",
             "CPU 10 %",
             "load 0.40 on 4 CPUs",
-            "/var/lib/prom",
+            "/var/lib/pr",
             "64 %",
             "left",
             "backup-orchestrator.timer",

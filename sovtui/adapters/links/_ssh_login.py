@@ -15,10 +15,11 @@ from sovtui.adapters.links._ssh_host_keys import fallback, judge
 from sovtui.adapters.links._ssh_link import SshLink
 from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place, config_words, login_words, look_up
+from sovtui.adapters.links._ssh_way import Command, Plain, Road, Through, Way
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Settings
 from sovtui.core.clean import clean
-from sovtui.ports.errors import Refused, Unreachable
+from sovtui.ports.errors import PortError, Refused, Unreachable
 from sovtui.ports.link import Ask
 
 MAX_HOPS = 8
@@ -49,6 +50,7 @@ class _Login:
         self._settings = settings
         self._operator = Operator(ask, settings.on_banner, settings.connect_timeout_seconds)
         self._place = Place(self._label(settings.target), settings.target)
+        self._road: Road | None = None
         self.hops: list[asyncssh.SSHClientConnection] = []
 
     async def run(self) -> SshLink:
@@ -56,7 +58,7 @@ class _Login:
             async with self._operator.clock():
                 connection, client, place = await self._reach(self._settings.target)
         except TimeoutError as error:
-            raise explain(error, self._place) from None
+            raise self._on_the_way() or explain(error, self._place) from None
         link = SshLink(
             self._settings.host, place.label, connection, list(self.hops), client.lost, self._settings.keepalive_seconds
         )
@@ -89,24 +91,39 @@ class _Login:
             self._place = place
         for _ in range(2):
             client = Client(self._operator, place, self._settings.unlocked)
+            way = await self._way(place, tunnel, depth)
             self._operator.set_clock(place.timeout_seconds)
             known = await asyncio.to_thread(KnownHosts, place.known_paths)
             try:
-                connection = await self._connect(place, client, known, tunnel)
+                connection = await self._connect(place, client, known, way)
                 return connection, client, place
             except asyncssh.HostKeyNotVerifiable as error:
                 await judge(place, client, known, str(error), self._operator)
             except TimeoutError:
                 raise
             except (OSError, asyncssh.Error, ValueError) as error:
-                raise explain(error, place, typed=client.secrets_asked > 0, said=self._operator.said) from error
+                lost = isinstance(error, OSError | asyncssh.ConnectionLost)
+                wrong = self._on_the_way() if lost else None
+                typed, said = client.secrets_asked > 0, self._operator.said
+                raise wrong or explain(error, place, typed=typed, said=said) from error
         raise Unreachable(
             f"{place.label} showed another host key at the second try", "Try again; if it stays so, somebody is in between."
         )
 
-    async def _connect(
-        self, place: Place, client: Client, known: KnownHosts, tunnel: asyncssh.SSHClientConnection | None
-    ) -> asyncssh.SSHClientConnection:
+    async def _way(self, place: Place, tunnel: asyncssh.SSHClientConnection | None, depth: int) -> Way:
+        """How the stream to `place` is made: what the operator says in ssh_config, then what somebody else knows, then TCP."""
+        if tunnel is not None:
+            return Through(tunnel)
+        if place.command:
+            return Command.of_shell(place.command)
+        choose = self._settings.choose if depth == 0 else None
+        known = await choose(place.host, place.port) if choose is not None else None
+        return known or Plain(family=place.family, local_address=place.local_address)
+
+    def _on_the_way(self) -> PortError | None:
+        return self._road.why(self._place.label) if self._road is not None else None
+
+    async def _connect(self, place: Place, client: Client, known: KnownHosts, way: Way) -> asyncssh.SSHClientConnection:
         entries = [*known.lookup(place.known_name), *fallback(place, known)]
 
         def trusted(host: str, addr: str, port: int | None) -> Any:
@@ -130,11 +147,21 @@ class _Login:
             "passphrase": None,
             **login_words(place.target),
         }
-        if tunnel is not None:
-            words["tunnel"] = tunnel
         if not place.own_algorithms:
             mine = {name.decode() for entry in entries for name in entry.key.sig_algorithms if not entry.marker}
             plain = sorted(_PLAIN_ALGORITHMS, key=lambda name: name not in mine)
             certified = any(entry.marker == "ca" for entry in entries)
             words["server_host_key_algs"] = [*(_CERT_ALGORITHMS if certified else ()), *plain]
-        return await asyncssh.connect(place.target.name, **words)
+        self._road = None
+        road = self._road = await way.open()
+        try:
+            connection = await asyncssh.connect(road.address or place.target.name, **words, **road.words)
+        except BaseException as error:
+            try:
+                if road.settle is not None and not isinstance(error, asyncio.CancelledError):
+                    await road.settle()
+            finally:
+                road.end()
+            raise
+        client.lost.add_done_callback(lambda _: road.end())
+        return connection

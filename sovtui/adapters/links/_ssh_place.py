@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncssh
 
@@ -41,6 +41,11 @@ class Place:
     identities: list[Path] = field(default_factory=list)
     locked: list[Path] = field(default_factory=list)
     tunnel: str | None = None
+    """ProxyJump."""
+    command: str | None = None
+    """ProxyCommand, its tokens replaced."""
+    family: int = 0
+    local_address: str | None = None
     timeout_seconds: float = 15.0
     own_algorithms: bool = False
     accepted: list[asyncssh.SSHKey] = field(default_factory=list)
@@ -64,6 +69,8 @@ async def look_up(place: Place, settings: Settings) -> None:
     config = options.config
     place.user, place.host, place.port = options.username, options.host, options.port
     place.alias, place.tunnel = options.host_key_alias, options.tunnel
+    place.command = None if place.tunnel else cast("str | None", config.get("ProxyCommand"))
+    place.family, place.local_address = options.family, cast("str | None", config.get("BindAddress"))
     place.own_algorithms = bool(config.get("HostKeyAlgorithms"))
     place.timeout_seconds = float(options.connect_timeout or settings.connect_timeout_seconds)
     home = _home() / ".ssh"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sovtui.adapters.links._ssh_way import Choose
 from sovtui.adapters.links._target import Target, parse
 from sovtui.core.clean import Clean
 from sovtui.ports.link import Ask, Link
@@ -30,6 +31,8 @@ class Settings:
     keepalive_count: int
     connect_timeout_seconds: float
     on_banner: Callable[[Clean], None] | None
+    choose: Choose | None = None
+    """Asked for the way to the host itself, where ssh_config names neither a jump host nor a ProxyCommand."""
     unlocked: dict[str, Any] = field(default_factory=dict)
     """Private keys whose passphrase was given, by path, for the next dial; as an agent does, in memory only."""
 
@@ -50,11 +53,13 @@ class Dialer:
         keepalive_count: int = 2,
         connect_timeout_seconds: float = 15.0,
         on_banner: Callable[[Clean], None] | None = None,
+        choose: Choose | None = None,
     ) -> None:
         """Nothing is read or imported yet. `known_hosts` and `config` replace what ssh would use; raises `ValueError`.
 
         A link is lost after `keepalive_seconds` × (`keepalive_count` + 1) of silence, 4.5 s; any packet starts that anew.
         `on_banner` gets each line that the server says before the login is through (a login URL, for example).
+        `choose` may know another way to the host than TCP to its name; ssh_config's ProxyJump and ProxyCommand come first.
         """
         self.host = host
         self.address = address or host
@@ -68,6 +73,7 @@ class Dialer:
             keepalive_count,
             connect_timeout_seconds,
             on_banner,
+            choose,
         )
 
     async def dial(self, ask: Ask | None) -> Link:
