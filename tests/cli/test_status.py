@@ -26,7 +26,7 @@ def document(command: Command, *words: str) -> Any:
 
 def test_the_keys_of_the_document(command: Command) -> None:
     whole = document(command)
-    assert set(whole) == {"version", "at", "demo", "read_only", "hosts", "alerts_at", "alerts", "sources"}
+    assert set(whole) == {"version", "at", "demo", "read_only", "issues", "hosts", "alerts_at", "alerts", "sources"}
     assert whole["version"] == 1 and whole["at"] == "2026-11-20T20:00:00+00:00"
     host = whole["hosts"][0]
     assert set(host) == {
