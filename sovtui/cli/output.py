@@ -10,6 +10,7 @@ from sovtui.cli.documents import gpus, late
 from sovtui.core import text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
+from sovtui.core.issues import issues
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service
 from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
 from sovtui.core.parts import about
@@ -39,9 +40,24 @@ def write(what: str) -> None:
 
 def status(state: State, hosts: Iterable[Host]) -> str:
     """One readable screen."""
-    blocks = ["\n".join(_host(state, host)) for host in hosts]
+    hosts = list(hosts)
+    wrong = _issues(state, {host.spec.name for host in hosts})
+    blocks = [*(["\n".join(wrong)] if wrong else []), *("\n".join(_host(state, host)) for host in hosts)]
     blocks.append("\n".join([*_alert_lines(state), *_source_lines(state)]))
     return "\n\n".join(block for block in blocks if block)
+
+
+def _issues(state: State, named: set[str]) -> list[str]:
+    """All that is wrong, the worst first."""
+    found = [issue for issue in issues(state) if issue.host in named or not issue.host]
+    lines: list[str] = []
+    for issue in found:
+        ago = f" {text.age((state.now - issue.since).total_seconds())}" if issue.since is not None else ""
+        where = f"{issue.host}: " if issue.host else ""
+        detail = f": {issue.detail}" if issue.detail else ""
+        first, *more = _wrap(f"{issue.grade.name.lower():<4} {where}{issue.title}{ago}{detail}", "", WIDTH - 11)
+        lines += [f"{'wrong' if not lines else '':<7} {first}", *(f"{'':<13}{line}" for line in more)]
+    return lines
 
 
 def _host(state: State, host: Host) -> list[str]:

@@ -26,10 +26,23 @@ def document(command: Command, *words: str) -> Any:
 
 def test_the_keys_of_the_document(command: Command) -> None:
     whole = document(command)
-    assert set(whole) == {"version", "at", "demo", "read_only", "hosts", "alerts_at", "alerts", "sources"}
+    assert set(whole) == {"version", "at", "demo", "read_only", "issues", "hosts", "alerts_at", "alerts", "sources"}
     assert whole["version"] == 1 and whole["at"] == "2026-11-20T20:00:00+00:00"
     host = whole["hosts"][0]
-    assert set(host) == {"name", "role", "link", "modes", "engines", "memory", "cpu", "gpu", "services", "backups", "action"}
+    assert set(host) == {
+        "name",
+        "role",
+        "link",
+        "modes",
+        "engines",
+        "memory",
+        "cpu",
+        "disks",
+        "gpu",
+        "services",
+        "backups",
+        "action",
+    }
     assert {k: host["link"][k] for k in ("phase", "reason", "latency_seconds")} == {
         "phase": "up",
         "reason": "",
