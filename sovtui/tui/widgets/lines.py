@@ -130,7 +130,7 @@ def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
     head = _common(old, new)
     if len(old) == len(new) == 1 and old[0][1] == new[0][1]:
         one, other = old[0][0], new[0][0]
-        least = min(len(one), len(other)) - len(commonprefix([one, other]))
+        least = min(len(one), len(other)) - len(commonprefix([one, other]))  # noqa: RUF071 - characters are meant
         tail = 0
         while tail < least and one[-1 - tail] == other[-1 - tail]:
             tail += 1
@@ -142,7 +142,7 @@ def _common(old: Sequence[Span], new: Sequence[Span]) -> int:
     """How many cells at the beginning of the first two spans are the same."""
     if not old or not new or old[0][1] != new[0][1]:
         return 0
-    return cell_len(commonprefix([old[0][0], new[0][0]]))
+    return cell_len(commonprefix([old[0][0], new[0][0]]))  # noqa: RUF071 - characters are meant
 
 
 class Sheet(Lines):
