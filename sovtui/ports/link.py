@@ -25,10 +25,13 @@ class Question:
     """Something only the operator can answer while a link is being made."""
 
     kind: str
-    """`host-key` (answer yes or no), `secret` (a passphrase or password), `shown` (an answer that may be seen while it is typed)."""
+    """`host-key` (answer yes or no), `secret` (a passphrase or password), `shown` (an answer that may be seen while it is typed),
+    `approval` (no answer: it is cancelled once the login was approved at `url`; None ends the login)."""
     title: str
     text: str
     """Clean; may have several lines."""
+    url: str = ""
+    """Where a login is approved: to be opened in a browser, anywhere."""
 
 
 Ask = Callable[[Question], Awaitable[str | None]]

@@ -7,6 +7,7 @@ from sovtui.core.model import Link, LinkPhase
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Kind
+from sovtui.tui.estate import elsewhere
 from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
@@ -53,7 +54,7 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     name = row((host.spec.name, "title"), (several, "label"))
     link = link_row(host.link, view)
     now_parts = _now_parts(view, host, kind)
-    counts = [row(count_span(view)), _services(host), _sources(view)]
+    counts = [row(count_span(view)), row(elsewhere(view)), _services(host), _sources(view)]
     between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
     if kind is Kind.WIDE:
         line = flow([name, link, *now_parts, *counts], width * 3, between)

@@ -10,7 +10,7 @@ import asyncssh
 from sovtui.adapters.links import _known_hosts
 from sovtui.adapters.links._known_hosts import KnownHosts
 from sovtui.adapters.links._ssh_client import Client
-from sovtui.adapters.links._ssh_errors import explain
+from sovtui.adapters.links._ssh_errors import explain, not_approved, turned_away
 from sovtui.adapters.links._ssh_host_keys import believed, judge
 from sovtui.adapters.links._ssh_link import SshLink
 from sovtui.adapters.links._ssh_operator import Operator
@@ -48,8 +48,9 @@ class _Login:
 
     def __init__(self, settings: Settings, ask: Ask | None) -> None:
         self._settings = settings
-        self._operator = Operator(ask, settings.on_banner, settings.connect_timeout_seconds)
-        self._place = Place(self._label(settings.target), settings.target)
+        label = self._label(settings.target)
+        self._operator = Operator(ask, settings.on_banner, settings.connect_timeout_seconds, label)
+        self._place = Place(label, settings.target)
         self._road: Road | None = None
         self.hops: list[asyncssh.SSHClientConnection] = []
 
@@ -58,7 +59,11 @@ class _Login:
             async with self._operator.clock():
                 connection, client, place = await self._reach(self._settings.target)
         except TimeoutError as error:
+            if self._operator.url:
+                raise not_approved(self._place, self._operator.url) from None
             raise self._on_the_way() or explain(error, self._place) from None
+        finally:
+            await self._operator.over()
         link = SshLink(
             self._settings.host, place.label, connection, list(self.hops), client.lost, self._settings.keepalive_seconds
         )
@@ -109,7 +114,7 @@ class _Login:
                 raise
             except (OSError, asyncssh.Error, ValueError) as error:
                 lost = isinstance(error, OSError | asyncssh.ConnectionLost)
-                wrong = self._on_the_way() if lost else None
+                wrong = turned_away(place, self._operator.heard) or (self._on_the_way() if lost else None)
                 typed, said = client.secrets_asked > 0, self._operator.said
                 raise wrong or explain(error, place, typed=typed, said=said) from error
         raise Unreachable(
@@ -131,7 +136,11 @@ class _Login:
             return Command.of_shell(place.command)
         choose = self._settings.choose if depth == 0 else None
         known = await choose(place.host, place.port) if choose is not None else None
-        return known or Plain(family=place.family, local_address=place.local_address)
+        if known is not None:
+            place.take(known)
+            if known.way is not None:
+                return known.way
+        return Plain(family=place.family, local_address=place.local_address)
 
     def _on_the_way(self) -> PortError | None:
         return self._road.why(self._place.label) if self._road is not None else None
@@ -141,6 +150,10 @@ class _Login:
 
         def trusted(host: str, addr: str, port: int | None) -> Any:
             keys, authorities, revoked = _known_hosts.trusted(entries)
+            if place.vouched:
+                banned = [entry.key for entry in entries if entry.marker == "revoked"]
+                remembers = any(entry.marker != "revoked" for entry in entries)
+                return [key for key in place.vouched if key not in banned and (key in keys or not remembers)], [], revoked
             return [*keys, *place.accepted], authorities, revoked
 
         alive = self._settings.keepalive_seconds
@@ -166,7 +179,8 @@ class _Login:
             **place.words,
         }
         if "server_host_key_algs" not in words:
-            mine = {name.decode() for entry in entries for name in entry.key.sig_algorithms if not entry.marker}
+            known_keys = [entry.key for entry in entries if not entry.marker] or place.vouched
+            mine = {name.decode() for key in known_keys for name in key.sig_algorithms}
             plain = sorted(_PLAIN_ALGORITHMS, key=lambda name: name not in mine)
             certified = any(entry.marker == "ca" for entry in entries)
             words["server_host_key_algs"] = [*(_CERT_ALGORITHMS if certified else ()), *plain]

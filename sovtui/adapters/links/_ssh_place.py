@@ -5,8 +5,10 @@ Nothing is connected here and no key is used.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
+import ipaddress
 import os
 import re
 import socket
@@ -23,6 +25,7 @@ from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from sovtui.adapters.links import _known_hosts, _ssh_config
 from sovtui.adapters.links._ssh_config import Said
+from sovtui.adapters.links._ssh_way import Known
 from sovtui.adapters.links._target import Target
 from sovtui.adapters.links.ssh import Settings
 from sovtui.core.clean import Clean, clean
@@ -97,6 +100,22 @@ class Place:
     """What of ssh_config could not be taken into account."""
     accepted: list[asyncssh.SSHKey] = field(default_factory=list)
     """Accepted now, for this login, where there is no file to remember it in."""
+
+    formerly: str = ""
+    """What its host key was remembered by until somebody knew a better name."""
+    vouched: list[asyncssh.SSHKey] = field(default_factory=list)
+    """Host keys that `vouched_by` tells: only these are accepted, and known_hosts must not say otherwise."""
+    vouched_by: str = ""
+
+    def take(self, known: Known) -> None:
+        """What somebody knows of the place. A name that ssh_config gives its host key (HostKeyAlias) comes first."""
+        if known.called and not self.alias and _is_address(self.host):
+            self.formerly, self.alias = self.known_name, known.called
+        self.vouched_by = known.told_by
+        self.vouched = []
+        for line in known.host_keys:
+            with contextlib.suppress(ValueError, asyncssh.Error):
+                self.vouched.append(asyncssh.import_public_key(line))
 
     @property
     def known_name(self) -> str:
@@ -181,6 +200,14 @@ def _other_words(place: Place, said: Said) -> dict[str, Any]:
     if variables:
         words["env"] = {name: value for name, _, value in variables}
     return words
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _agent(said: Said, path: Callable[[str], Path]) -> str:

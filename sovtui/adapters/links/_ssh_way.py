@@ -49,8 +49,22 @@ class Way(Protocol):
         ...
 
 
-Choose = Callable[[str, int], Awaitable[Way | None]]
-"""Somebody who knows a way to this name and port. None: he knows none, and it is done as always."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What somebody knows of a server before it is dialled."""
+
+    way: Way | None = None
+    """None: TCP, as always."""
+    called: str = ""
+    """The name under which its host key is remembered, where all there is otherwise is an address."""
+    host_keys: tuple[str, ...] = ()
+    """Its host keys (`algorithm base64`): exactly these are accepted then. Empty: known_hosts, as always."""
+    told_by: str = ""
+    """Who tells the keys, for messages: `the tailnet`."""
+
+
+Choose = Callable[[str, int], Awaitable[Known | None]]
+"""Somebody who may know a way to this name and port. None: he knows nothing, and it is done as always."""
 
 
 class Plain:
