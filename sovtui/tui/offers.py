@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from sovtui.actions.spec import Plan, Spec, Wish
+from sovtui.tui import paths
 from sovtui.tui.keymap import Key, actions, screen_keys
 from sovtui.tui.panes.base import Pane, View
 from sovtui.tui.panes.inference import heat_span
@@ -39,6 +40,8 @@ def host_choices(view: View) -> list[Choice]:
     choices = []
     for number, (name, host) in enumerate(view.state.hosts.items(), 1):
         told = f"link {host.link.phase}, {heat_span(host)[0]}" if host.spec.modes else f"link {host.link.phase}"
+        way = paths.told(host, view.state.now)
+        told = f"{told}, {way}" if way else told
         choices.append(Choice(name, f"{name}  ({host.spec.role})", told, str(number) if number < 10 else ""))
     return choices
 
