@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.prometheus import PrometheusSource
+    from sovtui.adapters.links.sync_http import LinkAdapter
     from sovtui.config.login import SourceConfig
 
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
@@ -229,18 +230,19 @@ def _prometheus(
     from sovtui.adapters.figures.history import HistorySource
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.ranges import Ranges
-    from sovtui.adapters.links.sync_http import LinkAdapter
 
     loop = asyncio.get_running_loop()
 
-    def adapter(seconds: float) -> Callable[[], LinkAdapter]:
-        return lambda: LinkAdapter(loop, http, timeout_seconds=seconds)
+    def adapter() -> LinkAdapter:
+        from sovtui.adapters.links.sync_http import LinkAdapter
 
-    ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter(PAST_SECONDS))
+        return LinkAdapter(loop, http, timeout_seconds=PAST_SECONDS)
+
+    ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter)
     return (
         live,
         RangePast(config, adapters, live, ranges, clock),
-        HistorySource(config, live, http, clock, make_adapter=adapter(settings.timeout)),
+        HistorySource(config, live, http, clock),  # by httpx: the library would take 5 MiB before anybody goes back in time
     )
 
 

@@ -40,7 +40,7 @@ class Wiring:
     control_room: Callable[[Callable[[], Hub], str | None, Glyphs], int]
     """`tui.app.run(open_hub, theme, glyphs)`: the first frame comes before the hub."""
     demo: Callable[[str], Hub]
-    engines: Callable[[], tuple[str, ...]]
+    engines: Callable[[], Collection[str]]
     """Names that `engine = ` may have."""
     actions: Callable[[], Mapping[str, str]]
     """Names that `[screen.keys]` may have, with their usual keys; names in brackets stand for keys that are taken for good."""

@@ -87,6 +87,9 @@ def _host(path: Path, name: str, host: Mapping[str, Any], say: Say, engines: Col
                 say((*place, "service"), f"a timer only starts it; expected the unit that runs, `{service[:-6]}.service`")
     _unique((*path, "backup"), backups, "name", "backup", say)
     _services((*path, "watch"), host.get("watch"), say)
+    full = host.get("disk_full")
+    if isinstance(full, int | float) and not isinstance(full, bool) and not 0 < full <= 1:
+        say((*path, "disk_full"), f"expected a share above 0 and up to 1, as 0.9 for 90 %, found {full:g}")
     switch = _table(host.get("switch"))
     for key in ("floor", "tenants", "hold"):
         _services((*path, "switch", key), switch.get(key), say)

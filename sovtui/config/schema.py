@@ -134,6 +134,8 @@ class HostConfig:
     """Whether CPU and GPU share one memory."""
     instance: str = ""
     """Label matchers that find this host's series in Prometheus (node and GPU exporters); default: none if it is the only box, else its name."""
+    disk_full: float = 0.9
+    """Share of a disk in use, 0 to 1, from which on it is called almost full."""
     watch: tuple[str, ...] = ()
     """More services to show, beside those of modes, floor and backups."""
     mode: tuple[ModeConfig, ...] = ()

@@ -302,7 +302,11 @@ class HostSpec:
     name: str
     kind: str = "ssh"
     address: str = ""
+    names: tuple[str, ...] = ()
+    """What it may be called in a label of an alert."""
     role: str = "box"
+    """`box`, `management`, `edge` or `nas`."""
+    disk_full_ratio: float = 0.9
     memory: str = "auto"
     modes: tuple[Mode, ...] = ()
     beside: tuple[Mode, ...] = ()

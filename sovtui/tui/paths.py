@@ -45,7 +45,7 @@ def told(host: Host, now: datetime) -> str:
     words = tailnet_words.path(path, now)
     if path.kind in (PathKind.UNKNOWN, PathKind.IDLE) and not path.expired:
         words = f"path {words}"
-    return f"{words}, host keys verified by the tailnet" if path.verified else words
+    return f"{words}, verified by the tailnet" if path.verified else words
 
 
 def notice(host: Host) -> str:

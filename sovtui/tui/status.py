@@ -8,6 +8,7 @@ from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui import paths
 from sovtui.tui.arrange import Kind
+from sovtui.tui.estate import elsewhere
 from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
@@ -30,7 +31,9 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
     path = paths.span(host, view.state.now, narrow=narrow) if link.kind != "history" else None
     if path is not None and paths.instead_of_phase(host, narrow=narrow):
         return row((f"{sign} ", role), path)
+    spare = narrow and path is not None and link.phase is LinkPhase.UP
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
+    words = words.removeprefix("link ") if spare else words
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
         words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
@@ -61,7 +64,7 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     name = row((host.spec.name, "title"), (several, "label"))
     link = link_row(host, view, kind)
     now_parts = _now_parts(view, host, kind)
-    counts = [row(count_span(view)), _services(host), _sources(view)]
+    counts = [row(count_span(view)), row(elsewhere(view)), _services(host), _sources(view)]
     between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
     if kind is Kind.WIDE:
         line = flow([name, link, *now_parts, *counts], width * 3, between)

@@ -50,6 +50,7 @@ class FakeHub:
         receipts: Mapping[str, tuple[ActionRun, ...] | PortError] | None = None,
         lines: Iterable[LogLine] = (),
         hang: bool = False,
+        tailnet: TailnetView | None = None,
     ) -> None:
         self._config = config
         self._state = initial(host_specs(config), NOW, read_only=read_only)
@@ -68,7 +69,7 @@ class FakeHub:
         self.asked_logs: dict[str, object] = {}
         self.closed = False
         self.rights_found: Rights | None = None
-        self.tailnet_found: TailnetView | None = None
+        self.tailnet_found = tailnet
 
     @property
     def config(self) -> Config:
