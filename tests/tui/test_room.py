@@ -417,7 +417,7 @@ async def test_a_dead_link_is_told_with_its_reason_and_nothing_looks_live(stage)
     async with stage("link-down") as s:
         assert "link down" in s.bar("status")
         assert first(s.hub.state).link.reason.split(".")[0] in " ".join(s.bar("notice").split())
-        roles = {role for line in s.pane("host").shown for words, role in line.spans if "~" in words}
+        roles = {role for line in s.pane("inference").shown for words, role in line.spans if "~" in words}
         assert roles == {"stale"}
         assert "ok" not in {role for line in s.pane("services").shown for _, role in line.spans}
         await s.press("tab")
