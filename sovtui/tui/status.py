@@ -29,13 +29,14 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
     """Phase in a word, how long a round trip takes, and how it goes through the tailnet."""
     link = host.link
     sign, role = _LINKS[link.phase]
-    narrow = kind is Kind.PHONE
-    path = paths.span(host, view.state.now, narrow=narrow) if link.kind != "history" else None
-    if path is not None and paths.instead_of_phase(host, narrow=narrow):
-        return row((f"{sign} ", role), path)
-    spare = narrow and path is not None and link.phase is LinkPhase.UP
+    up = link.phase is LinkPhase.UP and link.kind != "history"
+    instead = paths.instead_of_phase(host, view.state.now) if up else None
+    if instead is not None:
+        return row((f"{sign} ", role), instead)
+    path = paths.span(host, view.state.now, brief=kind is not Kind.NORMAL) if up else None
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
-    words = words.removeprefix("link ") if spare else words
+    if path is not None and kind is Kind.PHONE:
+        words = words.removeprefix("link ")
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
         words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
