@@ -67,6 +67,9 @@ def host(of: Host, now: datetime) -> Document:
             "latency_seconds": link.latency_seconds,
             "since": moment(link.since),
             "retry_at": moment(link.retry_at),
+            "metered": clean(of.metered) or None,
+            "sent_bytes": of.traffic.sent_bytes if of.traffic else None,
+            "received_bytes": of.traffic.received_bytes if of.traffic else None,
         },
         "modes": [mode(v) for v in mode_views(of)],
         "engines": [

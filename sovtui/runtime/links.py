@@ -35,6 +35,11 @@ class LinkKeeper:
         self._wake = asyncio.Event()
         self._down_since: datetime | None = None
 
+    @property
+    def link(self) -> Link | None:
+        """The live link, if there is one now."""
+        return self._link
+
     async def get(self) -> Link:
         """The live link. Waits while it is being made; raises `Unreachable` or `Refused` with the reason while it is down."""
         while True:

@@ -52,13 +52,16 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
         several = f" {list(state.hosts).index(host.spec.name) + 1} of {len(state.hosts)}"
     name = row((host.spec.name, "title"), (several, "label"))
     link = link_row(host.link, view)
+    sparing = row(("metered", "warn") if host.metered and view.then is None else "")
     now_parts = _now_parts(view, host, kind)
     counts = [row(count_span(view)), row(elsewhere(view)), _services(host), _sources(view)]
     between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
     if kind is Kind.WIDE:
-        line = flow([name, link, *now_parts, *counts], width * 3, between)
+        line = flow([name, link, sparing, *now_parts, *counts], width * 3, between)
         return [spread(line[0], right, width)]
-    first = spread(flow([name, link], width * 2, between)[0], right, width)
+    first = spread(flow([name, link, *([] if kind is Kind.PHONE else [sparing])], width * 2, between)[0], right, width)
+    if kind is Kind.PHONE:
+        now_parts = [sparing, *now_parts]
     rest = flow([*now_parts, *counts], width, between)
     lines = 1 if kind is Kind.NORMAL else 2
     if len(rest) > lines and kind is Kind.NORMAL:
