@@ -48,6 +48,9 @@ def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], action
         if via and via not in hosts:
             say((name, "via"), f"no host is named `{via}`{nearest(via, hosts) or _known(hosts)}")
     _unique(("profile",), _tables(data.get("profile")), "name", "profile", say)
+    proxy = _text(_table(data.get("tailnet")), "socks5")
+    if proxy and not re.fullmatch(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[1-9]\d{0,4}", proxy, re.ASCII):
+        say(("tailnet", "socks5"), "expected `HOST:PORT`, such as 127.0.0.1:1055")
     _keys(_table(_table(data.get("screen")).get("keys")), say, actions)
 
 

@@ -33,6 +33,8 @@ class Link:
     latency_seconds: float | None = None
     retry_at: datetime | None = None
     attempt: int = 0
+    said: tuple[str, ...] = ()
+    """What was told during the last login, clean: a server's banner, what of ssh_config was passed over. Newest last."""
 
 
 class PathKind(StrEnum):

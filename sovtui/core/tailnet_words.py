@@ -67,7 +67,8 @@ def about_state(net: Tailnet) -> str:
 def about_missing(net: Tailnet, error: NoSuchPeer) -> str:
     """Why a name finds no host."""
     if error.several:
-        names = ", ".join(f"{short(p.called)} ({p.addresses[0] if p.addresses else p.id})" for p in error.several[:8])
+        several = sorted(error.several, key=lambda peer: peer.called)[:8]
+        names = ", ".join(f"{short(peer.called)} ({peer.addresses[0] if peer.addresses else peer.id})" for peer in several)
         return f"{short(error.wanted)} means several nodes of the tailnet: {names}. Write the whole name in `tailnet`"
     where = f"tailnet {net.suffix}" if net.suffix else "the tailnet"
     near = f" (nearest names: {', '.join(map(short, error.nearest))})" if error.nearest else ""
@@ -129,7 +130,10 @@ def why_down(
         return about_knock(name, knock, port)
     if knock is Knock.REFUSED:
         return about_knock(name, knock, port)  # somebody said no: it is up
-    return about_peer(net, peer, name, now)
+    said = about_peer(net, peer, name, now)
+    if not said and answered is False and peer.online:
+        return f"{name} is online in the tailnet, but does not answer there"
+    return said
 
 
 def judge(net: Tailnet, peer: Peer, name: str, now: datetime) -> TailnetPath:
@@ -146,6 +150,21 @@ def judge(net: Tailnet, peer: Peer, name: str, now: datetime) -> TailnetPath:
         notes=about_keys(net, None if mine else peer, name, now),
         at=net.at,
     )
+
+
+def seen_from_box(net: Tailnet, we: str, name: str, now: datetime) -> str:
+    """How the box `name` sees the way to us, who are at the address `we`; a phone cannot ask anybody else."""
+    if state := about_state(net):
+        return f"on {name}: {state}"
+    if not we:
+        return f"{name} does not tell from where we come"
+    try:
+        peer = find(net, we)
+    except NoSuchPeer:
+        return f"{name} sees us at {we}, which is none of the tailnet's addresses that it sends to"
+    seen = path_of(net, peer)
+    via = f" ({seen.via})" if seen.via and seen.kind is not PathKind.RELAY else ""
+    return f"{name} sees us as {short(peer.called)}: {path(seen, now)}{via}"
 
 
 def path(value: TailnetPath, now: datetime) -> str:

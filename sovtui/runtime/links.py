@@ -8,14 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from sovtui.core.clean import Clean
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.model import Link as LinkValue
 from sovtui.core.model import LinkPhase
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, Refused, Unreachable
-from sovtui.ports.link import Ask, Dialer, Link, Question
+from sovtui.ports.link import Ask, Dialer, Link, Question, Telling
 
 BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+MAX_SAID = 40
+"""Lines that are kept of what was said during a login."""
 
 
 class LinkKeeper:
@@ -34,6 +37,8 @@ class LinkKeeper:
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._down_since: datetime | None = None
+        if isinstance(dialer, Telling):
+            dialer.on_banner = self._heard
 
     @property
     def link(self) -> Link | None:
@@ -66,7 +71,7 @@ class LinkKeeper:
         try:
             while True:
                 attempt += 1
-                self._tell(replace(self._value, phase=LinkPhase.CONNECTING, attempt=attempt, retry_at=None))
+                self._tell(replace(self._value, phase=LinkPhase.CONNECTING, attempt=attempt, retry_at=None, said=()))
                 self._wake.clear()
                 try:
                     link = await self._dialer.dial(self._asker())
@@ -80,7 +85,7 @@ class LinkKeeper:
                 self._link = link
                 attempt = 0
                 up = LinkValue(LinkPhase.UP, self._dialer.kind, self._dialer.address, self._clock.now())
-                self._tell(replace(up, latency_seconds=link.latency_seconds))
+                self._tell(replace(up, latency_seconds=link.latency_seconds, said=self._value.said))
                 try:
                     reason = await self._watch(link)
                 finally:
@@ -120,7 +125,7 @@ class LinkKeeper:
     def _down(self, phase: LinkPhase, reason: str) -> LinkValue:
         """Down since the first loss, not since the last try."""
         since = self._down_since or self._clock.now()
-        return LinkValue(phase, self._dialer.kind, self._dialer.address, since, reason)
+        return LinkValue(phase, self._dialer.kind, self._dialer.address, since, reason, said=self._value.said)
 
     def _tell(self, value: LinkValue) -> None:
         if value.phase is LinkPhase.UP:
@@ -131,6 +136,11 @@ class LinkKeeper:
         self._put(LinkChanged(self.host, value))
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _heard(self, line: Clean) -> None:
+        """Something is said while the link is being made."""
+        if self._link is None and line.strip():
+            self._tell(replace(self._value, said=(*self._value.said, line)[-MAX_SAID:]))
 
     def _asker(self) -> Ask | None:
         ask = self._ask()

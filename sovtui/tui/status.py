@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sovtui.core import text
-from sovtui.core.model import Link, LinkPhase
+from sovtui.core.model import LinkPhase
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
+from sovtui.tui import paths
 from sovtui.tui.arrange import Kind
 from sovtui.tui.estate import elsewhere
 from sovtui.tui.panes.actions import run_span
@@ -14,6 +15,7 @@ from sovtui.tui.panes.base import View
 from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, flow, row, spread, value
+from sovtui.tui.said import in_a_line
 
 _LINKS = {
     LinkPhase.UP: ("●", "ok"), LinkPhase.CONNECTING: ("◐", "warn"), LinkPhase.ASKING: ("?", "warn"),
@@ -21,10 +23,17 @@ _LINKS = {
 }  # fmt: skip
 
 
-def link_row(link: Link, view: View) -> Row:
-    """Phase in a word, and how long a round trip takes."""
+def link_row(host: Host, view: View, kind: Kind) -> Row:
+    """Phase in a word, how long a round trip takes, and how it goes through the tailnet."""
+    link = host.link
     sign, role = _LINKS[link.phase]
+    narrow = kind is Kind.PHONE
+    path = paths.span(host, view.state.now, narrow=narrow) if link.kind != "history" else None
+    if path is not None and paths.instead_of_phase(host, narrow=narrow):
+        return row((f"{sign} ", role), path)
+    spare = narrow and path is not None and link.phase is LinkPhase.UP
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
+    words = words.removeprefix("link ") if spare else words
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
         words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
@@ -32,6 +41,8 @@ def link_row(link: Link, view: View) -> Row:
         if link.latency_seconds is not None:
             slow = "warn" if link.latency_seconds > 0.4 else "label"
             spans.append((f" {link.latency_seconds * 1000:.0f} ms", slow))
+        if path is not None:
+            spans += [("  ", "label"), path]
     elif link.since is not None:
         spans.append((f" {text.age((view.state.now - link.since).total_seconds())}", role))
     return row(*spans)
@@ -50,11 +61,12 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     several = f" 1 of {len(state.hosts)}" if len(state.hosts) > 1 else ""
     if several:
         several = f" {list(state.hosts).index(host.spec.name) + 1} of {len(state.hosts)}"
-    name = row((host.spec.name, "title"), (several, "label"))
-    link = link_row(host.link, view)
+    others, role = elsewhere(view)
+    name = row((host.spec.name, "title"), (several, "label"), (f" {others.split()[0]}" if others and kind is Kind.WIDE else "", role))
+    link = link_row(host, view, kind)
     sparing = row(("metered", "warn") if host.metered and view.then is None else "")
     now_parts = _now_parts(view, host, kind)
-    counts = [row(count_span(view)), row(elsewhere(view)), _services(host), _sources(view)]
+    counts = [row(count_span(view)), row((others, role) if kind is not Kind.WIDE else ""), _services(host), _sources(view)]
     between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
     if kind is Kind.WIDE:
         line = flow([name, link, sparing, *now_parts, *counts], width * 3, between)
@@ -116,7 +128,9 @@ def notice(view: View) -> tuple[str, str]:
             LinkPhase.CONNECTING: f"connecting to {link.address or host.spec.name}",
             LinkPhase.ASKING: "waits for your answer",
         }.get(link.phase, f"the link is {link.phase}")
-        again = ""
+        again, said = "", in_a_line(link) if view.then is None else ""
+        if said and link.phase is LinkPhase.CONNECTING:
+            return f"{link.address or host.spec.name} says: {said}", "warn"
         if view.then is not None:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
@@ -124,8 +138,9 @@ def notice(view: View) -> tuple[str, str]:
         elif link.phase is LinkPhase.REFUSED:
             again = " It does not try again by itself."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
+        again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"
     for source in view.state.sources.values():
         if source.ok is False and source.host in ("", view.host_name):
             return f"{source.name}: {source.reason or 'does not answer'}", "warn"
-    return "", ""
+    return paths.notice(host), "warn"

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sovtui.core.clean import clean
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.model import LinkPhase
 from sovtui.ports.errors import HostKeyError, Refused, Unreachable
-from sovtui.ports.link import Ask, Link, Question
+from sovtui.ports.link import Ask, Link, Question, Tell
 from sovtui.runtime import links as links_module
 from sovtui.runtime.links import Links
 from tests.fakes.world import FakeClock, FakeDialer, FakeLink
@@ -98,3 +99,30 @@ async def test_a_question_shows_that_it_waits_for_the_operator() -> None:
         links.ask = yes
         await links.get("spark")
         assert phases == [LinkPhase.CONNECTING, LinkPhase.ASKING, LinkPhase.CONNECTING, LinkPhase.UP]
+
+
+async def test_what_is_said_in_a_login_is_kept_until_the_next() -> None:
+    class Talking(FakeDialer):
+        on_banner: Tell | None = None
+
+        async def dial(self, ask: Ask | None) -> Link:
+            assert self.on_banner is not None
+            self.on_banner(clean("Authorized use only."))
+            self.on_banner(clean(""))
+            self.on_banner(clean(f"login {self.dials}"))
+            return await super().dial(ask)
+
+    links = Links({"spark": Talking(Unreachable("it closed the connection"), FakeLink)}, FakeClock())
+    seen: list[tuple[LinkPhase, tuple[str, ...]]] = []
+
+    def put(event: Event) -> None:
+        assert isinstance(event, LinkChanged)
+        seen.append((event.link.phase, event.link.said))
+
+    links.connect_store(put)
+    task = asyncio.create_task(links.keepers["spark"].run())
+    await links.keepers["spark"].when_up()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    first, second = ("Authorized use only.", "login 0"), ("Authorized use only.", "login 1")
+    assert (LinkPhase.CONNECTING, ()) in seen and (LinkPhase.DOWN, first) in seen and (LinkPhase.UP, second) in seen

@@ -37,8 +37,9 @@ async def opened(s: Stage, key: str) -> OptionList:
 
 
 async def tap(s: Stage, options: OptionList, index: int) -> None:
-    """On the entry itself: each is two rows high."""
-    await s.pilot.click(options, offset=(8, 2 * index + 1))
+    """On the entry itself, which is as many rows high as its words want."""
+    options.scroll_home(animate=False)
+    await s.pilot.click(options, offset=(8, options._index_to_line[index]))
     await s.pilot.pause()
 
 
@@ -112,7 +113,9 @@ async def test_nothing_wrong_is_said_and_what_was_not_judged_too(stage, states):
 
 async def test_the_status_line_counts_what_is_wrong_elsewhere(stage, states):
     async with stage("alerting") as s:
-        assert "✖2 elsewhere" in s.bar("status")  # edge is silent, a disk of nas fills up
+        assert "spark 1 of 4 ✖2 " in s.bar("status")  # edge is silent, a disk of nas fills up
+    async with stage("alerting", size=PHONE) as s:
+        assert "✖2 elsewhere" in s.bar("status")
         s.room.go_to_host("edge")
         assert "elsewhere" in s.bar("status")
     async with stage("healthy", estate="modes") as s:

@@ -10,6 +10,7 @@ import asyncssh
 
 from sovtui.adapters.links._ssh_place import Place
 from sovtui.core.clean import clean
+from sovtui.core.tailnet_words import read_banner
 from sovtui.ports.errors import PortError, Refused, TimedOut, Unreachable
 
 
@@ -59,6 +60,26 @@ def explain(error: Exception, place: Place, *, typed: bool = False, said: str = 
     return Refused(f"the login to {at} cannot be tried: {text}", "Correct ssh_config or the keys it names.")
 
 
+def turned_away(place: Place, heard: str) -> PortError | None:
+    """What Tailscale SSH says in a banner before it closes the connection, if that is why it is closed."""
+    refusal = read_banner(heard).refusal
+    if not refusal:
+        return None
+    advice = "The tailnet's admin decides that, in the section `ssh` of its policy."
+    if "local user" in refusal:
+        advice = f"Name another user in the address, or make {place.user} there."
+    elif "check mode" in refusal:
+        advice = "The tailnet's control plane cannot hold the check that its policy wants; its admin sees more."
+    return Refused(clean(f"Tailscale SSH on {place.label} does not let {place.user} in: {refusal}"), clean(advice))
+
+
+def not_approved(place: Place, url: str) -> PortError:
+    """The login was held until somebody approves it, and nobody did."""
+    return Refused(
+        clean(f"{place.label} wants this login to be approved first, at {url}"), "Approve it there, then connect again."
+    )
+
+
 def _denied(place: Place, text: str, typed: bool) -> PortError:
     who = f"{place.user}@{place.host}"
     if typed:
@@ -70,7 +91,15 @@ def _denied(place: Place, text: str, typed: bool) -> PortError:
             clean(f"no key was accepted for {who} ({place.label}); {names} {verb}"),
             clean(f"Load it: ssh-add {shlex.quote(str(place.locked[0]))}, or open the control room and type it."),
         )
-    more = "" if text.startswith("Permission denied") else f": {text}"
+    agent = f"; {place.agent_trouble}" if place.agent_trouble else ""
+    if place.wanted:
+        return Refused(
+            clean(
+                f"no key was accepted for {who} ({place.label}){agent}; it may take {place.wanted}, and nobody can be asked here"
+            ),
+            f"Give it a key: ssh-copy-id {place.target}; or open the control room or run this in a terminal, and type it.",
+        )
+    more = agent if text.startswith("Permission denied") else f"{agent}: {text}"
     return Refused(
         f"no key was accepted for {who} ({place.label}){more}",
         f"Give it one: ssh-copy-id {place.target}; or name the right one with IdentityFile in ssh_config.",

@@ -36,6 +36,7 @@ from sovtui.tui.panes.host import HostPane, first_pane
 from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import RING, LogPane
 from sovtui.tui.present import Row, paragraph
+from sovtui.tui.said import Said
 from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import Frame, StatusBar
 from sovtui.tui.screens.help import HelpScreen
@@ -66,6 +67,7 @@ class Room(Frame):
         """What is open and wants to be told anew."""
         self._conductor = Conductor(hub, self._push, self.tell)
         self._inspector = Inspector(hub, self._push, self.tell, lambda: self.view, self._to_clipboard)
+        self._said = Said()
         self.travel = Traveller(hub, self._travelled, self.tell, self._push, partial(self.run_worker, exit_on_error=False))
         self.travel.about = self._about
         self.silence = Silence(hub, self._heard)
@@ -91,6 +93,8 @@ class Room(Frame):
             self._host_pane.last = self.silence.see(self.view)
         self.draw()
         self._inspector.renew()
+        for words in self._said.news(self.travel.live) if self.is_mounted else ():
+            self.tell(words)
         if self._list is not None:
             self._list.renew()
 
