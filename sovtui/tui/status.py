@@ -62,7 +62,9 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     if several:
         several = f" {list(state.hosts).index(host.spec.name) + 1} of {len(state.hosts)}"
     others, role = elsewhere(view)
-    name = row((host.spec.name, "title"), (several, "label"), (f" {others.split()[0]}" if others and kind is Kind.WIDE else "", role))
+    name = row(
+        (host.spec.name, "title"), (several, "label"), (f" {others.split()[0]}" if others and kind is Kind.WIDE else "", role)
+    )
     link = link_row(host, view, kind)
     sparing = row(("metered", "warn") if host.metered and view.then is None else "")
     now_parts = _now_parts(view, host, kind)
