@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +35,8 @@ from sovtui.runtime.store import Store
 from sovtui.runtime.thrift import Thrift
 
 T = TypeVar("T")
+SPARE_THREADS, THREADS_PER_HOST = 8, 3
+"""Threads are made when they are needed, so many at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,9 @@ class Control:
         return self.store.subscribe(select, notify)
 
     async def start(self) -> None:
+        # A name that nobody answers for blocks a thread; those of one host must not be missing to another.
+        threads = ThreadPoolExecutor(SPARE_THREADS + THREADS_PER_HOST * len(self._links.keepers), "sovtui")
+        asyncio.get_running_loop().set_default_executor(threads)
         self._spawn(self._tick(), "tick")
         for name, keeper in self._links.keepers.items():
             self._spawn(keeper.run(), f"link {name}")
