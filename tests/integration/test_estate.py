@@ -126,7 +126,7 @@ def test_a_dead_box_is_explained_from_the_management_host(pair: tuple[Box, Box],
     time.sleep(STOPPED_SECONDS)
     spark.systemctl("start", "restartme.service")
     time.sleep(12)
-    operator = operator_of(spark, mgmt, tmp_path / "first")
+    operator, newcomer = (operator_of(spark, mgmt, tmp_path / name) for name in ("first", "late"))
     terminal = Terminal(operator, tmp_path / "first", 44, 80)
     try:
         terminal.wait(r"spark 1 of 2 .*up", 40)
@@ -169,7 +169,7 @@ def test_a_dead_box_is_explained_from_the_management_host(pair: tuple[Box, Box],
         terminal.close()
 
     # somebody who opens sovtui only now is told the same
-    late = Terminal(operator_of(spark, mgmt, tmp_path / "late"), tmp_path / "late", 80, 40)
+    late = Terminal(newcomer, tmp_path / "late", 80, 40)
     try:
         screen = late.wait(r"last sample \d+:\d+:\d+", 90)
         assert "what it last did" in screen and "HostSilent" in screen, screen
