@@ -202,7 +202,9 @@ async def _equip(
             sources += [MachineSource(spec.name, clock), NvmlSource(spec.name, clock)]
 
     closers = [http.aclose for http in made]
-    return Equipment(sources, streams, alerts, past, closers if past is None else [past.aclose, *closers])
+    watchers = {"prometheus": config.prometheus, "history": config.prometheus, "alertmanager": config.alertmanager}
+    vias = {name: source.via for name, source in watchers.items() if source is not None}
+    return Equipment(sources, streams, alerts, past, vias, closers if past is None else [past.aclose, *closers])
 
 
 def _engine_client(client_for: Any, clock: Clock, name: str, host: HostConfig, base_url: str, mode: str) -> httpx.AsyncClient:

@@ -134,6 +134,8 @@ class HostConfig:
     """Whether CPU and GPU share one memory."""
     instance: str = ""
     """Label matchers that find this host's series in Prometheus (node and GPU exporters); default: none if it is the only box, else its name."""
+    metered: bool | Literal["auto"] = "auto"
+    """Whether its link is used sparingly: looked at every ten seconds. `auto`: while the path is a relay, or round trips are slow."""
     disk_full: float = 0.9
     """Share of a disk in use, 0 to 1, from which on it is called almost full."""
     watch: tuple[str, ...] = ()

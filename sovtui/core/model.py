@@ -82,6 +82,15 @@ class TailnetPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went over a host's link in this session, all its connections together: TCP payload, ssh's own included."""
+
+    sent_bytes: int
+    received_bytes: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Something asked for figures: `prometheus`, `alertmanager`, `probe`, `nvml`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
 from sovtui.core.tailnet import parse
 from sovtui.ports.errors import Malformed, PortError, Unsupported
-from sovtui.ports.link import Link, Patience
+from sovtui.ports.link import LineStream, Link, Patience
 from sovtui.runtime import bundle
 from sovtui.runtime.hub import LogLine, Rights, TailnetView
 
@@ -32,15 +32,21 @@ def python_for(link: Link) -> str:
 
 
 async def lines(
-    link: Link, verb: str, request: Mapping[str, Any], patience: Patience = Patience.NONE
+    link: Link,
+    verb: str,
+    request: Mapping[str, Any],
+    patience: Patience = Patience.NONE,
+    opened: Callable[[LineStream], None] | None = None,
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """The JSON lines of one on-box verb, until it ends or the generator is closed.
+    """The JSON lines of one on-box verb, until it ends or the generator is closed. `opened` gets the stream, for more input.
 
     Raises `Unreachable` if the link dies, `Unsupported` without python3 there, `PortError` with the box's own words.
     """
     argv, stdin = await asyncio.to_thread(bundle.command, verb, request, python=python_for(link))
     spoken: list[str] | None = []
     async with link.stream(argv, stdin=stdin, patience=patience) as stream:
+        if opened is not None:
+            opened(stream)
         async for raw in stream.lines():
             line = parsed(raw)
             if line is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
 from sovtui.core.events import Tick
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, HostSpec, LinkPhase
 from sovtui.core.record import Record
 from sovtui.core.state import State, initial
@@ -30,8 +32,11 @@ from sovtui.runtime.links import Links
 from sovtui.runtime.poller import Tried, poll_forever, stream_forever
 from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
+from sovtui.runtime.thrift import Thrift
 
 T = TypeVar("T")
+SPARE_THREADS, THREADS_PER_HOST = 8, 3
+"""Threads are made when they are needed, so many at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Equipment:
     streams: Sequence[StreamSource] = ()
     alerts: Alerts | None = None
     past: Past | None = None
+    vias: Mapping[str, str] = field(default_factory=dict)
+    """The host through whose link a source that tells of all hosts is reached, by the source's name."""
     closers: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
 
 
@@ -79,6 +86,8 @@ class Control:
         self._record = Record()
         self._recording = stand_by or demo
         links.connect_store(self.store.put)
+        self._vias: dict[str, str] = {}
+        self._thrift = Thrift(config, links.keepers, self.store.put, clock, self._vias)
         self._dispatcher = Dispatcher(config, links, self.store, clock)
         if stand_by:
             self._dispatcher.standbys = {spec.name: Standby() for spec in specs if spec.modes}
@@ -106,6 +115,9 @@ class Control:
         return self.store.subscribe(select, notify)
 
     async def start(self) -> None:
+        # A name that nobody answers for blocks a thread; those of one host must not be missing to another.
+        threads = ThreadPoolExecutor(SPARE_THREADS + THREADS_PER_HOST * len(self._links.keepers), "sovtui")
+        asyncio.get_running_loop().set_default_executor(threads)
         self._spawn(self._tick(), "tick")
         for name, keeper in self._links.keepers.items():
             self._spawn(keeper.run(), f"link {name}")
@@ -116,11 +128,16 @@ class Control:
     async def _open_sources(self) -> None:
         equipment = self._equipment = await self._equip()
         self._dispatcher.alerts = equipment.alerts
+        self._vias.update(equipment.vias)
+        self._thrift.streams = equipment.streams
         for source in equipment.sources:
             wake, tried = asyncio.Event(), Tried()
             self._wakes.append(wake)
             self._tried.append((source.host, tried))
-            self._spawn(poll_forever(source, self.store, self._clock, tried, wake), f"poll {source.name} {source.host}")
+            self._spawn(
+                poll_forever(source, self.store, self._clock, tried, wake, self._thrift.interval),
+                f"poll {source.name} {source.host}",
+            )
         for stream in equipment.streams:
             tried = Tried()
             self._tried.append((stream.host, tried))
@@ -134,6 +151,8 @@ class Control:
         while True:
             await self._clock.sleep(1.0)
             self.store.put(Tick(self._clock.now()))
+            if self._thrift.look(self.store.state):
+                self._wake()
             if self._recording:
                 self._record.keep(self.store.state)
 
@@ -176,6 +195,8 @@ class Control:
                     await self._clock.sleep(0.02)
         except TimeoutError:
             pass
+        self._thrift.look(self.store.state)
+        self._thrift.count()
         await asyncio.sleep(0)
 
     def _down(self, host: str) -> bool:
@@ -210,8 +231,7 @@ class Control:
 
     async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
         outcome = await self._dispatcher.execute(plan, progress, wait)
-        for wake in self._wakes:
-            wake.set()  # what has changed is shown at once
+        self._wake()  # what has changed is shown at once
         return outcome
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
@@ -243,5 +263,14 @@ class Control:
 
     def reconnect(self, host: str = "") -> None:
         self._links.retry_now(host)
+        self._wake()
+
+    def meter(self, host: str, wish: Metered) -> None:
+        self._thrift.wish(host, wish)
+        if self._thrift.look(self.store.state):
+            self._wake()
+
+    def _wake(self) -> None:
+        """Whoever waits for its time looks now."""
         for wake in self._wakes:
             wake.set()

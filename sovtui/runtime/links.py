@@ -40,6 +40,11 @@ class LinkKeeper:
         if isinstance(dialer, Telling):
             dialer.on_banner = self._heard
 
+    @property
+    def link(self) -> Link | None:
+        """The live link, if there is one now."""
+        return self._link
+
     async def get(self) -> Link:
         """The live link. Waits while it is being made; raises `Unreachable` or `Refused` with the reason while it is down."""
         while True:

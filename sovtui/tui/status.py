@@ -73,17 +73,24 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     several = f" 1 of {len(state.hosts)}" if len(state.hosts) > 1 else ""
     if several:
         several = f" {list(state.hosts).index(host.spec.name) + 1} of {len(state.hosts)}"
-    name = row((host.spec.name, "title"), (several, "label"))
+    others, role = elsewhere(view)
+    name = row(
+        (host.spec.name, "title"), (several, "label"), (f" {others.split()[0]}" if others and kind is Kind.WIDE else "", role)
+    )
     link = link_row(host, view, kind)
+    sparing = row(("metered", "warn") if host.metered and view.then is None else "")
     now_parts = _now_parts(view, host, kind)
-    counts = [row(count_span(view)), _services(host), _sources(view), row(elsewhere(view))]
+    counts = [row(count_span(view)), row((others, role) if kind is not Kind.WIDE else ""), _services(host), _sources(view)]
     between = ("  ", "label")
     if kind is Kind.WIDE:
         brief = link_row(host, view, Kind.PHONE)
-        alone = name if not elsewhere(view)[0] else row((host.spec.name, "title"))  # "elsewhere" says that there are others
-        line = _one_line([name, link, *now_parts, *counts], [alone, brief, *now_parts, *counts], width - right.cells - 2)
+        line = _one_line(
+            [name, link, sparing, *now_parts, *counts], [name, brief, sparing, *now_parts, *counts], width - right.cells - 2
+        )
         return [spread(line, right, width)]
-    first = spread(flow([name, link], width * 2, between)[0], right, width)
+    first = spread(flow([name, link, *([] if kind is Kind.PHONE else [sparing])], width * 2, between)[0], right, width)
+    if kind is Kind.PHONE:
+        now_parts = [sparing, *now_parts]
     rest = flow([*now_parts, *counts], width, between)
     lines = 1 if kind is Kind.NORMAL else 2
     if len(rest) > lines and kind is Kind.NORMAL:

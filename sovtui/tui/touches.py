@@ -23,6 +23,8 @@ WEIGHTS = {
     "quit": 3,
     "host": 1,
     "issues": 4,
+    "link": 1,
+    "metered": 0,
     "copy": 2,
     "travel": 4,
 }

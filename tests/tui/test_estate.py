@@ -9,10 +9,13 @@ import pytest
 from textual.widgets import OptionList
 
 from sovtui.core.issues import issues
-from sovtui.core.model import LinkPhase
+from sovtui.core.metered import Wish
+from sovtui.core.model import LinkPhase, Traffic
 from sovtui.tui.arrange import HOST
 from sovtui.tui.estate import host_choices, issue_choices
 from sovtui.tui.screens.choose import ChooseScreen
+from sovtui.tui.screens.detail import DetailScreen
+from sovtui.tui.screens.dialog import Written
 
 from .conftest import SIZES, Stage
 
@@ -34,10 +37,9 @@ async def opened(s: Stage, key: str) -> OptionList:
 
 
 async def tap(s: Stage, options: OptionList, index: int) -> None:
-    """On the entry itself, wherever it stands: an entry may be several rows high."""
-    words = str(options.get_option_at_index(index).prompt).split()[1]
-    y = next(y for y in range(options.size.height) if words in options.render_line(y).text.split())
-    await s.pilot.click(options, offset=(8, y + 1))
+    """On the entry itself, which is as many rows high as its words want."""
+    options.scroll_home(animate=False)
+    await s.pilot.click(options, offset=(8, options._index_to_line[index]))
     await s.pilot.pause()
 
 
@@ -111,7 +113,9 @@ async def test_nothing_wrong_is_said_and_what_was_not_judged_too(stage, states):
 
 async def test_the_status_line_counts_what_is_wrong_elsewhere(stage, states):
     async with stage("alerting") as s:
-        assert "✖2 elsewhere" in s.bar("status")  # edge is silent, a disk of nas fills up
+        assert "spark 1 of 4 ✖2 " in s.bar("status")  # edge is silent, a disk of nas fills up
+    async with stage("alerting", size=PHONE) as s:
+        assert "✖2 elsewhere" in s.bar("status")
         s.room.go_to_host("edge")
         assert "elsewhere" in s.bar("status")
     async with stage("healthy", estate="modes") as s:
@@ -135,3 +139,34 @@ def test_many_hosts_all_have_a_key_or_a_place(states: Any) -> None:
     keys = [key for choice in choices for key in choice.key.split(",") if key]
     assert len(choices) == 30 and len(set(keys)) == len(keys) and not set(keys) & {"j", "k", "q"}
     assert len(issue_choices(replace(state, hosts=many))) >= 30
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+async def test_a_metered_link_is_said_and_the_key_changes_it(stage, states, size):
+    async with stage("healthy", size=size) as s:
+        wishes: list[tuple[str, Wish]] = []
+        s.hub.meter = lambda host, wish: wishes.append((host, wish))
+        assert "metered" not in s.bar("status")
+        await s.press("m")
+        state = s.hub.state
+        s.hub.put(replace(state, hosts={**state.hosts, "spark": replace(state.hosts["spark"], metered="as you chose")}))
+        await s.pilot.pause()
+        assert "metered" in s.bar("status")
+        await s.press("m")
+        assert wishes == [("spark", Wish.ON), ("spark", Wish.OFF)]
+
+
+async def test_the_link_in_full(stage, states):
+    async with stage("healthy", size=PHONE) as s:
+        await s.press("n")
+        await s.until(lambda: isinstance(s.screen, DetailScreen))
+        words = " ".join(s.screen.query_one(Written).plain.split())
+        assert "traffic n/a" in words and "metered no" in words and "ms" in words
+        state = s.hub.state
+        told = Traffic(123_456, 2_345_678, state.now)
+        s.hub.put(replace(state, hosts={**state.hosts, "spark": replace(state.hosts["spark"], traffic=told)}))
+        await s.pilot.pause()
+        words = " ".join(s.screen.query_one(Written).plain.split())
+        assert "sent 121 KiB received 2.24 MiB TCP payload, this session" in words
+        await s.press("q")
+        await s.until(lambda: s.screen is s.room)

@@ -19,7 +19,9 @@ from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._shell import line as shell_line
 from sovtui.adapters.links._ssh_channel import Channel
 from sovtui.adapters.links._ssh_sessions import AGAIN_SECONDS, FREED_SECONDS, Crowded, Sessions
+from sovtui.adapters.links._traffic import counted
 from sovtui.core.clean import clean
+from sovtui.core.metered import KEEPALIVE_SECONDS
 from sovtui.ports.errors import Malformed, Refused, TimedOut, Unreachable
 from sovtui.ports.link import ByteStream, Completed, LineStream, Patience
 
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 MAX_OUTPUT_BYTES = 64 << 20
 LATENCY_EVERY_SECONDS = 30.0
+LONG_LATENCY_SECONDS = 300.0
+"""The same of a link that is used sparingly."""
 _CLOSE_SECONDS = 1.0
 _CHUNK = 1 << 16
 
@@ -51,6 +55,9 @@ class SshLink:
         self._hops = hops
         self._lost = lost
         self._closed_here = False
+        self._keepalive = keepalive_seconds
+        self._latency_every = LATENCY_EVERY_SECONDS
+        self._traffic: tuple[int, int] | None = None
         self._latency: float | None = None
         self._measured = float("-inf")
         self._sessions = Sessions()
@@ -70,6 +77,19 @@ class SshLink:
     def compressed(self) -> bool:
         """Whether what comes is compressed by ssh: then HTTP need not be."""
         return str(self._connection.get_extra_info("recv_compression", "none")) != "none"
+
+    @property
+    def traffic_bytes(self) -> tuple[int, int] | None:
+        """(sent, received) since it was made, TCP payload; None where nobody counts (a ProxyCommand, some systems)."""
+        first = self._hops[0] if self._hops else self._connection
+        self._traffic = counted(first.get_extra_info("socket")) or self._traffic
+        return self._traffic
+
+    def spare(self, on: bool) -> None:
+        """Use the link sparingly, or as usual again: fewer signs of life and measurements of its own."""
+        self._latency_every = LONG_LATENCY_SECONDS if on else LATENCY_EVERY_SECONDS
+        for connection in (self._connection, *self._hops):
+            connection.set_keepalive(max(self._keepalive, KEEPALIVE_SECONDS) if on else self._keepalive)
 
     def start(self) -> None:
         """Keep the latency current. Whoever opens a session or a channel tells it too: the first one does at once."""
@@ -274,7 +294,7 @@ class SshLink:
             await asyncio.sleep(max(1.0, self._measured + LATENCY_EVERY_SECONDS - loop.time()))
             if not self._sessions.free:
                 await asyncio.sleep(1.0)
-            elif self._latency is None or loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
+            elif self._latency is None or loop.time() - self._measured >= self._latency_every:
                 self._measured = loop.time()
                 with contextlib.suppress(Unreachable, Refused, Malformed):  # a login that may only forward has no session
                     await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)

@@ -51,7 +51,13 @@ def silent(view: View) -> bool:
     host = view.host
     if host is None or view.then is not None or not lost(host.link) or host.link.since is None:
         return False
-    return (view.state.now - host.link.since).total_seconds() >= SILENT_SECONDS
+    return (view.state.now - host.link.since).total_seconds() >= SILENT_SECONDS or not _was_here(host)
+
+
+def _was_here(host: Host) -> bool:
+    """Whether this client has had it: then what it told itself is on the screen, and may be for a moment longer."""
+    sources = {figure.source for figure in host.figures.values()} | {service.source for service in host.services.values()}
+    return bool(sources - {"", "prometheus"})
 
 
 def first_pane(view: View) -> str:

@@ -16,6 +16,7 @@ from textual.worker import Worker, WorkerState
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Wish
 from sovtui.core.issues import Issue, issues
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import State
 from sovtui.runtime.hub import Hub
@@ -27,6 +28,7 @@ from sovtui.tui.inert import inert
 from sovtui.tui.inspector import Inspector
 from sovtui.tui.jump import STAY, jump_tabs, jump_touches
 from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
+from sovtui.tui.linkfacts import METERED, link_rows
 from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes.base import ListPane, View
@@ -294,6 +296,10 @@ class Room(Frame):
                 self.action_zoom()
             case "host":
                 self.run_worker(self._choose_host(), exit_on_error=False)
+            case "link":
+                self.run_worker(self._inspector.show("The link", link_rows), group="open", exit_on_error=False)
+            case "metered":
+                self._meter()
             case "issues":
                 self.run_worker(self._choose_issue(), exit_on_error=False)
             case "help":
@@ -352,6 +358,16 @@ class Room(Frame):
         if found is not None:
             self.go_to_issue(found)
 
+    def _meter(self, wish: Metered | None = None) -> None:
+        """Use the link of this host sparingly, or as usual."""
+        host = self.travel.live.hosts.get(self.host_name)
+        if host is None or host.link.kind == "local":
+            self.tell("There is no link that could be metered: this is this machine.", "warning")
+            return
+        wish = wish or (Metered.OFF if host.metered else Metered.ON)
+        self._hub.meter(self.host_name, wish)
+        self.tell(METERED[wish].format(self.host_name), "information")
+
     def go_to_issue(self, issue: Issue) -> None:
         """Look at what is wrong, where it is."""
         if self.travel.on:
@@ -390,6 +406,9 @@ class Room(Frame):
         found += [
             Command(f"Show {pane.TITLE.lower()}", "pane", partial(self.show_pane, name)) for name, pane in self._panes.items()
         ]
+        found.append(
+            Command("Metered link: as it seems fit", "by path and round trip", partial(self._meter, Metered.AUTO)),
+        )
         found += [Command(f"Host {name}", "look at this host", partial(self.go_to_host, name)) for name in view.state.hosts]
         themes = sorted(self.app.available_themes)
         found += [Command(f"Theme {name}", "colours, until sovtui ends", partial(self._theme, name)) for name in themes]
