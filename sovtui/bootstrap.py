@@ -14,6 +14,7 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
 from sovtui.adapters.links import dialer_for
+from sovtui.adapters.network import KernelNetwork
 from sovtui.config.paths import state_dir
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import host_specs, with_engines
@@ -59,7 +60,8 @@ def build_hub(
     log_to_file()
     clock = RealClock()
     hosts = _needed(config, only_host)
-    links = Links({name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}, clock)
+    dialers = {name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}
+    links = Links(dialers, clock, network=KernelNetwork())
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
     equip = partial(_equip, config, hosts, links, clock, interactive)

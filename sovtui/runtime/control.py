@@ -23,7 +23,7 @@ from sovtui.ports.errors import PortError, Unreachable, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Past, Stretch
 from sovtui.ports.source import Source, StreamSource
-from sovtui.runtime import box, bundle
+from sovtui.runtime import box, bundle, waking
 from sovtui.runtime.dispatcher import Dispatcher
 from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
 from sovtui.runtime.links import Links
@@ -107,6 +107,8 @@ class Control:
 
     async def start(self) -> None:
         self._spawn(self._tick(), "tick")
+        if self._links.network is not None:
+            self._spawn(waking.watch(self._links.network, self._clock, self._links.addresses, self._links.stir), "waking")
         for name, keeper in self._links.keepers.items():
             self._spawn(keeper.run(), f"link {name}")
             self._spawn(self._greet(name), f"greet {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sovtui.core import text
 from sovtui.core.model import Link, LinkPhase
+from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Kind
@@ -24,12 +25,14 @@ def link_row(link: Link, view: View) -> Row:
     """Phase in a word, and how long a round trip takes."""
     sign, role = _LINKS[link.phase]
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
+    if link.verdict:
+        words = f"link {link.verdict}" if link.phase is LinkPhase.UP else str(link.verdict)
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
         words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
     if link.phase is LinkPhase.UP:
         if link.latency_seconds is not None:
-            slow = "warn" if link.latency_seconds > 0.4 else "label"
+            slow = "warn" if is_slow(link.latency_seconds) else "label"
             spans.append((f" {link.latency_seconds * 1000:.0f} ms", slow))
     elif link.since is not None:
         spans.append((f" {text.age((view.state.now - link.since).total_seconds())}", role))
@@ -117,8 +120,10 @@ def notice(view: View) -> tuple[str, str]:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
             again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
+        elif link.phase is LinkPhase.CONNECTING and link.reason:
+            again = " It is tried again now."
         elif link.phase is LinkPhase.REFUSED:
-            again = " It does not try again by itself."
+            again = " It does not try again by itself; Enter does."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"
     for source in view.state.sources.values():

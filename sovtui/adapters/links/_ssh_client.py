@@ -32,6 +32,13 @@ class Client(asyncssh.SSHClient):
         self.secrets_refused = False
         self.secrets_asked = 0
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self.connection: asyncssh.SSHClientConnection | None = None
+        """Set once there is a stream to the server."""
+        self.connected_at = 0.0
+        """Loop time."""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.connection, self.connected_at = conn, asyncio.get_running_loop().time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():

@@ -11,13 +11,18 @@ import contextlib
 import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import asyncssh
 from asyncssh.channel import SSHChannel
 
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
+from sovtui.adapters.links._ssh_client import Client
+from sovtui.adapters.links._ssh_errors import fault_of
+from sovtui.adapters.links._ssh_stream import Stream
 from sovtui.core.clean import clean
+from sovtui.core.reach import Evidence, Fault, Stage, judge
 from sovtui.ports.errors import Malformed, Refused, TimedOut, Unreachable
 from sovtui.ports.link import ByteStream, Completed, LineStream
 
@@ -27,9 +32,10 @@ MAX_SESSIONS = 8
 """sshd allows ten sessions on a connection (MaxSessions); two are left to whoever shares it."""
 MAX_OUTPUT_BYTES = 64 << 20
 LATENCY_EVERY_SECONDS = 30.0
+CHECK_SECONDS = 0.6
+"""Between the keepalives that look whether a link still lives; three unanswered ones say that it does not."""
 _CLOSE_SECONDS = 1.0
 _CHUNK = 1 << 16
-_HIGH_WATER = 1 << 18
 
 
 class SshLink:
@@ -44,13 +50,21 @@ class SshLink:
         connection: asyncssh.SSHClientConnection,
         hops: list[asyncssh.SSHClientConnection],
         lost: asyncio.Future[Exception | None],
-        keepalive_seconds: float,
+        seen: Evidence,
+        hop_clients: Sequence[tuple[Client, str]] = (),
+        keepalive: tuple[float, int] = (1.5, 2),
     ) -> None:
+        """`seen`: what was known at the end of the login; `hop_clients`: who tells that a hop is lost, with its label."""
         self._host = host
         self._label = label
         self._connection = connection
         self._hops = hops
         self._lost = lost
+        self._seen = seen
+        self._hop_clients = hop_clients
+        self._keepalive = keepalive
+        self._loss: Evidence | None = None
+        self._calm: asyncio.TimerHandle | None = None
         self._closed_here = False
         self._latency: float | None = None
         self._measured = float("-inf")
@@ -115,7 +129,7 @@ class SshLink:
         began = loop.time()
         try:
             async with asyncio.timeout(timeout_seconds):
-                opening = self._connection.create_connection(_Channel, host, port)
+                opening = self._connection.create_connection(Stream, host, port)
                 _, made = await self._kept(opening, lambda pair: pair[0].abort())
         except TimeoutError:
             raise TimedOut(f"{host}:{port} on {self._label} was not reached within {timeout_seconds:g} s") from None
@@ -133,7 +147,7 @@ class SshLink:
             raise self.gone(f"{host}:{port} cannot be reached", error) from error
         if host in ("127.0.0.1", "::1", "localhost"):
             self._note_latency(loop.time() - began)
-        session = cast(_Channel, made)
+        session = cast(Stream, made)
         session.name = f"{host}:{port} on {self._label}"
         return session
 
@@ -141,13 +155,46 @@ class SshLink:
         await asyncio.shield(self._lost)
         return self._why()
 
+    @property
+    def loss(self) -> Evidence | None:
+        return self._loss
+
+    @property
+    def own_address(self) -> str:
+        name = (self._hops or [self._connection])[0].get_extra_info("sockname")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    def check(self) -> None:
+        """With keepalives in quick succession for a moment."""
+        if self._is_lost() or self._calm is not None:
+            return
+        seconds = max(CHECK_SECONDS, 1.5 * (self._latency or 0.0))
+        for connection in [*self._hops, self._connection]:
+            connection.set_keepalive(seconds, 2)
+        self._calm = asyncio.get_running_loop().call_later(4 * seconds, self._calm_down)
+
+    def _calm_down(self) -> None:
+        self._calm = None
+        if not self._is_lost():
+            for connection in [*self._hops, self._connection]:
+                connection.set_keepalive(*self._keepalive)
+
+    def abandon(self) -> None:
+        if not self._is_lost():
+            self._loss = replace(self._seen, stage=Stage.UP, fault=Fault.MOVED)
+            for connection in [self._connection, *reversed(self._hops)]:
+                connection.abort()
+
     async def aclose(self) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
         if self._measuring is not None:
             self._measuring.cancel()
             await asyncio.gather(self._measuring, return_exceptions=True)
-        self._closed_here = self._closed_here or not self._is_lost()
+        lost = self._is_lost()
+        self._closed_here = self._closed_here or not lost
         for connection in [self._connection, *reversed(self._hops)]:
-            connection.close()
+            connection.abort() if lost else connection.close()
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await connection.wait_closed()
@@ -161,19 +208,27 @@ class SshLink:
     def _on_lost(self, lost: asyncio.Future[Exception | None]) -> None:
         if self._measuring is not None:
             self._measuring.cancel()
+        self._loss = self._loss or self._end_of(lost.result())
         for hop in self._hops:
             hop.close()
+
+    def _end_of(self, error: Exception | None) -> Evidence:
+        """What the end says; that of a jump host comes first, for what goes through it ends with it."""
+        for client, label in self._hop_clients:
+            if client.lost.done():
+                error, where = client.lost.result(), replace(self._seen, label=label, target=self._label, host="", addresses=())
+                break
+        else:
+            where = self._seen
+        detail = clean(getattr(error, "strerror", None) or str(error), 200) if error is not None else ""
+        fault = fault_of(error, Stage.UP) or Fault.CLOSED
+        return replace(where, stage=Stage.UP, fault=fault, detail=detail, seconds=0.0, via="")
 
     def _why(self) -> str:
         """The reason why there is no connection any more."""
         if self._closed_here:
             return f"the connection to {self._label} was closed here"
-        error = self._lost.result() if self._lost.done() else None
-        if error is None:
-            return f"{self._label} closed the connection"
-        if "keepalive" in str(error) or isinstance(error, TimeoutError):
-            return f"{self._label} does not answer any more"
-        return f"the connection to {self._label} was lost: {clean(str(error), 200)}"
+        return judge(self._loss or self._end_of(None)).sentence
 
     def _is_lost(self) -> bool:
         return self._lost.done() or self._connection.is_closed()
@@ -332,76 +387,3 @@ class _Follower:
             size += len(part)
             while size - len(self._errors[0]) >= MAX_STDERR_BYTES:
                 size -= len(self._errors.popleft())
-
-
-class _Channel(asyncssh.SSHTCPSession[bytes]):
-    """A TCP stream on the host, through a channel of the connection."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self._channel: asyncssh.SSHTCPChannel[bytes] | None = None
-        self._buffer = bytearray()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._ended = False
-        self._error: Exception | None = None
-        self._paused = False
-
-    def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
-        self._channel = chan
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        self._buffer += data
-        self._wake.set()
-        if len(self._buffer) > _HIGH_WATER and not self._paused and self._channel is not None:
-            self._paused = True
-            self._channel.pause_reading()
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        self._wake.set()
-        return True  # keeps our half open, as a TCP socket does
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended, self._error, self._channel = True, exc, None
-        self._wake.set()
-        self._room.set()
-
-    def pause_writing(self) -> None:
-        self._room.clear()
-
-    def resume_writing(self) -> None:
-        self._room.set()
-
-    async def read(self, max_bytes: int) -> bytes:
-        while not self._buffer:
-            if self._error is not None:
-                raise Unreachable(f"the connection to {self.name} was lost: {clean(str(self._error), 200)}")
-            if self._ended:
-                return b""
-            self._wake.clear()
-            await self._wake.wait()
-        data = bytes(memoryview(self._buffer)[:max_bytes])
-        del self._buffer[:max_bytes]
-        if self._paused and len(self._buffer) < _HIGH_WATER // 2 and self._channel is not None:
-            self._paused = False
-            self._channel.resume_reading()
-        return data
-
-    async def write(self, data: bytes) -> None:
-        try:
-            if self._channel is not None:
-                self._channel.write(data)
-                await self._room.wait()
-        except (OSError, asyncssh.Error) as error:
-            raise Unreachable(f"the connection to {self.name} was closed: {clean(str(error), 200)}") from error
-        if self._channel is None:
-            raise Unreachable(f"the connection to {self.name} was closed")
-
-    def readable_or_closed(self) -> bool:
-        return bool(self._buffer) or self._ended or self._channel is None or self._channel.is_closing()
-
-    async def aclose(self) -> None:
-        if self._channel is not None:
-            self._channel.close() if self._ended else self._channel.abort()

@@ -10,7 +10,8 @@ import asyncssh
 from sovtui.adapters.links import _known_hosts
 from sovtui.adapters.links._known_hosts import KnownHosts
 from sovtui.adapters.links._ssh_client import Client
-from sovtui.adapters.links._ssh_errors import explain
+from sovtui.adapters.links._ssh_course import IMPATIENT_SECONDS, Course
+from sovtui.adapters.links._ssh_errors import explain, of_way
 from sovtui.adapters.links._ssh_host_keys import fallback, judge
 from sovtui.adapters.links._ssh_link import SshLink
 from sovtui.adapters.links._ssh_operator import Operator
@@ -19,7 +20,8 @@ from sovtui.adapters.links._ssh_way import Command, Plain, Road, Through, Way
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Settings
 from sovtui.core.clean import clean
-from sovtui.ports.errors import PortError, Refused, Unreachable
+from sovtui.core.reach import Fault
+from sovtui.ports.errors import PortError, Refused, TimedOut, Unreachable
 from sovtui.ports.link import Ask
 
 MAX_HOPS = 8
@@ -34,12 +36,21 @@ _CERT_ALGORITHMS = tuple(f"{name}-cert-v01@openssh.com" for name in _PLAIN_ALGOR
 async def dial(settings: Settings, ask: Ask | None) -> SshLink:
     """Log in and return the link. Raises `Unreachable`, `Refused`, `HostKeyError`."""
     login = _Login(settings, ask)
+    settings.course = login.course
+    watching = asyncio.create_task(login.course.watch(), name=f"dial {settings.host}")
     try:
         link = await login.run()
-    except BaseException:
+    except BaseException as error:
         for hop in reversed(login.hops):
             hop.abort()
+        if isinstance(error, TimedOut) and settings.patience_seconds is not None:
+            settings.patience_seconds *= 2  # it may be the host that takes its time
         raise
+    finally:
+        settings.course = None
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    settings.patience_seconds = IMPATIENT_SECONDS
     return link
 
 
@@ -51,17 +62,18 @@ class _Login:
         self._operator = Operator(ask, settings.on_banner, settings.connect_timeout_seconds)
         self._place = Place(self._label(settings.target), settings.target)
         self._road: Road | None = None
+        self.course = Course(self._operator, self._place, settings.patience_seconds)
         self.hops: list[asyncssh.SSHClientConnection] = []
 
     async def run(self) -> SshLink:
         try:
             async with self._operator.clock():
                 connection, client, place = await self._reach(self._settings.target)
-        except TimeoutError as error:
-            raise self._on_the_way() or explain(error, self._place) from None
-        link = SshLink(
-            self._settings.host, place.label, connection, list(self.hops), client.lost, self._settings.keepalive_seconds
-        )
+        except TimeoutError:
+            raise self._on_the_way() or of_way(self.course.evidence(Fault.SILENCE)) from None
+        seen = self.course.evidence()
+        alive = (self._settings.keepalive_seconds, self._settings.keepalive_count)
+        link = SshLink(self._settings.host, place.label, connection, list(self.hops), client.lost, seen, self.course.hops, alive)
         link.start()
         return link
 
@@ -76,6 +88,7 @@ class _Login:
     ) -> tuple[asyncssh.SSHClientConnection, Client, Place]:
         """Log in at `target`, over its jump hosts if `tunnel` is not one already."""
         place = self._place = Place(self._label(target, hop=depth > 0), target, timeout_seconds=self._operator.budget_seconds)
+        self.course.place = place
         await look_up(place, self._settings)
         self._operator.budget_seconds = place.timeout_seconds
         if tunnel is None and place.tunnel:
@@ -86,12 +99,20 @@ class _Login:
                     hop = parse(word.strip().removeprefix("ssh://"))
                 except ValueError as error:
                     raise Refused(f"ProxyJump of {place.label} cannot be read: {clean(str(error))}") from None
-                tunnel, _, _ = await self._reach(hop, tunnel, depth + 1)
+                self.course.target = self.course.target or place.label
+                tunnel, at, reached = await self._reach(hop, tunnel, depth + 1)
                 self.hops.append(tunnel)
+                self.course.hops.append((at, reached.label))
+                self.course.via = reached.label
             self._place = place
+            if depth == 0:
+                self.course.target = ""
         for _ in range(2):
             client = Client(self._operator, place, self._settings.unlocked)
             way = await self._way(place, tunnel, depth)
+            if isinstance(way, Plain):
+                way.lead(place.host, place.port, place.connect_seconds)
+            self.course.begin(place, client, way)
             self._operator.set_clock(place.timeout_seconds)
             known = await asyncio.to_thread(KnownHosts, place.known_paths)
             try:
@@ -104,8 +125,7 @@ class _Login:
             except (OSError, asyncssh.Error, ValueError) as error:
                 lost = isinstance(error, OSError | asyncssh.ConnectionLost)
                 wrong = self._on_the_way() if lost else None
-                typed, said = client.secrets_asked > 0, self._operator.said
-                raise wrong or explain(error, place, typed=typed, said=said) from error
+                raise wrong or explain(error, place, self.course.evidence(), typed=client.secrets_asked > 0) from error
         raise Unreachable(
             f"{place.label} showed another host key at the second try", "Try again; if it stays so, somebody is in between."
         )

@@ -24,6 +24,8 @@ class Operator:
         """What is left to the server after a question."""
         self.said = ""
         """The first line of the last banner."""
+        self.asked = False
+        """Whether an answer is waited for now, here or at the URL that the server has shown."""
 
     @property
     def there(self) -> bool:
@@ -46,12 +48,15 @@ class Operator:
             for line in lines:
                 self._on_banner(line)
         if self.there and "https://" in text:
+            self.asked = True
             self.set_clock(_LOGIN_URL_SECONDS)
 
     async def answer(self, question: Question) -> str | None:
         assert self._ask is not None
         self.set_clock(None)
+        self.asked = True
         try:
             return await self._ask(question)
         finally:
+            self.asked = False
             self.set_clock(self.budget_seconds)

@@ -22,6 +22,8 @@ from sovtui.core.clean import clean
 from sovtui.ports.errors import Refused
 
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+CONNECT_SECONDS = 5.0
+"""Until a server must be reached, unless ConnectTimeout says otherwise: by then five tries have been made."""
 _TOKEN = re.compile(r"%(.)")
 
 
@@ -47,6 +49,8 @@ class Place:
     family: int = 0
     local_address: str | None = None
     timeout_seconds: float = 15.0
+    connect_seconds: float = 5.0
+    """Of these: until the server is reached at all."""
     own_algorithms: bool = False
     accepted: list[asyncssh.SSHKey] = field(default_factory=list)
     """Accepted now, for this login, where there is no file to remember it in."""
@@ -73,6 +77,7 @@ async def look_up(place: Place, settings: Settings) -> None:
     place.family, place.local_address = options.family, cast("str | None", config.get("BindAddress"))
     place.own_algorithms = bool(config.get("HostKeyAlgorithms"))
     place.timeout_seconds = float(options.connect_timeout or settings.connect_timeout_seconds)
+    place.connect_seconds = float(options.connect_timeout or min(CONNECT_SECONDS, place.timeout_seconds))
     home = _home() / ".ssh"
     tokens = {"%": "%", "d": str(home.parent), "h": place.host, "n": target.name, "p": str(place.port), "r": place.user}
     tokens |= {"k": place.alias or place.host, "u": _local_user()}

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sovtui.adapters.links._ssh_knock import Progress, knock
 from sovtui.core.clean import Clean, clean
 from sovtui.ports.errors import PortError, Refused, Unreachable
 
@@ -58,9 +59,18 @@ class Plain:
 
     def __init__(self, address: str | None = None, *, family: int = 0, local_address: str | None = None) -> None:
         self._address, self._family, self._local = address, family, local_address
+        self._host, self._port, self._seconds = "", 22, 0.0
+        self.progress = Progress()
+
+    def lead(self, host: str, port: int, seconds: float) -> None:
+        """To this name (unless an address was found for it) and port, within so many seconds each for the name and the connection."""
+        self._host, self._port, self._seconds = host, port, seconds
 
     async def open(self) -> Road:
-        return Road({"family": self._family, "local_addr": (self._local, 0) if self._local else None}, self._address)
+        place = self._address or self._host
+        words = {"family": self._family, "local_address": self._local}
+        sock = await knock(place, self._port, self.progress, self._seconds, **words)  # type: ignore[arg-type]
+        return Road({"sock": sock}, end=sock.close)
 
 
 class Through:

@@ -10,12 +10,16 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sovtui.adapters.links._ssh_way import Choose
 from sovtui.adapters.links._target import Target, parse
 from sovtui.core.clean import Clean
+from sovtui.core.reach import Evidence
 from sovtui.ports.link import Ask, Link
+
+if TYPE_CHECKING:
+    from sovtui.adapters.links._ssh_course import Course
 
 
 @dataclass(slots=True)
@@ -33,6 +37,10 @@ class Settings:
     on_banner: Callable[[Clean], None] | None
     choose: Choose | None = None
     """Asked for the way to the host itself, where ssh_config names neither a jump host nor a ProxyCommand."""
+    patience_seconds: float | None = None
+    """How long a server may keep a login waiting; short after a link was lost, None (ConnectTimeout) before the first."""
+    course: Course | None = None
+    """The dial under way."""
     unlocked: dict[str, Any] = field(default_factory=dict)
     """Private keys whose passphrase was given, by path, for the next dial; as an agent does, in memory only."""
 
@@ -75,6 +83,11 @@ class Dialer:
             on_banner,
             choose,
         )
+
+    @property
+    def seen(self) -> Evidence | None:
+        course = self._settings.course
+        return course.evidence() if course is not None and course.waiting else None
 
     async def dial(self, ask: Ask | None) -> Link:
         """Log in. While a question is open the clock stands still."""

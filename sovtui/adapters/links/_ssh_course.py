@@ -1,0 +1,121 @@
+"""How far one dial has come, and when it has waited long enough for what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from sovtui.adapters.links._ssh_client import Client
+from sovtui.adapters.links._ssh_knock import Progress
+from sovtui.adapters.links._ssh_operator import Operator
+from sovtui.adapters.links._ssh_place import Place
+from sovtui.adapters.links._ssh_way import Plain, Through, Way
+from sovtui.core.reach import Evidence, Fault, Stage
+
+IMPATIENT_SECONDS = 5.0
+"""How long a server may be silent in a login right after a link was lost: the network may have gone again. Then twice as long."""
+ROUND_TRIPS = 25.0
+"""A login takes about nine; a slow link gets more time."""
+LOOK_SECONDS = 0.25
+_RETRANSMITS_BYTE = 2
+_LOST_AFTER = 4
+"""Times in vain that the kernel has sent something: some three seconds on a quick link, more on a slow one."""
+
+
+class Course:
+    """One per dial."""
+
+    def __init__(self, operator: Operator, place: Place, patience_seconds: float | None) -> None:
+        """`patience_seconds`: until a login that has begun must go on; None: as long as ConnectTimeout says."""
+        self._operator = operator
+        self._patience = patience_seconds
+        self._progress = Progress()
+        self._client: Client | None = None
+        self._way: Way | None = None
+        self._clear = False
+        self.place = place
+        self.target = ""
+        """The label of the host, while a jump host is dialled."""
+        self.via = ""
+        """The label of the jump host that the connection goes through."""
+        self.hops: list[tuple[Client, str]] = []
+        self.unacknowledged = False
+
+    def begin(self, place: Place, client: Client, way: Way) -> None:
+        """A new connection to `place`."""
+        self.place, self._client, self._way, self._clear = place, client, way, False
+        self._progress = way.progress if isinstance(way, Plain) else Progress(Stage.CONNECT)
+        self._progress.reach(self._progress.stage)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is the network that is waited for, not a person."""
+        return self._client is not None and not self._operator.asked
+
+    def look(self) -> Stage:
+        """The stage, now."""
+        client, progress = self._client, self._progress
+        if client is None or client.connection is None:
+            return progress.stage
+        if client.connection.get_extra_info("server_version"):
+            progress.reach(Stage.LOGIN)
+        elif isinstance(self._way, Plain | Through):
+            progress.reach(Stage.GREETING, client.connected_at)
+        else:
+            progress.reach(Stage.CONNECT)  # a command has taken it: whether it is connected, nobody knows
+        return progress.stage
+
+    def evidence(self, fault: Fault = Fault.NONE) -> Evidence:
+        """What is known now. A jump host that died meanwhile is told instead of what is behind it."""
+        stage, place = self.look(), self.place
+        since = self._progress.since
+        waited = asyncio.get_running_loop().time() - since if since else 0.0
+        if fault is Fault.SILENCE and self.unacknowledged:
+            fault = Fault.UNACKNOWLEDGED
+        for client, label in self.hops:
+            if client.lost.done():
+                return Evidence(label, stage=Stage.LOGIN, fault=fault, seconds=waited, target=place.label)
+        return Evidence(
+            *(place.label, place.host, place.port, stage, fault, waited),
+            said=self._operator.said,
+            addresses=self._progress.addresses,
+            target=self.target,
+            via=self.via,
+        )
+
+    async def watch(self) -> None:
+        """Until cancelled: give each stage its time."""
+        before: tuple[Stage, bool] | None = None
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not self.waiting:
+                before = None
+                continue
+            now = self.look(), self._agreed()
+            if now != before:
+                before = now
+                if now[0] in (Stage.GREETING, Stage.LOGIN) and self._patience is not None and not now[1]:
+                    least = ROUND_TRIPS * self._progress.connect_seconds
+                    self._operator.set_clock(min(self.place.timeout_seconds, max(self._patience, least)))
+                else:
+                    self._operator.set_clock(self.place.timeout_seconds)
+            if self._stuck():
+                self.unacknowledged = True
+                self._operator.set_clock(0.0)
+
+    def _agreed(self) -> bool:
+        """Keys are exchanged: from here on it may be a person who takes his time, with a token or an agent that asks."""
+        connection = self._client.connection if self._client is not None else None
+        return connection is not None and bool(connection.get_extra_info("send_cipher"))
+
+    def _stuck(self) -> bool:
+        """Whether the kernel sends the same thing again and again (Linux and Android tell)."""
+        connection = self._client.connection if self._client is not None else None
+        sock = connection.get_extra_info("socket") if connection is not None and isinstance(self._way, Plain) else None
+        number = getattr(socket, "TCP_INFO", None)
+        if sock is None or number is None:
+            return False
+        with contextlib.suppress(OSError):
+            return bool(sock.getsockopt(socket.IPPROTO_TCP, number, 104)[_RETRANSMITS_BYTE] >= _LOST_AFTER)
+        return False
