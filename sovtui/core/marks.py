@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase
+from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase, PathKind, TailnetPath
 from sovtui.core.state import Host, State
 
 LOST = (LinkPhase.DOWN, LinkPhase.REFUSED)
@@ -97,6 +97,8 @@ def _host_turns(name: str, old: Host, new: Host, now: datetime) -> Iterator[Mark
         yield _lost(name, new.link.since or now)
     elif old.link.phase is not LinkPhase.UP and new.link.phase is LinkPhase.UP and old.link.attempt > 0 and old.link.since:
         yield Mark(now, MarkKind.BACK, f"the link to {name} is back", name, f"link back {name} {_second(now)}")
+    if old.path is not new.path and old.path is not None and new.path is not None:
+        yield from _path_turns(name, old.path, new.path, now)
     if old.services is not new.services:
         for service in new.services.values():
             was = old.services.get(service.name)
@@ -123,6 +125,17 @@ def _host_turns(name: str, old: Host, new: Host, now: datetime) -> Iterator[Mark
         words = f"{run.kind} {run.target}".strip()
         kind = MarkKind.BACK if run.outcome in ("done", "warned") else MarkKind.ACTION
         yield Mark(now, kind, f"{words} ended: {run.outcome}", name, f"end {run.id}")
+
+
+def _path_turns(host: str, old: TailnetPath, new: TailnetPath, now: datetime) -> Iterator[Mark]:
+    """Direct to relayed and back: the one change of a path that somebody feels."""
+    if old.kind is PathKind.DIRECT and new.relayed:
+        by = "a peer" if new.kind is PathKind.PEER_RELAY else new.via or "the tailnet"
+        yield Mark(
+            now, MarkKind.LINK, f"the link to {host} is no longer direct: relayed by {by}", host, f"path {host} {_second(now)}"
+        )
+    elif old.relayed and new.kind is PathKind.DIRECT:
+        yield Mark(now, MarkKind.BACK, f"the link to {host} is direct again", host, f"path {host} {_second(now)}")
 
 
 def _alert(fingerprint: str, since: datetime) -> str:

@@ -39,6 +39,50 @@ class Link:
     attempt: int = 0
 
 
+class PathKind(StrEnum):
+    """How packets to a host go through the tailnet."""
+
+    DIRECT = "direct"
+    RELAY = "relay"
+    """Through a relay of the tailnet's operator (DERP)."""
+    PEER_RELAY = "peer-relay"
+    """Through another node of the tailnet."""
+    IDLE = "idle"
+    """Online, and nothing is sent there now: the next packet decides."""
+    OFFLINE = "offline"
+    UNKNOWN = "unknown"
+    """Nobody told: never to be read as direct."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailnetPath:
+    """The path of one host's link through the tailnet, as last told. Of a host without `tailnet` there is none."""
+
+    kind: PathKind = PathKind.UNKNOWN
+    latency_seconds: float | None = None
+    """Round trip of the last disco ping (by the daemon, below ssh); None where none was answered or none can be asked."""
+    via: str = ""
+    """The relay's region code, or the address that packets go to. Clean."""
+    since: datetime | None = None
+    """Of an offline one: when it was last seen."""
+    reason: str = ""
+    """Why it is not known or not good, as a sentence for the user; may also stand beside a path that is known."""
+    expired: bool = False
+    """The host's key has expired: nothing reaches it through the tailnet, whatever else is told."""
+    notes: tuple[str, ...] = ()
+    """What else there is to tell: keys that expire soon."""
+    at: datetime | None = None
+    """Since when it is told so."""
+    source: str = ""
+    """`localapi`, `cli`, `cache` (only the addresses, from an earlier time), `demo`; empty where nobody could be asked."""
+    verified: bool = False
+    """The tailnet itself told the ssh host keys that the link was verified by."""
+
+    @property
+    def relayed(self) -> bool:
+        return self.kind in (PathKind.RELAY, PathKind.PEER_RELAY)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Something asked for figures: `prometheus`, `alertmanager`, `probe`, `nvml`."""

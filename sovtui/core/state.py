@@ -21,6 +21,7 @@ from sovtui.core.events import (
     EngineSeen,
     Event,
     LinkChanged,
+    PathSeen,
     ReceiptsSeen,
     Sample,
     Samples,
@@ -28,7 +29,7 @@ from sovtui.core.events import (
     SourceChanged,
     Tick,
 )
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, LinkPhase, Service, Source
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, LinkPhase, Service, Source, TailnetPath
 from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
 
 FigureKey = tuple[str, str]
@@ -58,6 +59,8 @@ class Host:
     noticed: str = ""
     """Id of the action that holds the box's lock, as the probe tells it; empty for none."""
     receipts: tuple[ActionRun, ...] = ()
+    path: TailnetPath | None = None
+    """How its link goes through the tailnet; None where it is not reached by one, and until it was asked."""
 
     def reading(self, figure: str, subject: str = "") -> Reading:
         """The figure, or an unknown one: never None, never zero for nothing."""
@@ -135,6 +138,9 @@ def is_routine(state: State, event: Event) -> bool:
         case ServicesSeen(name, services) if name in state.hosts:
             before = state.hosts[name].services
             return all(s.name in before and before[s.name].active == s.active for s in services)
+        case PathSeen(name, path) if name in state.hosts:
+            known_path = state.hosts[name].path
+            return known_path is not None and (known_path.kind, known_path.reason) == (path.kind, path.reason)
         case EngineSeen(name, mode, engine) if name in state.hosts:
             last = state.hosts[name].engines.get(mode)
             return last is not None and last.phase is engine.phase
@@ -142,7 +148,18 @@ def is_routine(state: State, event: Event) -> bool:
             return False
 
 
-HostEvent = Samples | Curve | LinkChanged | ServicesSeen | EngineSeen | BackupsSeen | ActionChanged | ActionNoticed | ReceiptsSeen
+HostEvent = (
+    Samples
+    | Curve
+    | LinkChanged
+    | PathSeen
+    | ServicesSeen
+    | EngineSeen
+    | BackupsSeen
+    | ActionChanged
+    | ActionNoticed
+    | ReceiptsSeen
+)
 
 
 def _reduce_host(host: Host, event: HostEvent) -> Host:
@@ -155,6 +172,10 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
             return replace(host, curves={**host.curves, key: (points + newer)[-CURVE_POINTS:]})
         case LinkChanged(_, link):
             return _take_link(host, link)
+        case PathSeen(_, path):
+            if host.path is not None and host.path == replace(path, at=host.path.at):
+                return host  # asked again and nothing new: no state for a time alone
+            return replace(host, path=path)
         case ServicesSeen(_, services):
             merged = {**host.services, **{service.name: service for service in services}}
             return host if merged == host.services else replace(host, services=merged)

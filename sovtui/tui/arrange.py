@@ -18,6 +18,12 @@ HEIGHT_OF_THUMBS = 24
 """Below this many rows (a keyboard is up) tabs and keys are one row high."""
 TWO_ROWS_OF_TILES_FROM = 50
 """From this many rows on the phone's key bar has two rows of tiles."""
+LOG_BELOW_FROM = 34
+"""Rows for panes from which the log of the wide layout has the whole width."""
+LOG_ROWS = 8
+"""Then it has at least so many, and more only where the columns need them less."""
+SERVICES_ROWS = 12
+"""As many of the services come before more of the log."""
 
 ORDER = ("inference", "memory", "services", "alerts", "backups", "actions", "log")
 """Panes in the order in which they matter; tab goes through them so."""
@@ -70,10 +76,21 @@ def arrange(
         regions = _phone(whole, wants, current, acting)
     elif size.width < WIDE_FROM:
         regions = _normal(whole, wants, current, acting)
-    else:  # everything at once
-        left, right = ["inference", "services", "log"], ["memory", "alerts", "backups", "actions"]
-        regions = _columns(whole, round(size.width * 0.57), left, right, wants)
+    else:
+        regions = _wide(whole, wants)
     return regions if current in regions else {current: whole}
+
+
+def _wide(whole: Region, wants: Mapping[str, Want]) -> dict[str, Region]:
+    """Everything at once. Where there is the height the log lies below both columns: its lines are the longest there are."""
+    left, right = ["inference", "services"], ["memory", "alerts", "backups", "actions"]
+    at = round(whole.width * 0.57)
+    if whole.height < LOG_BELOW_FROM:
+        return _columns(whole, at, [*left, "log"], right, wants)
+    least = max(sum(wants[name].rows for name in right), wants["inference"].rows + min(wants["services"].rows, SERVICES_ROWS))
+    log = max(LOG_ROWS, min(whole.height // 3, whole.height - least))
+    above, below = whole.split_horizontal(whole.height - log)
+    return {**_columns(above, at, left, right, wants), "log": below}
 
 
 def _normal(whole: Region, wants: Mapping[str, Want], current: str, acting: bool) -> dict[str, Region]:

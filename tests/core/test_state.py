@@ -10,16 +10,29 @@ from sovtui.core.events import (
     Curve,
     EngineSeen,
     LinkChanged,
+    PathSeen,
     Sample,
     Samples,
     ServicesSeen,
     SourceChanged,
     Tick,
 )
-from sovtui.core.model import ActionRun, Engine, EnginePhase, HostSpec, Link, LinkPhase, Mode, Service, Source
+from sovtui.core.model import (
+    ActionRun,
+    Engine,
+    EnginePhase,
+    HostSpec,
+    Link,
+    LinkPhase,
+    Mode,
+    PathKind,
+    Service,
+    Source,
+    TailnetPath,
+)
 from sovtui.core.modes import Heat, hot_modes, mode_view, pace, unified
 from sovtui.core.reading import Status, fresh, unsupported
-from sovtui.core.state import CURVE_POINTS, State, initial, reduce, source_failed
+from sovtui.core.state import CURVE_POINTS, State, initial, is_routine, reduce, source_failed
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 QWEN = Mode("qwen", "1", "Qwen", "vllm", "http://127.0.0.1:8000", "qwen", ("a.service",))
@@ -172,3 +185,15 @@ def test_pace_tells_warming_from_slow_and_says_nothing_of_many_streams() -> None
     assert judged(43, 1, 60) == "warming"
     assert judged(43, 1, 3600) == "slow"
     assert judged(56, 1, 60) == "" and judged(20, 4, 3600) == "" and judged(0, 0, 3600) == ""
+
+
+def test_the_path_through_the_tailnet_is_none_until_it_is_told_and_the_same_again_is_no_news() -> None:
+    state = start()
+    assert state.hosts["spark"].path is None
+    first = PathSeen("spark", TailnetPath(PathKind.DIRECT, 0.002, at=NOW))
+    assert not is_routine(state, first)
+    state = reduce(state, first)
+    again = PathSeen("spark", TailnetPath(PathKind.DIRECT, 0.002, at=NOW + timedelta(seconds=10)))
+    assert reduce(state, again) is state
+    assert is_routine(state, PathSeen("spark", TailnetPath(PathKind.DIRECT, 0.009, at=NOW)))
+    assert not is_routine(state, PathSeen("spark", TailnetPath(PathKind.RELAY, 0.048, "fra", at=NOW)))

@@ -176,10 +176,12 @@ class _Running:
                 await self._process.wait()
         except TimeoutError:
             pass
-        finally:
+        finally:  # also where the program ends meanwhile: it waits for this
             self._signal(signal.SIGKILL)
             self._hearing.cancel()
-        await self._process.wait()
+            with contextlib.suppress(TimeoutError):  # something that made itself independent may hold its standard error
+                async with asyncio.timeout(END_SECONDS):
+                    await self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
