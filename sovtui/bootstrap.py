@@ -23,7 +23,7 @@ from sovtui.ports.link import Ask, Link
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.control import Control, Equipment
-from sovtui.runtime.links import Links
+from sovtui.runtime.links import Links, Pace
 from sovtui.runtime.store import FOR_A_SCREEN_SECONDS
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def build_hub(
     only_host: str | None = None,
     interactive: bool = True,
     notes: tuple[str, ...] = (),
+    pace: Pace | None = None,
 ) -> Control:
     """The hub for this configuration. `only_host` leaves out the links that are not needed for that host.
 
@@ -61,7 +62,7 @@ def build_hub(
     clock = RealClock()
     hosts = _needed(config, only_host)
     dialers = {name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}
-    links = Links(dialers, clock, network=KernelNetwork())
+    links = Links(dialers, clock, network=KernelNetwork(), pace=pace)
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
     equip = partial(_equip, config, hosts, links, clock, interactive)

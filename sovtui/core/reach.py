@@ -167,6 +167,8 @@ def slow_words(label: str, latency_seconds: float) -> str:
     return f"{label} is slow: a round trip takes {latency_seconds * 1000:.0f} ms"
 
 
+_FULL = ("maxstartups", "not allowed at this time", "too many")
+"""What an sshd says before its version if it takes no more."""
 _DOWN = frozenset(
     {
         *(Verdict.LOST, Verdict.NO_NAME, Verdict.NO_ROUTE, Verdict.HOST_DOWN, Verdict.SSHD_DOWN),
@@ -284,9 +286,11 @@ def _connect(seen: Evidence) -> Finding:
 def _greeting(seen: Evidence) -> Finding:
     if seen.fault is Fault.UNACKNOWLEDGED:
         return _gone_again(seen)
-    if seen.fault is Fault.FOREIGN:
+    foreign = bool(seen.said) and not any(word in seen.said.casefold() for word in _FULL)
+    if seen.fault is Fault.FOREIGN or foreign:
+        words = f"it says “{seen.said}”" if seen.said else seen.detail
         return Finding(
-            Verdict.NOT_SSH, f"{seen.label} port {seen.port} does not speak ssh properly: {seen.detail}", "Is the port right?"
+            Verdict.NOT_SSH, f"{seen.label} port {seen.port} does not speak ssh properly: {words}", "Is the port right?"
         )
     if seen.fault in (Fault.CLOSED, Fault.REFUSED):
         return Finding(

@@ -31,6 +31,9 @@ IN_TAILNET = ("100.99.1.2",)
         (replace(AT, stage=Stage.GREETING, fault=Fault.UNACKNOWLEDGED), Verdict.HOST_DOWN, "nothing got through any more"),
         (replace(AT, stage=Stage.GREETING, fault=Fault.CLOSED), Verdict.TURNED_AWAY, "before it greeted"),
         (replace(AT, stage=Stage.GREETING, fault=Fault.FOREIGN, detail="HTTP"), Verdict.NOT_SSH, "does not speak ssh"),
+        (replace(AT, stage=Stage.GREETING, fault=Fault.CLOSED, said="Exceeded MaxStartups"), Verdict.TURNED_AWAY, "Exceeded"),
+        (replace(AT, stage=Stage.GREETING, fault=Fault.CLOSED, said="HTTP/1.1 400"), Verdict.NOT_SSH, "it says “HTTP/1.1 400”"),
+        (replace(AT, stage=Stage.GREETING, said="220 mail"), Verdict.NOT_SSH, "it says “220 mail”"),
         (replace(AT, stage=Stage.LOGIN), Verdict.HANGS, "in the middle of the login"),
         (
             replace(AT, stage=Stage.LOGIN, fault=Fault.CLOSED, detail="reset", said="Bye"),

@@ -11,6 +11,7 @@ from sovtui.adapters.links._ssh_knock import Progress
 from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place
 from sovtui.adapters.links._ssh_way import Plain, Through, Way
+from sovtui.core.clean import clean
 from sovtui.core.reach import Evidence, Fault, Stage
 
 IMPATIENT_SECONDS = 5.0
@@ -78,11 +79,16 @@ class Course:
                 return Evidence(label, stage=Stage.LOGIN, fault=fault, seconds=waited, target=place.label)
         return Evidence(
             *(place.label, place.host, place.port, stage, fault, waited),
-            said=self._operator.said,
+            said=self._operator.said or self._heard(stage),
             addresses=self._progress.addresses,
             target=self.target,
             via=self.via,
         )
+
+    def _heard(self, stage: Stage) -> str:
+        if self._client is None or stage is not Stage.GREETING:
+            return ""
+        return clean(self._client.heard.decode("utf-8", "replace").strip(), 120)
 
     async def watch(self) -> None:
         """Until cancelled: give each stage its time."""
