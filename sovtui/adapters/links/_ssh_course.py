@@ -12,13 +12,11 @@ from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place
 from sovtui.adapters.links._ssh_way import Plain, Through, Way
 from sovtui.core.clean import clean
-from sovtui.core.reach import Evidence, Fault, Stage
+from sovtui.core.reach import Evidence, Fault, Stage, Verdict, judge
 
-IMPATIENT_SECONDS = 5.0
-"""How long a server may be silent in a login right after a link was lost: the network may have gone again. Then twice as long."""
-ROUND_TRIPS = 25.0
-"""A login takes about nine; a slow link gets more time."""
 LOOK_SECONDS = 0.25
+FOREIGN_SECONDS = 5.0
+"""How long something that speaks, but not ssh, gets to come to it."""
 _RETRANSMITS_BYTE = 2
 _LOST_AFTER = 4
 """Times in vain that the kernel has sent something: some three seconds on a quick link, more on a slow one."""
@@ -27,10 +25,8 @@ _LOST_AFTER = 4
 class Course:
     """One per dial."""
 
-    def __init__(self, operator: Operator, place: Place, patience_seconds: float | None) -> None:
-        """`patience_seconds`: until a login that has begun must go on; None: as long as ConnectTimeout says."""
+    def __init__(self, operator: Operator, place: Place) -> None:
         self._operator = operator
-        self._patience = patience_seconds
         self._progress = Progress()
         self._client: Client | None = None
         self._way: Way | None = None
@@ -90,30 +86,34 @@ class Course:
             return ""
         return clean(self._client.heard.decode("utf-8", "replace").strip(), 120)
 
+    @property
+    def stalled_seconds(self) -> float:
+        """How long a server that was reached has been silent before it has proved who it is; 0 while a person may be the reason."""
+        stage = self.look()
+        connection = self._client.connection if self._client is not None else None
+        if connection is None or not self.waiting or stage not in (Stage.GREETING, Stage.LOGIN):
+            return 0.0
+        if connection.get_extra_info("send_cipher"):
+            return 0.0  # keys are exchanged: from here on a token or an agent may ask somebody
+        return asyncio.get_running_loop().time() - self._progress.since
+
     async def watch(self) -> None:
-        """Until cancelled: give each stage its time."""
-        before: tuple[Stage, bool] | None = None
+        """Until cancelled: give each stage its time, and none to what cannot come any more."""
+        before: Stage | None = None
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if not self.waiting:
                 before = None
                 continue
-            now = self.look(), self._agreed()
-            if now != before:
+            now = self.look()
+            if now is not before:
                 before = now
-                if now[0] in (Stage.GREETING, Stage.LOGIN) and self._patience is not None and not now[1]:
-                    least = ROUND_TRIPS * self._progress.connect_seconds
-                    self._operator.set_clock(min(self.place.timeout_seconds, max(self._patience, least)))
-                else:
-                    self._operator.set_clock(self.place.timeout_seconds)
+                self._operator.set_clock(self.place.timeout_seconds)
             if self._stuck():
                 self.unacknowledged = True
                 self._operator.set_clock(0.0)
-
-    def _agreed(self) -> bool:
-        """Keys are exchanged: from here on it may be a person who takes his time, with a token or an agent that asks."""
-        connection = self._client.connection if self._client is not None else None
-        return connection is not None and bool(connection.get_extra_info("send_cipher"))
+            elif self.stalled_seconds > FOREIGN_SECONDS and judge(self.evidence(Fault.SILENCE)).verdict is Verdict.NOT_SSH:
+                self._operator.set_clock(0.0)
 
     def _stuck(self) -> bool:
         """Whether the kernel sends the same thing again and again (Linux and Android tell)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from typing import Any
 
 import asyncssh
@@ -10,7 +11,7 @@ import asyncssh
 from sovtui.adapters.links import _known_hosts
 from sovtui.adapters.links._known_hosts import KnownHosts
 from sovtui.adapters.links._ssh_client import Client
-from sovtui.adapters.links._ssh_course import IMPATIENT_SECONDS, Course
+from sovtui.adapters.links._ssh_course import LOOK_SECONDS, Course
 from sovtui.adapters.links._ssh_errors import explain, of_way
 from sovtui.adapters.links._ssh_host_keys import fallback, judge
 from sovtui.adapters.links._ssh_link import SshLink
@@ -25,6 +26,10 @@ from sovtui.ports.errors import PortError, Refused, TimedOut, Unreachable
 from sovtui.ports.link import Ask
 
 MAX_HOPS = 8
+AGAIN_SECONDS = 2.0
+"""How long a login may be silent, after a link was lost, before another one is begun beside it; ever longer for the next."""
+BESIDE = 3
+"""Logins at the same time."""
 
 _PLAIN_ALGORITHMS = (
     *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
@@ -34,24 +39,54 @@ _CERT_ALGORITHMS = tuple(f"{name}-cert-v01@openssh.com" for name in _PLAIN_ALGOR
 
 
 async def dial(settings: Settings, ask: Ask | None) -> SshLink:
-    """Log in and return the link. Raises `Unreachable`, `Refused`, `HostKeyError`."""
-    login = _Login(settings, ask)
-    settings.course = login.course
-    watching = asyncio.create_task(login.course.watch(), name=f"dial {settings.host}")
+    """Log in and return the link. Raises `Unreachable`, `Refused`, `HostKeyError`.
+
+    After a link was lost it may be the network that has gone again in the middle of a login: then further logins are begun beside the
+    one that is silent, and the first that is through is taken.
+    """
+    logins: dict[asyncio.Task[SshLink], Course] = {}
     try:
-        link = await login.run()
-    except BaseException as error:
-        for hop in reversed(login.hops):
-            hop.abort()
-        if isinstance(error, TimedOut) and settings.patience_seconds is not None:
-            settings.patience_seconds *= 2  # it may be the host that takes its time
-        raise
+        while True:
+            login = _Login(settings, ask)
+            logins[asyncio.create_task(login.whole(), name=f"login {settings.host}")] = login.course
+            if len(logins) > BESIDE:  # the oldest may be through when a host that hangs goes on, the newest when a way is back
+                task = list(logins)[1]
+                del logins[task]
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            link = await _first(settings, logins)
+            if link is not None:
+                settings.lost_before = True
+                return link
     finally:
         settings.course = None
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-    settings.patience_seconds = IMPATIENT_SECONDS
-    return link
+        for task in logins:
+            task.cancel()
+        for late in await asyncio.gather(*logins, return_exceptions=True):
+            if isinstance(late, SshLink):
+                await late.aclose()
+
+
+async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]) -> SshLink | None:
+    """The first link; None if another login should be begun beside. Raises what the last one raised, and at once what is no silence."""
+    while True:
+        oldest, newest = next(iter(logins.values())), next(reversed(logins.values()))
+        settings.course = oldest
+        done, _ = await asyncio.wait(logins, timeout=LOOK_SECONDS if settings.lost_before else None, return_when=FIRST_COMPLETED)
+        for task in done:
+            del logins[task]
+            error = task.exception()
+            if error is None:
+                return task.result()
+            if not logins or not isinstance(error, Unreachable) or isinstance(error, TimedOut):
+                raise error
+        asking = [task for task, course in logins.items() if not course.waiting]
+        if asking and len(logins) > 1:  # somebody is asked: once
+            for task in [task for task in logins if task is not asking[0]]:
+                del logins[task]
+                task.cancel()
+        elif not done and newest.stalled_seconds > max(AGAIN_SECONDS, oldest.stalled_seconds / 3):
+            return None
 
 
 class _Login:
@@ -62,8 +97,21 @@ class _Login:
         self._operator = Operator(ask, settings.on_banner, settings.connect_timeout_seconds)
         self._place = Place(self._label(settings.target), settings.target)
         self._road: Road | None = None
-        self.course = Course(self._operator, self._place, settings.patience_seconds)
+        self.course = Course(self._operator, self._place)
         self.hops: list[asyncssh.SSHClientConnection] = []
+
+    async def whole(self) -> SshLink:
+        """The login, with nothing left of it if it fails."""
+        watching = asyncio.create_task(self.course.watch(), name=f"watch {self._settings.host}")
+        try:
+            return await self.run()
+        except BaseException:
+            for hop in reversed(self.hops):
+                hop.abort()
+            raise
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def run(self) -> SshLink:
         try:

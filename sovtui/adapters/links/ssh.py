@@ -37,8 +37,8 @@ class Settings:
     on_banner: Callable[[Clean], None] | None
     choose: Choose | None = None
     """Asked for the way to the host itself, where ssh_config names neither a jump host nor a ProxyCommand."""
-    patience_seconds: float | None = None
-    """How long a server may keep a login waiting; short after a link was lost, None (ConnectTimeout) before the first."""
+    lost_before: bool = False
+    """There was a link already: what a login waits for now is the network rather than the server."""
     course: Course | None = None
     """The dial under way."""
     unlocked: dict[str, Any] = field(default_factory=dict)

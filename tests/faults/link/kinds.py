@@ -128,7 +128,6 @@ PROXY: tuple[Kind, ...] = (
     Kind("silent and refused", refuse_silently, clear, only(Verdict.SSHD_DOWN), hold=(5.5, 8.0), before=usual),
     Kind("black hole", way(False, silent=True), flow, HANGS, hold=HELD, before=usual),
     Kind("forgotten", stall(), before=usual),
-    Kind("forgotten upward", stall("up"), before=usual),
     Kind("forgotten downward", stall("down"), before=usual),
     Kind("short stall", stall(), flow, NONE, hold=(0.5, 3.0), loses=False, before=usual),
     Kind("damaged", damage, before=usual),

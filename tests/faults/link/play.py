@@ -34,6 +34,8 @@ class Result:
     records: list[Record] = field(default_factory=list)
     before: Size | None = None
     after: Size | None = None
+    tasks: list[str] = field(default_factory=list)
+    """Which there are more of afterwards."""
     sizes: list[tuple[float, Size]] = field(default_factory=list)
 
     @property
@@ -41,7 +43,7 @@ class Result:
         found = []
         if self.before and self.after:
             if self.after.tasks > self.before.tasks:
-                found.append(f"tasks: {self.before.tasks} before, {self.after.tasks} after")
+                found.append(f"tasks: {self.before.tasks} before, {self.after.tasks} after; more of {', '.join(self.tasks)}")
             if self.after.descriptors > self.before.descriptors:
                 found.append(f"descriptors: {self.before.descriptors} before, {self.after.descriptors} after")
             if self.after.rss_kib > self.before.rss_kib + GROWN_KIB:
@@ -87,7 +89,7 @@ async def _through(
     made: Scene, result: Result, told: Told, dice: random.Random, count: int, only: Sequence[str], end: float
 ) -> None:
     await _settled(made)
-    result.before = Size.now()
+    result.before, names = Size.now(), task_names()
     share = max(1, count // LANES) if count >= LANES else 0
     queues = {JUMP: cases(JUMP_KINDS, share, dice, only)}
     rest = cases(PROXY, count - len(queues[JUMP]), dice, only)
@@ -111,14 +113,14 @@ async def _through(
 
     await asyncio.gather(*(work(lane) for lane in made.lanes.values()))
     await _settled(made)
-    result.after = Size.now()
+    result.after, result.tasks = Size.now(), _more(names)
 
 
 async def _in_box(
     made: Scene, result: Result, told: Told, dice: random.Random, count: int, only: Sequence[str], end: float
 ) -> None:
     await _settled(made)
-    before = Size.now()
+    before, names_before = Size.now(), task_names()
     kinds = (*BOX, *NAME_KINDS)
     names = {kind.name for kind in NAME_KINDS}
     queue = cases(kinds, count, dice, only)
@@ -141,6 +143,15 @@ async def _in_box(
         result.before, result.after = before, after
 
 
+def task_names() -> Counter[str]:
+    """What runs, by what it is."""
+    return Counter(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
+
+
+def _more(before: Counter[str]) -> list[str]:
+    return [f"{n} {name}" for name, n in (task_names() - before).items()]
+
+
 async def _settled(made: Scene) -> None:
     """All up, and what belongs to a link is there: its probe, its warm start."""
     await made.live()
@@ -155,12 +166,12 @@ async def losses(client: Client, folder: Path, count: int, told: Callable[[str],
         lane = made.lanes["lane1"]
         await _losses(lane, 20)  # caches fill
         await _settled(made)
-        result.before = Size.now()
+        result.before, names = Size.now(), task_names()
         for part in range(10):
             await _losses(lane, count // 10)
             told(f"{(part + 1) * (count // 10):5} losses: {Size.now()}")
         await _settled(made)
-        result.after = Size.now()
+        result.after, result.tasks = Size.now(), _more(names)
     return result
 
 

@@ -185,8 +185,9 @@ class Proxy:
         try:
             while data := await reader.read(CHUNK if not way.bytes_per_second else 256):
                 queue.put_nowait((loop.time() + self.way.latency_seconds, data))
-            queue.put_nowait((loop.time() + self.way.latency_seconds, b""))
-            await task
+            if not pair.stalled:
+                queue.put_nowait((loop.time() + self.way.latency_seconds, b""))
+                await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
