@@ -19,7 +19,8 @@ from sovtui.config.paths import state_dir
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import host_specs, with_engines
 from sovtui.ports.clock import Clock
-from sovtui.ports.link import Ask, Link
+from sovtui.ports.link import Ask, Dialer, Link, Tell, Telling
+from sovtui.ports.network import Sight
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.control import Control, Equipment
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.prometheus import PrometheusSource
+    from sovtui.adapters.links.sync_http import LinkAdapter
     from sovtui.config.login import SourceConfig
 
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
@@ -61,11 +63,11 @@ def build_hub(
     log_to_file()
     clock = RealClock()
     hosts = _needed(config, only_host)
-    dialers = {name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}
-    links = Links(dialers, clock, network=KernelNetwork(), pace=pace)
+    dialers, paths, sights = _dialers(config, hosts, clock)
+    links = Links(dialers, clock, network=KernelNetwork(), sights=sights, pace=pace)
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
-    equip = partial(_equip, config, hosts, links, clock, interactive)
+    equip = partial(_equip, config, hosts, links, clock, interactive, paths)
     return Control(
         config,
         specs,
@@ -79,10 +81,38 @@ def build_hub(
     )
 
 
-async def dial(kind: str, address: str, ask: Ask | None) -> Link:
+def _dialers(
+    config: Config, hosts: tuple[str, ...], clock: Clock
+) -> tuple[dict[str, Dialer], Callable[[Links], list[Source]], dict[str, Sight]]:
+    """A dialer per host, what makes the source of their paths, and who knows of them: hosts with `tailnet` are gone to through it."""
+    dialers = {name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}
+    through = {name: config.host[name].tailnet for name in hosts if config.host[name].tailnet and config.host[name].link == "ssh"}
+    if not through:
+        return dialers, lambda links: [], {}
+    from sovtui.adapters.links.tailnet import guided
+    from sovtui.adapters.tailnet.daemon import Daemon
+    from sovtui.adapters.tailnet.places import places
+    from sovtui.adapters.tailnet.source import PathSource
+
+    daemon = Daemon(places(config.tailnet.socket), clock)
+    guides = {}
+    for name, wanted in through.items():
+        address = config.host[name].address or name
+        dialers[name], guides[name] = guided(name, address, wanted, daemon, state_dir(), clock, socks5=config.tailnet.socks5)
+
+    def sources(links: Links) -> list[Source]:
+        return [PathSource(guides, daemon, clock, lambda name: links.keepers[name].when_up())]
+
+    return dialers, sources, {name: guide.sight for name, guide in guides.items()}
+
+
+async def dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
     """A link to a host that is not configured. Raises `PortError`, and `ValueError` for an address that cannot be read."""
     log_to_file()
-    return await dialer_for(kind, address or "this machine", address).dial(ask)
+    dialer = dialer_for(kind, address or "this machine", address)
+    if isinstance(dialer, Telling):
+        dialer.on_banner = tell
+    return await dialer.dial(ask)
 
 
 def log_to_file() -> None:
@@ -116,7 +146,14 @@ def _needed(config: Config, only_host: str | None) -> tuple[str, ...]:
     return tuple(name for name in config.host if name == only_host or name in via)
 
 
-async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Clock, interactive: bool) -> Equipment:
+async def _equip(
+    config: Config,
+    hosts: tuple[str, ...],
+    links: Links,
+    clock: Clock,
+    interactive: bool,
+    paths: Callable[[Links], list[Source]],
+) -> Equipment:
     for module in _HEAVY:  # a thread, so that keys are answered meanwhile
         await asyncio.to_thread(importlib.import_module, module)
     from sovtui.adapters import registry
@@ -139,7 +176,7 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
         login = Login(place, source, clock)
         return client_for(source.via, source.url, source.timeout, login=login, ca_file=source.ca_file)
 
-    sources: list[Source] = []
+    sources: list[Source] = paths(links)
     streams: list[StreamSource] = []
     engines = {one.engine for host in config.host.values() for one in with_engines(host) if one.engine}
     adapters = registry.load_engines(engines)
@@ -198,18 +235,19 @@ def _prometheus(
     from sovtui.adapters.figures.history import HistorySource
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.ranges import Ranges
-    from sovtui.adapters.links.sync_http import LinkAdapter
 
     loop = asyncio.get_running_loop()
 
-    def adapter(seconds: float) -> Callable[[], LinkAdapter]:
-        return lambda: LinkAdapter(loop, http, timeout_seconds=seconds)
+    def adapter() -> LinkAdapter:
+        from sovtui.adapters.links.sync_http import LinkAdapter
 
-    ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter(PAST_SECONDS))
+        return LinkAdapter(loop, http, timeout_seconds=PAST_SECONDS)
+
+    ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter)
     return (
         live,
         RangePast(config, adapters, live, ranges, clock),
-        HistorySource(config, live, http, clock, make_adapter=adapter(settings.timeout)),
+        HistorySource(config, live, http, clock),  # by httpx: the library would take 5 MiB before anybody goes back in time
     )
 
 

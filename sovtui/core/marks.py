@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from sovtui.core.issues import host_of
 from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase, PathKind, TailnetPath
 from sovtui.core.state import Host, State
 
@@ -61,7 +62,8 @@ def told(state: State) -> Iterator[Mark]:
     """What one state tells of when things began."""
     for alert in state.alerts:
         if alert.since is not None:
-            yield Mark(alert.since, MarkKind.ALERT, f"{alert.name} fires", key=_alert(alert.fingerprint, alert.since))
+            about = host_of(alert, state.hosts)
+            yield Mark(alert.since, MarkKind.ALERT, f"{alert.name} fires", about, _alert(alert.fingerprint, alert.since))
     for name, host in state.hosts.items():
         for run in (*((host.action,) if host.action is not None else ()), *host.receipts):
             yield _began(name, run)
@@ -81,10 +83,11 @@ def turns(old: State, new: State) -> tuple[Mark, ...]:
         for fingerprint in after.keys() - {a.fingerprint for a in old.alerts}:
             alert = after[fingerprint]
             since = alert.since or new.now
-            found.append(Mark(since, MarkKind.ALERT, f"{alert.name} fires", key=_alert(fingerprint, since)))
+            about = host_of(alert, new.hosts)
+            found.append(Mark(since, MarkKind.ALERT, f"{alert.name} fires", about, _alert(fingerprint, since)))
         for fingerprint in before.keys() - {a.fingerprint for a in new.alerts}:
-            words = f"{before[fingerprint].name} has ended"
-            found.append(Mark(new.now, MarkKind.BACK, words, key=f"ended {fingerprint} {_second(new.now)}"))
+            about, words = host_of(before[fingerprint], new.hosts), f"{before[fingerprint].name} has ended"
+            found.append(Mark(new.now, MarkKind.BACK, words, about, f"ended {fingerprint} {_second(new.now)}"))
     for name, host in new.hosts.items():
         was = old.hosts.get(name)
         if was is not None and was is not host:

@@ -37,6 +37,8 @@ class Link:
     latency_seconds: float | None = None
     retry_at: datetime | None = None
     attempt: int = 0
+    said: tuple[str, ...] = ()
+    """What was told during the last login, clean: a server's banner, what of ssh_config was passed over. Newest last."""
 
 
 class PathKind(StrEnum):
@@ -304,7 +306,11 @@ class HostSpec:
     name: str
     kind: str = "ssh"
     address: str = ""
+    names: tuple[str, ...] = ()
+    """What it may be called in a label of an alert."""
     role: str = "box"
+    """`box`, `management`, `edge` or `nas`."""
+    disk_full_ratio: float = 0.9
     memory: str = "auto"
     modes: tuple[Mode, ...] = ()
     beside: tuple[Mode, ...] = ()

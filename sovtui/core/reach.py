@@ -89,13 +89,12 @@ class Tailnet:
     """What the tailnet's own program on this machine says of the host; None: not told."""
 
     running: bool | None = None
-    trouble: str = ""
-    """Why it is not running, with what to do: `Tailscale is off: tailscale up`."""
-    peer_online: bool | None = None
-    peer_words: str = ""
-    """`offline since 12:03`."""
-    ping_seconds: float | None = None
-    """How long its own ping took just now; None: none, or no answer."""
+    online: bool | None = None
+    """Whether the host is connected to the tailnet."""
+    answered: bool | None = None
+    """Whether it answered the tailnet's own ping just now."""
+    words: str = ""
+    """Its sentence about all this, with what to do; empty where it has nothing to say to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +191,8 @@ def _own(seen: Evidence) -> Finding | None:
     if tailnet is not None and tailnet.running is False and (seen.stage is Stage.NAME or _in_tailnet(seen)):
         return Finding(
             Verdict.TAILNET_OFF,
-            f"the tailnet is off on this machine, so {seen.label} is not reached",
-            tailnet.trouble or "Turn it on: tailscale up",
+            f"the tailnet is off on this machine, so {seen.label} is not reached{_added(seen)}",
+            "" if tailnet.words else "Turn it on: tailscale up.",
         )
     if here is not None and _in_tailnet(seen) and here.source and not is_tailnet(here.source) and seen.fault is not Fault.NONE:
         return Finding(
@@ -243,13 +242,12 @@ def _name(seen: Evidence) -> Finding:
 
 
 def _connect(seen: Evidence) -> Finding:
-    up = seen.tailnet is not None and seen.tailnet.ping_seconds is not None
+    up, online = (seen.tailnet.answered, seen.tailnet.online) if seen.tailnet is not None else (None, None)
     if seen.fault is Fault.REFUSED:
-        known = "It is up, and nobody listens there. " if up else ""
         return Finding(
             Verdict.SSHD_DOWN,
-            f"{seen.label} refused the connection on port {seen.port}",
-            f"{known}Is sshd running on {seen.host}, on that port?",
+            f"{seen.label} refused the connection on port {seen.port}{_added(seen)}",
+            f"Is sshd running on {seen.host}, on that port?",
         )
     if seen.fault is Fault.FORBIDDEN:
         return Finding(
@@ -257,30 +255,37 @@ def _connect(seen: Evidence) -> Finding:
             f"this machine itself does not let a connection to {seen.label} out: {seen.detail}",
             "Look at its firewall, and at the permissions of this program.",
         )
-    if up:
+    if up and seen.fault is Fault.SILENCE:
         return Finding(
             Verdict.BLOCKED,
-            f"{seen.label} is up (the tailnet's ping answers), but port {seen.port} is blocked on the way",
+            f"{seen.label} did not answer within {_waited(seen)}{_added(seen)}",
             "Look at the tailnet's policy and at the firewall of the host.",
         )
-    if seen.tailnet is not None and seen.tailnet.peer_online is False:
-        words = f" ({seen.tailnet.peer_words})" if seen.tailnet.peer_words else ""
-        return Finding(
-            Verdict.HOST_DOWN,
-            f"{seen.label} does not answer and is offline in the tailnet{words}",
-            "Is it switched on and awake?",
-        )
+    if online is False:
+        words = f"{seen.label} did not answer within {_waited(seen)}{_added(seen)}"
+        return Finding(Verdict.HOST_DOWN, words, "Is it switched on and awake?")
     if seen.fault is Fault.UNREACHABLE:
         if seen.here is not None and seen.here.source:
             return Finding(
-                Verdict.HOST_DOWN, f"nobody answers at the address of {seen.label}: {seen.detail}", "Is it switched on and awake?"
+                Verdict.HOST_DOWN,
+                f"nobody answers at the address of {seen.label}: {seen.detail}{_added(seen)}",
+                "Is it switched on and awake?",
             )
-        return Finding(Verdict.NO_ROUTE, f"there is no way to {seen.label}: {seen.detail}", "Is the network (or the tailnet) up?")
+        return Finding(
+            Verdict.NO_ROUTE,
+            f"there is no way to {seen.label}: {seen.detail}{_added(seen)}",
+            "Is the network (or the tailnet) up?",
+        )
     return Finding(
         Verdict.HOST_DOWN,
-        f"{seen.label} did not answer within {_waited(seen)}",
+        f"{seen.label} did not answer within {_waited(seen)}{_added(seen)}",
         "Is it switched on, and is the network (or the tailnet) up?",
     )
+
+
+def _added(seen: Evidence) -> str:
+    """What the tailnet says besides."""
+    return f": {seen.tailnet.words.rstrip('.')}" if seen.tailnet is not None and seen.tailnet.words else ""
 
 
 def _greeting(seen: Evidence) -> Finding:

@@ -141,6 +141,8 @@ def is_routine(state: State, event: Event) -> bool:
         case PathSeen(name, path) if name in state.hosts:
             known_path = state.hosts[name].path
             return known_path is not None and (known_path.kind, known_path.reason) == (path.kind, path.reason)
+        case LinkChanged(name, link) if name in state.hosts:  # its latency alone
+            return replace(state.hosts[name].link, latency_seconds=link.latency_seconds) == link
         case EngineSeen(name, mode, engine) if name in state.hosts:
             last = state.hosts[name].engines.get(mode)
             return last is not None and last.phase is engine.phase

@@ -13,7 +13,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -223,6 +223,23 @@ def expires_within(peer: Peer | None, at: datetime, limit: timedelta) -> timedel
         return None
     left = peer.key_expires_at - at
     return left if left < limit else None
+
+
+def with_pong(path: TailnetPath, pong: Pong) -> TailnetPath:
+    """The path as a ping has just found it: it went there, so it knows better than the status, unless nothing came back."""
+    if not pong.answered or path.expired:
+        return path
+    if pong.kind is PathKind.UNKNOWN:
+        return replace(path, latency_seconds=pong.latency_seconds)
+    return replace(path, kind=pong.kind, via=pong.via, latency_seconds=pong.latency_seconds, since=None)
+
+
+def steady(old: TailnetPath | None, new: TailnetPath) -> TailnetPath:
+    """The new path with the old latency, where that has hardly changed: nothing repaints for a tenth of a millisecond."""
+    if old is None or old.kind is not new.kind or old.latency_seconds is None or new.latency_seconds is None:
+        return new
+    near = abs(new.latency_seconds - old.latency_seconds) < 0.1 * old.latency_seconds + 0.0005
+    return replace(new, latency_seconds=old.latency_seconds) if near else new
 
 
 def read_pong(raw: str | bytes) -> Pong:

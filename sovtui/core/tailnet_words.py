@@ -67,7 +67,8 @@ def about_state(net: Tailnet) -> str:
 def about_missing(net: Tailnet, error: NoSuchPeer) -> str:
     """Why a name finds no host."""
     if error.several:
-        names = ", ".join(f"{short(p.called)} ({p.addresses[0] if p.addresses else p.id})" for p in error.several[:8])
+        several = sorted(error.several, key=lambda peer: peer.called)[:8]
+        names = ", ".join(f"{short(peer.called)} ({peer.addresses[0] if peer.addresses else peer.id})" for peer in several)
         return f"{short(error.wanted)} means several nodes of the tailnet: {names}. Write the whole name in `tailnet`"
     where = f"tailnet {net.suffix}" if net.suffix else "the tailnet"
     near = f" (nearest names: {', '.join(map(short, error.nearest))})" if error.nearest else ""
@@ -129,7 +130,10 @@ def why_down(
         return about_knock(name, knock, port)
     if knock is Knock.REFUSED:
         return about_knock(name, knock, port)  # somebody said no: it is up
-    return about_peer(net, peer, name, now)
+    said = about_peer(net, peer, name, now)
+    if not said and answered is False and peer.online:
+        return f"{name} is online in the tailnet, but does not answer there"
+    return said
 
 
 def judge(net: Tailnet, peer: Peer, name: str, now: datetime) -> TailnetPath:

@@ -74,6 +74,9 @@ class HostFacts:
     busy_watts: float = 71.0
     idle_celsius: float = 42.0
     degrees_per_watt: float = 0.34
+    cpus: int = 4
+    disks: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By mount point: size in bytes, share in use."""
     services: dict[str, ServiceFacts] = field(default_factory=dict)
     backups: dict[str, tuple[float | None, str]] = field(default_factory=dict)
     """By name: age of the last success in seconds, result."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sovtui.onbox import box, lock, services
+from sovtui.onbox.disks import Disks
 from sovtui.onbox.glance import Glance
 from sovtui.onbox.plan import check_service, supervisor_of
 
@@ -52,6 +54,7 @@ class Sweep:
         self._last: dict[str, Any] = {}
         self._said_at = -BEAT
         self._cpu = box.cpu_times()
+        self._disks = Disks()
 
     def once(self) -> list[dict[str, Any]]:
         """The lines that are due now."""
@@ -62,10 +65,14 @@ class Sweep:
             lines.append({"t": "memory", **memory})
         busy, total = box.cpu_times()
         if total > self._cpu[1]:
-            ratio = round(max(0.0, min(1.0, (busy - self._cpu[0]) / (total - self._cpu[1]))), 3)
+            ratio = round(max(0.0, min(1.0, (busy - self._cpu[0]) / (total - self._cpu[1]))), 2)
             self._cpu = (busy, total)
-            if self._differs("cpu", ratio):
-                lines.append({"t": "cpu", "use_ratio": ratio})
+            load = _load()
+            if self._differs("cpu", (ratio, load)):
+                lines.append({"t": "cpu", "use_ratio": ratio, **load})
+        disks = self._disks.told()
+        if disks and self._differs("disks", [(one["mount"], one["total"], one["free"] * 500 // one["total"]) for one in disks]):
+            lines.append({"t": "disks", "disks": disks})
         action = None if held is None else {key: held.get(key, "") for key in ("id", "who", "kind", "target", "since", "step")}
         if self._differs("action", action):
             lines.append({"t": "action", **(action or {"id": None})})
@@ -101,6 +108,14 @@ class Sweep:
         first = key not in self._last
         self._last[key] = value
         return not (first and value == "")
+
+
+def _load() -> dict[str, Any]:
+    """The mean of the last minute and the processors it is spread over; in coarse steps: it never stands still."""
+    try:
+        return {"load": round(os.getloadavg()[0], 1), "cpus": os.cpu_count() or 1}
+    except OSError:
+        return {}
 
 
 def _gist(told: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from sovtui.core.clean import Clean
 from sovtui.core.reach import Evidence
 
 
@@ -25,14 +26,21 @@ class Question:
     """Something only the operator can answer while a link is being made."""
 
     kind: str
-    """`host-key` (answer yes or no), `secret` (a passphrase, password or code)."""
+    """`host-key` (answer yes or no), `secret` (a passphrase or password), `shown` (an answer that may be seen while it is typed),
+    `approval` (no answer: it is cancelled once the login was approved at `url`; None ends the login)."""
     title: str
     text: str
     """Clean; may have several lines."""
+    url: str = ""
+    """Where a login is approved: to be opened in a browser, anywhere."""
 
 
 Ask = Callable[[Question], Awaitable[str | None]]
 """Answers a question: `yes`, the secret, or None to refuse. Headless use passes None instead of a callable: never asked."""
+
+
+Tell = Callable[[Clean], None]
+"""Takes one line that the operator should see."""
 
 
 class ByteStream(Protocol):
@@ -130,7 +138,7 @@ class Fragile(Protocol):
 
 
 @runtime_checkable
-class Telling(Protocol):
+class Underway(Protocol):
     """What a dialer over a network can do besides."""
 
     @property
@@ -153,3 +161,10 @@ class Dialer(Protocol):
     async def dial(self, ask: Ask | None) -> Link:
         """Connect. Raises `Unreachable`, `Refused`, `HostKeyError`. Cancellable."""
         ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A dialer that passes on what is said while it logs in: banners of the server, what it could not take into account."""
+
+    on_banner: Tell | None

@@ -12,19 +12,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from sovtui.core.clean import Clean
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.model import Link as LinkValue
 from sovtui.core.model import LinkPhase
 from sovtui.core.reach import Evidence, Fault, Finding, Here, Stage, Verdict, is_slow, judge, slow_words
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, Refused, Unreachable
-from sovtui.ports.link import Ask, Dialer, Fragile, Link, Question, Telling
+from sovtui.ports.link import Ask, Dialer, Fragile, Link, Question, Telling, Underway
 from sovtui.ports.network import Network, Sight
 
 TOLD_AFTER_SECONDS = 3.0
 """A dial that has been waiting for so long says what for, and goes on."""
 SIGHT_SECONDS = 2.0
 """What the tailnet's own program gets to answer."""
+MAX_SAID = 40
+"""Lines that are kept of what was said during a login."""
 _LOOK_SECONDS = 0.5
 _CHECK_EVERY_SECONDS = 5.0
 
@@ -77,6 +80,8 @@ class LinkKeeper:
         self._down_since: datetime | None = None
         self.addresses: tuple[str, ...] = ()
         """Of the host, as the last dial found them."""
+        if isinstance(dialer, Telling):
+            dialer.on_banner = self._heard
 
     async def get(self) -> Link:
         """The live link. Waits while it is being made; raises `Unreachable` or `Refused` with the reason while it is down."""
@@ -125,7 +130,7 @@ class LinkKeeper:
         try:
             while True:
                 attempt += 1
-                self._tell(replace(self._value, phase=LinkPhase.CONNECTING, attempt=attempt, retry_at=None))
+                self._tell(replace(self._value, phase=LinkPhase.CONNECTING, attempt=attempt, retry_at=None, said=()))
                 self._wake.clear()
                 self._wanted = False
                 try:
@@ -158,7 +163,7 @@ class LinkKeeper:
         """The link, until it is lost: why, and what was seen of it."""
         self._link = link
         up = LinkValue(LinkPhase.UP, self._dialer.kind, self._dialer.address, self._clock.now())
-        self._tell(replace(up, latency_seconds=link.latency_seconds))
+        self._tell(replace(up, latency_seconds=link.latency_seconds, said=self._value.said))
         try:
             reason = await self._watch(link)
         finally:
@@ -193,7 +198,7 @@ class LinkKeeper:
         return task.result()
 
     def _seen(self) -> Evidence | None:
-        seen = self._dialer.seen if isinstance(self._dialer, Telling) else None
+        seen = self._dialer.seen if isinstance(self._dialer, Underway) else None
         if seen is not None and seen.addresses and not seen.target:
             self.addresses = seen.addresses
         return seen
@@ -204,7 +209,7 @@ class LinkKeeper:
     async def _judged(self, seen: Evidence) -> Finding:
         """With what this machine and the tailnet know of the way."""
         seen = replace(seen, here=self._here(seen))
-        if self._sight is not None and seen.stage in (Stage.NAME, Stage.CONNECT) and not seen.via:
+        if self._sight is not None and seen.tailnet is None and seen.stage in (Stage.NAME, Stage.CONNECT) and not seen.via:
             try:
                 async with asyncio.timeout(SIGHT_SECONDS):
                     seen = replace(seen, tailnet=await self._sight(seen))
@@ -267,7 +272,9 @@ class LinkKeeper:
     def _down(self, phase: LinkPhase, found: Finding) -> LinkValue:
         """Down since the first loss, not since the last try."""
         since = self._down_since or self._clock.now()
-        return LinkValue(phase, self._dialer.kind, self._dialer.address, since, found.text(), found.verdict)
+        return LinkValue(
+            phase, self._dialer.kind, self._dialer.address, since, found.text(), found.verdict, said=self._value.said
+        )
 
     def _tell(self, value: LinkValue) -> None:
         if value.phase is LinkPhase.UP:
@@ -278,6 +285,11 @@ class LinkKeeper:
         self._put(LinkChanged(self.host, value))
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _heard(self, line: Clean) -> None:
+        """Something is said while the link is being made."""
+        if self._link is None and line.strip():
+            self._tell(replace(self._value, said=(*self._value.said, line)[-MAX_SAID:]))
 
     def _asker(self) -> Ask | None:
         ask = self._ask()

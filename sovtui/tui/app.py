@@ -151,6 +151,7 @@ class ControlRoom(App[None]):
         assert callable(self._given)
         gc.enable()  # `__main__` stopped it for the first frame
         try:
+            await asyncio.to_thread(_share_heap)
             hub = await asyncio.to_thread(self._given)
             await asyncio.to_thread(importlib.import_module, "sovtui.tui.screens.room")
             await self._enter(hub)
@@ -180,9 +181,12 @@ class ControlRoom(App[None]):
 
     @staticmethod
     def _set_aside() -> None:
-        """What has been made so far stays: the collector need not look at it ever again."""
+        """What has been made so far stays: the collector need not look at it ever again. What imports left free is given back."""
+        from sovtui.tui import heap
+
         gc.collect()
         gc.freeze()
+        heap.give_back()
 
     def on_exit_app(self) -> None:
         """Nothing more is drawn: what came from now on would meet a room without its parts."""
@@ -276,6 +280,12 @@ class ControlRoom(App[None]):
 
     def _words(self, renderable: RenderableType) -> str:
         return "".join(segment.text for segment in self.console.render(renderable))
+
+
+def _share_heap() -> None:
+    from sovtui.tui import heap
+
+    heap.share()
 
 
 def run(hub: Hub | OpenHub, theme: str | None = None, glyphs: Glyphs = "auto") -> int:

@@ -28,7 +28,8 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ("copy", "y", "Copy", "Put a figure, a line or a receipt on the terminal's clipboard."),
     ("jump", "g", "Jump", "Every pane shows a letter; that letter goes there, and g again to the first line."),
     ("zoom", "z", "Zoom", "One pane on the whole screen; Escape leaves."),
-    ("host", "h", "Host", "Look at another host."),
+    ("host", "h", "Host", "Look at another host: how each is, its link, what is hot, what is worst."),
+    ("issues", "i", "Issues", "All that is wrong on any host, the worst first; Enter goes there."),
     (
         "travel",
         "t",

@@ -8,12 +8,14 @@ from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Kind
+from sovtui.tui.estate import elsewhere
 from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
 from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, flow, row, spread, value
+from sovtui.tui.said import in_a_line
 
 _LINKS = {
     LinkPhase.UP: ("●", "ok"), LinkPhase.CONNECTING: ("◐", "warn"), LinkPhase.ASKING: ("?", "warn"),
@@ -55,7 +57,7 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     name = row((host.spec.name, "title"), (several, "label"))
     link = link_row(host.link, view)
     now_parts = _now_parts(view, host, kind)
-    counts = [row(count_span(view)), _services(host), _sources(view)]
+    counts = [row(count_span(view)), row(elsewhere(view)), _services(host), _sources(view)]
     between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
     if kind is Kind.WIDE:
         line = flow([name, link, *now_parts, *counts], width * 3, between)
@@ -115,7 +117,9 @@ def notice(view: View) -> tuple[str, str]:
             LinkPhase.CONNECTING: f"connecting to {link.address or host.spec.name}",
             LinkPhase.ASKING: "waits for your answer",
         }.get(link.phase, f"the link is {link.phase}")
-        again = ""
+        again, said = "", in_a_line(link) if view.then is None else ""
+        if said and link.phase is LinkPhase.CONNECTING:
+            return f"{link.address or host.spec.name} says: {said}", "warn"
         if view.then is not None:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
@@ -125,6 +129,7 @@ def notice(view: View) -> tuple[str, str]:
         elif link.phase is LinkPhase.REFUSED:
             again = " It does not try again by itself; Enter does."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
+        again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"
     for source in view.state.sources.values():
         if source.ok is False and source.host in ("", view.host_name):

@@ -22,6 +22,7 @@ WEIGHTS = {
     "backup": 4,
     "quit": 3,
     "host": 1,
+    "issues": 4,
     "copy": 2,
     "travel": 4,
 }

@@ -22,6 +22,8 @@ SERVICES = 40
 MOVING = 3
 """Services per second whose memory changes so much that the probe tells it."""
 MODEL = "bench-model"
+STARTED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 7200))
+"""Of the one alert: it does not move."""
 
 
 def service(number: int) -> str:
@@ -92,10 +94,9 @@ class Answers(BaseHTTPRequestHandler):
                 told = self._range(parse_qs(urlsplit(self.path).query)["query"][0])
             case "/api/v2/alerts":
                 labels = {"alertname": "DiskFillsUp", "severity": "warning"}
-                since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 7200))
                 status = {"state": "active", "silencedBy": [], "inhibitedBy": []}
                 summary = {"summary": "the disk is full in four hours"}
-                told = [{"labels": labels, "annotations": summary, "startsAt": since, "status": status, "fingerprint": "ab12"}]
+                told = [{"labels": labels, "annotations": summary, "startsAt": STARTED, "status": status, "fingerprint": "ab12"}]
             case "/api/v2/status":
                 told = {"versionInfo": {"version": "0.27.0"}}
             case _:

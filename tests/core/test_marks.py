@@ -115,7 +115,7 @@ def test_the_same_happening_is_listed_once_however_it_was_heard_of() -> None:
 def test_two_witnesses_seconds_apart_are_one_happening() -> None:
     state = states(AlertsSeen((DISK,), NOW))[-1]
     assert DISK.since is not None
-    other = [Mark(DISK.since + timedelta(seconds=s), MarkKind.ALERT, "DiskFull fires", key=f"past {s}") for s in (-4, 9, 45)]
+    other = [Mark(DISK.since + timedelta(seconds=s), MarkKind.ALERT, "DiskFull fires", "spark", f"past {s}") for s in (-4, 9, 45)]
     assert [mark.key for mark in marks(state, other)] == ["past 45", "past -4"]
 
 

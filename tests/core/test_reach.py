@@ -58,18 +58,19 @@ def test_one_sentence_for_what_was_seen(seen: Evidence, verdict: Verdict, words:
 @pytest.mark.parametrize(
     ("seen", "verdict", "words"),
     [
-        (replace(AT, tailnet=Tailnet(True, ping_seconds=0.03)), Verdict.BLOCKED, "the tailnet's ping answers"),
-        (replace(AT, fault=Fault.REFUSED, tailnet=Tailnet(True, ping_seconds=0.03)), Verdict.SSHD_DOWN, "refused"),
         (
-            replace(AT, tailnet=Tailnet(True, peer_online=False, peer_words="3 h")),
-            Verdict.HOST_DOWN,
-            "offline in the tailnet (3 h)",
+            replace(AT, tailnet=Tailnet(True, True, True, "it is up; policy blocks it")),
+            Verdict.BLOCKED,
+            "5 s: it is up; policy blocks",
         ),
-        (replace(AT, tailnet=Tailnet(False, "Tailscale is off: tailscale up")), Verdict.HOST_DOWN, "did not answer"),
+        (replace(AT, fault=Fault.REFUSED, tailnet=Tailnet(True, True, True)), Verdict.SSHD_DOWN, "refused"),
+        (replace(AT, tailnet=Tailnet(True, False, None, "offline since 12:03.")), Verdict.HOST_DOWN, "5 s: offline since 12:03"),
+        (replace(AT, tailnet=Tailnet(True, True, False, "online, silent")), Verdict.HOST_DOWN, "5 s: online, silent"),
+        (replace(AT, tailnet=Tailnet(False, words="Tailscale is off")), Verdict.HOST_DOWN, "5 s: Tailscale is off"),
         (
-            replace(AT, addresses=IN_TAILNET, tailnet=Tailnet(False, "Tailscale is off: tailscale up")),
+            replace(AT, addresses=IN_TAILNET, tailnet=Tailnet(False, words="Tailscale is off: tailscale up")),
             Verdict.TAILNET_OFF,
-            "the tailnet is off on this machine",
+            "is not reached: Tailscale is off: tailscale up",
         ),
         (replace(AT, addresses=IN_TAILNET, here=HOME), Verdict.TAILNET_OFF, "leave from 192.168.1.5"),
         (replace(AT, addresses=IN_TAILNET, here=Here("100.64.0.9", True)), Verdict.HOST_DOWN, "did not answer"),

@@ -307,7 +307,7 @@ def test_an_expired_key_is_told_with_what_to_do_on_the_box() -> None:
         ("running", "spark", True, Knock.REFUSED, "spark is up; no SSH server on port 22"),
         ("running", "spark", None, Knock.REFUSED, "spark is up; no SSH server on port 22"),
         ("running", "spark", None, Knock.TIMED_OUT, ""),
-        ("running", "spark", False, Knock.TIMED_OUT, ""),
+        ("running", "spark", False, Knock.TIMED_OUT, "spark is online in the tailnet, but does not answer there"),
         ("stopped", "spark", None, Knock.TIMED_OUT, "Tailscale is off: `tailscale up`"),
         ("running", "nope", None, None, "spark is not in tailnet"),
     ],

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from sovtui.core.clean import clean
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.model import Link as LinkValue
 from sovtui.core.model import LinkPhase
 from sovtui.core.reach import Evidence, Fault, Here, Stage, Verdict
 from sovtui.ports.errors import HostKeyError, Refused, Unreachable
-from sovtui.ports.link import Ask, Link, Question
+from sovtui.ports.link import Ask, Link, Question, Tell
 from sovtui.runtime import waking
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.links import Links, Pace
@@ -310,3 +311,30 @@ async def test_where_nothing_is_told_the_way_is_compared():
         waking.LOOK_SECONDS = waking_seconds
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_is_said_in_a_login_is_kept_until_the_next() -> None:
+    class Talking(FakeDialer):
+        on_banner: Tell | None = None
+
+        async def dial(self, ask: Ask | None) -> Link:
+            assert self.on_banner is not None
+            self.on_banner(clean("Authorized use only."))
+            self.on_banner(clean(""))
+            self.on_banner(clean(f"login {self.dials}"))
+            return await super().dial(ask)
+
+    links = Links({"spark": Talking(Unreachable("it closed the connection"), FakeLink)}, FakeClock(), pace=QUICK)
+    seen: list[tuple[LinkPhase, tuple[str, ...]]] = []
+
+    def put(event: Event) -> None:
+        assert isinstance(event, LinkChanged)
+        seen.append((event.link.phase, event.link.said))
+
+    links.connect_store(put)
+    task = asyncio.create_task(links.keepers["spark"].run())
+    await links.keepers["spark"].when_up()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    first, second = ("Authorized use only.", "login 0"), ("Authorized use only.", "login 1")
+    assert (LinkPhase.CONNECTING, ()) in seen and (LinkPhase.DOWN, first) in seen and (LinkPhase.UP, second) in seen

@@ -314,7 +314,12 @@ class Piece:
 
     def __init__(self, state: State, begin: datetime, end: datetime) -> None:
         self.begin, self.end, self._state = begin, end, state
-        self.marks = (Mark(begin + timedelta(minutes=1), MarkKind.LINK, "spark gave its last sample", "spark", "p"),)
+        self.marks: tuple[Mark, ...] = (
+            Mark(begin + timedelta(minutes=1), MarkKind.LINK, "spark gave its last sample", "spark", "p"),
+        )
+
+    def heard(self, host: str) -> datetime | None:
+        return self.end
 
     def at(self, moment: datetime) -> State:
         return replace(self._state, now=moment)

@@ -76,6 +76,21 @@ def take_memory(answer: HostAnswer, series: Iterable[Series]) -> None:
         answer.figures["memory.swap_used_bytes", ""] = values["SwapTotal"] - values["SwapFree"]
 
 
+DISK = {"node_filesystem_size_bytes": "disk.total_bytes", "node_filesystem_avail_bytes": "disk.free_bytes"}
+SMALLEST_DISK_BYTES = float(64 << 20)
+
+
+def take_disks(answer: HostAnswer, series: Iterable[Series]) -> None:
+    """By mount point, where both size and room are told."""
+    found: dict[str, dict[str, float]] = {}
+    for s in series:
+        if (figure := DISK.get(s.labels.get("__name__", ""))) is not None:
+            found.setdefault(clean(s.labels.get("mountpoint", ""), 100), {})[figure] = s.value
+    for mount, told in found.items():
+        if mount and len(told) == len(DISK) and told["disk.total_bytes"] >= SMALLEST_DISK_BYTES:
+            answer.figures.update({(figure, mount): value for figure, value in told.items()})
+
+
 _SMI = {
     "nvidia_smi_utilization_gpu_ratio": "gpu.use_ratio",
     "nvidia_smi_power_draw_watts": "gpu.power_watts",

@@ -12,9 +12,10 @@ import httpx
 
 from sovtui.adapters.figures.answers import Series, machine_of, mine
 from sovtui.adapters.figures.prometheus import PrometheusSource
-from sovtui.adapters.figures.questions import Question, curve_questions, joined, names_of, split
+from sovtui.adapters.figures.questions import Question, curve_questions, joined, split
 from sovtui.adapters.figures.ranges import MOST_BYTES, Ranges, numbers
 from sovtui.config.schema import Config
+from sovtui.config.specs import names_of
 from sovtui.core.clean import clean
 from sovtui.core.events import Curve
 from sovtui.core.state import State

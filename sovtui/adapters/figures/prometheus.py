@@ -23,6 +23,7 @@ from sovtui.config.specs import with_engines
 from sovtui.core.catalog import stale_after
 from sovtui.core.clean import clean
 from sovtui.core.modes import RUNNING
+from sovtui.core.reading import UNKNOWN, Status
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Refused
@@ -100,6 +101,7 @@ class PrometheusSource:
         found = ask.host_questions(self._config, self.windows_for(9100))
         if state is not None:  # forty units are half of the reply, and nobody would look at them
             found = [q for q in found if q.kind != "units" or not self._probed(state.hosts.get(q.host))]
+            found = [q for q in found if q.kind not in ("disk", "load") or not self._measured(state.hosts.get(q.host))]
         for h, (name, host) in enumerate(self._config.host.items()):
             for m, mode in enumerate(with_engines(host)):
                 adapter = self._adapters.get(mode.engine)
@@ -117,6 +119,11 @@ class PrometheusSource:
             s.at is not None and s.source != SOURCE and (now - s.at).total_seconds() <= PROBE_IS_FRESH_SECONDS
             for s in host.services.values()
         )
+
+    def _measured(self, host: Host | None) -> bool:
+        """Whether the probe tells load and disks of this host."""
+        told = host.reading("cpu.load_mean") if host is not None else UNKNOWN
+        return told.source not in ("", SOURCE) and told.status is Status.FRESH
 
     # One query, and what to do when it is refused
 

@@ -10,7 +10,7 @@ from sovtui.adapters.links._ssh_client import Client
 from sovtui.adapters.links._ssh_knock import Progress
 from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place
-from sovtui.adapters.links._ssh_way import Plain, Through, Way
+from sovtui.adapters.links._ssh_way import Given, Plain, Through, Way
 from sovtui.core.clean import clean
 from sovtui.core.reach import Evidence, Fault, Stage, Verdict, judge
 
@@ -42,7 +42,7 @@ class Course:
     def begin(self, place: Place, client: Client, way: Way) -> None:
         """A new connection to `place`."""
         self.place, self._client, self._way, self._clear = place, client, way, False
-        self._progress = way.progress if isinstance(way, Plain) else Progress(Stage.CONNECT)
+        self._progress = way.progress if isinstance(way, Plain | Given) else Progress(Stage.CONNECT)
         self._progress.reach(self._progress.stage)
 
     @property
@@ -57,7 +57,7 @@ class Course:
             return progress.stage
         if client.connection.get_extra_info("server_version"):
             progress.reach(Stage.LOGIN)
-        elif isinstance(self._way, Plain | Through):
+        elif isinstance(self._way, Plain | Given | Through):
             progress.reach(Stage.GREETING, client.connected_at)
         else:
             progress.reach(Stage.CONNECT)  # a command has taken it: whether it is connected, nobody knows
@@ -118,7 +118,7 @@ class Course:
     def _stuck(self) -> bool:
         """Whether the kernel sends the same thing again and again (Linux and Android tell)."""
         connection = self._client.connection if self._client is not None else None
-        sock = connection.get_extra_info("socket") if connection is not None and isinstance(self._way, Plain) else None
+        sock = connection.get_extra_info("socket") if connection is not None and isinstance(self._way, Plain | Given) else None
         number = getattr(socket, "TCP_INFO", None)
         if sock is None or number is None:
             return False

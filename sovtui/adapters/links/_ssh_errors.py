@@ -13,6 +13,7 @@ from sovtui.adapters.links._ssh_knock import NoName
 from sovtui.adapters.links._ssh_place import Place
 from sovtui.core.clean import clean
 from sovtui.core.reach import Evidence, Fault, Stage, Verdict, judge
+from sovtui.core.tailnet_words import read_banner
 from sovtui.ports.errors import PortError, Refused, TimedOut, Unreachable
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
@@ -95,6 +96,26 @@ def _as(error: PortError, verdict: Verdict) -> PortError:
     return error
 
 
+def turned_away(place: Place, heard: str) -> PortError | None:
+    """What Tailscale SSH says in a banner before it closes the connection, if that is why it is closed."""
+    refusal = read_banner(heard).refusal
+    if not refusal:
+        return None
+    advice = "The tailnet's admin decides that, in the section `ssh` of its policy."
+    if "local user" in refusal:
+        advice = f"Name another user in the address, or make {place.user} there."
+    elif "check mode" in refusal:
+        advice = "The tailnet's control plane cannot hold the check that its policy wants; its admin sees more."
+    refused = Refused(clean(f"Tailscale SSH on {place.label} does not let {place.user} in: {refusal}"), clean(advice))
+    return _as(refused, Verdict.LOGIN_REFUSED)
+
+
+def not_approved(place: Place, url: str) -> PortError:
+    """The login was held until somebody approves it, and nobody did."""
+    text = clean(f"{place.label} wants this login to be approved first, at {url}")
+    return _as(Refused(text, "Approve it there, then connect again."), Verdict.LOGIN_REFUSED)
+
+
 def _denied(place: Place, text: str, typed: bool) -> PortError:
     who = f"{place.user}@{place.host}"
     if typed:
@@ -105,6 +126,11 @@ def _denied(place: Place, text: str, typed: bool) -> PortError:
         return Refused(
             clean(f"no key was accepted for {who} ({place.label}); {names} {verb}"),
             clean(f"Load it: ssh-add {shlex.quote(str(place.locked[0]))}, or open the control room and type it."),
+        )
+    if place.wanted:
+        return Refused(
+            clean(f"no key was accepted for {who} ({place.label}); it would take {place.wanted}, and nobody can be asked here"),
+            f"Open the control room or run this in a terminal; or give it a key: ssh-copy-id {place.target}.",
         )
     more = "" if text.startswith("Permission denied") else f": {text}"
     return Refused(

@@ -22,11 +22,11 @@ from sovtui.ports.link import Question
 
 async def judge(place: Place, client: Client, known: KnownHosts, reason: str, operator: Operator) -> None:
     """An unverified host key: return if the operator has accepted it, raise otherwise."""
-    entries = known.lookup(place.known_name)
+    name, entries = remembered(place, known)
     every = [*entries, *fallback(place, known)]
     seen = client.seen or client.seen_ca
     revoked = [entry for entry in every if entry.marker == "revoked" and (seen is None or entry.key == seen)]
-    name, advice = place.known_name, "Do not log in there until you know why."
+    advice = "Do not log in there until you know why."
     if revoked:
         shown = revoked[0]
         message = f"{place.label} shows a host key that is revoked: {_shown(shown.key)}, {shown.where()}"
@@ -35,6 +35,8 @@ async def judge(place: Place, client: Client, known: KnownHosts, reason: str, op
     old = [entry for entry in entries if entry.marker == ""]
     shown_text = _shown(seen) if seen is not None else clean(reason)
     print_of = seen.get_fingerprint() if seen is not None else ""
+    if place.vouched:
+        raise _contradicted(place, seen, old, shown_text, name)
     if old or any(entry.marker == "ca" for entry in entries):
         wrong = "; ".join(f"{_shown(entry.key)} in {entry.where()}" for entry in old or entries)
         message = f"the host key of {place.label} has changed: it shows {shown_text}, known is {wrong}"
@@ -77,6 +79,34 @@ async def judge(place: Place, client: Client, known: KnownHosts, reason: str, op
                 clean(f"the host key of {place.label} cannot be written to {place.writable}: {error.strerror}"),
                 "Make the file writable, or add the key with ssh.",
             ) from error
+
+
+def _contradicted(place: Place, seen: asyncssh.SSHKey | None, old: list[Entry], shown: str, name: str) -> HostKeyError:
+    """Somebody vouches for other keys than the server shows, or than known_hosts has."""
+    told = ", ".join(_shown(key) for key in place.vouched)
+    print_of = seen.get_fingerprint() if seen is not None else ""
+    if seen is None or seen not in place.vouched:
+        message = f"the host key of {place.label} is not the one that {place.vouched_by} tells: it shows {shown}, told is {told}"
+        known = ", ".join(key.get_fingerprint() for key in place.vouched)
+        advice = "Somebody may be in between. Do not log in there until you know why."
+        return HostKeyError(clean(message), advice, changed=True, fingerprint=print_of, known=known)
+    wrong = "; ".join(f"{_shown(entry.key)} in {entry.where()}" for entry in old) or "a certificate authority"
+    message = (
+        f"{place.vouched_by} and known_hosts do not agree about {place.label}: {place.vouched_by} tells {shown}, known is {wrong}"
+    )
+    advice = "One of them is wrong. Compare the fingerprint on the machine itself"
+    if old:
+        remove = f"ssh-keygen -f {shlex.quote(str(old[0].path))} -R {shlex.quote(name)}"
+        advice += f"; if known_hosts is the old one: {remove}"
+    known = ", ".join(entry.key.get_fingerprint() for entry in old)
+    return HostKeyError(clean(message), clean(f"{advice}."), changed=True, fingerprint=print_of, known=known)
+
+
+def remembered(place: Place, known: KnownHosts) -> tuple[str, list[Entry]]:
+    """The name by which known_hosts speaks of the place, and what it says; an address only if the name is not in it yet."""
+    entries = known.lookup(place.known_name)
+    older = known.lookup(place.formerly) if place.formerly and not entries else []
+    return (place.formerly, older) if older else (place.known_name, entries)
 
 
 def fallback(place: Place, known: KnownHosts) -> list[Entry]:

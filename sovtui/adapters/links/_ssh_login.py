@@ -12,11 +12,11 @@ from sovtui.adapters.links import _known_hosts
 from sovtui.adapters.links._known_hosts import KnownHosts
 from sovtui.adapters.links._ssh_client import Client
 from sovtui.adapters.links._ssh_course import LOOK_SECONDS, Course
-from sovtui.adapters.links._ssh_errors import explain, of_way
-from sovtui.adapters.links._ssh_host_keys import fallback, judge
+from sovtui.adapters.links._ssh_errors import explain, not_approved, of_way, turned_away
+from sovtui.adapters.links._ssh_host_keys import fallback, judge, remembered
 from sovtui.adapters.links._ssh_link import SshLink
 from sovtui.adapters.links._ssh_operator import Operator
-from sovtui.adapters.links._ssh_place import Place, config_words, login_words, look_up
+from sovtui.adapters.links._ssh_place import Place, look_up
 from sovtui.adapters.links._ssh_way import Command, Plain, Road, Through, Way
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Settings
@@ -94,8 +94,9 @@ class _Login:
 
     def __init__(self, settings: Settings, ask: Ask | None) -> None:
         self._settings = settings
-        self._operator = Operator(ask, settings.on_banner, settings.connect_timeout_seconds)
-        self._place = Place(self._label(settings.target), settings.target)
+        label = self._label(settings.target)
+        self._operator = Operator(ask, settings.on_banner, settings.connect_timeout_seconds, label)
+        self._place = Place(label, settings.target)
         self._road: Road | None = None
         self.course = Course(self._operator, self._place)
         self.hops: list[asyncssh.SSHClientConnection] = []
@@ -118,9 +119,12 @@ class _Login:
             async with self._operator.clock():
                 connection, client, place = await self._reach(self._settings.target)
         except TimeoutError:
+            if self._operator.url:
+                raise not_approved(self._place, self._operator.url) from None
             raise self._on_the_way() or of_way(self.course.evidence(Fault.SILENCE)) from None
-        seen = self.course.evidence()
-        alive = (self._settings.keepalive_seconds, self._settings.keepalive_count)
+        finally:
+            await self._operator.over()
+        seen, alive = self.course.evidence(), (self._alive(place), self._settings.keepalive_count)
         link = SshLink(self._settings.host, place.label, connection, list(self.hops), client.lost, seen, self.course.hops, alive)
         link.start()
         return link
@@ -138,6 +142,12 @@ class _Login:
         place = self._place = Place(self._label(target, hop=depth > 0), target, timeout_seconds=self._operator.budget_seconds)
         self.course.place = place
         await look_up(place, self._settings)
+        for note in place.notes:
+            if note not in self._settings.told:
+                self._settings.told.add(note)
+                self._operator.tell(note)
+        if place.quiet:
+            self._operator.be_quiet()
         self._operator.budget_seconds = place.timeout_seconds
         if tunnel is None and place.tunnel:
             if depth >= MAX_HOPS:
@@ -172,7 +182,7 @@ class _Login:
                 raise
             except (OSError, asyncssh.Error, ValueError) as error:
                 lost = isinstance(error, OSError | asyncssh.ConnectionLost)
-                wrong = self._on_the_way() if lost else None
+                wrong = turned_away(place, self._operator.heard) or (self._on_the_way() if lost else None)
                 raise wrong or explain(error, place, self.course.evidence(), typed=client.secrets_asked > 0) from error
         raise Unreachable(
             f"{place.label} showed another host key at the second try", "Try again; if it stays so, somebody is in between."
@@ -186,44 +196,59 @@ class _Login:
             return Command.of_shell(place.command)
         choose = self._settings.choose if depth == 0 else None
         known = await choose(place.host, place.port) if choose is not None else None
-        return known or Plain(family=place.family, local_address=place.local_address)
+        if known is not None:
+            place.take(known)
+            if known.way is not None:
+                return known.way
+        return Plain(family=place.family, local_address=place.local_address)
+
+    def _alive(self, place: Place) -> float:
+        """Seconds between two keepalives."""
+        return min(self._settings.keepalive_seconds, place.alive_seconds or self._settings.keepalive_seconds)
 
     def _on_the_way(self) -> PortError | None:
         return self._road.why(self._place.label) if self._road is not None else None
 
     async def _connect(self, place: Place, client: Client, known: KnownHosts, way: Way) -> asyncssh.SSHClientConnection:
-        entries = [*known.lookup(place.known_name), *fallback(place, known)]
+        entries = [*remembered(place, known)[1], *fallback(place, known)]
 
         def trusted(host: str, addr: str, port: int | None) -> Any:
             keys, authorities, revoked = _known_hosts.trusted(entries)
+            if place.vouched:
+                return [key for key in place.vouched if key in keys or not (keys or authorities)], [], revoked
             return [*keys, *place.accepted], authorities, revoked
 
         words: dict[str, Any] = {
-            "config": config_words(self._settings),
+            "config": None,  # all that it says is in `place`
             "client_factory": lambda: client,
+            "username": place.user,
+            "port": place.port,
             "known_hosts": trusted,
+            "host_key_alias": place.alias or place.host,
             "compression_algs": ["zlib@openssh.com", "none"],
             "connect_timeout": None,
             "login_timeout": 3600,
-            "keepalive_interval": self._settings.keepalive_seconds,
+            "keepalive_interval": self._alive(place),
             "keepalive_count_max": self._settings.keepalive_count,
             "agent_forwarding": False,
             "x11_forwarding": False,
             "request_pty": False,
-            "client_keys": [str(path) for path in place.identities],
-            "ignore_encrypted": True,
-            "passphrase": None,
-            **login_words(place.target),
+            "client_keys": None,  # the client is asked for them
+            "agent_path": None,
+            "x509_trusted_certs": None,
+            "gss_host": None,
+            **place.words,
         }
-        if not place.own_algorithms:
-            mine = {name.decode() for entry in entries for name in entry.key.sig_algorithms if not entry.marker}
+        if "server_host_key_algs" not in words:
+            known_keys = [entry.key for entry in entries if not entry.marker] or place.vouched
+            mine = {name.decode() for key in known_keys for name in key.sig_algorithms}
             plain = sorted(_PLAIN_ALGORITHMS, key=lambda name: name not in mine)
             certified = any(entry.marker == "ca" for entry in entries)
             words["server_host_key_algs"] = [*(_CERT_ALGORITHMS if certified else ()), *plain]
         self._road = None
         road = self._road = await way.open()
         try:
-            connection = await asyncssh.connect(road.address or place.target.name, **words, **road.words)
+            connection = await asyncssh.connect(road.address or place.host, **words, **road.words)
         except BaseException as error:
             try:
                 if road.settle is not None and not isinstance(error, asyncio.CancelledError):
@@ -231,5 +256,7 @@ class _Login:
             finally:
                 road.end()
             raise
+        finally:
+            client.keys.close()
         client.lost.add_done_callback(lambda _: road.end())
         return connection

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from sovtui.adapters.links._ssh_knock import Progress, knock
 from sovtui.core.clean import Clean, clean
+from sovtui.core.reach import Stage
 from sovtui.ports.errors import PortError, Refused, Unreachable
 
 END_SECONDS = 1.0
@@ -50,8 +51,22 @@ class Way(Protocol):
         ...
 
 
-Choose = Callable[[str, int], Awaitable[Way | None]]
-"""Somebody who knows a way to this name and port. None: he knows none, and it is done as always."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What somebody knows of a server before it is dialled."""
+
+    way: Way | None = None
+    """None: TCP, as always."""
+    called: str = ""
+    """The name under which its host key is remembered, where all there is otherwise is an address."""
+    host_keys: tuple[str, ...] = ()
+    """Its host keys (`algorithm base64`): exactly these are accepted then. Empty: known_hosts, as always."""
+    told_by: str = ""
+    """Who tells the keys, for messages: `the tailnet`."""
+
+
+Choose = Callable[[str, int], Awaitable[Known | None]]
+"""Somebody who may know a way to this name and port. None: he knows nothing, and it is done as always."""
 
 
 class Plain:
@@ -86,8 +101,10 @@ class Through:
 class Given:
     """A connected socket that somebody makes. It is ours then, and closed with the connection."""
 
-    def __init__(self, make: Callable[[], Awaitable[socket.socket]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[socket.socket]], progress: Progress | None = None) -> None:
+        """`progress`: where `make` tells how far it is."""
         self._make = make
+        self.progress = progress or Progress(Stage.CONNECT)
 
     async def open(self) -> Road:
         made = await self._make()
@@ -113,19 +130,24 @@ class Command:
 
     async def open(self) -> Road:
         ours, theirs = socket.socketpair()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=asyncio.subprocess.PIPE, start_new_session=True
+        pipe = asyncio.subprocess.PIPE
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=pipe, start_new_session=True
             )
+        )
+        starting.add_done_callback(lambda _: theirs.close())
+        try:
+            process = await asyncio.shield(starting)
         except (OSError, ValueError) as error:
             ours.close()
             reason = clean(str(getattr(error, "strerror", None) or error), 200)
             raise Refused(f"the {self._name} cannot be started: {reason}", "Correct it in ssh_config.") from None
         except BaseException:
-            ours.close()
+            starting.add_done_callback(
+                lambda done: _Running(done.result(), ours, self._name).end() if _good(done) else ours.close()
+            )
             raise
-        finally:
-            theirs.close()
         ours.setblocking(False)
         running = _Running(process, ours, self._name)
         return Road({"sock": ours}, end=running.end, settle=running.settle, why=running.why)
@@ -201,6 +223,10 @@ class _Running:
             size += len(part)
             while size - len(self._errors[0]) >= _MAX_SAID_BYTES:
                 size -= len(self._errors.popleft())
+
+
+def _good(done: asyncio.Future[Any]) -> bool:
+    return not done.cancelled() and done.exception() is None
 
 
 _tasks: set[asyncio.Task[Any]] = set()

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sovtui.adapters.links._ssh_way import Choose
 from sovtui.adapters.links._target import Target, parse
-from sovtui.core.clean import Clean
 from sovtui.core.reach import Evidence
-from sovtui.ports.link import Ask, Link
+from sovtui.ports.link import Ask, Link, Tell
 
 if TYPE_CHECKING:
     from sovtui.adapters.links._ssh_course import Course
@@ -34,7 +32,7 @@ class Settings:
     keepalive_seconds: float
     keepalive_count: int
     connect_timeout_seconds: float
-    on_banner: Callable[[Clean], None] | None
+    on_banner: Tell | None
     choose: Choose | None = None
     """Asked for the way to the host itself, where ssh_config names neither a jump host nor a ProxyCommand."""
     lost_before: bool = False
@@ -43,6 +41,8 @@ class Settings:
     """The dial under way."""
     unlocked: dict[str, Any] = field(default_factory=dict)
     """Private keys whose passphrase was given, by path, for the next dial; as an agent does, in memory only."""
+    told: set[str] = field(default_factory=set)
+    """What was said once and need not be said at every dial."""
 
 
 class Dialer:
@@ -60,7 +60,7 @@ class Dialer:
         keepalive_seconds: float = 1.5,
         keepalive_count: int = 2,
         connect_timeout_seconds: float = 15.0,
-        on_banner: Callable[[Clean], None] | None = None,
+        on_banner: Tell | None = None,
         choose: Choose | None = None,
     ) -> None:
         """Nothing is read or imported yet. `known_hosts` and `config` replace what ssh would use; raises `ValueError`.
@@ -88,6 +88,15 @@ class Dialer:
     def seen(self) -> Evidence | None:
         course = self._settings.course
         return course.evidence() if course is not None and course.waiting else None
+
+    @property
+    def on_banner(self) -> Tell | None:
+        """Whoever hears what is said during a login."""
+        return self._settings.on_banner
+
+    @on_banner.setter
+    def on_banner(self, tell: Tell | None) -> None:
+        self._settings.on_banner = tell
 
     async def dial(self, ask: Ask | None) -> Link:
         """Log in. While a question is open the clock stands still."""

@@ -16,7 +16,7 @@ from sovtui.adapters.engines.base import Windows
 from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import HostAnswer, Series, take_gpus, take_memory, take_units
 from sovtui.config.schema import BackupConfig, HostConfig, ModeConfig
-from sovtui.core.events import BackupsSeen, Samples, ServicesSeen
+from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Service
 from sovtui.core.reading import Status, fresh
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
@@ -402,3 +402,19 @@ def test_memory_and_units_of_node_exporter(version: str) -> None:
     take_units(answer, [s for s in rows if s.labels["__name__"] == "node_systemd_unit_state" and s.value == 1])
     assert answer.units["litellm.service"] == "failed" and answer.units["vllm@qwen3-32b.service"] == "active"
     assert "vllm@other.service" not in answer.units
+
+
+async def test_disks_and_load_come_from_prometheus_only_where_the_probe_is_silent() -> None:
+    made = config(spark=spark())
+    size, room_ = ({"__name__": f"node_filesystem_{word}_bytes", "instance": "spark:9100"} for word in ("size", "avail"))
+    rows = [({**size, "mountpoint": "/"}, 1e12), ({**room_, "mountpoint": "/"}, 1e11), ({**size, "mountpoint": "/odd"}, 1e12)]
+    server = Server({"d0": rows, "l0": [({"instance": "spark:9100"}, 0.7)], "t0": [({"instance": "spark:9100"}, SERVER_TIME)]})
+    asking, room = source(made, server, FakeClock()), Room(made)
+    await asking.poll(room.state, room.put)
+    host = room.state.hosts["spark"]
+    assert host.reading("disk.free_bytes", "/").value == 1e11
+    assert host.reading("cpu.load_mean").value == 0.7
+    assert host.subjects("disk.total_bytes") == ("/",), "a size without room tells nothing"
+    room.put(Samples("spark", (Sample("cpu.load_mean", fresh(0.8, NOW + timedelta(seconds=5), "probe")),)))
+    await asking.poll(room.state, room.put)
+    assert '"d0"' in server.queries[0] and '"d0"' not in server.queries[-1] and '"l0"' not in server.queries[-1]

@@ -186,7 +186,7 @@ async def test_a_jump_host_is_named_and_asked_like_any_host(serve: ServerMaker, 
 async def test_jump_hosts_in_circles_end(home: Path):
     (home / ".ssh").mkdir(exist_ok=True)
     (home / ".ssh" / "config").write_text("Host *\n ProxyJump other\n")
-    with pytest.raises(Refused, match="circles"):
+    with pytest.raises(Refused, match=r"circles|loop"):
         await Dialer("spark", "box").dial(None)
 
 

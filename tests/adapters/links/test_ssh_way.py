@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sovtui.adapters.links._ssh_way import Command, Given, Plain, Way
+from sovtui.adapters.links._ssh_way import Command, Given, Known, Plain, Way
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.errors import Refused, Unreachable
 
@@ -138,9 +138,9 @@ async def test_a_known_way_is_taken_where_ssh_config_names_none(serve: ServerMak
 
     ways.append(Given(make))
 
-    async def choose(host: str, port: int) -> Way | None:
+    async def choose(host: str, port: int) -> Known | None:
         asked.append((host, port))
-        return ways[len(asked) - 1]
+        return Known(ways[len(asked) - 1])
 
     public = server.host_key.export_public_key("openssh").decode()
     (home / ".ssh" / "known_hosts").write_text(f"[spark.invalid]:{server.port} {public}")

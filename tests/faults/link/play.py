@@ -139,8 +139,8 @@ async def _in_box(
             break
     await _settled(made)
     after = Size.now()
-    if result.before is None or result.after is None or after.tasks > before.tasks or after.descriptors > before.descriptors:
-        result.before, result.after = before, after
+    if result.before is None or after.tasks > before.tasks or after.descriptors > before.descriptors:
+        result.before, result.after, result.tasks = before, after, _more(names_before)
 
 
 def task_names() -> Counter[str]:
