@@ -39,6 +39,8 @@ async def ask_operator(question: Question) -> str | None:
             return None
         try:
             lines = [clean(question.title), *(f"  {clean(line)}" for line in question.text.splitlines())]
+            if question.kind == "approval":
+                await _hold(lines, question.url, terminal)
             prompt = {"secret": "secret (not shown): ", "shown": "answer: "}.get(question.kind, 'type "yes" to trust it: ')
             answer = await read_line("\n".join([*lines, prompt]), terminal, terminal, echo=question.kind != "secret")
         finally:
@@ -46,6 +48,24 @@ async def ask_operator(question: Question) -> str | None:
     if question.kind == "host-key":
         return "yes" if answer.strip().lower() == "yes" else None
     return answer or None
+
+
+async def _hold(lines: list[str], url: str, terminal: int) -> None:
+    """Shows where a login is approved until whoever asked needs no answer any more. Enter shows a QR code; Ctrl+C leaves all."""
+    from sovtui.core import qr
+
+    try:
+        await read_line("\n".join([*lines, "  Enter shows it as a QR code, Ctrl+C gives up: "]), terminal, terminal)
+        with contextlib.suppress(ValueError):  # light modules are drawn: most terminals are dark
+            _write(terminal, "\n".join([*qr.half_blocks(qr.modules(url), light=True), ""]))
+        await asyncio.Event().wait()
+    finally:
+        _write(terminal, "\n")
+
+
+def _write(terminal: int, text: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(terminal, text.encode())
 
 
 async def read_line(prompt: str, source: int, sink: int, *, echo: bool = True) -> str:

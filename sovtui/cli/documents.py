@@ -14,7 +14,7 @@ from typing import Any
 from sovtui.core.catalog import CATALOG
 from sovtui.core.clean import clean
 from sovtui.core.issues import Issue, backup_word, issues
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, Mode, Part, Service, Source
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, Mode, Part, Service, Source, TailnetPath
 from sovtui.core.modes import Heat, ModeView, mode_view, mode_views
 from sovtui.core.reading import Reading
 from sovtui.core.state import Host, State
@@ -68,6 +68,7 @@ def host(of: Host, now: datetime) -> Document:
             "latency_seconds": link.latency_seconds,
             "since": moment(link.since),
             "retry_at": moment(link.retry_at),
+            "path": None if of.path is None else path(of.path),
         },
         "modes": [mode(v) for v in mode_views(of)],
         "engines": [
@@ -82,6 +83,21 @@ def host(of: Host, now: datetime) -> Document:
         "services": [service(s) for s in of.services.values()],
         "backups": [backup(b, now) for b in of.backups.values()],
         "action": run(of.action) if of.action else None,
+    }
+
+
+def path(of: TailnetPath) -> Document:
+    """How the link goes through the tailnet."""
+    return {
+        "kind": str(of.kind),
+        "latency_seconds": of.latency_seconds,
+        "via": clean(of.via) or None,
+        "since": moment(of.since),
+        "expired": of.expired,
+        "verified": of.verified,
+        "reason": clean(of.reason),
+        "notes": [clean(note) for note in of.notes],
+        "source": of.source or None,
     }
 
 

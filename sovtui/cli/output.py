@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from sovtui.actions.spec import Plan
 from sovtui.cli.documents import gpus, late
-from sovtui.core import text
+from sovtui.core import tailnet_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
 from sovtui.core.issues import issues
-from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service
+from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
 from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
@@ -67,6 +67,8 @@ def _host(state: State, host: Host) -> list[str]:
     lines = [_cut(f"{'DEMO  ' if state.demo else ''}{head}")]
     if link.phase is not LinkPhase.UP and link.reason:
         lines += _row("link", link.reason)
+    if host.path is not None:
+        lines += _rows("path", _path(state, host, host.path))
     lines += _rows("mode", [line for view in mode_views(host) for line in _mode(view)])
     for view in mode_views(host):
         if view.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN) and view.mode.url:
@@ -86,6 +88,12 @@ def _host(state: State, host: Host) -> list[str]:
     if host.action is not None:
         lines += _row("action", _action(state, host.action))
     return lines
+
+
+def _path(state: State, host: Host, path: TailnetPath) -> list[str]:
+    checked = ", host keys verified by the tailnet" if path.verified else ""
+    why = f": {path.reason}" if path.reason and path.reason not in host.link.reason else ""
+    return [f"{tailnet_words.path(path, state.now)}{checked}{why}", *path.notes]
 
 
 def _mode(view: ModeView) -> list[str]:

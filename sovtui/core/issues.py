@@ -79,7 +79,7 @@ def issues(state: State) -> tuple[Issue, ...]:
 
 
 def _judge(state: State) -> tuple[Issue, ...]:
-    found = [*_alerts(state), *_sources(state)]
+    found = [*_alerts(state), *_sources(state), *_keys(state)]
     for host in state.hosts.values():
         found += _of_host(host, state.now)
     roles = {name: ROLES.index(host.spec.role) if host.spec.role in ROLES else len(ROLES) for name, host in state.hosts.items()}
@@ -110,6 +110,20 @@ def _of_host(host: Host, now: datetime) -> Iterator[Issue]:
         yield from _services(host, now)
         yield from _disks(host)
     yield from _backups(host, now)
+
+
+def _keys(state: State) -> Iterator[Issue]:
+    """Tailnet keys that expire soon, and take the link with them. This machine's own is told of every host: it is told once."""
+    hosts: dict[str, list[str]] = {}
+    for name, host in state.hosts.items():
+        if host.path is not None and host.link.phase is LinkPhase.UP:
+            for note in host.path.notes:
+                hosts.setdefault(note, []).append(name)
+    for note, names in hosts.items():
+        whose = names[0] if len(names) == 1 else ""
+        yield Issue(
+            Grade.SOON, "link", whose, note, "Renew it on that machine itself, not over a link of the tailnet.", target=note
+        )
 
 
 def _engines(host: Host) -> Iterator[Issue]:

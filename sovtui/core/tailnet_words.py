@@ -152,6 +152,21 @@ def judge(net: Tailnet, peer: Peer, name: str, now: datetime) -> TailnetPath:
     )
 
 
+def seen_from_box(net: Tailnet, we: str, name: str, now: datetime) -> str:
+    """How the box `name` sees the way to us, who are at the address `we`; a phone cannot ask anybody else."""
+    if state := about_state(net):
+        return f"on {name}: {state}"
+    if not we:
+        return f"{name} does not tell from where we come"
+    try:
+        peer = find(net, we)
+    except NoSuchPeer:
+        return f"{name} sees us at {we}, which is none of the tailnet's addresses that it sends to"
+    seen = path_of(net, peer)
+    via = f" ({seen.via})" if seen.via and seen.kind is not PathKind.RELAY else ""
+    return f"{name} sees us as {short(peer.called)}: {path(seen, now)}{via}"
+
+
 def path(value: TailnetPath, now: datetime) -> str:
     """`direct 2 ms`, `relay fra 48 ms`, `peer relay`, `idle`, `offline 3 h`, `key expired`, `unknown`."""
     if value.expired:

@@ -64,6 +64,8 @@ class HostFacts:
     swap_bytes: int = 0
     cpu_ratio: float = 0.05
     latency_seconds: float = 0.04
+    relay: str = ""
+    """Region of the relay that its link goes through, if it has a name in the tailnet; empty: it is direct."""
     gpu: str = ""
     """Name of its GPU; empty: none."""
     gpu_total_bytes: int | None = None

@@ -14,10 +14,11 @@ from sovtui.core import receipts
 from sovtui.core.clean import clean
 from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
+from sovtui.core.tailnet import parse
 from sovtui.ports.errors import Malformed, PortError, Unsupported
 from sovtui.ports.link import Link
 from sovtui.runtime import bundle
-from sovtui.runtime.hub import LogLine, Rights
+from sovtui.runtime.hub import LogLine, Rights, TailnetView
 
 ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
@@ -101,6 +102,25 @@ async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
                     missing.append(clean(str(line.get("line", ""))))
     lingers = bool(head.get("lingers")) if head.get("systemd") else None
     return Rights(clean(str(head.get("user", ""))), lingers, bool(head.get("journal")), tuple(missing), allowed)
+
+
+# One round trip. Tailscale SSH may not set the variable; then the line is empty.
+_TAILNET = 'echo "$SSH_CONNECTION"; PATH="$PATH:/usr/local/bin:/usr/sbin:/sbin" exec tailscale status --json --active'
+
+
+async def tailnet(link: Link, now: datetime) -> TailnetView:
+    """The tailnet as the host's own daemon sees it. Its command's exit status tells nothing, so only 127 is looked at."""
+    done = await link.run(["sh", "-c", _TAILNET], timeout_seconds=ANSWER_SECONDS)
+    if done.exit_status == 127:
+        raise Unsupported(f"there is no command `tailscale` on {link.host}")
+    first, _, document = done.stdout.partition(b"\n")
+    words = first.decode("ascii", "replace").split()
+    try:
+        net = parse(document, now)
+    except ValueError as error:
+        said = clean(done.stderr.decode("utf-8", "replace").strip(), 200)
+        raise Malformed(f"`tailscale status` on {link.host} cannot be read: {said or error}") from None
+    return TailnetView(net, clean(words[0], 50) if len(words) == 4 else getattr(link, "own_address", ""))
 
 
 async def logs(

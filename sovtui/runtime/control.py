@@ -25,7 +25,7 @@ from sovtui.ports.past import Past, Stretch
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime import box, bundle, waking
 from sovtui.runtime.dispatcher import Dispatcher
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
 from sovtui.runtime.links import Links
 from sovtui.runtime.poller import Tried, poll_forever, stream_forever
 from sovtui.runtime.standby import Standby
@@ -229,6 +229,10 @@ class Control:
         link = await self._links.get(host)
         async with asyncio.timeout(box.ANSWER_SECONDS):
             return await box.rights(link, commands)
+
+    async def tailnet(self, host: str) -> TailnetView:
+        link = await self._links.get(host)
+        return await box.tailnet(link, self._clock.now())
 
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""

@@ -12,6 +12,7 @@ from sovtui.config.schema import Config
 from sovtui.core.model import ActionRun
 from sovtui.core.record import Record
 from sovtui.core.state import State
+from sovtui.core.tailnet import Tailnet
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
 
@@ -49,6 +50,16 @@ class Rights:
     missing: tuple[str, ...] = ()
     """The sudoers lines that are not there yet, ready to be copied."""
     allowed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TailnetView:
+    """The tailnet as a host's own daemon sees it."""
+
+    net: Tailnet
+    """With those peers only that it sends to now."""
+    we: str = ""
+    """The address that it sees us at; empty where it does not tell."""
 
 
 Progress = Callable[[ActionRun], None]
@@ -111,6 +122,10 @@ class Hub(Protocol):
 
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
         """Which of these commands the login may run as root there. Changes nothing. Raises `PortError`."""
+        ...
+
+    async def tailnet(self, host: str) -> TailnetView:
+        """What the host's own tailnet daemon says, asked over the link. Raises `PortError`; `Unsupported` where there is none."""
         ...
 
     def logs(

@@ -9,6 +9,7 @@ from sovtui.core import text
 from sovtui.core.issues import Grade, Issue, issues, lost, of_host
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import Host, State
+from sovtui.tui import paths
 from sovtui.tui.jump import letters
 from sovtui.tui.panes.base import View
 from sovtui.tui.panes.host import GRADES, engines_of
@@ -57,9 +58,11 @@ def host_choices(state: State) -> list[Choice]:
             parts[0] += f" {host.link.latency_seconds * 1000:.0f} ms"
         elif host.link.since is not None and lost(host.link):
             parts[0] += f" {text.age((state.now - host.link.since).total_seconds())}"
+        if way := paths.told(host, state.now):
+            parts.append(way)
         if engines_of(host.spec):
             parts.append(heat_span(host)[0])
-        worse = [issue for issue in mine if issue.kind != "link"]
+        worse = [issue for issue in mine if issue.kind != "link" or issue.target]
         if worse:
             parts.append(
                 f"{GRADES[worse[0].grade][0]} {worse[0].title}" + (f" and {len(worse) - 1} more" if len(worse) > 1 else "")

@@ -18,7 +18,7 @@ from sovtui.core.state import State
 from sovtui.ports.errors import Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rights
+from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rights, TailnetView
 from sovtui.tui.app import ControlRoom
 
 T = TypeVar("T")
@@ -88,6 +88,9 @@ class Still:
 
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
         return Rights("", None, False)
+
+    async def tailnet(self, host: str) -> TailnetView:
+        raise Unsupported("no machine is there that could be asked")
 
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sovtui.core import text
-from sovtui.core.model import Link, LinkPhase
+from sovtui.core.model import LinkPhase
 from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
+from sovtui.tui import paths
 from sovtui.tui.arrange import Kind
 from sovtui.tui.estate import elsewhere
 from sovtui.tui.panes.actions import run_span
@@ -23,12 +24,19 @@ _LINKS = {
 }  # fmt: skip
 
 
-def link_row(link: Link, view: View) -> Row:
-    """Phase in a word, and how long a round trip takes."""
+def link_row(host: Host, view: View, kind: Kind) -> Row:
+    """Phase in a word, how long a round trip takes, and how it goes through the tailnet."""
+    link = host.link
     sign, role = _LINKS[link.phase]
+    narrow = kind is Kind.PHONE
+    path = paths.span(host, view.state.now, narrow=narrow) if link.kind != "history" else None
+    if path is not None and paths.instead_of_phase(host, narrow=narrow):
+        return row((f"{sign} ", role), path)
+    spare = narrow and path is not None and link.phase is LinkPhase.UP
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
     if link.verdict:
         words = f"link {link.verdict}" if link.phase is LinkPhase.UP else str(link.verdict)
+    words = words.removeprefix("link ") if spare else words
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
         words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
@@ -36,6 +44,8 @@ def link_row(link: Link, view: View) -> Row:
         if link.latency_seconds is not None:
             slow = "warn" if is_slow(link.latency_seconds) else "label"
             spans.append((f" {link.latency_seconds * 1000:.0f} ms", slow))
+        if path is not None:
+            spans += [("  ", "label"), path]
     elif link.since is not None:
         spans.append((f" {text.age((view.state.now - link.since).total_seconds())}", role))
     return row(*spans)
@@ -55,7 +65,7 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     if several:
         several = f" {list(state.hosts).index(host.spec.name) + 1} of {len(state.hosts)}"
     name = row((host.spec.name, "title"), (several, "label"))
-    link = link_row(host.link, view)
+    link = link_row(host, view, kind)
     now_parts = _now_parts(view, host, kind)
     counts = [row(count_span(view)), row(elsewhere(view)), _services(host), _sources(view)]
     between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
@@ -134,4 +144,4 @@ def notice(view: View) -> tuple[str, str]:
     for source in view.state.sources.values():
         if source.ok is False and source.host in ("", view.host_name):
             return f"{source.name}: {source.reason or 'does not answer'}", "warn"
-    return "", ""
+    return paths.notice(host), "warn"

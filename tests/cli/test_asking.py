@@ -15,14 +15,23 @@ from pathlib import Path
 import pytest
 
 from sovtui.cli.asking import can_ask
+from sovtui.core import qr
 
 ASK = """\
-import asyncio, sys
+import asyncio, os, sys
 from sovtui.cli.asking import ask_operator, can_ask
 from sovtui.ports.link import Question
+async def ask(kind):
+    url = "https://login.example/a/1" if kind == "approval" else ""
+    asked = asyncio.ensure_future(ask_operator(Question(kind, f"{kind} of a\\x1b[31m host", "line", url)))
+    while url and not os.path.exists("approved"):
+        await asyncio.sleep(0.02)
+    if url:
+        asked.cancel()
+    return (await asyncio.gather(asked, return_exceptions=True))[0]
 async def main():
     assert can_ask()
-    both = [ask_operator(Question(kind, f"{kind} of a\\x1b[31m host", "line")) for kind in sys.argv[1:]]
+    both = [ask(kind) for kind in sys.argv[1:]]
     print("ANSWERS", await asyncio.gather(*both), file=open("answers", "w"))
 asyncio.run(main())
 """
@@ -80,6 +89,17 @@ def test_a_secret_is_not_echoed_and_a_code_may_be(sit: Callable[..., Seat]) -> N
     seat.type("yes")
     assert seat.end() == "ANSWERS ['geheim', '123456', 'yes']\n"
     assert "geheim" not in seat.seen and "\x1b[31m" not in seat.seen
+
+
+def test_an_approval_is_shown_until_it_is_given_and_enter_shows_a_code(sit: Callable[..., Seat], tmp_path: Path) -> None:
+    seat = sit("approval")
+    seat.until(r"line\r\n  Enter shows it as a QR code, Ctrl\+C gives up: ")
+    seat.type("")
+    seat.until("(?:[█▀▄ ]{20,}\r\n){10}")
+    lines = qr.half_blocks(qr.modules("https://login.example/a/1"), light=True)
+    assert "\r\n".join(lines) in seat.seen
+    (tmp_path / "approved").touch()
+    assert "CancelledError" in seat.end()
 
 
 @pytest.mark.parametrize("answer", ["", "y", "no"])

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sovtui.core.events import AlertsSeen, LinkChanged, Sample, Samples, ServicesSeen, SourceChanged
+from sovtui.core.events import AlertsSeen, LinkChanged, PathSeen, Sample, Samples, ServicesSeen, SourceChanged
 from sovtui.core.issues import Grade, host_of, issues, of_host
-from sovtui.core.model import Alert, AlertState, Backup, HostSpec, Link, LinkPhase, Service, Source
+from sovtui.core.model import Alert, AlertState, Backup, HostSpec, Link, LinkPhase, PathKind, Service, Source, TailnetPath
 from sovtui.core.reading import fresh
 from sovtui.core.state import State, initial, reduce
 from sovtui.demo import scenario
@@ -39,6 +39,16 @@ def disk(mount: str, used: float, at: datetime = NOW) -> tuple[Sample, ...]:
 
 def test_nothing_known_is_nothing_wrong() -> None:
     assert issues(initial((HostSpec("box", services=("a.service",)),), NOW)) == ()
+
+
+def test_a_tailnet_key_that_expires_is_told_once() -> None:
+    state, own = estate(HostSpec("box"), HostSpec("nas", role="nas")), "this machine's tailnet key expires in 2 days"
+    mine = TailnetPath(PathKind.DIRECT, notes=("box's tailnet key expires in 3 days", own))
+    state = reduce(reduce(state, PathSeen("box", mine)), PathSeen("nas", TailnetPath(PathKind.IDLE, notes=(own,))))
+    assert {(i.grade, i.kind, i.host, i.title) for i in issues(state)} == {
+        (Grade.SOON, "link", "box", "box's tailnet key expires in 3 days"),
+        (Grade.SOON, "link", "", own),
+    }
 
 
 def test_the_worst_comes_first_over_all_hosts() -> None:

@@ -29,7 +29,7 @@ from sovtui.core.state import State, initial, reduce
 from sovtui.ports.errors import PortError, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
 
 T = TypeVar("T")
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
@@ -50,6 +50,7 @@ class FakeHub:
         receipts: Mapping[str, tuple[ActionRun, ...] | PortError] | None = None,
         lines: Iterable[LogLine] = (),
         hang: bool = False,
+        tailnet: TailnetView | None = None,
     ) -> None:
         self._config = config
         self._state = initial(host_specs(config), NOW, read_only=read_only)
@@ -68,6 +69,7 @@ class FakeHub:
         self.asked_logs: dict[str, object] = {}
         self.closed = False
         self.rights_found: Rights | None = None
+        self.tailnet_found = tailnet
 
     @property
     def config(self) -> Config:
@@ -126,6 +128,11 @@ class FakeHub:
 
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
         return self.rights_found or Rights("ops", True, True, (), len(commands))
+
+    async def tailnet(self, host: str) -> TailnetView:
+        if self.tailnet_found is None:
+            raise Unsupported("there is no command `tailscale` there")
+        return self.tailnet_found
 
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""

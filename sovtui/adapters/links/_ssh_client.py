@@ -86,7 +86,7 @@ class Client(asyncssh.SSHClient):
 
     def kbdint_auth_requested(self) -> str | None:
         if not self._operator.there:
-            self._place.wanted = "an answer that is typed (a password, a code)"
+            self._place.wanted = "a password or a code"
         return "" if self._operator.there and not self.secrets_refused else None
 
     async def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list[str] | None:

@@ -30,6 +30,8 @@ READ_SECONDS = 20.0
 """For ssh to answer: `Match exec` may run a command, and canonical names ask the DNS."""
 SYSTEM_FILES = (Path("/etc/ssh/ssh_config"), Path(os.environ.get("PREFIX", "/usr/local")) / "etc/ssh/ssh_config")
 _PATHS = re.compile(r"\s+(?=[~/])")
+_usual: dict[str, dict[str, tuple[str, ...]]] = {}
+"""What each ssh says without any file, asked once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ async def read(target: Target, files: Sequence[Path] | None, label: str) -> Said
         with _config(files) as (chosen, mine, theirs):
             told = await _ask([ssh, *(["-F", chosen] if chosen else [])], target, label)
         if told is not None:
-            usual = await _ask([ssh, "-F", "none"], target, label) or {}
+            usual = _usual.get(ssh)
+            if usual is None:
+                usual = _usual[ssh] = await _ask([ssh, "-F", "none"], Target("host"), label) or {}
             return Said({word: tuple(_at(mine, theirs, v) for v in values) for word, values in told.items()}, usual)
     from sovtui.adapters.links import _ssh_parse
 

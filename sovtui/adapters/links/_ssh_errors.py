@@ -127,12 +127,15 @@ def _denied(place: Place, text: str, typed: bool) -> PortError:
             clean(f"no key was accepted for {who} ({place.label}); {names} {verb}"),
             clean(f"Load it: ssh-add {shlex.quote(str(place.locked[0]))}, or open the control room and type it."),
         )
+    agent = f"; {place.agent_trouble}" if place.agent_trouble else ""
     if place.wanted:
         return Refused(
-            clean(f"no key was accepted for {who} ({place.label}); it would take {place.wanted}, and nobody can be asked here"),
-            f"Open the control room or run this in a terminal; or give it a key: ssh-copy-id {place.target}.",
+            clean(
+                f"no key was accepted for {who} ({place.label}){agent}; it may take {place.wanted}, and nobody can be asked here"
+            ),
+            f"Give it a key: ssh-copy-id {place.target}; or open the control room or run this in a terminal, and type it.",
         )
-    more = "" if text.startswith("Permission denied") else f": {text}"
+    more = agent if text.startswith("Permission denied") else f"{agent}: {text}"
     return Refused(
         f"no key was accepted for {who} ({place.label}){more}",
         f"Give it one: ssh-copy-id {place.target}; or name the right one with IdentityFile in ssh_config.",

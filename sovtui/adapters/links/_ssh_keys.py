@@ -38,8 +38,6 @@ class Keys:
         self._agent: SSHAgentClient | None = None
         self._blind: list[Path] = []
         self._batches = 0
-        self.agent_failed = ""
-        """Why the agent gave no keys, if it should have."""
 
     async def next(self) -> list[SSHKeyPair]:
         """All that can be offered as it is; then, one by one, the locked keys that do not tell their public half."""
@@ -116,10 +114,10 @@ class Keys:
             async with asyncio.timeout(AGENT_SECONDS):
                 return [self._patient(pair) for pair in await self._agent.get_keys()]
         except TimeoutError:
-            self.agent_failed = f"the agent at {clean(self._place.agent, 120)} does not answer"
+            self._place.agent_trouble = f"the agent at {clean(self._place.agent, 120)} does not answer"
         except (OSError, ValueError) as error:
             reason = clean(str(getattr(error, "strerror", "") or error), 120)
-            self.agent_failed = f"the agent at {clean(self._place.agent, 120)} gives no keys: {reason}"
+            self._place.agent_trouble = f"the agent at {clean(self._place.agent, 120)} gives no keys: {reason}"
         return []
 
     def _patient(self, pair: SSHKeyPair) -> SSHKeyPair:

@@ -13,7 +13,7 @@ from sovtui.adapters.links._known_hosts import KnownHosts
 from sovtui.adapters.links._ssh_client import Client
 from sovtui.adapters.links._ssh_course import LOOK_SECONDS, Course
 from sovtui.adapters.links._ssh_errors import explain, not_approved, of_way, turned_away
-from sovtui.adapters.links._ssh_host_keys import fallback, judge, remembered
+from sovtui.adapters.links._ssh_host_keys import believed, judge
 from sovtui.adapters.links._ssh_link import SshLink
 from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place, look_up
@@ -172,7 +172,7 @@ class _Login:
                 way.lead(place.host, place.port, place.connect_seconds)
             self.course.begin(place, client, way)
             self._operator.set_clock(place.timeout_seconds)
-            known = await asyncio.to_thread(KnownHosts, place.known_paths)
+            known = await self._known(place)
             try:
                 connection = await self._connect(place, client, known, way)
                 return connection, client, place
@@ -187,6 +187,13 @@ class _Login:
         raise Unreachable(
             f"{place.label} showed another host key at the second try", "Try again; if it stays so, somebody is in between."
         )
+
+    async def _known(self, place: Place) -> KnownHosts:
+        try:
+            return await asyncio.to_thread(KnownHosts, place.known_paths)
+        except OSError as error:
+            text = clean(f"{error.filename}, which knows the host keys for {place.label}, cannot be read: {error.strerror}")
+            raise Refused(text, "Without it no host key is trusted.") from None
 
     async def _way(self, place: Place, tunnel: asyncssh.SSHClientConnection | None, depth: int) -> Way:
         """How the stream to `place` is made: what the operator says in ssh_config, then what somebody else knows, then TCP."""
@@ -210,12 +217,14 @@ class _Login:
         return self._road.why(self._place.label) if self._road is not None else None
 
     async def _connect(self, place: Place, client: Client, known: KnownHosts, way: Way) -> asyncssh.SSHClientConnection:
-        entries = [*remembered(place, known)[1], *fallback(place, known)]
+        entries = await asyncio.to_thread(believed, place, known)
 
         def trusted(host: str, addr: str, port: int | None) -> Any:
             keys, authorities, revoked = _known_hosts.trusted(entries)
             if place.vouched:
-                return [key for key in place.vouched if key in keys or not (keys or authorities)], [], revoked
+                banned = [entry.key for entry in entries if entry.marker == "revoked"]
+                remembers = any(entry.marker != "revoked" for entry in entries)
+                return [key for key in place.vouched if key not in banned and (key in keys or not remembers)], [], revoked
             return [*keys, *place.accepted], authorities, revoked
 
         words: dict[str, Any] = {

@@ -79,6 +79,8 @@ class Place:
     """IdentitiesOnly."""
     agent: str = ""
     """The agent's socket."""
+    agent_trouble: str = ""
+    """Why the agent gave no keys, if it should have."""
     locked: list[Path] = field(default_factory=list)
     """Keys that the server may take and whose passphrase nobody gave."""
     wanted: str = ""

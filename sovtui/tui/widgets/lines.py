@@ -18,6 +18,10 @@ LOOKS = frozenset(f"lines--{role}" for role in (*ROLES, "cursor", "chosen"))
 """Component classes, kept once per screen: on every widget they would double the cost of a start."""
 
 
+WHOLE = ("then", "qr")
+"""Roles whose blanks are part of what they say."""
+
+
 class Lines(Widget):
     """Rows of spans. `show` is the only way to change them. Its screen must have `LOOKS` among its component classes."""
 
@@ -79,7 +83,9 @@ class Lines(Widget):
         for words, role in line.spans:
             look = self._look(role, line.mark)
             segments += (
-                _trimmed(words, look, base) if look.reverse and not base.reverse and role != "then" else (Segment(words, look),)
+                _trimmed(words, look, base)
+                if look.reverse and not base.reverse and role not in WHOLE
+                else (Segment(words, look),)
             )
         return Strip(segments).adjust_cell_length(wide, base)
 

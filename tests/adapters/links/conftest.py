@@ -17,6 +17,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from sovtui.adapters.links import _ssh_config
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.link import Link, Question
 
@@ -28,6 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.mkdir()
     monkeypatch.setenv("HOME", str(path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(_ssh_config, "SYSTEM_FILES", ())  # a distribution may say anything there
     return path
 
 

@@ -291,3 +291,17 @@ def test_the_table_is_what_ssh_itself_says(home: Path):
         said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
         told = {"user": said["user"], "host": said["hostname"], "port": int(said["port"])}
         assert {key: told[key] for key in expected if key in told} == {k: v for k, v in expected.items() if k in told}, name
+
+
+@pytest.mark.parametrize("way", [pytest.param("ssh -G", marks=needs_ssh), "parser"])
+def test_the_systems_file_comes_after_the_users(way: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if way == "parser":
+        without_ssh(monkeypatch)
+    (tmp_path / "more.d").mkdir()
+    (tmp_path / "more.d" / "ten.conf").write_text("Host box\n ConnectTimeout 7\n")
+    (tmp_path / "system").write_text(f"Include {tmp_path}/more.d/*.conf\nHost *\n User two\n Port 3\n")
+    monkeypatch.setattr(_ssh_config, "SYSTEM_FILES", (tmp_path / "system", tmp_path / "nowhere"))
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "config").write_text("Host box\n User one\n")
+    place = place_of("box")
+    assert (place.user, place.port, place.timeout_seconds) == ("one", 3, 7.0)

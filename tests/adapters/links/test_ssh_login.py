@@ -137,6 +137,13 @@ async def test_a_broken_line_in_known_hosts_does_no_harm(serve: ServerMaker, hom
         pass
 
 
+async def test_a_known_hosts_that_cannot_be_read_is_named(serve: ServerMaker, home: Path):
+    server = await serve()
+    (home / ".ssh" / "known_hosts").mkdir()
+    with pytest.raises(Refused, match=r"known_hosts, which knows the host keys .* Is a directory"):
+        await server.dialer().dial(Operator())
+
+
 async def test_a_hashed_name_and_a_key_of_the_usual_port_are_known(serve: ServerMaker, home: Path):
     server = await serve()
     known = home / ".ssh" / "known_hosts"
