@@ -85,7 +85,7 @@ def _dialers(
     config: Config, hosts: tuple[str, ...], clock: Clock
 ) -> tuple[dict[str, Dialer], Callable[[Links], list[Source]], dict[str, Sight]]:
     """A dialer per host, what makes the source of their paths, and who knows of them: hosts with `tailnet` are gone to through it."""
-    dialers = {name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}
+    dialers = {name: _dialer(name, config.host[name]) for name in hosts}
     through = {name: config.host[name].tailnet for name in hosts if config.host[name].tailnet and config.host[name].link == "ssh"}
     if not through:
         return dialers, lambda links: [], {}
@@ -98,12 +98,21 @@ def _dialers(
     guides = {}
     for name, wanted in through.items():
         address = config.host[name].address or name
-        dialers[name], guides[name] = guided(name, address, wanted, daemon, state_dir(), clock, socks5=config.tailnet.socks5)
+        dialers[name], guides[name] = guided(
+            *(name, address, wanted, daemon, state_dir(), clock),
+            socks5=config.tailnet.socks5,
+            notice_seconds=float(config.host[name].notice_loss),
+        )
 
     def sources(links: Links) -> list[Source]:
         return [PathSource(guides, daemon, clock, lambda name: links.keepers[name].when_up())]
 
     return dialers, sources, {name: guide.sight for name, guide in guides.items()}
+
+
+def _dialer(name: str, host: HostConfig) -> Dialer:
+    words = {"notice_seconds": float(host.notice_loss)} if host.link == "ssh" else {}
+    return dialer_for(host.link, name, host.address or name, **words)
 
 
 async def dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:

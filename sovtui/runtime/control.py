@@ -237,10 +237,18 @@ class Control:
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
-        link = await self._links.get(host)
-        async with aclosing(box.logs(link, service, lines, since, follow, until)) as told:
-            async for line in told:
-                yield line
+        link, place = await self._links.get(host), box.LogPlace()
+        while True:
+            try:
+                async with aclosing(box.logs(link, service, lines, since, follow, until, place)) as told:
+                    async for line in told:
+                        yield line
+                return
+            except Unreachable:
+                if not follow or (place.lines and not place.cursor):
+                    raise
+            await self._clock.sleep(0.2)
+            link = await self._links.keepers[host].when_up()  # and on where it ended
 
     def reconnect(self, host: str = "") -> None:
         self._links.retry_now(host)

@@ -51,6 +51,12 @@ def _first(args: argparse.Namespace) -> list[Row]:
     return first_figures.rows()
 
 
+def _back(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import back
+
+    return back.rows()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
     "quiet": _quiet,
@@ -58,6 +64,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "keys": _keys,
     "press": _press,  # these need a box: root, namespaces
     "first": _first,
+    "back": _back,
 }
 
 

@@ -88,13 +88,10 @@ class Course:
 
     @property
     def stalled_seconds(self) -> float:
-        """How long a server that was reached has been silent before it has proved who it is; 0 while a person may be the reason."""
+        """How long a server that was reached has been silent in this stage of the login; 0 while a person may be the reason."""
         stage = self.look()
-        connection = self._client.connection if self._client is not None else None
-        if connection is None or not self.waiting or stage not in (Stage.GREETING, Stage.LOGIN):
+        if not self.waiting or stage not in (Stage.GREETING, Stage.LOGIN):
             return 0.0
-        if connection.get_extra_info("send_cipher"):
-            return 0.0  # keys are exchanged: from here on a token or an agent may ask somebody
         return asyncio.get_running_loop().time() - self._progress.since
 
     async def watch(self) -> None:

@@ -38,7 +38,7 @@ def explain(error: Exception, place: Place, seen: Evidence, *, typed: bool = Fal
         return _as(Refused(missing, "Correct its permissions."), Verdict.UNUSABLE)
     fault = fault_of(error, seen.stage)
     if fault is not None:
-        return of_way(replace(seen, fault=fault, detail=_detail(error, text)))
+        return of_way(replace(seen, fault=fault, detail=detail_of(error)))
     if isinstance(error, asyncssh.DisconnectError):
         return _as(Refused(f"{at} ended the login: {text}", "Its own log (journalctl -u ssh) tells more."), Verdict.TURNED_AWAY)
     if isinstance(error, OSError):
@@ -84,11 +84,12 @@ def fault_of(error: Exception | None, stage: Stage) -> Fault | None:
     return None
 
 
-def _detail(error: Exception, text: str) -> str:
-    """What the system or the other side calls it."""
+def detail_of(error: Exception) -> str:
+    """What the system or the other side calls it; empty where it only says that the connection is gone."""
     if isinstance(error, asyncssh.ChannelOpenError):
         return clean(error.reason, 200)
-    return clean(getattr(error, "strerror", None) or text, 300)
+    text = getattr(error, "strerror", None) or str(error)
+    return "" if text == "Connection lost" else clean(text, 300)
 
 
 def _as(error: PortError, verdict: Verdict) -> PortError:

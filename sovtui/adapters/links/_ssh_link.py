@@ -19,7 +19,7 @@ from asyncssh.channel import SSHChannel
 
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._ssh_client import Client
-from sovtui.adapters.links._ssh_errors import fault_of
+from sovtui.adapters.links._ssh_errors import detail_of, fault_of
 from sovtui.adapters.links._ssh_stream import Stream
 from sovtui.core.clean import clean
 from sovtui.core.reach import Evidence, Fault, Stage, judge
@@ -220,7 +220,7 @@ class SshLink:
                 break
         else:
             where = self._seen
-        detail = clean(getattr(error, "strerror", None) or str(error), 200) if error is not None else ""
+        detail = detail_of(error) if error is not None else ""
         fault = fault_of(error, Stage.UP) or Fault.CLOSED
         return replace(where, stage=Stage.UP, fault=fault, detail=detail, seconds=0.0, via="")
 

@@ -21,13 +21,15 @@ from sovtui.adapters.links._ssh_way import Command, Plain, Road, Through, Way
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Settings
 from sovtui.core.clean import clean
-from sovtui.core.reach import Fault
+from sovtui.core.reach import Fault, Verdict
 from sovtui.ports.errors import PortError, Refused, TimedOut, Unreachable
 from sovtui.ports.link import Ask
 
 MAX_HOPS = 8
-AGAIN_SECONDS = 2.0
-"""How long a login may be silent, after a link was lost, before another one is begun beside it; ever longer for the next."""
+AGAIN_SECONDS = 1.5
+"""How long a login may be silent, after a link was lost, before another one is begun beside it."""
+ROUND_TRIPS = 12.0
+"""A login takes about nine, so on a slow link it may be that silent."""
 BESIDE = 3
 """Logins at the same time."""
 
@@ -42,7 +44,8 @@ async def dial(settings: Settings, ask: Ask | None) -> SshLink:
     """Log in and return the link. Raises `Unreachable`, `Refused`, `HostKeyError`.
 
     After a link was lost it may be the network that has gone again in the middle of a login: then further logins are begun beside the
-    one that is silent, and the first that is through is taken.
+    one that is silent, and the first that is through is taken. If none is it is the host that hangs: after that one at a time, for an
+    sshd that comes back to a dozen dropped logins may hold that against us (PerSourcePenalties).
     """
     logins: dict[asyncio.Task[SshLink], Course] = {}
     try:
@@ -78,6 +81,8 @@ async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]
             error = task.exception()
             if error is None:
                 return task.result()
+            if isinstance(error, TimedOut) and error.verdict is Verdict.HANGS:
+                settings.lost_before = False
             if not logins or not isinstance(error, Unreachable) or isinstance(error, TimedOut):
                 raise error
         asking = [task for task, course in logins.items() if not course.waiting]
@@ -85,7 +90,7 @@ async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]
             for task in [task for task in logins if task is not asking[0]]:
                 del logins[task]
                 task.cancel()
-        elif not done and newest.stalled_seconds > max(AGAIN_SECONDS, oldest.stalled_seconds / 3):
+        elif not done and newest.stalled_seconds > max(AGAIN_SECONDS, ROUND_TRIPS * settings.round_trip_seconds):
             return None
 
 
@@ -127,7 +132,11 @@ class _Login:
         seen, alive = self.course.evidence(), (self._alive(place), self._settings.keepalive_count)
         link = SshLink(self._settings.host, place.label, connection, list(self.hops), client.lost, seen, self.course.hops, alive)
         link.start()
+        client.lost.add_done_callback(lambda _: self._remember(link))
         return link
+
+    def _remember(self, link: SshLink) -> None:
+        self._settings.round_trip_seconds = link.latency_seconds or 0.0
 
     def _label(self, target: Target, hop: bool = False) -> str:
         if hop:

@@ -20,6 +20,7 @@ from tests.faults.link.ground import INSIDE, Client, ground, inside
 from tests.faults.link.kinds import JUMP, PROXY
 from tests.faults.link.lane import Record
 from tests.faults.link.play import Result, document, losses, play, table, verdict
+from tests.faults.link.threads import follow
 
 
 def main(argv: list[str]) -> int:
@@ -46,12 +47,17 @@ def _read(argv: list[str]) -> argparse.Namespace:
     p.add_argument(
         "--losses", type=int, default=0, metavar="N", help="instead: one link, lost so many times right after its login"
     )
+    p.add_argument("--follow", type=int, default=0, metavar="CUTS", help="instead: a switch and a log followed over so many cuts")
     p.add_argument("--soak", type=float, default=0.0, metavar="SECONDS", help="go on for so long")
     p.add_argument("--json", type=Path, metavar="FILE")
     return p.parse_args(argv)
 
 
 async def _inside(client: Client, folder: Path, a: argparse.Namespace) -> int:
+    if a.follow:
+        cuts, receipt, log, wrong = await follow(client, folder, a.follow)
+        print(f"{cuts} cuts; the receipt's {receipt} lines and {log} lines of a log: {'; '.join(wrong) or 'all once, in order'}")
+        return 1 if wrong else 0
     if a.losses:
         result = await losses(client, folder, a.losses, lambda line: print(line, flush=True))
     else:

@@ -96,8 +96,10 @@ def prepare(client: Client, folder: Path, proxies: dict[str, Proxy], names: list
 
 
 @contextlib.asynccontextmanager
-async def scene(client: Client, folder: Path, names: list[str], seed: int, pace: Pace | None = None) -> AsyncIterator[Scene]:
-    """All hosts of these names are up. What a name begins with says the way: `direct`, `named`, `jump`, else over a proxy."""
+async def scene(
+    client: Client, folder: Path, names: list[str], seed: int, pace: Pace | None = None, text: str = ""
+) -> AsyncIterator[Scene]:
+    """All hosts of these names are up; the name says the way: `direct`, `named`, `jump`, else over a proxy. `text`: their configuration."""
     _ssh_link.LATENCY_EVERY_SECONDS = 3.0  # a link that turns slow is told of within half a minute otherwise
     proxies: dict[str, Proxy] = {}
     for name in names:
@@ -106,7 +108,7 @@ async def scene(client: Client, folder: Path, names: list[str], seed: int, pace:
             await proxies[name].open()
     config = prepare(client, folder, proxies, names)
     hosts = "".join(f'[host.{name}]\nlink = "ssh"\naddress = "{name}"\nwatch = ["ssh.service"]\n' for name in names)
-    hub = build_hub(loads(hosts), interactive=True, pace=pace)
+    hub = build_hub(loads(text or hosts), interactive=True, pace=pace)
     idle = Proxy("127.0.0.1")
     lanes = {name: Lane(name, hub, client, config, proxies.get(name, idle), random.Random(f"{seed} {name}")) for name in names}
     loop = asyncio.get_running_loop()
