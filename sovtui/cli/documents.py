@@ -64,6 +64,7 @@ def host(of: Host, now: datetime) -> Document:
             "kind": link.kind,
             "address": clean(link.address),
             "reason": clean(link.reason),
+            "verdict": str(link.verdict),
             "latency_seconds": link.latency_seconds,
             "since": moment(link.since),
             "retry_at": moment(link.retry_at),

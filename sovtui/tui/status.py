@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sovtui.core import text
 from sovtui.core.model import LinkPhase
+from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui import paths
@@ -35,6 +36,8 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
         return row((f"{sign} ", role), instead)
     path = paths.span(host, view.state.now, brief=kind is not Kind.NORMAL) if up else None
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
+    if link.verdict:
+        words = f"link {link.verdict}" if up else str(link.verdict)
     if path is not None and kind is Kind.PHONE:
         words = words.removeprefix("link ")
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
@@ -42,7 +45,7 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
     spans = [(f"{sign} {words}", role)]
     if link.phase is LinkPhase.UP:
         if link.latency_seconds is not None:
-            slow = "warn" if link.latency_seconds > 0.4 else "label"
+            slow = "warn" if is_slow(link.latency_seconds) else "label"
             spans.append((f" {link.latency_seconds * 1000:.0f} ms", slow))
         if path is not None:
             spans += [("  ", "label"), path]
@@ -152,8 +155,10 @@ def notice(view: View) -> tuple[str, str]:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
             again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
+        elif link.phase is LinkPhase.CONNECTING and link.reason:
+            again = " It is tried again now."
         elif link.phase is LinkPhase.REFUSED:
-            again = " It does not try again by itself."
+            again = " It does not try again by itself; Enter does."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
         again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"

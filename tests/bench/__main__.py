@@ -57,6 +57,12 @@ def _thin(args: argparse.Namespace) -> list[Row]:
     return thin.measure(args.seconds)
 
 
+def _back(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import back
+
+    return back.rows()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
     "quiet": _quiet,
@@ -65,6 +71,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "thin": _thin,
     "press": _press,  # these need a box: root, namespaces
     "first": _first,
+    "back": _back,
 }
 
 

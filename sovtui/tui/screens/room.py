@@ -205,7 +205,8 @@ class Room(Frame):
             self.land(event.character or event.key)
             return
         host = self.travel.live.hosts.get(self.host_name)
-        if host is not None and host.link.phase is LinkPhase.DOWN and not self.travel.on:
+        phase = host.link.phase if host is not None and not self.travel.on else LinkPhase.UP
+        if phase is LinkPhase.DOWN or (phase is LinkPhase.REFUSED and event.key == "enter"):
             self._hub.reconnect(self.host_name)
         if self.travel.key(event.key, event.character):
             event.stop()
