@@ -63,7 +63,8 @@ def _issues(state: State, named: set[str]) -> list[str]:
 def _host(state: State, host: Host) -> list[str]:
     link = host.link
     quality = text.quantity(link.latency_seconds, Unit.SECONDS) if link.latency_seconds else ""
-    head = f"{host.spec.name}  {link.kind} {link.address}  {link.phase}{f' {quality}' if quality else ''}"
+    sparing = "  metered" if host.metered else ""
+    head = f"{host.spec.name}  {link.kind} {link.address}  {link.phase}{f' {quality}' if quality else ''}{sparing}"
     lines = [_cut(f"{'DEMO  ' if state.demo else ''}{head}")]
     if link.phase is not LinkPhase.UP and link.reason:
         lines += _row("link", link.reason)

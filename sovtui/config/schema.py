@@ -130,10 +130,14 @@ class HostConfig:
     """What it is for."""
     tailnet: str = ""
     """Its name in the tailnet (`spark`, or in full), its tailnet address, or its stable id: looked up there before it is connected to."""
+    notice_loss: Seconds = Seconds(5.0)
+    """How long its link may be silent before it counts as lost and is dialled anew; longer asks less often whether it still stands."""
     memory: Literal["auto", "unified", "discrete"] = "auto"
     """Whether CPU and GPU share one memory."""
     instance: str = ""
     """Label matchers that find this host's series in Prometheus (node and GPU exporters); default: none if it is the only box, else its name."""
+    metered: bool | Literal["auto"] = "auto"
+    """Whether its link is used sparingly: looked at every ten seconds. `auto`: while the path is a relay, or round trips are slow."""
     disk_full: float = 0.9
     """Share of a disk in use, 0 to 1, from which on it is called almost full."""
     watch: tuple[str, ...] = ()

@@ -44,6 +44,18 @@ def names_of(name: str, host: HostConfig) -> tuple[str, ...]:
     return tuple(n for n in (name, address, host.tailnet, *(n.partition(".")[0] for n in (address, host.tailnet))) if n)
 
 
+def others_of(config: Config, name: str) -> tuple[str, ...]:
+    """What the other hosts may be called there; nothing for a host whose own matchers tell."""
+    if config.host[name].instance:
+        return ()
+    others = {
+        word for other, host in config.host.items() if other != name for word in (*names_of(other, host), *_instance_of(host))
+    }
+    if config.prometheus is not None and config.prometheus.via not in ("", name):
+        others |= set(LOCAL)  # it calls the machine that it runs on so
+    return tuple(sorted(others - set(names_of(name, config.host[name]))))
+
+
 def _instance_of(host: HostConfig) -> tuple[str, ...]:
     """The machine that its matcher names, where it names just one."""
     exact = re.search(r'(?:^|[,\s])instance\s*=\s*"([^":]+)(?::\d+)?"', host.instance)

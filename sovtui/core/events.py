@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, Link, Service, Source, TailnetPath
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, Link, Service, Source, TailnetPath, Traffic
 from sovtui.core.reading import Reading
 
 
@@ -53,6 +53,20 @@ class PathSeen:
 
     host: str
     path: TailnetPath
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredSeen:
+    """Whether a host's link is used sparingly: why, or an empty text."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSeen:
+    host: str
+    traffic: Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,8 @@ Event = (
     | Curve
     | LinkChanged
     | PathSeen
+    | MeteredSeen
+    | TrafficSeen
     | SourceChanged
     | ServicesSeen
     | EngineSeen

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from sovtui.core.reach import Verdict
+
 
 class LinkPhase(StrEnum):
     IDLE = "idle"
@@ -29,7 +31,9 @@ class Link:
     address: str = ""
     since: datetime | None = None
     reason: str = ""
-    """Why it is not up: what happened, where, what to do next."""
+    """Why it is not up, or slow: what happened, where, what to do next."""
+    verdict: Verdict = Verdict.NONE
+    """The same in a word; it stays while it is tried again, until something else is found out."""
     latency_seconds: float | None = None
     retry_at: datetime | None = None
     attempt: int = 0
@@ -79,6 +83,15 @@ class TailnetPath:
     @property
     def relayed(self) -> bool:
         return self.kind in (PathKind.RELAY, PathKind.PEER_RELAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went over a host's link in this session, all its connections together: TCP payload, ssh's own included."""
+
+    sent_bytes: int
+    received_bytes: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +197,8 @@ class Engine:
     """Of one that is asleep: the next request wakes it, or loads its model. Else requests hang until somebody wakes it."""
     parts: tuple[Part, ...] = ()
     """What is behind it, where that is more than its one model."""
+    installed: tuple[Part, ...] = ()
+    """Models that it could load, those in memory included; empty where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sovtui.core.events import AlertsSeen
 from sovtui.core.model import Alert
 from sovtui.core.state import State
 from sovtui.demo.estate import SOURCE
-from sovtui.demo.feed import clean_alerts
+from sovtui.demo.feed import clean_alerts, path_seen
 from sovtui.demo.journals import Line as JournalLine
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
@@ -285,7 +285,7 @@ class DemoSource:
             self._history = True
             for curve in self._theatre.world.curves(self.host):
                 emit(curve)
-        for event in self._theatre.world.events(self.host):
+        for event in (*self._theatre.world.events(self.host), *path_seen(self._theatre.world, self.host, state.hosts[self.host])):
             emit(event)
         return "scripted estate"
 

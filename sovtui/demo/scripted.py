@@ -16,6 +16,7 @@ from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.config.schema import Config
 from sovtui.core.clean import clean
 from sovtui.core.events import LinkChanged
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, Link, LinkPhase
 from sovtui.core.record import Record
 from sovtui.core.state import State
@@ -193,6 +194,9 @@ class DemoHub:
 
     def set_ask(self, ask: Ask | None) -> None:
         """Nothing is ever asked here: there are no keys."""
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """There is no link."""
 
     def reconnect(self, host: str = "") -> None:
         """A host that is down comes back a moment later."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +25,9 @@ _TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory"
 def probe(request: Mapping[str, Any]) -> None:
     """Sweep until the client has gone."""
     names = [check_service(name) for name in request.get("services", [])]
-    interval = max(0.2, min(float(request.get("interval", 1.0)), 60.0))
-    gone = box.end_with_client()
+    interval = float(request.get("interval", 1.0))
+    pace = Pace(interval)
+    gone = box.end_with_client(pace.hear)
     box.say(
         {
             "t": "hello",
@@ -38,9 +41,37 @@ def probe(request: Mapping[str, Any]) -> None:
     )
     sweep = Sweep(names)
     while not gone.is_set():
-        for line in sweep.once():
-            box.say(line)
-        gone.wait(interval * SLACK)
+        lines = sweep.once()
+        if lines:
+            box.say(*lines)
+        pace.wait()
+        if pace.heard:
+            sweep.again()
+
+
+class Pace:
+    """How long to wait between two sweeps. The client may change it: a line with another `interval`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = self._within(seconds)
+        self._new = threading.Event()
+        self.heard = False
+        """The wait was cut short by the client."""
+
+    def hear(self, line: bytes) -> None:
+        try:
+            self._seconds = self._within(json.loads(line)["interval"])
+        except (ValueError, TypeError, KeyError):
+            return
+        self._new.set()
+
+    def wait(self) -> None:
+        self.heard = self._new.wait(self._seconds * SLACK)
+        self._new.clear()
+
+    @staticmethod
+    def _within(seconds: float) -> float:
+        return max(0.2, min(float(seconds), 60.0))
 
 
 class Sweep:
@@ -55,6 +86,10 @@ class Sweep:
         self._said_at = -BEAT
         self._cpu = box.cpu_times()
         self._disks = Disks()
+
+    def again(self) -> None:
+        """A beat is due at the next look."""
+        self._said_at = -BEAT
 
     def once(self) -> list[dict[str, Any]]:
         """The lines that are due now."""

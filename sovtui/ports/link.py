@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 from sovtui.core.clean import Clean
+from sovtui.core.reach import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,39 @@ class Link(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Fragile(Protocol):
+    """What a link over a network can do besides."""
+
+    @property
+    def loss(self) -> Evidence | None:
+        """How it was lost; None while it is not."""
+        ...
+
+    @property
+    def own_address(self) -> str:
+        """This machine's address that the connection was made from; empty if that is not known."""
+        ...
+
+    def check(self) -> None:
+        """Ask now whether the other side is still there: if not, `wait_lost` says so within some two seconds."""
+        ...
+
+    def abandon(self) -> None:
+        """The connection cannot live any more, its own address is gone: lost at once."""
+        ...
+
+
+@runtime_checkable
+class Underway(Protocol):
+    """What a dialer over a network can do besides."""
+
+    @property
+    def seen(self) -> Evidence | None:
+        """How far the dial under way has come and how long it has been waiting there; None while none is, or somebody is asked."""
+        ...
 
 
 class Dialer(Protocol):

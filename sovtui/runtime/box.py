@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
 from sovtui.core.tailnet import parse
 from sovtui.ports.errors import Malformed, PortError, Unsupported
-from sovtui.ports.link import Link, Patience
+from sovtui.ports.link import LineStream, Link, Patience
 from sovtui.runtime import bundle
 from sovtui.runtime.hub import LogLine, Rights, TailnetView
 
@@ -32,15 +33,21 @@ def python_for(link: Link) -> str:
 
 
 async def lines(
-    link: Link, verb: str, request: Mapping[str, Any], patience: Patience = Patience.NONE
+    link: Link,
+    verb: str,
+    request: Mapping[str, Any],
+    patience: Patience = Patience.NONE,
+    opened: Callable[[LineStream], None] | None = None,
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """The JSON lines of one on-box verb, until it ends or the generator is closed.
+    """The JSON lines of one on-box verb, until it ends or the generator is closed. `opened` gets the stream, for more input.
 
     Raises `Unreachable` if the link dies, `Unsupported` without python3 there, `PortError` with the box's own words.
     """
     argv, stdin = await asyncio.to_thread(bundle.command, verb, request, python=python_for(link))
     spoken: list[str] | None = []
     async with link.stream(argv, stdin=stdin, patience=patience) as stream:
+        if opened is not None:
+            opened(stream)
         async for raw in stream.lines():
             line = parsed(raw)
             if line is None:
@@ -78,15 +85,26 @@ async def answer(link: Link, verb: str, request: Mapping[str, Any]) -> dict[str,
     raise Malformed(f"{link.host} gave no answer to {verb}")
 
 
-async def follow(link: Link, run_id: str) -> AsyncGenerator[ActionRun, None]:
-    """The receipt as it grows, from its beginning, until the action has ended."""
+@dataclass
+class Followed:
+    """How far an action has been followed: what came over one link need not come again over the next."""
+
     run: ActionRun | None = None
-    async with aclosing(lines(link, "follow", {"id": run_id}, Patience.FOLLOWS)) as told:
+    lines: int = 0
+    """Of its receipt."""
+
+
+async def follow(link: Link, run_id: str, so_far: Followed | None = None) -> AsyncGenerator[ActionRun, None]:
+    """The receipt as it grows, until the action has ended: from its beginning, or from where `so_far` is, which goes on growing."""
+    so_far = so_far or Followed()
+    run_id = so_far.run.id if so_far.run is not None else run_id
+    async with aclosing(lines(link, "follow", {"id": run_id, "skip": so_far.lines}, Patience.FOLLOWS)) as told:
         async for line in told:
-            run = receipts.apply(run, line)
-            if run is not None:
-                yield run
-                if not run.running:
+            so_far.lines += 1
+            so_far.run = receipts.apply(so_far.run, line)
+            if so_far.run is not None:
+                yield so_far.run
+                if not so_far.run.running:
                     return
 
 
@@ -142,16 +160,40 @@ async def tailnet(link: Link, now: datetime) -> TailnetView:
     return TailnetView(net, clean(words[0], 50) if len(words) == 4 else getattr(link, "own_address", ""))
 
 
+@dataclass
+class LogPlace:
+    """How far a journal has been read: the last place that the box named, and how many lines came after it."""
+
+    cursor: str = ""
+    lines: int = 0
+
+
 async def logs(
-    link: Link, service: str, count: int, since: str, follow_on: bool, until: str = "", patience: Patience = Patience.NONE
+    link: Link,
+    service: str,
+    count: int,
+    since: str,
+    follow_on: bool,
+    until: str = "",
+    *,
+    place: LogPlace | None = None,
+    patience: Patience = Patience.NONE,
 ) -> AsyncGenerator[LogLine, None]:
-    """A service's journal, cleaned."""
-    request = {"service": service, "lines": count, "since": since, "follow": follow_on, "until": until}
+    """A service's journal, cleaned. With a `place` that was reached before, what came after it, and nothing twice."""
+    place = place or LogPlace()
+    request: dict[str, Any] = {"service": service, "lines": count, "follow": follow_on, "until": until}
+    request |= {"after": place.cursor, "skip": place.lines} if place.cursor else {"since": since}
     async with aclosing(lines(link, "logs", request, patience)) as told:
         async for line in told:
             if line.get("t") == "problem":
                 yield LogLine(None, clean(str(line.get("reason", ""))), "warning")
                 continue
+            if line.get("t") == "place":
+                place.cursor, place.lines = str(line.get("cursor", "")), 0
+                continue
+            place.lines += 1
+            if line.get("cursor"):
+                place.cursor, place.lines = str(line["cursor"]), 0
             at = line.get("at")
             text = clean(str(line.get("text", "")))
             priority = line.get("priority")

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun
 from sovtui.core.record import Record
 from sovtui.core.state import State
@@ -136,6 +137,10 @@ class Hub(Protocol):
 
     def set_ask(self, ask: Ask | None) -> None:
         """Who answers questions of links being made (unknown host key, passphrase); None: nobody, they are refused."""
+        ...
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """Whether the host's link is to be used sparingly, until sovtui ends. KeyError for a host that is not configured."""
         ...
 
     def reconnect(self, host: str = "") -> None:

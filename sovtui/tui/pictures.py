@@ -12,6 +12,7 @@ from typing import TypeVar
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun
 from sovtui.core.record import Record
 from sovtui.core.state import State
@@ -100,6 +101,9 @@ class Still:
             yield line
         if follow:
             await asyncio.Event().wait()
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """There is no link."""
 
     def reconnect(self, host: str = "") -> None:
         """There is no link."""

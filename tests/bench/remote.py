@@ -53,8 +53,8 @@ class Remote:
 
 
 @contextlib.contextmanager
-def remote() -> Iterator[Remote]:
-    """Raises RuntimeError where there is no sshd."""
+def remote(*, still: bool = False) -> Iterator[Remote]:
+    """`still`: nothing that is pretended moves. Raises RuntimeError where there is no sshd."""
     if SSHD is None:
         raise RuntimeError("sshd is not installed here")
     if os.getuid() == 0:
@@ -63,7 +63,7 @@ def remote() -> Iterator[Remote]:
         folder = Path(name)
         home = folder / "home"
         (home / ".ssh").mkdir(parents=True, mode=0o700)
-        pretend = _child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder)])
+        pretend = _child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder), *(["still"] if still else [])])
         assert pretend.stdout is not None
         web = int(pretend.stdout.readline())
         port, sshd = _sshd(stack, folder, home)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sovtui.core import tailnet, tailnet_words
 from sovtui.core.clean import clean
@@ -324,6 +326,30 @@ def test_packets_that_go_out_only() -> None:
     assert not tailnet.one_way(before, before, AT)
     assert not tailnet.one_way(before, Peer(id="1", tx_bytes=300, rx_bytes=None), AT)
     assert not tailnet.one_way(before, Peer(id="1", tx_bytes=300, rx_bytes=60, last_handshake=AT), AT)
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = sorted({key for p in json.loads((DATA / "status.running-mixed.json").read_text())["Peer"].values() for key in p})
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JUNK), st.dictionaries(st.sampled_from(["Self", "Health", "Peer", "TUN"]), JUNK))
+@settings(max_examples=150, deadline=None)
+def test_whatever_a_field_holds_the_others_are_read_and_nothing_is_direct_by_itself(peer: Any, top: Any) -> None:
+    def change(document: Any) -> None:
+        node(document, "phone").update(peer)
+        document.update(top)
+
+    net = changed("running", change)
+    for one in (*net.peers, *([net.me] if net.me else [])):
+        path = tailnet_words.judge(net, one, "phone", AT)
+        told = [one.called, one.host_name, path.reason, tailnet_words.path(path, AT), *path.notes]
+        assert all(line == clean(line) for line in told)
+        assert path.kind is not PathKind.DIRECT or one.cur_addr
+        assert path.kind is not PathKind.RELAY or (one.active and one.relay)
 
 
 LOCALAPI = [e for e in json.loads((DATA / "localapi.json").read_text()) if e["request"].startswith("POST /localapi/v0/ping")]

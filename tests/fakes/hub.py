@@ -22,6 +22,7 @@ from sovtui.core.events import (
     ServicesSeen,
     SourceChanged,
 )
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, Alert, Backup, Engine, EnginePhase, Link, LinkPhase, Service, Source, Step
 from sovtui.core.reading import fresh
 from sovtui.core.record import Record
@@ -143,6 +144,9 @@ class FakeHub:
 
     def set_ask(self, ask: Ask | None) -> None:
         return
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """There is no link."""
 
     def reconnect(self, host: str = "") -> None:
         return

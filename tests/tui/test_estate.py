@@ -9,10 +9,13 @@ import pytest
 from textual.widgets import OptionList
 
 from sovtui.core.issues import issues
-from sovtui.core.model import LinkPhase
+from sovtui.core.metered import Wish
+from sovtui.core.model import LinkPhase, Traffic
 from sovtui.tui.arrange import HOST
 from sovtui.tui.estate import host_choices, issue_choices
 from sovtui.tui.screens.choose import ChooseScreen
+from sovtui.tui.screens.detail import DetailScreen
+from sovtui.tui.screens.dialog import Written
 
 from .conftest import SIZES, Stage
 
@@ -34,8 +37,9 @@ async def opened(s: Stage, key: str) -> OptionList:
 
 
 async def tap(s: Stage, options: OptionList, index: int) -> None:
-    """On the entry itself: each is two rows high."""
-    await s.pilot.click(options, offset=(8, 2 * index + 1))
+    """On the entry itself, which is as many rows high as its words want."""
+    options.scroll_home(animate=False)
+    await s.pilot.click(options, offset=(8, options._index_to_line[index]))
     await s.pilot.pause()
 
 
@@ -43,7 +47,7 @@ async def test_every_host_with_state_role_link_mode_and_the_worst_thing(stage):
     async with stage("alerting", size=PHONE) as s:
         await opened(s, "h")
         spark, mgmt, edge, nas = (" ".join(words.split()) for words in listed(s))
-        assert spark.startswith("1,s spark ✖ trouble (box) link up") and "qwen" in spark and "more" in spark
+        assert spark.startswith("1,s spark ✖ trouble (box) direct ") and "qwen" in spark and "more" in spark
         assert mgmt.startswith("2,m mgmt ● well (management) link up 42 ms")
         assert "edge ✖ silent (edge) link down 4m" in edge
         assert "nas ▲ look at it (nas)" in nas and "/volume1 is 91 % full" in nas
@@ -109,7 +113,9 @@ async def test_nothing_wrong_is_said_and_what_was_not_judged_too(stage, states):
 
 async def test_the_status_line_counts_what_is_wrong_elsewhere(stage, states):
     async with stage("alerting") as s:
-        assert "✖2 elsewhere" in s.bar("status")  # edge is silent, a disk of nas fills up
+        assert "spark 1 of 4 ✖2 " in s.bar("status")  # edge is silent, a disk of nas fills up
+    async with stage("alerting", size=PHONE) as s:
+        assert "✖2 elsewhere" in s.bar("status")
         s.room.go_to_host("edge")
         assert "elsewhere" in s.bar("status")
     async with stage("healthy", estate="modes") as s:
@@ -133,3 +139,34 @@ def test_many_hosts_all_have_a_key_or_a_place(states: Any) -> None:
     keys = [key for choice in choices for key in choice.key.split(",") if key]
     assert len(choices) == 30 and len(set(keys)) == len(keys) and not set(keys) & {"j", "k", "q"}
     assert len(issue_choices(replace(state, hosts=many))) >= 30
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+async def test_a_metered_link_is_said_and_the_key_changes_it(stage, states, size):
+    async with stage("healthy", size=size) as s:
+        wishes: list[tuple[str, Wish]] = []
+        s.hub.meter = lambda host, wish: wishes.append((host, wish))
+        assert "metered" not in s.bar("status")
+        await s.press("m")
+        state = s.hub.state
+        s.hub.put(replace(state, hosts={**state.hosts, "spark": replace(state.hosts["spark"], metered="as you chose")}))
+        await s.pilot.pause()
+        assert "metered" in s.bar("status")
+        await s.press("m")
+        assert wishes == [("spark", Wish.ON), ("spark", Wish.OFF)]
+
+
+async def test_the_link_in_full(stage, states):
+    async with stage("healthy", size=PHONE) as s:
+        await s.press("n")
+        await s.until(lambda: isinstance(s.screen, DetailScreen))
+        words = " ".join(s.screen.query_one(Written).plain.split())
+        assert "traffic n/a" in words and "metered no" in words and "ms" in words
+        state = s.hub.state
+        told = Traffic(123_456, 2_345_678, state.now)
+        s.hub.put(replace(state, hosts={**state.hosts, "spark": replace(state.hosts["spark"], traffic=told)}))
+        await s.pilot.pause()
+        words = " ".join(s.screen.query_one(Written).plain.split())
+        assert "sent 121 KiB received 2.24 MiB TCP payload, this session" in words
+        await s.press("q")
+        await s.until(lambda: s.screen is s.room)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from sovtui.core.marks import Mark, MarkKind
-from sovtui.core.model import LinkPhase
+from sovtui.core.model import LinkPhase, Service
 from sovtui.core.reading import fresh
 from sovtui.core.state import State
 from sovtui.ports.errors import Unreachable
@@ -76,12 +76,19 @@ async def test_changing_to_a_box_and_back_changes_the_first_pane(stage, states):
 async def test_a_link_lost_a_moment_ago_moves_nothing(stage, states):
     async with stage(lost(states("healthy"), "spark", 5)) as s:
         assert s.pane("inference").display and "~" in s.text("inference")
-        s.hub.put(lost(states("healthy"), "spark", 25))
+        s.hub.put(lost(states("healthy"), "spark", 65))
         await s.pilot.pause()
         assert s.pane(HOST).display and not s.pane("inference").display
         s.hub.put(states("healthy"))
         await s.pilot.pause()
         assert s.pane("inference").display and not s.pane(HOST).display
+
+
+async def test_a_host_that_this_client_never_reached_is_told_of_at_once(stage, states):
+    state = lost(states("healthy"), "spark", 1, known=False)
+    spark = replace(state.hosts["spark"], services={n: Service(n) for n in state.hosts["spark"].services})
+    async with stage(replace(state, hosts={**state.hosts, "spark": spark})) as s:
+        assert s.pane(HOST).display and not s.pane("inference").display
 
 
 def told_by_prometheus(state: State) -> Callable[[datetime, datetime], object]:

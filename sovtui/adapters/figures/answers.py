@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sovtui.adapters.figures.questions import CACHED, DROPPABLE, MEMORY
+from sovtui.config.specs import LOCAL
 from sovtui.core.clean import clean
 
 SENTINEL = 9e18
@@ -47,16 +48,17 @@ def machine_of(instance: str) -> str:
     return instance.rpartition(":")[0] or instance
 
 
-def mine(series: Iterable[Series], names: tuple[str, ...]) -> tuple[set[str], str]:
+def mine(series: Iterable[Series], names: tuple[str, ...], others: tuple[str, ...] = ()) -> tuple[set[str], str]:
     """Which machines' series belong to a host that has no matcher of its own: all, if they agree; else those of its name.
 
-    Mixing two machines would be worse than no figure: the second value then says what to configure.
+    `others` is what other hosts are called: when this one is silent theirs are all there is, and they are not its own. Mixing two
+    machines would be worse than no figure: the second value then says what to configure.
     """
-    machines = {machine_of(s.instance) for s in series}
+    everybody = {machine_of(s.instance) for s in series}
+    machines = {m for m in everybody if m not in others and m.partition(".")[0] not in others}
     if len(machines) <= 1:
         return machines, ""
-    local = {"127.0.0.1", "localhost", "::1"}
-    for own in (set(names), local):
+    for own in (set(names), set(LOCAL)):
         found = {m for m in machines if m in own or m.partition(".")[0] in own}
         if found:
             return found, ""

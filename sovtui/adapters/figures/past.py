@@ -23,7 +23,7 @@ from sovtui.adapters.figures.questions import Question
 from sovtui.adapters.figures.ranges import Ranges, numbers
 from sovtui.adapters.figures.telling import SOURCE, Teller
 from sovtui.config.schema import Config
-from sovtui.config.specs import names_of
+from sovtui.config.specs import names_of, others_of
 from sovtui.core.clean import clean
 from sovtui.core.events import AlertsSeen, Curve, EngineSeen, LinkChanged, ServicesSeen, SourceChanged, Tick
 from sovtui.core.issues import host_of
@@ -111,8 +111,9 @@ class RangeStretch:
         """The times of the host's samples, as the server tells them, oldest first."""
         lines = [line for q in self._asked if q.kind == "host-time" and q.host == name for line in self._lines.get(q.tag, ())]
         machines = {machine_of(line.labels.get("instance", "")) for line in lines}
-        if len(machines) > 1:
-            machines, _ = mine([Series(line.labels, 0.0) for line in lines], names_of(name, self._config.host[name]))
+        if machines:
+            own_names, others = names_of(name, self._config.host[name]), others_of(self._config, name)
+            machines, _ = mine([Series(line.labels, 0.0) for line in lines], own_names, others)
         own = [line for line in lines if machine_of(line.labels.get("instance", "")) in machines]
         return sorted({at for line in own for at in line.steps.values()})
 

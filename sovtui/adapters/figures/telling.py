@@ -11,7 +11,7 @@ from sovtui.adapters.engines.base import EngineAdapter
 from sovtui.adapters.figures.answers import HostAnswer, Series, machine_of, mine, take_disks, take_gpus, take_memory, take_units
 from sovtui.adapters.figures.questions import MEMORY, Question
 from sovtui.config.schema import Config, HostConfig
-from sovtui.config.specs import names_of, with_engines
+from sovtui.config.specs import names_of, others_of, with_engines
 from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Backup, Service
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
@@ -77,7 +77,9 @@ class Teller:
     ) -> HostAnswer:
         answer = HostAnswer()
         per_kind = {q.kind: by_tag.get(q.tag, []) for q in asked if not q.subject}
-        machines, answer.reason = mine([s for rows in per_kind.values() for s in rows], names_of(name, host))
+        machines, answer.reason = mine(
+            [s for rows in per_kind.values() for s in rows], names_of(name, host), others_of(self._config, name)
+        )
 
         def own(kind: str) -> list[Series]:
             return [s for s in per_kind.get(kind, []) if machine_of(s.instance) in machines]

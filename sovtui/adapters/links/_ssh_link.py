@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import asyncssh
@@ -18,8 +19,13 @@ from asyncssh.channel import SSHChannel
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._shell import line as shell_line
 from sovtui.adapters.links._ssh_channel import Channel
+from sovtui.adapters.links._ssh_client import Client
+from sovtui.adapters.links._ssh_errors import detail_of, fault_of
 from sovtui.adapters.links._ssh_sessions import AGAIN_SECONDS, FREED_SECONDS, Crowded, Sessions
+from sovtui.adapters.links._traffic import counted
 from sovtui.core.clean import clean
+from sovtui.core.metered import KEEPALIVE_SECONDS
+from sovtui.core.reach import Evidence, Fault, Stage, judge
 from sovtui.ports.errors import Malformed, Refused, TimedOut, Unreachable
 from sovtui.ports.link import ByteStream, Completed, LineStream, Patience
 
@@ -27,6 +33,10 @@ T = TypeVar("T")
 
 MAX_OUTPUT_BYTES = 64 << 20
 LATENCY_EVERY_SECONDS = 30.0
+LONG_LATENCY_SECONDS = 300.0
+"""The same of a link that is used sparingly."""
+CHECK_SECONDS = 0.6
+"""Between the keepalives that look whether a link still lives; three unanswered ones say that it does not."""
 _CLOSE_SECONDS = 1.0
 _CHUNK = 1 << 16
 
@@ -43,14 +53,24 @@ class SshLink:
         connection: asyncssh.SSHClientConnection,
         hops: list[asyncssh.SSHClientConnection],
         lost: asyncio.Future[Exception | None],
-        keepalive_seconds: float,
+        seen: Evidence,
+        hop_clients: Sequence[tuple[Client, str]] = (),
+        keepalive: tuple[float, int] = (1.5, 2),
     ) -> None:
+        """`seen`: what was known at the end of the login; `hop_clients`: who tells that a hop is lost, with its label."""
         self._host = host
         self._label = label
         self._connection = connection
         self._hops = hops
         self._lost = lost
+        self._seen = seen
+        self._hop_clients = hop_clients
+        self._keepalive = self._usual = keepalive
+        self._loss: Evidence | None = None
+        self._calm: asyncio.TimerHandle | None = None
         self._closed_here = False
+        self._latency_every = LATENCY_EVERY_SECONDS
+        self._traffic: tuple[int, int] | None = None
         self._latency: float | None = None
         self._measured = float("-inf")
         self._sessions = Sessions()
@@ -70,6 +90,21 @@ class SshLink:
     def compressed(self) -> bool:
         """Whether what comes is compressed by ssh: then HTTP need not be."""
         return str(self._connection.get_extra_info("recv_compression", "none")) != "none"
+
+    @property
+    def traffic_bytes(self) -> tuple[int, int] | None:
+        """(sent, received) since it was made, TCP payload; None where nobody counts (a ProxyCommand, some systems)."""
+        first = self._hops[0] if self._hops else self._connection
+        self._traffic = counted(first.get_extra_info("socket")) or self._traffic
+        return self._traffic
+
+    def spare(self, on: bool) -> None:
+        """Use the link sparingly, or as usual again: fewer signs of life and measurements of its own."""
+        self._latency_every = LONG_LATENCY_SECONDS if on else LATENCY_EVERY_SECONDS
+        seconds, count = self._usual
+        self._keepalive = (max(seconds, KEEPALIVE_SECONDS), count) if on else self._usual
+        if self._calm is None:  # else it is being looked whether the link lives; then it goes on like this
+            self._calm_down()
 
     def start(self) -> None:
         """Keep the latency current. Whoever opens a session or a channel tells it too: the first one does at once."""
@@ -157,13 +192,46 @@ class SshLink:
         await asyncio.shield(self._lost)
         return self._why()
 
+    @property
+    def loss(self) -> Evidence | None:
+        return self._loss
+
+    @property
+    def own_address(self) -> str:
+        name = (self._hops or [self._connection])[0].get_extra_info("sockname")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    def check(self) -> None:
+        """With keepalives in quick succession for a moment."""
+        if self._is_lost() or self._calm is not None:
+            return
+        seconds = max(CHECK_SECONDS, 1.5 * (self._latency or 0.0))
+        for connection in [*self._hops, self._connection]:
+            connection.set_keepalive(seconds, 2)
+        self._calm = asyncio.get_running_loop().call_later(4 * seconds, self._calm_down)
+
+    def _calm_down(self) -> None:
+        self._calm = None
+        if not self._is_lost():
+            for connection in [*self._hops, self._connection]:
+                connection.set_keepalive(*self._keepalive)
+
+    def abandon(self) -> None:
+        if not self._is_lost():
+            self._loss = replace(self._seen, stage=Stage.UP, fault=Fault.MOVED)
+            for connection in [self._connection, *reversed(self._hops)]:
+                connection.abort()
+
     async def aclose(self) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
         if self._measuring is not None:
             self._measuring.cancel()
             await asyncio.gather(self._measuring, return_exceptions=True)
-        self._closed_here = self._closed_here or not self._is_lost()
+        lost = self._is_lost()
+        self._closed_here = self._closed_here or not lost
         for connection in [self._connection, *reversed(self._hops)]:
-            connection.close()
+            connection.abort() if lost else connection.close()
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await connection.wait_closed()
@@ -177,19 +245,27 @@ class SshLink:
     def _on_lost(self, lost: asyncio.Future[Exception | None]) -> None:
         if self._measuring is not None:
             self._measuring.cancel()
+        self._loss = self._loss or self._end_of(lost.result())
         for hop in self._hops:
             hop.close()
+
+    def _end_of(self, error: Exception | None) -> Evidence:
+        """What the end says; that of a jump host comes first, for what goes through it ends with it."""
+        for client, label in self._hop_clients:
+            if client.lost.done():
+                error, where = client.lost.result(), replace(self._seen, label=label, target=self._label, host="", addresses=())
+                break
+        else:
+            where = self._seen
+        detail = detail_of(error) if error is not None else ""
+        fault = fault_of(error, Stage.UP) or Fault.CLOSED
+        return replace(where, stage=Stage.UP, fault=fault, detail=detail, seconds=0.0, via="")
 
     def _why(self) -> str:
         """The reason why there is no connection any more."""
         if self._closed_here:
             return f"the connection to {self._label} was closed here"
-        error = self._lost.result() if self._lost.done() else None
-        if error is None:
-            return f"{self._label} closed the connection"
-        if "keepalive" in str(error) or isinstance(error, TimeoutError):
-            return f"{self._label} does not answer any more"
-        return f"the connection to {self._label} was lost: {clean(str(error), 200)}"
+        return judge(self._loss or self._end_of(None)).sentence
 
     def _is_lost(self) -> bool:
         return self._lost.done() or self._connection.is_closed()
@@ -274,7 +350,7 @@ class SshLink:
             await asyncio.sleep(max(1.0, self._measured + LATENCY_EVERY_SECONDS - loop.time()))
             if not self._sessions.free:
                 await asyncio.sleep(1.0)
-            elif self._latency is None or loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
+            elif self._latency is None or loop.time() - self._measured >= self._latency_every:
                 self._measured = loop.time()
                 with contextlib.suppress(Unreachable, Refused, Malformed):  # a login that may only forward has no session
                     await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)

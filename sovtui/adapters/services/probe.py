@@ -6,6 +6,8 @@ box's lock. Changes nothing; `onbox.probe` is the other end.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,13 +16,15 @@ from typing import Any
 
 from sovtui.core.clean import clean
 from sovtui.core.events import ActionNoticed, Event, Sample, Samples, ServicesSeen
+from sovtui.core.metered import interval
 from sovtui.core.model import Service
 from sovtui.core.reading import fresh, unknown
 from sovtui.core.state import FigureKey
 from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
-from sovtui.ports.link import Link, Patience
-from sovtui.runtime import box
+from sovtui.ports.errors import PortError
+from sovtui.ports.link import LineStream, Link, Patience
+from sovtui.runtime import box, bundle
 
 SOURCE = "probe"
 _MEMORY = ("total", "available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used")
@@ -34,14 +38,30 @@ class Probe:
     def __init__(self, host: str, services: Iterable[str], clock: Clock, interval_seconds: float = 1.0) -> None:
         self.host = host
         self._services = tuple(services)
-        self._request = {"services": list(self._services), "interval": interval_seconds}
+        self._usual, self._interval = interval_seconds, interval_seconds
+        self._stream: LineStream | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._clock = clock
+
+    def spare(self, on: bool) -> None:
+        self._interval = interval(self._usual, metered=on)
+        if self._stream is not None:
+            self._telling = asyncio.create_task(self._tell(self._stream), name=f"pace {self.host}")
+
+    async def _tell(self, stream: LineStream) -> None:
+        """The far end takes another pace while it runs: starting it again would send its program again."""
+        with contextlib.suppress(PortError):
+            await stream.write(bundle.request_line({"interval": self._interval}))
+
+    def _opened(self, stream: LineStream) -> None:
+        self._stream = stream
 
     async def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
         """Batches until the link is lost. A beat renews the time of everything told before: unchanged is not old."""
         services: dict[str, Service] = {}
         figures: dict[FigureKey, float] = {}
-        async with aclosing(box.lines(link, "probe", self._request, Patience.WATCHES)) as lines:
+        request = {"services": list(self._services), "interval": self._interval}
+        async with aclosing(box.lines(link, "probe", request, Patience.WATCHES, self._opened)) as lines:
             async for line in lines:
                 now = self._clock.now()
                 match line.get("t"):

@@ -19,7 +19,7 @@ from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.panes.inference import DECODE, heat_span, subject
 from sovtui.tui.present import BLANK, RIGHT, Row, Span, bar, curve, cut, flow, grid, pad, paragraph, row, spread, value
 
-SILENT_SECONDS = 20.0
+SILENT_SECONDS = 60.0
 """A link that is away for less changes no layout."""
 FIGURE_CELLS = 20
 MOST_EVENTS = 6
@@ -51,7 +51,13 @@ def silent(view: View) -> bool:
     host = view.host
     if host is None or view.then is not None or not lost(host.link) or host.link.since is None:
         return False
-    return (view.state.now - host.link.since).total_seconds() >= SILENT_SECONDS
+    return (view.state.now - host.link.since).total_seconds() >= SILENT_SECONDS or not _was_here(host)
+
+
+def _was_here(host: Host) -> bool:
+    """Whether this client has had it: then what it told itself is on the screen, and may be for a moment longer."""
+    sources = {figure.source for figure in host.figures.values()} | {service.source for service in host.services.values()}
+    return bool(sources - {"", "prometheus"})
 
 
 def first_pane(view: View) -> str:

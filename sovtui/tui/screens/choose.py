@@ -36,7 +36,6 @@ class ChooseScreen(Dialog[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "move(1)", "down", show=False),
         Binding("k", "move(-1)", "up", show=False),
-        Binding("q", "leave", "leave", show=False),
     ]
     AUTO_FOCUS = "OptionList"
 

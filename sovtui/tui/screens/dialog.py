@@ -43,10 +43,11 @@ class Answers(KeyBar):
 
 
 class Dialog(ModalScreen[Answer], Generic[Answer]):
-    """A modal question. Escape always leaves without doing anything."""
+    """A modal question. Escape, and q where nothing is typed, always leave without doing anything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "leave", show=False),
+        Binding("q", "leave", "leave", show=False),  # a phone's keyboard has no Escape; a field that is typed in keeps its q
         Binding("ctrl+c", "leave", "leave", show=False, priority=True),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ModalScreen.COMPONENT_CLASSES, *LOOKS}

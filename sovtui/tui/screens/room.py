@@ -16,6 +16,7 @@ from textual.worker import Worker, WorkerState
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Wish
 from sovtui.core.issues import Issue, issues
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import State
 from sovtui.runtime.hub import Hub
@@ -27,7 +28,8 @@ from sovtui.tui.inert import inert
 from sovtui.tui.inspector import Inspector
 from sovtui.tui.jump import STAY, jump_tabs, jump_touches
 from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
-from sovtui.tui.offers import every_key, farewell, menu_choices
+from sovtui.tui.linkfacts import METERED, link_rows
+from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes.base import ListPane, View
 from sovtui.tui.panes.host import HostPane, first_pane
@@ -203,7 +205,8 @@ class Room(Frame):
             self.land(event.character or event.key)
             return
         host = self.travel.live.hosts.get(self.host_name)
-        if host is not None and host.link.phase is LinkPhase.DOWN and not self.travel.on:
+        phase = host.link.phase if host is not None and not self.travel.on else LinkPhase.UP
+        if phase is LinkPhase.DOWN or (phase is LinkPhase.REFUSED and event.key == "enter"):
             self._hub.reconnect(self.host_name)
         if self.travel.key(event.key, event.character):
             event.stop()
@@ -267,12 +270,9 @@ class Room(Frame):
 
     async def _act(self, key: Key) -> None:
         target = key.target
-        host = self.view.host if self.view else None
-        if key.choose and host is not None:
-            choices = [
-                Choice(b.name, b.name, b.service, str(i) if i < 10 else "") for i, b in enumerate(host.backups.values(), 1)
-            ]
-            target = await self._push(ChooseScreen("Run which backup?", choices))
+        if key.choose and self.view is not None:
+            spec = self._specs[key.id]
+            target = await self._push(ChooseScreen(f"{spec.title}: which?", target_choices(self.view, spec)))
             if not target:
                 return
         await self._conductor.act(key.id, Wish(self.host_name, target), key.key)
@@ -297,6 +297,10 @@ class Room(Frame):
                 self.action_zoom()
             case "host":
                 self.run_worker(self._choose_host(), exit_on_error=False)
+            case "link":
+                self.run_worker(self._inspector.show("The link", link_rows), group="open", exit_on_error=False)
+            case "metered":
+                self._meter()
             case "issues":
                 self.run_worker(self._choose_issue(), exit_on_error=False)
             case "help":
@@ -355,6 +359,16 @@ class Room(Frame):
         if found is not None:
             self.go_to_issue(found)
 
+    def _meter(self, wish: Metered | None = None) -> None:
+        """Use the link of this host sparingly, or as usual."""
+        host = self.travel.live.hosts.get(self.host_name)
+        if host is None or host.link.kind == "local":
+            self.tell("There is no link that could be metered: this is this machine.", "warning")
+            return
+        wish = wish or (Metered.OFF if host.metered else Metered.ON)
+        self._hub.meter(self.host_name, wish)
+        self.tell(METERED[wish].format(self.host_name), "information")
+
     def go_to_issue(self, issue: Issue) -> None:
         """Look at what is wrong, where it is."""
         if self.travel.on:
@@ -393,6 +407,9 @@ class Room(Frame):
         found += [
             Command(f"Show {pane.TITLE.lower()}", "pane", partial(self.show_pane, name)) for name, pane in self._panes.items()
         ]
+        found.append(
+            Command("Metered link: as it seems fit", "by path and round trip", partial(self._meter, Metered.AUTO)),
+        )
         found += [Command(f"Host {name}", "look at this host", partial(self.go_to_host, name)) for name in view.state.hosts]
         themes = sorted(self.app.available_themes)
         found += [Command(f"Theme {name}", "colours, until sovtui ends", partial(self._theme, name)) for name in themes]

@@ -418,3 +418,35 @@ async def test_disks_and_load_come_from_prometheus_only_where_the_probe_is_silen
     room.put(Samples("spark", (Sample("cpu.load_mean", fresh(0.8, NOW + timedelta(seconds=5), "probe")),)))
     await asking.poll(room.state, room.put)
     assert '"d0"' in server.queries[0] and '"d0"' not in server.queries[-1] and '"l0"' not in server.queries[-1]
+
+
+def memory_of(*instances: str) -> Rows:
+    """Every machine has its own."""
+    found: Rows = {"m0": [], "t0": []}
+    for index, instance in enumerate(instances):
+        for word in ("MemTotal", "MemAvailable"):
+            found["m0"].append(({"__name__": f"node_memory_{word}_bytes", "instance": instance}, 100.0 + index))
+        found["t0"].append(({"instance": instance}, SERVER_TIME))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("instances", "expected"),
+    [
+        (("spark:9100", "mgmt:9100"), 100.0),
+        (("mgmt:9100",), None),  # spark is silent: what is left is of the others
+        (("mgmt.lan:9100",), None),
+        (("localhost:9100",), None),  # Prometheus calls its own machine so, and runs on mgmt
+        (("localhost:9100", "10.0.0.5:9100"), 101.0),
+        (("10.0.0.5:9100",), 100.0),
+    ],
+)
+async def test_the_figures_of_another_host_are_never_taken_for_those_of_a_silent_one(
+    instances: tuple[str, ...], expected: float | None
+) -> None:
+    made = config(spark=spark(), mgmt=HostConfig(role="management"))
+    assert made.prometheus is not None
+    made = replace(made, prometheus=replace(made.prometheus, via="mgmt"))
+    asking, room = source(made, Server(memory_of(*instances)), FakeClock()), Room(made)
+    await asking.poll(room.state, room.put)
+    assert room.state.hosts["spark"].reading("memory.available_bytes").value == expected

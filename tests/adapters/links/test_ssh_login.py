@@ -13,6 +13,7 @@ import pytest
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.core.clean import Clean
+from sovtui.core.reach import Verdict
 from sovtui.ports.errors import HostKeyError, Refused, TimedOut, Unreachable
 
 from .conftest import Operator, ServerMaker, linked, write_key
@@ -340,8 +341,15 @@ async def test_a_silent_server_times_out():
         await done.wait()
 
 
-@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-async def test_what_is_not_ssh_is_said_so(reply: bytes):
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        (b"", Verdict.TURNED_AWAY),
+        (b"Exceeded MaxStartups\r\n", Verdict.TURNED_AWAY),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Verdict.NOT_SSH),
+    ],
+)
+async def test_what_is_not_ssh_is_said_so(reply: bytes, verdict: Verdict):
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply)
         writer.close()
@@ -353,9 +361,11 @@ async def test_what_is_not_ssh_is_said_so(reply: bytes):
     server = await asyncio.start_server(other, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        with pytest.raises((Unreachable, Refused), match=r"spark"):
+        with pytest.raises(Unreachable, match=r"spark") as caught:  # it may get better by itself
             await Dialer("spark", f"ops@127.0.0.1:{port}").dial(None)
         await done.wait()
+    assert caught.value.verdict is verdict
+    assert reply.strip().decode() in str(caught.value)
 
 
 async def test_no_common_method_is_said_so(serve: ServerMaker):

@@ -68,7 +68,6 @@ class Room:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon_module, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(daemon_module, "ASK_SECONDS", 0.1)
 
 
 async def test_connected_hosts_are_pinged_once_and_the_answer_is_the_path(tmp_path: Path) -> None:
@@ -203,11 +202,12 @@ async def test_where_nobody_can_be_asked_the_path_is_unknown_and_nothing_is_wron
     assert (room.shown(), room.path().reason, room.path().source) == ("unknown", tailnet_words.NOT_HERE, "")
 
 
-async def test_a_daemon_that_is_silent_or_talks_nonsense_is_a_failure(tmp_path: Path, quick: None) -> None:
+async def test_a_daemon_that_is_silent_or_talks_nonsense_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room(Guide("spark"))
     async with PretendDaemon(tmp_path / "d") as pretend:
         pretend.status = None
-        with pytest.raises(TimedOut):
+        with monkeypatch.context() as impatient, pytest.raises(TimedOut):
+            impatient.setattr(daemon_module, "ASK_SECONDS", 0.1)
             await room.source(pretend.daemon()).poll(room.state, room.emit)
         assert room.path().kind is PathKind.UNKNOWN
         pretend.status = b"<html>"
