@@ -133,6 +133,7 @@ def engine(of: Host, asked: Mode, said: Engine, now: datetime) -> Document:
         "reason": clean(said.reason),
         "strain": view.strain.word if view.strain else None,
         "parts": [part(p) for p in said.parts],
+        "installed": [{"name": clean(p.name), "state": p.state, "size_bytes": p.size_bytes} for p in said.installed],
         "figures": _figures(of, "engine.", asked.name, now),
     }
 

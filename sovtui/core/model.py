@@ -184,6 +184,8 @@ class Engine:
     """Of one that is asleep: the next request wakes it, or loads its model. Else requests hang until somebody wakes it."""
     parts: tuple[Part, ...] = ()
     """What is behind it, where that is more than its one model."""
+    installed: tuple[Part, ...] = ()
+    """Models that it could load, those in memory included; empty where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)

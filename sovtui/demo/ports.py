@@ -20,7 +20,7 @@ from sovtui.demo.world import World
 from sovtui.onbox.plan import BadRequest
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Unreachable
-from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link
+from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience
 from sovtui.ports.source import Emit
 
 CONNECT_SECONDS = 0.4
@@ -131,7 +131,9 @@ class DemoLink:
         return Completed(result.exit_status, b"".join(lines), result.stderr)
 
     @asynccontextmanager
-    async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[LineStream]:
+    async def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AsyncIterator[LineStream]:
         self._theatre.check(self._host)
         await self._theatre.clock.sleep(self._theatre.world.latency_seconds(self._host))
         told = spoken(argv, stdin)

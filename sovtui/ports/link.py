@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 from sovtui.core.clean import Clean
@@ -40,6 +41,20 @@ Ask = Callable[[Question], Awaitable[str | None]]
 
 Tell = Callable[[Clean], None]
 """Takes one line that the operator should see."""
+
+
+class Patience(IntEnum):
+    """Who makes way where a host gives few sessions: the higher before the lower."""
+
+    NONE = 0
+    """Somebody waits for it: it never makes way."""
+    FOLLOWS = 1
+    """Shows an action as it goes on; it is followed again."""
+    WATCHES = 2
+    """Live figures."""
+    READS = 3
+    """A log beside other things."""
+    STANDS_BY = 4
 
 
 class ByteStream(Protocol):
@@ -94,8 +109,13 @@ class Link(Protocol):
         """Run one command. `argv` is quoted here and nowhere else. Raises `Unreachable`, `TimedOut`."""
         ...
 
-    def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AbstractAsyncContextManager[LineStream]:
+    def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AbstractAsyncContextManager[LineStream]:
         """Run a command and follow its output.
+
+        Where the host gives few sessions, one with `patience` may be ended for the sake of another, and may get none: it
+        raises `Unreachable`, which says so, and may be begun again.
 
         Its standard input stays open after `stdin` was written and is closed on leaving the context: the command
         must watch it and end (see `onbox.main`), because closing a channel does not kill a remote command.

@@ -15,12 +15,14 @@ from sovtui.core.clean import clean
 from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
 from sovtui.ports.errors import Malformed, PortError, Unsupported
-from sovtui.ports.link import Link
+from sovtui.ports.link import Link, Patience
 from sovtui.runtime import bundle
 from sovtui.runtime.hub import LogLine, Rights, TailnetView
 
 ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
+
+_FIRST_LINES = 3
 
 
 def python_for(link: Link) -> str:
@@ -28,17 +30,23 @@ def python_for(link: Link) -> str:
     return sys.executable if link.kind == "local" else "python3"
 
 
-async def lines(link: Link, verb: str, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+async def lines(
+    link: Link, verb: str, request: Mapping[str, Any], patience: Patience = Patience.NONE
+) -> AsyncGenerator[dict[str, Any], None]:
     """The JSON lines of one on-box verb, until it ends or the generator is closed.
 
     Raises `Unreachable` if the link dies, `Unsupported` without python3 there, `PortError` with the box's own words.
     """
     argv, stdin = await asyncio.to_thread(bundle.command, verb, request, python=python_for(link))
-    async with link.stream(argv, stdin=stdin) as stream:
+    spoken: list[str] | None = []
+    async with link.stream(argv, stdin=stdin, patience=patience) as stream:
         async for raw in stream.lines():
             line = parsed(raw)
             if line is None:
+                if spoken is not None and len(spoken) < _FIRST_LINES:
+                    spoken.append(clean(raw.decode("utf-8", "replace").strip(), 150))
                 continue
+            spoken = None  # it runs: what a login script prints does not count
             if line.get("t") == "error":
                 raise PortError(clean(str(line.get("reason", "the box gave no reason"))))
             yield line
@@ -47,7 +55,18 @@ async def lines(link: Link, verb: str, request: Mapping[str, Any]) -> AsyncGener
         told = clean(result.stderr.decode("utf-8", "replace").strip()[-300:])
         if result.exit_status == 127 or "python3" in told:
             raise Unsupported(f"python3 was not found on {link.host}", "Install it there: nothing else is needed")
+        if spoken is not None:
+            raise _not_run(link.host, f"it ended with status {result.exit_status}", [told, *spoken])
         raise PortError(f"the on-box part ended with status {result.exit_status} on {link.host}: {told or 'no message'}")
+    if spoken:
+        raise _not_run(link.host, "something else answered", spoken)
+
+
+def _not_run(host: str, how: str, said: Sequence[str]) -> PortError:
+    """Something stands between the login and the command: a forced command, a restricted shell."""
+    words = "; ".join(word for word in said if word) or "no message"
+    advice = "Does its sshd let this login run commands? Look at ForceCommand, command= in authorized_keys and the login shell."
+    return PortError(f"the on-box part does not run on {host}: {how}: {words}", advice)
 
 
 async def answer(link: Link, verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +80,7 @@ async def answer(link: Link, verb: str, request: Mapping[str, Any]) -> dict[str,
 async def follow(link: Link, run_id: str) -> AsyncGenerator[ActionRun, None]:
     """The receipt as it grows, from its beginning, until the action has ended."""
     run: ActionRun | None = None
-    async with aclosing(lines(link, "follow", {"id": run_id})) as told:
+    async with aclosing(lines(link, "follow", {"id": run_id}, Patience.FOLLOWS)) as told:
         async for line in told:
             run = receipts.apply(run, line)
             if run is not None:
@@ -125,11 +144,11 @@ async def tailnet(link: Link, now: datetime) -> TailnetView:
 
 
 async def logs(
-    link: Link, service: str, count: int, since: str, follow_on: bool, until: str = ""
+    link: Link, service: str, count: int, since: str, follow_on: bool, until: str = "", patience: Patience = Patience.NONE
 ) -> AsyncGenerator[LogLine, None]:
     """A service's journal, cleaned."""
     request = {"service": service, "lines": count, "since": since, "follow": follow_on, "until": until}
-    async with aclosing(lines(link, "logs", request)) as told:
+    async with aclosing(lines(link, "logs", request, patience)) as told:
         async for line in told:
             if line.get("t") == "problem":
                 yield LogLine(None, clean(str(line.get("reason", ""))), "warning")

@@ -20,7 +20,7 @@ from sovtui.core.state import State, initial
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, Unreachable, Unsupported
-from sovtui.ports.link import Ask
+from sovtui.ports.link import Ask, Patience
 from sovtui.ports.past import Past, Stretch
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime import box, bundle
@@ -236,7 +236,8 @@ class Control:
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
         link = await self._links.get(host)
-        async with aclosing(box.logs(link, service, lines, since, follow, until)) as told:
+        beside = Patience.READS if follow and self._recording else Patience.NONE  # a command that follows a log does only that
+        async with aclosing(box.logs(link, service, lines, since, follow, until, beside)) as told:
             async for line in told:
                 yield line
 

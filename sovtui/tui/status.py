@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sovtui.core import text
 from sovtui.core.model import LinkPhase
 from sovtui.core.reading import Status
@@ -49,6 +51,15 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
     return row(*spans)
 
 
+def _one_line(parts: Sequence[Row], briefly: Sequence[Row], cells: int) -> Row:
+    """As many as fit whole, from the left; the room between them gives way first, then what can be said briefly."""
+    for between, spoken in (("  │ ", parts), (" │ ", parts), (" │ ", briefly)):
+        lines = flow(spoken, cells, (between, "label"))
+        if len(lines) == 1:
+            break
+    return lines[0]
+
+
 def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     """One row at `wide`, two at `normal`, three at `phone`."""
     state, host = view.state, view.host
@@ -65,11 +76,13 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     name = row((host.spec.name, "title"), (several, "label"))
     link = link_row(host, view, kind)
     now_parts = _now_parts(view, host, kind)
-    counts = [row(count_span(view)), row(elsewhere(view)), _services(host), _sources(view)]
-    between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
+    counts = [row(count_span(view)), _services(host), _sources(view), row(elsewhere(view))]
+    between = ("  ", "label")
     if kind is Kind.WIDE:
-        line = flow([name, link, *now_parts, *counts], width * 3, between)
-        return [spread(line[0], right, width)]
+        brief = link_row(host, view, Kind.PHONE)
+        alone = name if not elsewhere(view)[0] else row((host.spec.name, "title"))  # "elsewhere" says that there are others
+        line = _one_line([name, link, *now_parts, *counts], [alone, brief, *now_parts, *counts], width - right.cells - 2)
+        return [spread(line, right, width)]
     first = spread(flow([name, link], width * 2, between)[0], right, width)
     rest = flow([*now_parts, *counts], width, between)
     lines = 1 if kind is Kind.NORMAL else 2

@@ -34,8 +34,10 @@ async def opened(s: Stage, key: str) -> OptionList:
 
 
 async def tap(s: Stage, options: OptionList, index: int) -> None:
-    """On the entry itself: each is two rows high."""
-    await s.pilot.click(options, offset=(8, 2 * index + 1))
+    """On the entry itself, wherever it stands: an entry may be several rows high."""
+    words = str(options.get_option_at_index(index).prompt).split()[1]
+    y = next(y for y in range(options.size.height) if words in options.render_line(y).text.split())
+    await s.pilot.click(options, offset=(8, y + 1))
     await s.pilot.pause()
 
 

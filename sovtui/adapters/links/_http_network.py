@@ -15,6 +15,8 @@ import httpcore
 from sovtui.adapters.links._tls import Tls
 from sovtui.ports.link import ByteStream
 
+TOGETHER_BYTES = 16384
+"""What is written waits for the first reading, up to this much."""
 _OpenTcp = Callable[..., Awaitable[ByteStream]]
 
 
@@ -42,22 +44,31 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: ByteStream, name: str) -> None:
         self._stream = stream
         self._name = name
+        self._unsent = bytearray()
+        """Head and body of a request come one after the other: together they are one packet of the link instead of four."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
             async with asyncio.timeout(timeout):
+                await self._send()
                 return await self._stream.read(max_bytes)
         except TimeoutError:
             raise httpcore.ReadTimeout(f"{self._name} sent nothing for {timeout:g} s") from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if not buffer:
+        self._unsent += buffer
+        if len(self._unsent) < TOGETHER_BYTES:
             return
         try:
             async with asyncio.timeout(timeout):
-                await self._stream.write(buffer)
+                await self._send()
         except TimeoutError:
             raise httpcore.WriteTimeout(f"{self._name} took nothing for {timeout:g} s") from None
+
+    async def _send(self) -> None:
+        if self._unsent:
+            data, self._unsent = bytes(self._unsent), bytearray()
+            await self._stream.write(data)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, TypeVar, cast
@@ -17,19 +16,19 @@ import asyncssh
 from asyncssh.channel import SSHChannel
 
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
+from sovtui.adapters.links._shell import line as shell_line
+from sovtui.adapters.links._ssh_channel import Channel
+from sovtui.adapters.links._ssh_sessions import AGAIN_SECONDS, FREED_SECONDS, Crowded, Sessions
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed, Refused, TimedOut, Unreachable
-from sovtui.ports.link import ByteStream, Completed, LineStream
+from sovtui.ports.link import ByteStream, Completed, LineStream, Patience
 
 T = TypeVar("T")
 
-MAX_SESSIONS = 8
-"""sshd allows ten sessions on a connection (MaxSessions); two are left to whoever shares it."""
 MAX_OUTPUT_BYTES = 64 << 20
 LATENCY_EVERY_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0
 _CHUNK = 1 << 16
-_HIGH_WATER = 1 << 18
 
 
 class SshLink:
@@ -54,7 +53,7 @@ class SshLink:
         self._closed_here = False
         self._latency: float | None = None
         self._measured = float("-inf")
-        self._sessions = asyncio.Semaphore(MAX_SESSIONS)
+        self._sessions = Sessions()
         self._strays: set[asyncio.Task[Any]] = set()
         self._measuring: asyncio.Task[None] | None = None
         lost.add_done_callback(self._on_lost)
@@ -77,45 +76,62 @@ class SshLink:
         self._measuring = asyncio.create_task(self._measure())
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float) -> Completed:
-        command = shlex.join(argv)
         process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
-            async with asyncio.timeout(timeout_seconds), self._sessions:
-                process = await self._session(command, stdin, ends=True)
+            async with asyncio.timeout(timeout_seconds):
+                process = await self._begun(argv, stdin, ends=True)
                 output, errors = await asyncio.gather(_all(process.stdout), _all(process.stderr))
                 await process.wait_closed()
         except TimeoutError:
-            raise TimedOut(
-                f"{self.called(argv)} took longer than {timeout_seconds:g} s on {self._label}, it was told to end"
-            ) from None
+            what = f"{self.called(argv)} took longer than {timeout_seconds:g} s on {self._label}, it was told to end"
+            if process is None and self._sessions.few:
+                what = f"{self.called(argv)} had no turn within {timeout_seconds:g} s: {self._label} {self._sessions.few}"
+            raise TimedOut(what) from None
         except (asyncssh.Error, OSError) as error:
             raise self.gone(f"{self.called(argv)} was cut off", error) from error
         except _TooMuch:
             raise Malformed(f"{self.called(argv)} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB on {self._label}") from None
         finally:
-            if process is not None and process.exit_status is None and process.exit_signal is None:
-                _end(process)
+            if process is not None:
+                if process.exit_status is None and process.exit_signal is None:
+                    _end(process)
+                self._sessions.give_back()
         return Completed(self.status(process, argv), output, errors)
 
     @contextlib.asynccontextmanager
-    async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[LineStream]:
-        async with self._sessions:
-            try:
-                process = await self._session(shlex.join(argv), stdin)
-            except (asyncssh.Error, OSError) as error:
-                raise self.gone(f"{self.called(argv)} was not started", error) from error
-            follower = _Follower(self, process, argv)
-            try:
-                yield follower
-            finally:
-                await follower.aclose()
+    async def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AsyncIterator[LineStream]:
+        try:
+            process = await self._begun(argv, stdin, patience)
+        except (asyncssh.Error, OSError) as error:
+            raise self.gone(f"{self.called(argv)} was not started", error) from error
+        follower = _Follower(self, process, argv)
+        leaving: asyncio.Task[None] | None = None
+
+        async def end() -> None:
+            await follower.aclose()
+            self._sessions.left(patience, leave)
+            self._sessions.give_back()
+
+        def leave() -> None:
+            nonlocal leaving
+            follower.made_way = True
+            leaving = asyncio.create_task(end())
+
+        self._sessions.hold(patience, leave)
+        try:
+            yield follower
+        finally:
+            leaving = leaving or asyncio.create_task(end())
+            await asyncio.shield(leaving)
 
     async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(timeout_seconds):
-                opening = self._connection.create_connection(_Channel, host, port)
+                opening = self._connection.create_connection(Channel, host, port)
                 _, made = await self._kept(opening, lambda pair: pair[0].abort())
         except TimeoutError:
             raise TimedOut(f"{host}:{port} on {self._label} was not reached within {timeout_seconds:g} s") from None
@@ -133,7 +149,7 @@ class SshLink:
             raise self.gone(f"{host}:{port} cannot be reached", error) from error
         if host in ("127.0.0.1", "::1", "localhost"):
             self._note_latency(loop.time() - began)
-        session = cast(_Channel, made)
+        session = cast(Channel, made)
         session.name = f"{host}:{port} on {self._label}"
         return session
 
@@ -199,6 +215,35 @@ class SshLink:
     def called(argv: Sequence[str]) -> str:
         return f"`{clean(argv[0] if argv else '', 60)}`"
 
+    async def _begun(
+        self, argv: Sequence[str], stdin: bytes, patience: Patience = Patience.NONE, ends: bool = False
+    ) -> asyncssh.SSHClientProcess[bytes]:
+        """A session with this command, in its turn, which is to be given back. Raises `Unreachable` if there is none."""
+        loop = asyncio.get_running_loop()
+        until = None
+        while True:
+            try:
+                await self._sessions.take(patience)
+            except Crowded:
+                what = f"there is no session for {self.called(argv)}: {self._label} {self._sessions.few}"
+                raise Unreachable(what, "It waits until another has ended; more are better.") from None
+            try:
+                process = await self._session(shell_line(argv), stdin, ends)
+                self._sessions.granted += 1
+                return process
+            except BaseException as error:
+                refused = isinstance(error, asyncssh.ChannelOpenError) and not self._is_lost()
+                fewer = refused and self._sessions.refused()
+                freed_soon = refused and not fewer and self._sessions.granted > 0
+                self._sessions.give_back()
+                until = until or (loop.time() + FREED_SECONDS if freed_soon else None)
+                if not fewer and not (freed_soon and until is not None and loop.time() < until):
+                    raise
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def way_made(self, argv: Sequence[str]) -> Unreachable:
+        return Unreachable(f"{self.called(argv)} made way for something that is waited for: {self._label} {self._sessions.few}")
+
     async def _session(self, command: str, stdin: bytes, ends: bool = False) -> asyncssh.SSHClientProcess[bytes]:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -227,7 +272,9 @@ class SshLink:
         loop = asyncio.get_running_loop()
         while not self._lost.done():
             await asyncio.sleep(max(1.0, self._measured + LATENCY_EVERY_SECONDS - loop.time()))
-            if self._latency is None or loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
+            if not self._sessions.free:
+                await asyncio.sleep(1.0)
+            elif self._latency is None or loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
                 self._measured = loop.time()
                 with contextlib.suppress(Unreachable, Refused, Malformed):  # a login that may only forward has no session
                     await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)
@@ -285,6 +332,8 @@ class _Follower:
         self._process = process
         self._argv = argv
         self._errors: deque[bytes] = deque()
+        self.made_way = False
+        """It was ended for the sake of something less patient."""
         self._watching = asyncio.create_task(self._keep_errors())
 
     async def lines(self) -> AsyncIterator[bytes]:
@@ -323,6 +372,8 @@ class _Follower:
     async def _ended(self) -> int:
         await asyncio.gather(self._watching, return_exceptions=True)
         await self._process.wait_closed()
+        if self.made_way:
+            raise self._link.way_made(self._argv)
         return self._link.status(self._process, self._argv)
 
     async def _keep_errors(self) -> None:
@@ -332,76 +383,3 @@ class _Follower:
             size += len(part)
             while size - len(self._errors[0]) >= MAX_STDERR_BYTES:
                 size -= len(self._errors.popleft())
-
-
-class _Channel(asyncssh.SSHTCPSession[bytes]):
-    """A TCP stream on the host, through a channel of the connection."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self._channel: asyncssh.SSHTCPChannel[bytes] | None = None
-        self._buffer = bytearray()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._ended = False
-        self._error: Exception | None = None
-        self._paused = False
-
-    def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
-        self._channel = chan
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        self._buffer += data
-        self._wake.set()
-        if len(self._buffer) > _HIGH_WATER and not self._paused and self._channel is not None:
-            self._paused = True
-            self._channel.pause_reading()
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        self._wake.set()
-        return True  # keeps our half open, as a TCP socket does
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended, self._error, self._channel = True, exc, None
-        self._wake.set()
-        self._room.set()
-
-    def pause_writing(self) -> None:
-        self._room.clear()
-
-    def resume_writing(self) -> None:
-        self._room.set()
-
-    async def read(self, max_bytes: int) -> bytes:
-        while not self._buffer:
-            if self._error is not None:
-                raise Unreachable(f"the connection to {self.name} was lost: {clean(str(self._error), 200)}")
-            if self._ended:
-                return b""
-            self._wake.clear()
-            await self._wake.wait()
-        data = bytes(memoryview(self._buffer)[:max_bytes])
-        del self._buffer[:max_bytes]
-        if self._paused and len(self._buffer) < _HIGH_WATER // 2 and self._channel is not None:
-            self._paused = False
-            self._channel.resume_reading()
-        return data
-
-    async def write(self, data: bytes) -> None:
-        try:
-            if self._channel is not None:
-                self._channel.write(data)
-                await self._room.wait()
-        except (OSError, asyncssh.Error) as error:
-            raise Unreachable(f"the connection to {self.name} was closed: {clean(str(error), 200)}") from error
-        if self._channel is None:
-            raise Unreachable(f"the connection to {self.name} was closed")
-
-    def readable_or_closed(self) -> bool:
-        return bool(self._buffer) or self._ended or self._channel is None or self._channel.is_closing()
-
-    async def aclose(self) -> None:
-        if self._channel is not None:
-            self._channel.close() if self._ended else self._channel.abort()

@@ -19,7 +19,7 @@ from sovtui.core.reading import fresh, unknown
 from sovtui.core.state import FigureKey
 from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
-from sovtui.ports.link import Link
+from sovtui.ports.link import Link, Patience
 from sovtui.runtime import box
 
 SOURCE = "probe"
@@ -41,7 +41,7 @@ class Probe:
         """Batches until the link is lost. A beat renews the time of everything told before: unchanged is not old."""
         services: dict[str, Service] = {}
         figures: dict[FigureKey, float] = {}
-        async with aclosing(box.lines(link, "probe", self._request)) as lines:
+        async with aclosing(box.lines(link, "probe", self._request, Patience.WATCHES)) as lines:
             async for line in lines:
                 now = self._clock.now()
                 match line.get("t"):

@@ -19,7 +19,7 @@ from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.panes.inference import DECODE, heat_span, subject
 from sovtui.tui.present import BLANK, RIGHT, Row, Span, bar, curve, cut, flow, grid, pad, paragraph, row, spread, value
 
-SILENT_SECONDS = 20.0
+SILENT_SECONDS = 60.0
 """A link that is away for less changes no layout."""
 FIGURE_CELLS = 20
 MOST_EVENTS = 6
