@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +19,12 @@ ROOT = Path(__file__).parents[2]
 PACKAGED_BY_TERMUX = {"cryptography": "python-cryptography", "bcrypt": "python-bcrypt", "cffi": "by python-cryptography"}
 """Not pure Python; each with where it comes from. The README's section on Termux names the packages."""
 NOT_ON_A_PHONE = ("psutil", "nvidia-ml-py", "prometheus-api-client")
-ANDROID = {**default_environment(), "sys_platform": "android", "platform_system": "Android", "os_name": "posix"}
+ANDROID: dict[str, str] = {
+    **{k: str(v) for k, v in default_environment().items()},
+    "sys_platform": "android",
+    "platform_system": "Android",
+    "os_name": "posix",
+}
 
 
 def wanted(platform: dict[str, str]) -> dict[str, list[str]]:
@@ -72,3 +80,39 @@ def test_nothing_tells_linux_from_others_by_the_beginning_of_a_word() -> None:
     for path in (ROOT / "sovtui").rglob("*.py"):
         assert 'platform.startswith("linux")' not in path.read_text(), path
         assert 'sys.platform == "linux"' not in path.read_text(), path
+
+
+AS_ON_A_PHONE = """
+import asyncio, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("psutil", "pynvml", "prometheus_api_client", "requests", "urllib3", "numpy", "pandas"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from sovtui.bootstrap import build_hub
+from sovtui.config.load import loads
+from sovtui.ports.errors import PortError
+async def main():
+    words = '[host.here]\\nlink = "local"\\n[prometheus]\\nurl = "http://127.0.0.1:9"\\n[alertmanager]\\nurl = "http://127.0.0.1:9"\\n'
+    hub = build_hub(loads(words, "x.toml"))
+    await hub.start()
+    await hub.settle(20)
+    told = [source.reason for source in hub.state.sources.values()]
+    try:
+        await hub.past(hub.state.now, hub.state.now)
+    except PortError as error:
+        told.append(str(error))
+    await hub.aclose()
+    print("\\n".join(told))
+asyncio.run(main())
+"""
+
+
+def test_everything_starts_without_what_a_phone_has_not(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ON_A_PHONE], cwd=ROOT, env=home, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nothing listens") >= 3, done.stdout  # both servers, and the past: asked, and not broken
+    assert "broke inside sovtui" not in done.stdout and "ModuleNotFound" not in done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -64,8 +65,6 @@ def test_an_app_that_was_stopped_for_longer_than_its_link_lives_comes_back_by_it
         terminal.wait("EXIT 0", 10)
     finally:
         for pid in stopped:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
         terminal.close()

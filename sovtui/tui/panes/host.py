@@ -56,8 +56,8 @@ def silent(view: View) -> bool:
 
 def _was_here(host: Host) -> bool:
     """Whether this client has had it: then what it told itself is on the screen, and may be for a moment longer."""
-    told = (*host.figures.values(), *host.services.values())
-    return any(one.source not in ("", "prometheus") for one in told)
+    told = [*(reading.source for reading in host.figures.values()), *(service.source for service in host.services.values())]
+    return any(source not in ("", "prometheus") for source in told)
 
 
 def first_pane(view: View) -> str:
