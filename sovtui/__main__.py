@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sovtui.config.schema import Config
     from sovtui.config.surroundings import Glyphs
-    from sovtui.ports.link import Ask, Link
+    from sovtui.ports.link import Ask, Link, Tell
     from sovtui.runtime.hub import Hub
 
 CRASH_FILES = 10
@@ -61,10 +61,10 @@ def _local(config_path: str) -> tuple[Config, tuple[str, ...]]:
     return bootstrap.local(config_path)
 
 
-async def _dial(kind: str, address: str, ask: Ask | None) -> Link:
+async def _dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
     from sovtui import bootstrap
 
-    return await bootstrap.dial(kind, address, ask)
+    return await bootstrap.dial(kind, address, ask, tell)
 
 
 def _control_room(open_hub: Callable[[], Hub], theme: str | None, glyphs: Glyphs) -> int:

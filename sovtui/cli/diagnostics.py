@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
-import termios
-from typing import Any
 
+from sovtui.cli.asking import read_line
 from sovtui.core import text
 from sovtui.core.clean import clean
 from sovtui.core.model import ActionRun, Step
-from sovtui.ports.link import Question
 
 
 def say(message: str) -> None:
@@ -24,6 +21,11 @@ def say(message: str) -> None:
 def sentence(message: str) -> str:
     """With a full stop, unless it ends with a sign of its own."""
     return message if not message or message[-1] in ".!?…" else f"{message}."
+
+
+def banner(line: str) -> None:
+    """What a server says while one logs in, cleaned."""
+    say(f"  | {line}")
 
 
 class Narrator:
@@ -76,52 +78,4 @@ def on_terminal() -> bool:
 
 async def confirm(question: str) -> bool:
     """Asks y/N on the terminal. The loop goes on meanwhile, so that the link stays alive."""
-    return (await _read_line(f"{clean(question)} [y/N] ")).strip().lower() in ("y", "yes")
-
-
-async def ask_operator(question: Question) -> str | None:
-    """Answers a link's question on the terminal: an unknown host key, a passphrase."""
-    say(question.title)
-    for line in question.text.splitlines():
-        say(f"  {line}")
-    if question.kind == "secret":
-        answer = await _read_line("secret (not shown): ", echo=False)
-        return answer or None
-    return "yes" if (await _read_line('type "yes" to trust it: ')).strip().lower() == "yes" else None
-
-
-async def _read_line(prompt: str, *, echo: bool = True) -> str:
-    """One line from the terminal without blocking the loop; empty at end of file. No thread: a thread that reads cannot be cancelled."""
-    with contextlib.suppress(OSError):
-        os.write(2, prompt.encode())
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
-
-    def ready() -> None:
-        try:
-            data = os.read(0, 4096)
-        except OSError:
-            data = b""
-        if not answer.done():
-            answer.set_result(data)
-
-    saved = None if echo else _echo_off()
-    loop.add_reader(0, ready)
-    try:
-        return (await answer).decode("utf-8", "replace").rstrip("\r\n")
-    finally:
-        loop.remove_reader(0)
-        if saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, saved)
-            say("")
-
-
-def _echo_off() -> list[Any] | None:
-    try:
-        saved = termios.tcgetattr(0)
-    except termios.error:
-        return None
-    quiet = [*saved]
-    quiet[3] &= ~termios.ECHO
-    termios.tcsetattr(0, termios.TCSADRAIN, quiet)
-    return saved
+    return (await read_line(f"{clean(question)} [y/N] ", 0, 2)).strip().lower() in ("y", "yes")

@@ -7,16 +7,28 @@ from collections.abc import Iterable
 
 from sovtui.actions.spec import Plan
 from sovtui.cli.documents import gpus, late
-from sovtui.core import text
+from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
-from sovtui.core.model import ActionRun, Alert, AlertState, Backup, LinkPhase, Service
+from sovtui.core.issues import issues
+from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
 from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
 from sovtui.runtime.hub import LogLine
 
+_FIGURES = (
+    ("engine.decode_tok_s", "decode"),
+    ("engine.running", "running"),
+    ("engine.waiting", "waiting"),
+    ("engine.kv_use_ratio", "KV cache"),
+    ("engine.ttft_p95_seconds", "TTFT p95"),
+    ("engine.memory_bytes", "holds"),
+    ("engine.cpu_share_ratio", "on the CPU"),
+)
+_WHERE_TOLD = ("engine.memory_bytes", "engine.cpu_share_ratio")
+"""Figures that most engines do not have: said only where there is one."""
 WIDTH = 80
 _TIE = "\xa0"
 
@@ -28,25 +40,46 @@ def write(what: str) -> None:
 
 def status(state: State, hosts: Iterable[Host]) -> str:
     """One readable screen."""
-    blocks = ["\n".join(_host(state, host)) for host in hosts]
+    hosts = list(hosts)
+    wrong = _issues(state, {host.spec.name for host in hosts})
+    blocks = [*(["\n".join(wrong)] if wrong else []), *("\n".join(_host(state, host)) for host in hosts)]
     blocks.append("\n".join([*_alert_lines(state), *_source_lines(state)]))
     return "\n\n".join(block for block in blocks if block)
+
+
+def _issues(state: State, named: set[str]) -> list[str]:
+    """All that is wrong, the worst first."""
+    found = [issue for issue in issues(state) if issue.host in named or not issue.host]
+    lines: list[str] = []
+    for issue in found:
+        ago = f" {text.age((state.now - issue.since).total_seconds())}" if issue.since is not None else ""
+        where = f"{issue.host}: " if issue.host else ""
+        detail = f": {issue.detail}" if issue.detail else ""
+        first, *more = _wrap(f"{issue.grade.name.lower():<4} {where}{issue.title}{ago}{detail}", "", WIDTH - 11)
+        lines += [f"{'wrong' if not lines else '':<7} {first}", *(f"{'':<13}{line}" for line in more)]
+    return lines
 
 
 def _host(state: State, host: Host) -> list[str]:
     link = host.link
     quality = text.quantity(link.latency_seconds, Unit.SECONDS) if link.latency_seconds else ""
-    head = f"{host.spec.name}  {link.kind} {link.address}  {link.phase}{f' {quality}' if quality else ''}"
+    sparing = "  metered" if host.metered else ""
+    head = f"{host.spec.name}  {link.kind} {link.address}  {link.phase}{f' {quality}' if quality else ''}{sparing}"
     lines = [_cut(f"{'DEMO  ' if state.demo else ''}{head}")]
     if link.phase is not LinkPhase.UP and link.reason:
         lines += _row("link", link.reason)
+    if host.path is not None:
+        lines += _rows("path", _path(state, host, host.path))
     lines += _rows("mode", [line for view in mode_views(host) for line in _mode(view)])
     for view in mode_views(host):
         if view.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN) and view.mode.url:
             lines += _row("engine", _engine(state, host, view))
             lines += _rows("", _parts(state, host, view))
     for view in beside_views(host):
-        lines += _row("engine", f"{_engine(state, host, view)} ({view.word}{f': {view.reason}' if view.reason else ''})")
+        engine = host.engines.get(view.mode.name, Engine())
+        reason = "" if view.strain else view.reason or engine.reason
+        why = ": ".join(w for w in (view.word if view.word != engine.phase else "", reason) if w)
+        lines += _row("engine", f"{_engine(state, host, view)}{f' ({why})' if why else ''}")
         lines += _rows("", _parts(state, host, view))
     lines += _row("memory", _memory(state, host))
     for gpu in gpus(host):
@@ -58,6 +91,12 @@ def _host(state: State, host: Host) -> list[str]:
     return lines
 
 
+def _path(state: State, host: Host, path: TailnetPath) -> list[str]:
+    checked = ", host keys verified by the tailnet" if path.verified else ""
+    why = f": {path.reason}" if path.reason and path.reason not in host.link.reason else ""
+    return [f"{path_words.path(path, state.now)}{checked}{why}", *path.notes]
+
+
 def _mode(view: ModeView) -> list[str]:
     mode = view.mode
     line = f"{mode.key or ' '} {mode.name:<14} {view.word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
@@ -66,16 +105,20 @@ def _mode(view: ModeView) -> list[str]:
 
 
 def _engine(state: State, host: Host, view: ModeView) -> str:
-    name = view.mode.name
-
-    def say(figure: str) -> str:
-        return _together(text.reading(figure, host.reading(figure, name), state.now))
-
-    should = f" of {view.mode.expect_tok_s:g}" if view.mode.expect_tok_s else ""
-    return (
-        f"{name}: decode {say('engine.decode_tok_s')}{should}, running {say('engine.running')}, "
-        f"waiting {say('engine.waiting')}, KV cache {say('engine.kv_use_ratio')}, TTFT p95 {say('engine.ttft_p95_seconds')}"
-    )
+    """What it is, and the figures that it has; those of one that does not serve are over, or not there yet."""
+    name, engine = view.mode.name, host.engines.get(view.mode.name, Engine())
+    what = f"{name}: {clean(f'{view.mode.engine} {engine.phase}'.strip())}"
+    if engine.phase in (EnginePhase.ABSENT, EnginePhase.STARTING, EnginePhase.DEAD, EnginePhase.HUNG):
+        return what
+    said = [what]
+    for figure, words in _FIGURES:
+        reading = host.reading(figure, name)
+        if reading.status is Status.UNSUPPORTED or (figure in _WHERE_TOLD and not reading.known):
+            continue
+        value = _together(text.reading(figure, reading, state.now))
+        should = f" of {view.mode.expect_tok_s:g}" if figure == "engine.decode_tok_s" and view.mode.expect_tok_s else ""
+        said.append(f"{words.replace(' ', _TIE)}{_TIE}{value}{should}")
+    return ", ".join(said)
 
 
 def _parts(state: State, host: Host, view: ModeView) -> list[str]:

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sovtui.cli.diagnostics import ask_operator, on_terminal, sentence
+from sovtui.cli.asking import ask_operator, can_ask
+from sovtui.cli.diagnostics import say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.wiring import BuildHub
 from sovtui.config.schema import Config, HostConfig
-from sovtui.config.specs import watched
+from sovtui.config.specs import watched, with_engines
 from sovtui.config.words import nearest
-from sovtui.core.model import LinkPhase
+from sovtui.core.model import EnginePhase, LinkPhase
 from sovtui.core.state import Host, State
 from sovtui.runtime.hub import Hub
 
@@ -38,9 +39,10 @@ class Session:
     @asynccontextmanager
     async def hub(self, only_host: str | None = None, *, settle: float = SETTLE_SECONDS) -> AsyncIterator[Hub]:
         """A started hub that has settled; closed at the end, whatever happens."""
-        terminal = on_terminal()
+        terminal = can_ask()
         ask = ask_operator if terminal else None
         hub = self.build(self.config, read_only=self.read_only, ask=ask, only_host=only_host, interactive=False, notes=())
+        unsubscribe = hub.subscribe(_told, _tell_new(hub))
         try:
             await hub.start()
             await hub.settle(settle)
@@ -49,6 +51,7 @@ class Session:
                 await hub.settle(settle)
             yield hub
         finally:
+            unsubscribe()
             with contextlib.suppress(TimeoutError):  # a dead link must not keep the command from ending
                 await asyncio.wait_for(hub.aclose(), 5.0)
 
@@ -105,6 +108,30 @@ def find_service(host: HostConfig, target: str) -> str | None:
     return short[0] if len(short) == 1 else None
 
 
+def _told(state: State) -> dict[str, tuple[str, ...]]:
+    """What each host's server said in its last login."""
+    return {name: host.link.said for name, host in state.hosts.items()}
+
+
+def _tell_new(hub: Hub) -> Callable[[dict[str, tuple[str, ...]]], None]:
+    """Tells what servers say as they say it, and what a later login repeats only once."""
+    known: dict[str, tuple[str, ...]] = {}
+
+    def tell(told: dict[str, tuple[str, ...]]) -> None:
+        for name, lines in told.items():
+            old = known.get(name, ())
+            if lines == old[: len(lines)]:
+                continue
+            goes_on = bool(old) and lines[: len(old)] == old
+            if not goes_on:
+                say(f"{name} says:")
+            for line in lines[len(old) :] if goes_on else lines:
+                say(f"  {line}")
+            known[name] = lines
+
+    return tell
+
+
 def _asking(host: Host) -> bool:
     return host.link.phase is LinkPhase.ASKING
 
@@ -137,6 +164,18 @@ async def reach(hub: Hub, host: str, need: Iterable[str] = (), seconds: float = 
         raise Failure(Exit.UNREACHABLE, sentence(f"{host} cannot be reached: {why}"))
     wanted = set(need)
     await until(hub, lambda state: services_told(state, host, wanted), KNOWN_SECONDS)
+
+
+async def engine_known(hub: Hub, settings: HostConfig, host: str, engine: str) -> None:
+    """Waits until the host's link is up and it is known what this engine says of itself."""
+    mine = next(one for one in with_engines(settings) if one.name == engine)
+    await reach(hub, host, mine.services)
+
+    def told(state: State) -> bool:
+        known = state.hosts[host].engines.get(engine)
+        return known is not None and known.phase is not EnginePhase.UNKNOWN
+
+    await until(hub, told, KNOWN_SECONDS)
 
 
 def services_told(state: State, host: str, wanted: Iterable[str] | None = None) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sovtui.core.model import SERVING, Engine, EnginePhase, Mode
+from sovtui.core.model import Engine, EnginePhase, Mode
 from sovtui.core.once import once_per_host
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
@@ -35,14 +35,18 @@ class ModeView:
     """What is wrong with a hot one that serves all the same."""
     asleep: bool = False
     """Hot, but its model is not in memory: the next request brings it there."""
+    phase: EnginePhase | None = None
+    """What its engine is, where that says more than the heat: `warming`, `dead`, `hung`, `asleep`."""
 
     @property
     def word(self) -> str:
-        """What strains it, `asleep`, `busy`, `resident`, or the heat."""
+        """What strains it, `asleep`, `dead`, `hung`, `warming`, `busy`, `resident`, or the heat."""
         if self.strain is not None:
             return self.strain.word
         if self.asleep:
             return "asleep"
+        if self.phase is not None:
+            return str(self.phase)
         if self.heat is Heat.HOT and self.busy is not None:
             return "busy" if self.busy else "resident"
         return str(self.heat)
@@ -71,8 +75,9 @@ def mode_view(host: Host, mode: Mode) -> ModeView:
         return ModeView(mode, Heat.STOPPING, reason=f"{begun.name} is stopping")
     if begun is not None:
         return ModeView(mode, Heat.STARTING, reason=engine.progress or f"{begun.name} is {begun.active}")
-    if not mode.services and mode.url and engine.phase in (*SERVING, EnginePhase.ASLEEP):
-        return _served(host, mode, engine)
+    if not mode.services and mode.url and engine.phase not in (EnginePhase.UNKNOWN, EnginePhase.ABSENT):
+        another = engine.phase is EnginePhase.WRONG_MODEL and _shares_engine(host, mode)
+        return ModeView(mode, Heat.COLD) if another else _served(host, mode, engine)
     if not mode.services and not mode.url:
         return ModeView(mode, Heat.UNKNOWN, reason="neither services nor url are configured")
     if not mode.services and engine.phase is EnginePhase.UNKNOWN:
@@ -91,10 +96,16 @@ def _served(host: Host, mode: Mode, engine: Engine) -> ModeView:
         case EnginePhase.ASLEEP if engine.wakes:
             return ModeView(mode, Heat.HOT, busy_or_none(host, mode), engine.reason, asleep=True)
         case EnginePhase.ASLEEP:
-            return ModeView(mode, Heat.BROKEN, reason="the engine sleeps: requests would hang")
-        case EnginePhase.STARTING | EnginePhase.WARMING:
-            return ModeView(mode, Heat.STARTING, reason=engine.progress or str(engine.phase))
-        case EnginePhase.DEAD | EnginePhase.HUNG | EnginePhase.WRONG_MODEL:
+            return ModeView(mode, Heat.BROKEN, reason="the engine sleeps: requests would hang", phase=engine.phase)
+        case EnginePhase.STARTING:
+            return ModeView(mode, Heat.STARTING, reason=engine.progress or "nothing answers on its port yet")
+        case EnginePhase.WARMING:
+            return ModeView(
+                mode, Heat.STARTING, reason=engine.progress or engine.reason or "it is not ready yet", phase=engine.phase
+            )
+        case EnginePhase.DEAD | EnginePhase.HUNG:
+            return ModeView(mode, Heat.BROKEN, reason=engine.reason, phase=engine.phase)
+        case EnginePhase.WRONG_MODEL:
             return ModeView(mode, Heat.BROKEN, reason=engine.reason)
         case EnginePhase.ABSENT:
             return ModeView(mode, Heat.STARTING, reason="nothing answers on its port yet")

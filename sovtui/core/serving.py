@@ -25,6 +25,8 @@ NAMES = {
     "llamaswap": "llama-swap",
     "comfyui": "ComfyUI",
 }
+COUNTED_AT_END = ("litellm",)
+"""Engines whose tokens are counted when an answer is complete: no count for minutes may be one long answer."""
 _COMMANDS = (
     (
         "vllm",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sovtui.core.model import Engine, EnginePhase, Mode
+from sovtui.core.serving import COUNTED_AT_END
 from sovtui.core.state import Host
 
 THRASH_SECONDS = 20.0
@@ -37,7 +38,7 @@ def strain(host: Host, mode: Mode) -> Strain | None:
 def _stands(host: Host, mode: Mode) -> Strain | None:
     """Requests run, and for minutes not one token was read or made."""
     running = host.reading("engine.running", mode.name).fresh_value
-    if not running:
+    if not running or mode.engine in COUNTED_AT_END:
         return None
     for figure in ("engine.decode_tok_s", "engine.prompt_tok_s"):
         if host.reading(figure, mode.name).fresh_value != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 
 from sovtui.core.events import SourceChanged
@@ -27,7 +28,15 @@ class Tried:
         self.event = asyncio.Event()
 
 
-async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried, wake: asyncio.Event) -> None:
+Pace = Callable[[str, str, float], float]
+"""Source, its host, its usual interval in seconds: how long to wait really."""
+
+
+def usual(source: str, host: str, seconds: float) -> float:
+    return seconds
+
+
+async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried, wake: asyncio.Event, pace: Pace = usual) -> None:
     """Poll until cancelled. A source may fail in any way; the room goes on and says so."""
     failures = 0
     while True:
@@ -57,12 +66,12 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
             )
         tried.event.set()
         spent = clock.monotonic() - began
-        pause = (
-            min(LONGEST_PAUSE_SECONDS, source.interval_seconds * 2 ** min(failures, 6)) if failures else source.interval_seconds
-        )
+        interval = pace(source.name, source.host, source.interval_seconds)
+        if failures:
+            interval = max(interval, min(LONGEST_PAUSE_SECONDS, source.interval_seconds * 2 ** min(failures, 6)))
         wake.clear()
         try:
-            async with asyncio.timeout(max(0.05, pause - spent)):
+            async with asyncio.timeout(max(0.05, interval - spent)):
                 await wake.wait()
         except TimeoutError:
             pass

@@ -206,10 +206,12 @@ class ControlRoom(App[None]):
     async def ask(self, question: Question) -> str | None:
         """Put a question of a link to the operator; one at a time. None: refused, or the question is no longer asked."""
         async with self._asking:
+            from sovtui.tui.screens.approval import ApprovalScreen
             from sovtui.tui.screens.ask import AskScreen
 
             answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-            screen = AskScreen(question)
+            held = question.kind == "approval"
+            screen = ApprovalScreen(question, self.terminal.ascii) if held else AskScreen(question)
 
             def settle(answer: str | None) -> None:
                 if not answered.done():

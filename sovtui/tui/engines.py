@@ -11,7 +11,7 @@ from sovtui.core.parts import about, context
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui.panes.base import View
-from sovtui.tui.present import RIGHT, Row, Span, pad, paragraph, row, spread, value
+from sovtui.tui.present import RIGHT, Row, Span, cell_len, cut, fit, flow, pad, paragraph, row, spread, value
 
 SIGNS = {Heat.HOT: "●", Heat.STARTING: "◐", Heat.STOPPING: "◑", Heat.BROKEN: "✖", Heat.COLD: "○", Heat.UNKNOWN: "?"}
 HEAT_ROLES = {
@@ -24,6 +24,12 @@ HEAT_ROLES = {
 }
 STRAINED, ASLEEP = "▲", "◌"
 """Signs of a hot one that does not work as it should, and of one whose model is not in memory."""
+WORDS_KEPT = 16
+"""Cells for `33 % on the CPU` beside a name that is too long."""
+SHORT_LINES = 60
+"""Below this width a sentence may take a line more."""
+PARTS_BESIDE = 12
+"""Rows at most for what is well behind one engine beside the modes."""
 MANY_UNSUPPORTED = 4
 """From so many on, figures that the engine never has are left out."""
 _PHASE_ROLES = {EnginePhase.READY: "ok", EnginePhase.SPILLED: "bad", EnginePhase.DEAD: "bad", EnginePhase.HUNG: "bad"}
@@ -38,16 +44,16 @@ def role(view: ModeView) -> str:
     return "bad" if view.strain else "label" if view.asleep else HEAT_ROLES[view.heat]
 
 
-def said(view: ModeView, engine: Engine, *, up: bool = True) -> list[Span]:
-    """Engine, phase, model and context, as the line under a mode's name has them; `up`: whether its host is reached."""
-    name = f"{view.mode.engine} " if view.mode.engine else ""
+def said(view: ModeView, engine: Engine, *, up: bool = True) -> list[Row]:
+    """Engine, phase, model and context, as what follows a mode's name; `up`: whether its host is reached."""
+    phase = "" if str(engine.phase) == view.word else str(engine.phase)
     look = _PHASE_ROLES.get(engine.phase, "warn") if up else "stale"
-    spans: list[Span] = [("   ", "plain"), (f"{name}{engine.phase}", look)]
+    found = [row((f"{view.mode.engine} {phase}".strip(), look))]
     if engine.models:
-        spans += [("   ", "plain"), (engine.models[0], "label")]
+        found.append(row((engine.models[0], "label")))
     if engine.context_tokens:
-        spans += [("   ", "plain"), (context(engine.context_tokens), "label")]
-    return spans
+        found.append(row((context(engine.context_tokens), "label")))
+    return found
 
 
 def strained(view: ModeView, width: int) -> list[Row]:
@@ -56,7 +62,10 @@ def strained(view: ModeView, width: int) -> list[Row]:
 
 
 def parts(engine: Engine, now: datetime, width: int, most: int) -> list[Row]:
-    """What is behind an engine, the troubled first; those that have no room are counted."""
+    """What is behind an engine, the troubled first; on two lines each where they need and find them. What has no room is counted."""
+    rows = [line for part in engine.parts for line in _tall(part, now, width)]
+    if len(rows) <= max(0, most):
+        return rows
     rows = [_part(part, now, width) for part in engine.parts]
     if len(rows) <= max(0, most):
         return rows
@@ -67,13 +76,28 @@ def parts(engine: Engine, now: datetime, width: int, most: int) -> list[Row]:
 
 
 def _part(part: Part, now: datetime, width: int) -> Row:
-    mark = STRAINED if part.trouble else " "
-    state = "bad" if part.trouble else _STATE_ROLES.get(part.state, "warn")
-    left = row((f"{mark} ", state), (part.name, "plain"), "  ", (part.state, state))
+    """One line: of a long name and of many words the end is cut off, of its state nothing."""
     words = about(part, now)
+    left = _named(part, len(part.name))
     if left.cells + 2 + len(words) <= width:
         return spread(left, row((words, "label")), width)
+    kept = min(len(words), WORDS_KEPT) + 2 if words else 0
+    left = _named(part, max(8, width - left.cells + cell_len(part.name) - kept))
     return row(*left.spans, "  ", (words, "label"))
+
+
+def _tall(part: Part, now: datetime, width: int) -> list[Row]:
+    """The same with what is to be said of it below, where both do not fit on a line."""
+    words, left = about(part, now), _named(part, len(part.name))
+    if left.cells + 2 + len(words) <= width:
+        return [_part(part, now, width)]
+    left = _named(part, max(8, width - left.cells + cell_len(part.name)))
+    return [left, *paragraph(words, width, "label", indent=4)[:2]]
+
+
+def _named(part: Part, cells: int) -> Row:
+    state = "bad" if part.trouble else _STATE_ROLES.get(part.state, "warn")
+    return row((f"{STRAINED if part.trouble else ' '} ", state), cut(part.name, cells), "  ", (part.state, state))
 
 
 def figures(host: Host, view: ModeView, now: datetime) -> list[tuple[str, Span]]:
@@ -106,14 +130,26 @@ def figures(host: Host, view: ModeView, now: datetime) -> list[tuple[str, Span]]
     return pairs + [(label, told(figure)) for label, figure in known if host.reading(f"engine.{figure}", name).known]
 
 
-def rows_wanted(host: Host, found: ModeView | None) -> int:
+def rows_wanted(view: View, host: Host, found: ModeView | None, width: int) -> int:
     """Rows for what is behind the mode's engine, and for those beside the modes."""
-    mine = host.engines.get(found.mode.name, Engine()).parts if found else ()
-    wanted = min(6, len(mine)) + (2 if found and found.strain else 0) + (1 + len(host.spec.beside) if host.spec.beside else 0)
-    for other in host.spec.beside:
-        engine = host.engines.get(other.name, Engine())
-        wanted += (1 if engine.reason else 0) + min(5, sum(1 for part in engine.parts if part.trouble))
-    return wanted
+    wanted = 0
+    if found:
+        engine = host.engines.get(found.mode.name, Engine())
+        wanted += min(8, len(parts(engine, view.state.now, width, 100)))
+    return wanted + (len(beside(view, host, width, 60)) if host.spec.beside else 0)
+
+
+def _reason(found: ModeView, engine: Engine, width: int) -> list[Row]:
+    """Why it is not simply well: up to two lines, three where lines are short."""
+    reason = "" if found.strain else found.reason or engine.reason
+    role_ = role(found) if found.reason else "stale"
+    return paragraph(reason, width, role_, indent=2)[: 3 if width < SHORT_LINES else 2] if reason else []
+
+
+def reason(host: Host, found: ModeView, width: int, *, up: bool) -> list[Row]:
+    """The lines under a mode's name that say why it is not simply well."""
+    rows = _reason(found, host.engines.get(found.mode.name, Engine()), width)
+    return rows if up else [Row(tuple((words, "stale") for words, _ in line.spans)) for line in rows]
 
 
 def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
@@ -122,30 +158,39 @@ def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
     if not views or most < 2:
         return []
     rows = [row((pad("beside", width), "label"))]
-    for found in views:
+    for index, found in enumerate(views):
         engine = host.engines.get(found.mode.name, Engine())
-        rows.append(_beside(view, host, found, engine, width))
+        rows += _beside(view, host, found, width)
         rows += strained(found, width)
-        reason = "" if found.strain else found.reason or engine.reason
-        if reason and found.heat is not Heat.COLD:
-            rows += paragraph(reason, width, role(found) if found.reason else "stale", indent=2)[:2]
-        spare = most - len(rows) - (len(views) - views.index(found) - 1)
+        if found.heat is not Heat.COLD:
+            rows += _reason(found, engine, width)
+        spare = most - len(rows) - 2 * (len(views) - index - 1)
         bad = sum(1 for part in engine.parts if part.trouble)
-        rows += parts(engine, view.state.now, width, min(len(engine.parts), max(bad, spare) if spare > 0 else 0))
+        rows += parts(engine, view.state.now, width, max(bad, min(spare, PARTS_BESIDE)) if spare > 0 else 0)
     return rows[:most]
 
 
-def _beside(view: View, host: Host, found: ModeView, engine: Engine, width: int) -> Row:
+def _beside(view: View, host: Host, found: ModeView, width: int) -> list[Row]:
+    """Name and state always; the figures on the same line where they fit, else below."""
     left = row((f"{sign(found)} ", role(found)), (found.mode.title, "plain"), "  ", (found.word, role(found)))
-    name, now = found.mode.name, view.state.now
-    tail: list[Span] = []
+    kind = row((pad(found.mode.engine, 9, RIGHT), "label"))
+    told = [row((words, look)) for words, look in _told(view, host, found)]
+    tail = row(*[span for one in told for span in (*one.spans, ("  ", "plain"))])
+    if left.cells + 1 + tail.cells + kind.cells <= width:
+        return [spread(left, row(*tail.spans, *kind.spans), width)]
+    first = spread(left, kind, width) if left.cells + 1 + kind.cells <= width else fit(left, width)
+    return [first, *(row("  ", *line.spans) for line in flow(told, width - 2))]
+
+
+def _told(view: View, host: Host, found: ModeView) -> list[Span]:
+    """The figures of one beside the modes, as words."""
+    spans = []
     for figure, word in (("running", "running"), ("waiting", "waiting"), ("decode_tok_s", "")):
-        reading = host.reading(f"engine.{figure}", name)
+        reading = host.reading(f"engine.{figure}", found.mode.name)
         if found.heat is Heat.HOT and reading.known:
-            said_, look = value(f"engine.{figure}", reading, now)
-            tail += [(f"{said_} {word}".strip(), look), ("  ", "plain")]
-    tail.append((pad(found.mode.engine, 9, RIGHT), "label"))
-    return spread(left, row(*tail), width)
+            words, look = value(f"engine.{figure}", reading, view.state.now)
+            spans.append((f"{words} {word}".strip(), look))
+    return spans
 
 
 def no_speed(host: Host, view: ModeView, width: int) -> list[Row]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sovtui.tui.panes.base import View
 
 NONE = "none"
-SWITCH = "switch"
 SHORT = {"acknowledge": "ack", "unacknowledge": "unack"}
 """Words of the key bar where the id is too long: those of the command line."""
 
@@ -28,7 +27,10 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ("copy", "y", "Copy", "Put a figure, a line or a receipt on the terminal's clipboard."),
     ("jump", "g", "Jump", "Every pane shows a letter; that letter goes there, and g again to the first line."),
     ("zoom", "z", "Zoom", "One pane on the whole screen; Escape leaves."),
-    ("host", "h", "Host", "Look at another host."),
+    ("host", "h", "Host", "Look at another host: how each is, its link, what is hot, what is worst."),
+    ("issues", "i", "Issues", "All that is wrong on any host, the worst first; Enter goes there."),
+    ("link", "n", "Link", "How this host is reached: path, round trip, bytes sent and received."),
+    ("metered", "m", "Metered", "Use this host's link sparingly: a look every ten seconds. Again for as usual."),
     (
         "travel",
         "t",
@@ -61,7 +63,7 @@ FIXED = frozenset(
 )
 """Keys that mean the same everywhere and cannot be given to anything else."""
 
-WORDS = {"palette": "All commands", "travel": "Go back in time"}
+WORDS = {"palette": "All commands", "travel": "Go back in time", "link": "The link in full", "metered": "Metered link, on or off"}
 """In full, where the title does not say it."""
 
 MOVES: tuple[tuple[str, str], ...] = (
@@ -127,6 +129,9 @@ def actions(
             found += _modes(view, spec, plan)
             continue
         target = chosen.get(spec.target, "")
+        if spec.targets is not None and not exact:
+            found += _several(view, spec, plan, key)
+            continue
         if spec.target and not target:
             continue
         if not _applies(view, spec, target):
@@ -138,10 +143,22 @@ def actions(
     return found
 
 
+def _several(view: View, spec: Spec, plan: Callable[[str, Wish], Plan], key: str) -> list[Key]:
+    """One key for all its targets: which one is asked, if there are several."""
+    targets = spec.targets(view.host) if spec.targets is not None and view.host is not None else ()
+    if not targets:
+        return []
+    if len(targets) == 1:
+        return [_key(view, spec, plan, key, *_titles(view, spec, targets[0]), targets[0])]
+    return [Key(spec.id, key, spec.id, f"{spec.title}…", spec.help, targets[0], danger=spec.dangerous, choose=True)]
+
+
 def _applies(view: View, spec: Spec, target: str) -> bool:
     host = view.host
     if host is None:
         return False
+    if spec.targets is not None:
+        return target in spec.targets(host)
     if spec.target == "alert":
         alert = next((a for a in view.state.alerts if a.fingerprint == target), None)
         if alert is None or view.config.alertmanager is None:

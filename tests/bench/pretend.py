@@ -1,7 +1,7 @@
-"""What a box has, pretended: `python -m tests.bench.pretend FOLDER` serves Prometheus, Alertmanager and a vLLM engine on one
+"""What a box has, pretended: `python -m tests.bench.pretend FOLDER [still]` serves Prometheus, Alertmanager and a vLLM engine on one
 loopback port (printed first), and keeps the files in FOLDER moving that the pretended systemctl and journalctl print.
 
-Enough for what a client costs, no more: nothing here can be switched or started.
+With `still` nothing moves any more. Enough for what a client costs, no more: nothing here can be switched or started.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+STILL = sys.argv[2:] == ["still"]
 SERVICES = 40
 MOVING = 3
 """Services per second whose memory changes so much that the probe tells it."""
@@ -43,7 +44,7 @@ def memory() -> dict[str, float]:
 
 def series(query: str, now: float) -> Iterator[tuple[dict[str, str], float]]:
     """About twenty series that all move once a second, each under the tag of the expression that asked for it."""
-    wave = math.sin(now / 7)
+    wave = 0.0 if STILL else math.sin(now / 7)
     for tag in re.findall(r'"k","(\w+)","",""\)', query):
         node = {"instance": "127.0.0.1:9100", "k": tag}
         match tag[0]:
@@ -160,7 +161,7 @@ def main() -> None:
     while True:
         time.sleep(1)
         step += 1
-        for moved in range(MOVING):
+        for moved in range(0 if STILL else MOVING):
             write(folder, (step * MOVING + moved) % SERVICES, step)
 
 

@@ -62,8 +62,11 @@ class Remote:
 
 
 @contextlib.contextmanager
-def remote(engines: int = 1) -> Iterator[Remote]:
-    """`engines`: how many; all but the first run beside the modes. Raises RuntimeError where there is no sshd."""
+def remote(*, engines: int = 1, still: bool = False) -> Iterator[Remote]:
+    """`engines`: how many; all but the first run beside the modes. `still`: nothing that is pretended moves.
+
+    Raises RuntimeError where there is no sshd.
+    """
     if SSHD is None:
         raise RuntimeError("sshd is not installed here")
     if os.getuid() == 0:
@@ -72,7 +75,7 @@ def remote(engines: int = 1) -> Iterator[Remote]:
         folder = Path(name)
         home = folder / "home"
         (home / ".ssh").mkdir(parents=True, mode=0o700)
-        pretend = child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder)])
+        pretend = child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder), *(["still"] if still else [])])
         assert pretend.stdout is not None
         web = int(pretend.stdout.readline())
         port, sshd = _sshd(stack, folder, home)

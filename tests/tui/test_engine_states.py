@@ -9,43 +9,21 @@ from typing import Any
 
 import pytest
 
+from sovtui.adapters.registry import engine_names
+from sovtui.cli import output
 from sovtui.config.schema import Config
 from sovtui.core.events import Curve, EngineSeen, Sample, Samples
 from sovtui.core.model import Engine, EnginePhase, Mode, Part
 from sovtui.core.modes import mode_view
 from sovtui.core.reading import fresh
-from sovtui.core.state import reduce
+from sovtui.core.state import State, reduce
 from sovtui.tui.panes.base import View
 from sovtui.tui.panes.inference import InferencePane, heat_span
 from tests.adapters.engines.pretend import Room, Server, ready_server, recorded
+from tests.tui.conftest import SIZES
+from tests.tui.engine_states import CELLS, ENGINES, STATES, Play, made
 
 Change = Callable[[Room, Server], None]
-
-
-def nothing(room: Room, server: Server) -> None:
-    """It is as it was."""
-
-
-def stopped(room: Room, server: Server) -> None:
-    room.unit("inactive")
-
-
-def refuses(room: Room, server: Server) -> None:
-    server.up = False
-
-
-def silent(room: Room, server: Server) -> None:
-    server.slow = {
-        "/health",
-        "/v1/models",
-        "/api/ps",
-        "/running",
-        "/system_stats",
-        "/prompt",
-        "/health/liveliness",
-        "/metrics",
-        "/ping",
-    }
 
 
 def answers(**routes: Any) -> Change:
@@ -60,63 +38,135 @@ def text(room: Room, width: int = 80, height: int = 24) -> str:
     return "\n".join(row.plain for row in InferencePane().rows(view, width, height))
 
 
-LLAMA_BUSY = recorded("llamacpp/metrics.busy.prom")
-LLAMA_IDLE = LLAMA_BUSY.replace("requests_processing 2", "requests_processing 0")
-SLOTS = recorded("llamacpp/slots.busy.json")
-SPILL = copy.deepcopy(recorded("ollama/api-ps.cpu-spill.json"))
-SPILL["models"][0]["name"] = "m"
+WORDS = {"absent": "cold", "ready": "resident"}
+"""The state's word on the screen, where it is not its name."""
+SIGN = {
+    "absent": "○", "starting": "◐", "warming": "◐", "ready": "●", "busy": "●", "asleep": "◌", "spilled": "▲", "thrashing": "▲",
+    "dead": "✖", "hung": "✖",
+}  # fmt: skip
+SAYS: dict[str | tuple[str, str], tuple[str, ...]] = {
+    "starting": ("nothing answers on its port yet",),
+    ("vllm", "starting"): ("weights 40 %",),
+    ("sglang", "starting"): ("weights 40 %",),
+    ("llamacpp", "starting"): ("loading the model",),
+    ("llamaswap", "starting"): ("llama-swap starts it",),
+    ("sglang", "warming"): ("it is warming up",),
+    ("litellm", "warming"): ("it is not ready yet",),
+    "busy": ("running 3",),
+    ("comfyui", "busy"): ("running 1", "waiting 2"),
+    ("vllm", "asleep"): ("the engine sleeps: requests would hang",),
+    ("llamacpp", "asleep"): ("the next request loads its weights again",),
+    ("ollama", "asleep"): ("m is not loaded: the next request loads it",),
+    ("llamaswap", "asleep"): ("the next request starts it",),
+    "spilled": ("33 % of m on the CPU: it does not fit into GPU memory", "33 % on the CPU, 14.4 GiB"),
+    "thrashing": ("4 running share 1.5 tok/s: their contexts do not fit together; end one",),
+    "dead": ("it was ready and no longer answers", "connection refused"),
+    "hung": ("it was ready and no longer answers", "no answer within 5 s"),
+}
+"""The sentence that comes with a state: of this engine, else of all."""
+
+
+def word_of(engine: str, state: str) -> str:
+    if (engine, state) == ("ollama", "ready"):
+        return "hot"  # it does not tell whether it is busy
+    return WORDS.get(state, state)
+
+
+def says(engine: str, state: str) -> tuple[str, ...]:
+    return SAYS.get((engine, state), SAYS.get(state, ()))
+
+
+def flat(words: str) -> str:
+    return " ".join(words.split())
+
+
+def test_every_engine_that_there_is_has_its_states_in_the_table() -> None:
+    assert set(ENGINES) == set(engine_names())
+    assert {state for _, state in CELLS} == set(STATES)
+
+
+@pytest.mark.screen
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_each_state_is_named_in_the_room_and_on_the_command_line(engine: str, stage: Any) -> None:
+    """On a phone, in a terminal, as text: the word, its sign, and the sentence that belongs to it."""
+    states = {state: await made(engine, state) for of, state in CELLS if of == engine}
+    async with stage(next(iter(states.values())), SIZES["phone"]) as s:
+        for size in (SIZES["phone"], SIZES["normal"]):
+            if tuple(s.app.size) != size:
+                await s.pilot.resize_terminal(*size)
+            for state, made_of in states.items():
+                s.hub.put(made_of)
+                await s.pilot.pause(0.02)
+                word, sign = word_of(engine, state), "✖" if (engine, state) == ("vllm", "asleep") else SIGN[state]
+                shown, bar = flat(s.text("inference")), flat(s.bar("status"))
+                assert f"{sign} Qwen" in shown and word in shown, (state, shown)
+                begun = made_of.hosts["spark"].action is not None
+                hot = "◐ switch qwen" if begun else "○ nothing is hot" if state == "absent" else f"{sign} qwen {word}"
+                assert hot in bar, (state, bar)
+                for sentence in says(engine, state) if size == SIZES["phone"] else ():
+                    assert sentence in shown, (state, sentence, shown)
+    for state, made_of in states.items():
+        told = flat(output.status(made_of, made_of.hosts.values()))
+        assert f"qwen {word_of(engine, state)} Qwen" in told, told
+        assert state == "absent" or f"qwen: {engine} {phase_of(made_of)}" in told, told
+        for sentence in says(engine, state):
+            assert sentence in told, (state, sentence, told)
+
+
+def phase_of(state: State) -> str:
+    return str(state.hosts["spark"].engines["qwen"].phase)
+
+
+@pytest.mark.parametrize(("engine", "state"), CELLS)
+async def test_each_state_is_named_beside_the_modes_too(engine: str, state: str) -> None:
+    room = await made(engine, state, beside=True)
+    for width in (96, 42):
+        view = View(room, "spark", Config())
+        wanted = InferencePane().want(view, width).rows - 2
+        rows = InferencePane().rows(view, width, wanted)
+        shown = flat("\n".join(row.plain for row in rows))
+        sign = "✖" if (engine, state) == ("vllm", "asleep") else SIGN[state]
+        assert f"{sign} Qwen {word_of(engine, state)}" in shown, shown
+        assert engine in shown and "no modes" not in shown
+        assert heat_span(room.hosts["spark"])[0] == f"{sign} qwen {word_of(engine, state)}"
+        assert all(row.cells <= width for row in rows)
+        for sentence in says(engine, state):
+            number, _, what = sentence.partition(" ")
+            assert sentence in shown or f"{what} {number}" in shown, (sentence, shown)  # a busy one: `3 running`
+    told = flat(output.status(room, room.hosts.values()))
+    assert f"qwen: {engine} {phase_of(room)}" in told and word_of(engine, state) in told
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "llamacpp", "llamaswap", "litellm"])
+async def test_requests_without_a_token_for_minutes_are_a_hang_where_tokens_are_told_as_they_come(engine: str) -> None:
+    play = Play(engine)
+    play.figures(2, 0, 0.3)
+    await play.begin()
+    await play.pace(0.0, 330, running=2)
+    shown = flat(text(play.room, 42, 40))
+    assert ("▲ hung: 2 running, and not one token for 5 min" in shown) is (engine != "litellm"), shown
+
+
 ROUTER = copy.deepcopy(recorded("llamacpp/router.models.loading.json"))
 ROUTER["data"][0]["id"] = "m"
-IDLE_VLLM = 'vllm:num_requests_running{model_name="m"} 0\nvllm:generation_tokens_total{model_name="m"} 5\n'
-BUSY_VLLM = 'vllm:num_requests_running{model_name="m"} 3\nvllm:generation_tokens_total{model_name="m"} 9\n'
-IDLE_SGLANG = 'sglang:num_running_reqs{model_name="m"} 0\nsglang:gen_throughput{model_name="m"} 30\n'
-BUSY_SGLANG = 'sglang:num_running_reqs{model_name="m"} 2\nsglang:gen_throughput{model_name="m"} 30\n'
-
-STATES: list[tuple[str, bool, Change, str]] = [
-    # engine, whether it was ready before, what changes, what the screen must say
-    *((engine, True, stopped, "○ Qwen cold") for engine in ("vllm", "sglang", "llamacpp", "ollama", "litellm", "llamaswap", "comfyui")),
-    *((engine, False, refuses, "◐ qwen starting") for engine in ("vllm", "sglang", "llamacpp", "ollama", "litellm", "llamaswap", "comfyui")),
-    *((engine, True, refuses, f"{engine} dead") for engine in ("vllm", "sglang", "llamacpp", "ollama", "litellm", "llamaswap", "comfyui")),
-    *((engine, True, silent, f"{engine} hung") for engine in ("vllm", "sglang", "llamacpp", "ollama", "litellm", "llamaswap", "comfyui")),
-    ("vllm", True, answers(metrics=IDLE_VLLM), "● qwen resident"),
-    ("vllm", True, answers(metrics=BUSY_VLLM), "● qwen busy"),
-    ("vllm", False, answers(is_sleeping={"is_sleeping": True}), "the engine sleeps: requests would hang"),
-    ("sglang", False, answers(health=503), "sglang warming"),
-    ("sglang", True, answers(metrics=IDLE_SGLANG), "● qwen resident"),
-    ("sglang", True, answers(metrics=BUSY_SGLANG), "● qwen busy"),
-    ("llamacpp", False, answers(health=(503, recorded("llamacpp/health.loading.503.json"))), "loading the model"),
-    ("llamacpp", True, answers(metrics=LLAMA_IDLE), "● qwen resident"),
-    ("llamacpp", True, answers(metrics=LLAMA_BUSY, slots=SLOTS), "● qwen busy"),
-    ("llamacpp", False, answers(props=recorded("llamacpp/props.sleeping.json")), "◌ qwen asleep"),
-    ("llamacpp", False, answers(props=recorded("llamacpp/router.props.json"), models=ROUTER), "the router loads it"),
-    ("ollama", True, nothing, "● qwen hot"),
-    ("ollama", True, answers(api__ps=SPILL), "▲ spilled: 33 % of m on the CPU"),
-    ("ollama", True, answers(api__ps={"models": []}), "◌ qwen asleep"),
-    ("litellm", False, answers(health__liveliness=503), "litellm warming"),
-    ("litellm", True, answers(metrics__="litellm_in_flight_requests 1.0\n"), "● qwen resident"),
-    ("litellm", True, answers(metrics__="litellm_in_flight_requests 4.0\n"), "● qwen busy"),
-    ("llamaswap", True, answers(metrics=LLAMA_IDLE), "● qwen resident"),
-    ("llamaswap", True, answers(metrics=LLAMA_BUSY, slots=SLOTS), "● qwen busy"),
-    ("llamaswap", True, answers(running={"running": []}), "◌ qwen asleep"),
-    ("llamaswap", True, answers(running={"running": [{"model": "m", "state": "starting"}]}), "llama-swap starts it"),
-    ("comfyui", True, answers(prompt=recorded("comfyui/prompt.idle.json")), "● qwen resident"),
-    ("comfyui", True, answers(prompt=recorded("comfyui/prompt.busy.json")), "● qwen busy"),
-]  # fmt: skip
+MORE: list[tuple[str, Change, str]] = [
+    ("llamacpp", answers(props=recorded("llamacpp/router.props.json"), models=ROUTER), "the router loads it"),
+    ("vllm", answers(is_sleeping={"is_sleeping": True}), "the engine sleeps: requests would hang"),
+    ("vllm", answers(health=503), "its engine process has died: /health says 503"),
+    ("vllm", answers(v1__models={"data": [{"id": "other"}]}), "it serves other, not m"),
+    ("ollama", answers(api__tags={"models": [{"name": "other"}]}, api__ps={"models": []}), "it serves other, not m"),
+]
 
 
-@pytest.mark.parametrize(("engine", "was_ready", "change", "says"), STATES)
-async def test_each_state_is_read_on_the_screen(engine: str, was_ready: bool, change: Change, says: str) -> None:
+@pytest.mark.parametrize(("engine", "change", "sentence"), MORE)
+async def test_other_ways_into_a_state(engine: str, change: Change, sentence: str) -> None:
     server = ready_server(engine)
-    room = Room(server, engine, model="" if engine == "comfyui" else "m")
+    room = Room(server, engine, model="m")
     room.unit("active")
-    if was_ready:
-        assert (await room.poll()).phase in (EnginePhase.READY, EnginePhase.SPILLED)
     change(room, server)
-    for _ in range(5):
+    for _ in range(3):
         await room.poll(12.0)
-    for width in (96, 78, 42):
-        told = " ".join(text(room, width).split())
-        assert says in told or width < 78, told
+    assert sentence in flat(text(room, 42))
 
 
 async def test_what_an_engine_never_tells_takes_no_room() -> None:
@@ -197,16 +247,6 @@ async def test_a_moment_of_slowness_is_not_thrashing() -> None:
     assert "thrashing" not in text(room)
 
 
-async def test_requests_without_a_token_for_minutes_are_a_hang() -> None:
-    room = await ready()
-    for figure in ("decode_tok_s", "prompt_tok_s"):
-        curve(room, figure, 50.0, 320, 0.0)
-    sample(room, running=2)
-    assert "▲ hung: 2 running, and not one token for 5 min" in text(room)
-    curve(room, "prompt_tok_s", 50.0, 100, 0.0)
-    assert "hung" not in text(room)
-
-
 # -- beside the modes --------------------------------------------------------------------------------
 
 
@@ -239,6 +279,24 @@ async def test_engines_beside_the_modes_have_their_lines_and_are_no_second_hot_m
     line = next(line for line in told.splitlines() if "chat: local" in line)
     assert line.startswith("▲") and "cooldown" in line and "40 min" in line
     assert "more" in told and told.count("\n") < 30
+
+
+@pytest.mark.parametrize(
+    ("phase", "word"), [("starting", "starting"), ("warming", "warming"), ("dead", "dead"), ("hung", "hung"), ("absent", "cold")]
+)
+async def test_what_is_told_by_its_address_alone_has_the_same_words(phase: str, word: str) -> None:
+    room = await beside()
+    room.state = reduce(room.state, EngineSeen("spark", "floor", Engine(EnginePhase(phase), reason="so it is")))
+    host = room.state.hosts["spark"]
+    assert not host.spec.beside[1].services and mode_view(host, host.spec.beside[1]).word == word
+
+
+async def test_an_engine_beside_a_hot_mode_that_fails_is_seen_on_the_tab() -> None:
+    room = await beside()
+    assert InferencePane().badge(View(room.state, "spark", Config())) == ("●", "ok")
+    room.state = reduce(room.state, EngineSeen("spark", "floor", Engine(EnginePhase.DEAD, reason="it is gone")))
+    assert InferencePane().badge(View(room.state, "spark", Config())) == ("✖", "bad")
+    assert heat_span(room.state.hosts["spark"])[0].startswith("● qwen")
 
 
 @pytest.mark.parametrize("size", [(96, 14), (78, 10), (42, 30), (42, 8), (20, 4)])

@@ -40,7 +40,8 @@ class Comfyui(WithoutMetrics):
         return _NOT_TOLD if figure in ("engine.start_unixtime", "engine.cpu_share_ratio", "engine.asleep") else _NO_TOKENS
 
     async def scrape(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading | None:
-        status, told = await json_at(client, "/prompt")
+        """What the probe has just read: nothing more is asked."""
+        status, told = past.own.get("prompt", (0, None))
         info = told.get("exec_info") if isinstance(told, Mapping) else None
         left = info.get("queue_remaining") if isinstance(info, Mapping) else None
         series: dict[str, dict[Labels, float]] = {}
@@ -89,6 +90,7 @@ class Comfyui(WithoutMetrics):
             past.own["devices"] = [device for device in devices if isinstance(device, Mapping)]
             past.own["ram"] = system.get("ram_total")
             past.ready = True
+        past.own["prompt"] = await json_at(client, "/prompt")  # also the sign that it lives, between two looks at its memory
         parts = tuple(part_of(device, past.own.get("ram")) for device in past.own.get("devices", ()))
         return Engine(EnginePhase.READY, version=past.version, parts=parts)
 

@@ -15,8 +15,7 @@ import httpcore
 from sovtui.adapters.links._tls import Tls
 from sovtui.ports.link import ByteStream
 
-TOGETHER_BYTES = 16384
-"""What is written waits for the first reading, up to this much."""
+HELD_BYTES = 16_384
 _OpenTcp = Callable[..., Awaitable[ByteStream]]
 
 
@@ -45,30 +44,30 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._name = name
         self._unsent = bytearray()
-        """Head and body of a request come one after the other: together they are one packet of the link instead of four."""
+        """Head and body of a request are given one after the other, and sent in one piece: each piece costs a packet or two."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        await self._send(timeout)
         try:
             async with asyncio.timeout(timeout):
-                await self._send()
                 return await self._stream.read(max_bytes)
         except TimeoutError:
             raise httpcore.ReadTimeout(f"{self._name} sent nothing for {timeout:g} s") from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._unsent += buffer
-        if len(self._unsent) < TOGETHER_BYTES:
+        if len(self._unsent) > HELD_BYTES:
+            await self._send(timeout)
+
+    async def _send(self, timeout: float | None) -> None:
+        if not self._unsent:
             return
+        buffer, self._unsent = bytes(self._unsent), bytearray()
         try:
             async with asyncio.timeout(timeout):
-                await self._send()
+                await self._stream.write(buffer)
         except TimeoutError:
             raise httpcore.WriteTimeout(f"{self._name} took nothing for {timeout:g} s") from None
-
-    async def _send(self) -> None:
-        if self._unsent:
-            data, self._unsent = bytes(self._unsent), bytearray()
-            await self._stream.write(data)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -10,7 +10,7 @@ from textual.message import Message
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import Engine, EnginePhase, LinkPhase, Mode
-from sovtui.core.modes import Heat, ModeView, mode_views, pace
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, pace
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui import engines
@@ -25,6 +25,8 @@ from sovtui.tui.present import (
     big,
     curve,
     cut,
+    fit,
+    flow,
     grid,
     pad,
     paragraph,
@@ -38,6 +40,8 @@ FORECASTS = {"fits": ("fits", "ok"), "fits-after-drop": ("fits after drop", "ok"
 DECODE = "engine.decode_tok_s"
 FIGURE_CELLS = 20
 """Least width of one label with its value."""
+ROOMY_ROWS = 16
+"""From so many on, what an engine serves may take a second line."""
 CURVE_SECONDS = 600.0
 LEAST_POINTS = 20
 """Fewer make no band."""
@@ -77,7 +81,15 @@ def _heat_span(host: Host) -> Span:
         return f"{engines.sign(view)} {view.mode.name} {view.word}", engines.role(view)
     if any(view.heat is Heat.UNKNOWN for view in views):
         return "? mode unknown", "nothing"
-    return ("○ nothing is hot", "label") if views else ("no modes", "label")
+    if views or not host.spec.beside:
+        return ("○ nothing is hot", "label") if views else ("no modes", "label")
+    first = troubled(host) or beside_views(host)[0]
+    return f"{engines.sign(first)} {first.mode.name} {first.word}", engines.role(first)
+
+
+def troubled(host: Host) -> ModeView | None:
+    """The first engine beside the modes that does not work as it should."""
+    return next((view for view in beside_views(host) if view.heat is Heat.BROKEN or view.strain), None)
 
 
 def band(points: Sequence[tuple[float, float]], now: float) -> tuple[float, float] | None:
@@ -114,15 +126,22 @@ class InferencePane(Pane):
     """The row of the first mode."""
 
     def want(self, view: View, width: int) -> Want:
-        spec = view.host.spec if view.host else None
-        modes = len(spec.modes) + 1 if spec else 1
-        modes += engines.rows_wanted(view.host, subject(view.host)) if view.host else 0
+        host = view.host
+        found = subject(host) if host else None
         figures = -(-9 // max(1, width // FIGURE_CELLS))
-        return Want(2 + 1 + 3 + 1 + figures + 1 + modes + 1, least=10)
+        rows = 2 + 3 + 1 + figures + 1 + 1  # borders, speed and what it is held against, a gap, a heading
+        hot = found is not None and found.heat is Heat.HOT  # of others the reason stands where the speed would be
+        rows += len(self._engine(host, found, width, roomy=True)) if host and found and hot else 1
+        rows += len(host.spec.modes) + 1 + engines.rows_wanted(view, host, found, width) if host else 1
+        return Want(rows, least=10)
 
     def badge(self, view: View) -> tuple[str, str]:
-        found = subject(view.host) if view.host else None
-        return (engines.sign(found), live(view.host, engines.role(found))) if found and view.host else ("", "")
+        if view.host is None:
+            return "", ""
+        found = subject(view.host)
+        if found is None or engines.role(found) != "bad":
+            found = troubled(view.host) or found
+        return (engines.sign(found), live(view.host, engines.role(found))) if found else ("", "")
 
     def heading(self, view: View) -> str:
         found = subject(view.host) if view.host else None
@@ -143,13 +162,13 @@ class InferencePane(Pane):
             names = ", ".join(v.mode.title for v in hot)
             rows += paragraph(f"✖ {len(hot)} modes are hot at once: {names}. Switch to one of them.", width, "bad")
         if found is None:
-            words, role = heat_span(host)
-            rows.append(row((words, role)))
+            if modes:
+                rows.append(row(heat_span(host)))
             reasons = {v.reason for v in mode_views(host) if v.reason}
             for reason in sorted(reasons)[:2]:
                 rows += paragraph(reason, width, "label")[:2]
         else:
-            rows += self._engine(host, found, width)
+            rows += self._engine(host, found, width, roomy=height >= ROOMY_ROWS)
             if found.heat is Heat.HOT or host.reading(DECODE, found.mode.name).value is not None:
                 spare = height - len(rows) - len(modes) - 3
                 if host.reading(DECODE, found.mode.name).status is Status.UNSUPPORTED:
@@ -161,13 +180,13 @@ class InferencePane(Pane):
                 ]
                 said = host.engines.get(found.mode.name, Engine())
                 rows += engines.parts(said, view.state.now, width, height - len(rows) - len(modes) - 1)
-        if height - len(rows) - len(modes) >= 2:
+        if modes and rows and height - len(rows) - len(modes) >= 2:
             rows.append(BLANK)
-        if height - len(rows) - len(modes) >= 1:
+        if modes and height - len(rows) - len(modes) >= 1:
             rows.append(row((pad("modes", width), "label")))
         self._modes_at = len(rows)
         rows += modes[: max(0, height - len(rows))]
-        return [*rows, *engines.beside(view, host, width, height - len(rows))]
+        return [*rows, *engines.beside(view, host, width, height - len(rows))][:height]
 
     def copies(self, view: View) -> list[Copy]:
         found = subject(view.host) if view.host else None
@@ -181,18 +200,19 @@ class InferencePane(Pane):
         models = [Copy("model id", model) for model in (engine.models if engine else ())[:1]]
         return [Copy("all figures", "\n".join([head, *(one.text for one in figures)])), *models, *figures]
 
-    def _engine(self, host: Host, view: ModeView, width: int) -> list[Row]:
+    def _engine(self, host: Host, view: ModeView, width: int, *, roomy: bool) -> list[Row]:
         engine = host.engines.get(view.mode.name)
+        up = host.link.phase is LinkPhase.UP
         role = live(host, engines.role(view))
         word = f"{view.word} {text.STALE_SIGN}" if role == "stale" else view.word
-        parts: list[Span | str] = [(f"{engines.sign(view)} ", role), (view.mode.name, "strong"), " ", (word, role)]
+        parts = [row((f"{engines.sign(view)} ", role), (view.mode.name, "strong"), " ", (word, role))]
         if engine is not None and engine.phase is not EnginePhase.UNKNOWN:
-            parts += engines.said(view, engine, up=host.link.phase is LinkPhase.UP)
-        rows = [row(*parts), *engines.strained(view, width)]
-        reason = view.reason or (engine.reason if engine and not view.strain else "")
-        if reason:
-            rows += paragraph(reason, width, role if view.reason else "stale", indent=2)[:2]
-        return rows
+            parts += engines.said(view, engine, up=up)
+        rows = [fit(row(*(span for part in parts for span in (*part.spans, ("   ", "plain")))), width)]
+        if roomy:
+            first, *more = flow(parts, width, ("   ", "plain"))
+            rows = [first, *(fit(row("  ", *line.spans), width) for line in more)]
+        return [*rows, *engines.strained(view, width), *engines.reason(host, view, width, up=up)]
 
     def _speed(self, view: View, host: Host, mode: Mode, width: int, *, tall: bool) -> list[Row]:
         reading = host.reading(DECODE, mode.name)
@@ -240,8 +260,10 @@ class InferencePane(Pane):
         ]
         peak = max((level for _, level in points), default=0.0)
         usual = band(points, now.timestamp())
-        told = f"usually {usual[0]:.0f}–{usual[1]:.0f}, " if usual and width >= 60 else ""
-        right = row((f"10 min: {told}peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
+        told = [f"10 min: usually {usual[0]:.0f}–{usual[1]:.0f}, peak {peak:.0f}"] if usual else []
+        told += [f"10 min: peak {peak:.0f}", f"peak {peak:.0f}"] if points else []
+        room = width - against.cells - 2  # what is said of now is never cut for what was before
+        right = next((row((words, "label")) for words in told if len(words) <= room), BLANK)
         return [*rows, spread(against, right, width)]
 
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:
@@ -264,5 +286,5 @@ class InferencePane(Pane):
                     right = row((f" {found.word}", heat_role))
             rows.append(spread(left, right, width))
         if not views:
-            return [row((cut("no modes are configured", width), "label"))]
+            return [] if host.spec.beside else [row((cut("no modes are configured", width), "label"))]
         return [*rows, row((pad("0", 2), "key"), ("  none: nothing loaded", "label"))]

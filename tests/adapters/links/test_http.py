@@ -383,3 +383,38 @@ async def test_a_synchronous_request_can_be_given_up(http: httpx.AsyncClient, we
 async def test_the_loop_itself_must_not_wait(http: httpx.AsyncClient):
     with pytest.raises(RuntimeError, match="thread"):
         session_of(LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=5)).get(f"{http.base_url}/x")
+
+
+async def test_head_and_body_of_a_request_go_in_one_piece(serve: ServerMaker, web: Web):
+    """Each piece is a packet of ssh, and asyncssh sends an empty one before each."""
+    server = await serve()
+    server.trust()
+    async with linked(server.dialer()) as link:
+        pieces: list[int] = []
+
+        class Noting:
+            def __init__(self, stream: Any) -> None:
+                self._stream = stream
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._stream, name)
+
+            async def write(self, data: bytes) -> None:
+                pieces.append(len(data))
+                await self._stream.write(data)
+
+        opened = link.open_tcp
+
+        async def open_tcp(host: str, port: int, *, timeout_seconds: float) -> Any:
+            return Noting(await opened(host, port, timeout_seconds=timeout_seconds))
+
+        link.open_tcp = open_tcp  # type: ignore[method-assign]
+
+        async def get() -> Link:
+            return link
+
+        async with client(get, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+            await http.post("/json", content=b"query=1" * 100)
+            assert len(pieces) == 1
+            await http.post("/json", content=b"x" * 100_000)
+        assert len(web.requests[1][2]) == 100_000
