@@ -84,7 +84,7 @@ class Course:
     def _heard(self, stage: Stage) -> str:
         if self._client is None or stage is not Stage.GREETING:
             return ""
-        return clean(self._client.heard.decode("utf-8", "replace").strip(), 120)
+        return clean(self._client.heard.strip().partition(b"\n")[0].decode("utf-8", "replace"), 120)
 
     @property
     def stalled_seconds(self) -> float:

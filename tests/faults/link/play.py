@@ -134,6 +134,7 @@ async def _in_box(
         result.records.append(record)
         result.sizes.append((time.monotonic(), Size.now()))
         told(record)
+        made.hub.reconnect()  # a lane beside may have been refused meanwhile
         await made.live()
         if end and time.monotonic() > end:
             break
