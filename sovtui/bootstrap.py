@@ -14,15 +14,17 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
 from sovtui.adapters.links import dialer_for
+from sovtui.adapters.network import KernelNetwork
 from sovtui.config.paths import state_dir
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import host_specs, with_engines
 from sovtui.ports.clock import Clock
 from sovtui.ports.link import Ask, Dialer, Link, Tell, Telling
+from sovtui.ports.network import Sight
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.control import Control, Equipment
-from sovtui.runtime.links import Links
+from sovtui.runtime.links import Links, Pace
 from sovtui.runtime.store import FOR_A_SCREEN_SECONDS
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def build_hub(
     only_host: str | None = None,
     interactive: bool = True,
     notes: tuple[str, ...] = (),
+    pace: Pace | None = None,
 ) -> Control:
     """The hub for this configuration. `only_host` leaves out the links that are not needed for that host.
 
@@ -60,8 +63,8 @@ def build_hub(
     log_to_file()
     clock = RealClock()
     hosts = _needed(config, only_host)
-    dialers, paths = _dialers(config, hosts, clock)
-    links = Links(dialers, clock)
+    dialers, paths, sights = _dialers(config, hosts, clock)
+    links = Links(dialers, clock, network=KernelNetwork(), sights=sights, pace=pace)
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
     equip = partial(_equip, config, hosts, links, clock, interactive, paths)
@@ -78,12 +81,14 @@ def build_hub(
     )
 
 
-def _dialers(config: Config, hosts: tuple[str, ...], clock: Clock) -> tuple[dict[str, Dialer], Callable[[Links], list[Source]]]:
-    """A dialer per host, and what makes the source of their paths: hosts with `tailnet` are gone to through it."""
-    dialers = {name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}
+def _dialers(
+    config: Config, hosts: tuple[str, ...], clock: Clock
+) -> tuple[dict[str, Dialer], Callable[[Links], list[Source]], dict[str, Sight]]:
+    """A dialer per host, what makes the source of their paths, and who knows of them: hosts with `tailnet` are gone to through it."""
+    dialers = {name: _dialer(name, config.host[name]) for name in hosts}
     through = {name: config.host[name].tailnet for name in hosts if config.host[name].tailnet and config.host[name].link == "ssh"}
     if not through:
-        return dialers, lambda links: []
+        return dialers, lambda links: [], {}
     from sovtui.adapters.links.tailnet import guided
     from sovtui.adapters.tailnet.daemon import Daemon
     from sovtui.adapters.tailnet.places import places
@@ -93,12 +98,21 @@ def _dialers(config: Config, hosts: tuple[str, ...], clock: Clock) -> tuple[dict
     guides = {}
     for name, wanted in through.items():
         address = config.host[name].address or name
-        dialers[name], guides[name] = guided(name, address, wanted, daemon, state_dir(), clock, socks5=config.tailnet.socks5)
+        dialers[name], guides[name] = guided(
+            *(name, address, wanted, daemon, state_dir(), clock),
+            socks5=config.tailnet.socks5,
+            notice_seconds=float(config.host[name].notice_loss),
+        )
 
     def sources(links: Links) -> list[Source]:
         return [PathSource(guides, daemon, clock, lambda name: links.keepers[name].when_up())]
 
-    return dialers, sources
+    return dialers, sources, {name: guide.sight for name, guide in guides.items()}
+
+
+def _dialer(name: str, host: HostConfig) -> Dialer:
+    words = {"notice_seconds": float(host.notice_loss)} if host.link == "ssh" else {}
+    return dialer_for(host.link, name, host.address or name, **words)
 
 
 async def dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sovtui.config.schema import HostConfig, ModeConfig
+from sovtui.core.model import Mode
+from sovtui.core.state import Host
+
+ROUTERS = ("litellm",)
+"""Engines that hold no memory of an accelerator: their work is that of others."""
 
 
 def box_modes(settings: HostConfig) -> list[dict[str, Any]]:
@@ -51,3 +56,13 @@ def box_plan(settings: HostConfig, target: str) -> dict[str, Any]:
     }
     plan.update({key: value for key, value in extra.items() if value})
     return plan
+
+
+def box_engine(host: Host, engine: Mode) -> dict[str, Any]:
+    """What an action on an engine that loads by itself needs to know: that one, and who else may be at work."""
+
+    def told(one: Mode) -> dict[str, Any]:
+        return {"name": one.name, "services": list(one.services), "url": one.url, "engine": one.engine, "model": one.model}
+
+    others = [m for m in (*host.spec.modes, *host.spec.beside) if m.url != engine.url and m.engine not in ROUTERS]
+    return {"engine": told(engine), "modes": [told(m) for m in others]}

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from sovtui.config.schema import Config
-from sovtui.core.state import State
+from sovtui.core.state import Host, State
 
 
 class Verdict(StrEnum):
@@ -33,9 +33,9 @@ class Wish:
 
     host: str
     target: str = ""
-    """Mode, backup, service or alert fingerprint, by the action."""
+    """Mode, backup, service, alert fingerprint, engine or `ENGINE/MODEL`, by the action."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """`comment`, `for` (seconds), `consent` (`all`: the operator has said yes to whatever may be lost)."""
+    """`comment`, `for` (seconds: of a silence, or how long a model stays), `consent` (`all`: the operator has said yes to whatever may be lost)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,11 @@ class Spec:
     help: str
     """One sentence."""
     target: str
-    """What it applies to: `mode`, `service`, `backup`, `alert`, or empty for the host itself."""
+    """What it applies to: `mode`, `service`, `backup`, `alert`, `model` (`ENGINE/MODEL`), `engine`, or empty for the host itself."""
     plan: Callable[[State, Config, Wish], Plan]
     dangerous: bool = True
     """Changes something: not offered in read-only mode."""
     order: int = 50
     """Place in footer and help."""
+    targets: Callable[[Host], tuple[str, ...]] | None = None
+    """What it can be applied to now, where no pane lists that: asked for in a menu, and all of it in the palette."""

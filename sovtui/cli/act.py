@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sovtui.actions.free import KINDS as FREED
+from sovtui.actions.loading import LOADERS
 from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.cli import output
 from sovtui.cli.diagnostics import Narrator, confirm, on_terminal, say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.run import alerts_known, followed
-from sovtui.cli.session import MODES_NONE, Session, find_service, reach, unknown
+from sovtui.cli.session import MODES_NONE, Session, engine_known, find_service, reach, unknown
 from sovtui.config.schema import HostConfig
-from sovtui.config.specs import watched
+from sovtui.config.specs import watched, with_engines
 from sovtui.config.units import parse_duration
 from sovtui.core.model import Alert
 from sovtui.runtime.hub import Hub
@@ -75,6 +77,61 @@ def _backups(host: HostConfig) -> list[str]:
     return [backup.name for backup in host.backup]
 
 
+async def on_model(session: Session, action: str, model: str, duration: str, how: How) -> int:
+    """Load, pin or unload a model."""
+    options = {"for": f"{_seconds(duration):g}"} if duration else {}
+    if how.yes:
+        options["consent"] = "all"
+    host, engine, name = _model_place(session, model)
+    async with session.hub(host) as hub:
+        await engine_known(hub, session.config.host[host], host, engine)
+        return await carry_out(hub, action, Wish(host, f"{engine}/{name}", options), how)
+
+
+async def free(session: Session, engine: str, how: How) -> int:
+    """Let an engine free its memory."""
+    host, name = session.choose("ComfyUI", engine, lambda h, t: _only(_engines(h, FREED), t), lambda h: _engines(h, FREED))
+    async with session.hub(host) as hub:
+        await engine_known(hub, session.config.host[host], host, name)
+        return await carry_out(hub, "free", Wish(host, name), how)
+
+
+def _engines(host: HostConfig, kinds: tuple[str, ...]) -> list[str]:
+    return [one.name for one in with_engines(host) if one.engine in kinds and one.url]
+
+
+def _only(names: list[str], wanted: str) -> str | None:
+    """The one that is named, else the only one."""
+    return wanted if wanted in names else names[0] if not wanted and len(names) == 1 else None
+
+
+def _model_place(session: Session, model: str) -> tuple[str, str, str]:
+    """Host, engine and model: `ENGINE/MODEL`, or the model of the only engine that loads any."""
+    first, _, rest = model.partition("/")
+    named = session.named_host()
+    hosts = {named: session.config.host[named]} if named is not None else session.config.host
+    places = [(name, engine) for name, host in hosts.items() for engine in _engines(host, LOADERS)]
+    exact = [place for place in places if rest and place[1] == first]
+    if exact:
+        if len(exact) > 1:
+            raise Failure(Exit.USAGE, f"{first} is on several hosts: {', '.join(h for h, _ in exact)}. Say which with --host.")
+        return (*exact[0], rest)
+    if len(places) == 1:
+        return (*places[0], model)
+    if not places:
+        raise Failure(Exit.USAGE, "No engine that loads models (Ollama) is configured: add it as [[host.NAME.engine]].")
+    raise Failure(
+        Exit.USAGE, f"Several engines load models: {', '.join(f'{e} on {h}' for h, e in places)}. Say ENGINE/MODEL, and --host."
+    )
+
+
+def _seconds(duration: str) -> float:
+    try:
+        return parse_duration(duration)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"--for: {error}.") from None
+
+
 async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
     """Plan, ask if need be, execute, follow."""
     plan = hub.plan(action, wish)
@@ -120,10 +177,7 @@ async def acknowledge(session: Session, alert: str, comment: str, duration: str,
         raise Failure(Exit.USAGE, "A comment is needed: say why, for whoever reads it next.")
     options = {"comment": comment.strip()}
     if duration:
-        try:
-            options["for"] = f"{parse_duration(duration):g}"
-        except ValueError as error:
-            raise Failure(Exit.USAGE, f"--for: {error}.") from None
+        options["for"] = f"{_seconds(duration):g}"
     async with alerts_known(session) as hub:
         found = find_alert(hub, alert)
         return await carry_out(hub, "acknowledge", Wish(session.box(), found.fingerprint, options), how)

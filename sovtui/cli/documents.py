@@ -64,6 +64,7 @@ def host(of: Host, now: datetime) -> Document:
             "kind": link.kind,
             "address": clean(link.address),
             "reason": clean(link.reason),
+            "verdict": str(link.verdict),
             "latency_seconds": link.latency_seconds,
             "since": moment(link.since),
             "retry_at": moment(link.retry_at),
@@ -136,6 +137,7 @@ def engine(of: Host, asked: Mode, said: Engine, now: datetime) -> Document:
         "reason": clean(said.reason),
         "strain": view.strain.word if view.strain else None,
         "parts": [part(p) for p in said.parts],
+        "installed": [{"name": clean(p.name), "state": p.state, "size_bytes": p.size_bytes} for p in said.installed],
         "figures": _figures(of, "engine.", asked.name, now),
     }
 

@@ -89,6 +89,24 @@ def parser() -> argparse.ArgumentParser:
     on_box("drop-caches", "Write dirty pages out and free the page cache.")
     on_box("backup", "Run a configured backup and follow it to its end.").add_argument("name", metavar="NAME")
     on_box("restart", "Restart a watched service and wait until it stays up.").add_argument("service", metavar="SERVICE")
+    for name, what in (
+        ("load", "Load a model of Ollama before somebody asks for it."),
+        ("pin", "Load a model of Ollama and keep it until somebody unloads it."),
+        ("unload", "Let go a model of Ollama once its requests have ended."),
+    ):
+        one = on_box(name, what)
+        one.add_argument("model", metavar="MODEL", help="its name as Ollama has it, or ENGINE/MODEL")
+        if name == "load":
+            one.add_argument(
+                "--for",
+                dest="duration",
+                default="",
+                metavar="DURATION",
+                help="how long it stays without a request; default: Ollama's own",
+            )
+    on_box("free", "Let ComfyUI unload its models and free its memory.").add_argument(
+        "engine", nargs="?", default="", metavar="ENGINE", help="its name in the configuration, if there are several"
+    )
     alerts = command("alerts", "What is firing, and who has acknowledged it.")
     ack = acting("ack", "Acknowledge an alert: silence exactly this one, with a comment and an end.")
     ack.add_argument("alert", metavar="ALERT", help="its name, or the beginning of its fingerprint")
@@ -328,6 +346,10 @@ def _runner(args: argparse.Namespace, session: Session, path: Path | None) -> Co
             return act.act(session, "backup", args.name, how)
         case "restart":
             return act.act(session, "restart", args.service, how)
+        case "load" | "pin" | "unload":
+            return act.on_model(session, args.command, args.model, getattr(args, "duration", ""), how)
+        case "free":
+            return act.free(session, args.engine, how)
         case "alerts":
             return run.alerts(session, as_json=args.json)
         case "ack":

@@ -13,9 +13,9 @@ from sovtui.cli.diagnostics import say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.wiring import BuildHub
 from sovtui.config.schema import Config, HostConfig
-from sovtui.config.specs import watched
+from sovtui.config.specs import watched, with_engines
 from sovtui.config.words import nearest
-from sovtui.core.model import LinkPhase
+from sovtui.core.model import EnginePhase, LinkPhase
 from sovtui.core.state import Host, State
 from sovtui.runtime.hub import Hub
 
@@ -164,6 +164,18 @@ async def reach(hub: Hub, host: str, need: Iterable[str] = (), seconds: float = 
         raise Failure(Exit.UNREACHABLE, sentence(f"{host} cannot be reached: {why}"))
     wanted = set(need)
     await until(hub, lambda state: services_told(state, host, wanted), KNOWN_SECONDS)
+
+
+async def engine_known(hub: Hub, settings: HostConfig, host: str, engine: str) -> None:
+    """Waits until the host's link is up and it is known what this engine says of itself."""
+    mine = next(one for one in with_engines(settings) if one.name == engine)
+    await reach(hub, host, mine.services)
+
+    def told(state: State) -> bool:
+        known = state.hosts[host].engines.get(engine)
+        return known is not None and known.phase is not EnginePhase.UNKNOWN
+
+    await until(hub, told, KNOWN_SECONDS)
 
 
 def services_told(state: State, host: str, wanted: Iterable[str] | None = None) -> bool:

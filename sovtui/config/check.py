@@ -90,6 +90,9 @@ def _host(path: Path, name: str, host: Mapping[str, Any], say: Say, engines: Col
     full = host.get("disk_full")
     if isinstance(full, int | float) and not isinstance(full, bool) and not 0 < full <= 1:
         say((*path, "disk_full"), f"expected a share above 0 and up to 1, as 0.9 for 90 %, found {full:g}")
+    with contextlib.suppress(ValueError):
+        if not 1 <= parse_duration(str(host.get("notice_loss", "5s"))) <= 600:
+            say((*path, "notice_loss"), "expected 1 second to 10 minutes")
     switch = _table(host.get("switch"))
     for key in ("floor", "tenants", "hold"):
         _services((*path, "switch", key), switch.get(key), say)

@@ -130,6 +130,8 @@ class HostConfig:
     """What it is for."""
     tailnet: str = ""
     """Its name in the tailnet (`spark`, or in full), its tailnet address, or its stable id: looked up there before it is connected to."""
+    notice_loss: Seconds = Seconds(5.0)
+    """How long its link may be silent before it counts as lost and is dialled anew; longer asks less often whether it still stands."""
     memory: Literal["auto", "unified", "discrete"] = "auto"
     """Whether CPU and GPU share one memory."""
     instance: str = ""

@@ -32,6 +32,12 @@ def judge(host: Host, mode: Mode) -> Forecast:
     )
 
 
+def model_forecast(host: Host, model: str, size_bytes: int | None) -> Forecast:
+    """What loading one more model beside all that is loaded would meet; its files' size is the least that it takes."""
+    wanted = None if size_bytes is None else float(size_bytes)
+    return forecast(model, wanted, _pool(host), reserve=float(host.spec.reserve_bytes), drop_caches=False)
+
+
 def _fresh(host: Host, key: str, subject: str = "") -> float | None:
     reading = host.reading(key, subject)
     return reading.value if reading.status is Status.FRESH else None

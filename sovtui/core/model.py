@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from sovtui.core.reach import Verdict
+
 
 class LinkPhase(StrEnum):
     IDLE = "idle"
@@ -29,7 +31,9 @@ class Link:
     address: str = ""
     since: datetime | None = None
     reason: str = ""
-    """Why it is not up: what happened, where, what to do next."""
+    """Why it is not up, or slow: what happened, where, what to do next."""
+    verdict: Verdict = Verdict.NONE
+    """The same in a word; it stays while it is tried again, until something else is found out."""
     latency_seconds: float | None = None
     retry_at: datetime | None = None
     attempt: int = 0
@@ -193,6 +197,8 @@ class Engine:
     """Of one that is asleep: the next request wakes it, or loads its model. Else requests hang until somebody wakes it."""
     parts: tuple[Part, ...] = ()
     """What is behind it, where that is more than its one model."""
+    installed: tuple[Part, ...] = ()
+    """Models that it could load, those in memory included; empty where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,9 +212,16 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
         case ActionNoticed(_, run_id):
             return host if host.noticed == run_id else replace(host, noticed=run_id)
         case ReceiptsSeen(_, runs):
-            return replace(host, receipts=runs[:RECEIPTS])
+            return replace(host, action=_ended_meanwhile(host.action, runs), receipts=runs[:RECEIPTS])
         case _:
             assert_never(event)
+
+
+def _ended_meanwhile(action: ActionRun | None, runs: tuple[ActionRun, ...]) -> ActionRun | None:
+    """What was followed until the link was lost may have ended before it came back."""
+    if action is None or not action.running:
+        return action
+    return next((run for run in runs if run.id == action.id and not run.running), action)
 
 
 def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:

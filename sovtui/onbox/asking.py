@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 
@@ -32,6 +34,21 @@ MANNERS = {
     "comfyui": Manner(health="/system_stats", models="", tokens=False),
 }
 _OTHER = Manner()
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)$")
+
+
+def moment(text: str) -> float | None:
+    """A time with any number of decimals and a zone, as seconds since 1970; None where it is none."""
+    match = _MOMENT.match(text)
+    if not match:
+        return None
+    zone = "+00:00" if match.group(2) == "Z" else match.group(2)
+    try:
+        return datetime.strptime(match.group(1) + zone, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def manner(engine: str) -> Manner:

@@ -13,6 +13,8 @@ from sovtui.onbox.script import Script
 from sovtui.onbox.words import (
     SCRIPT,
     Answer,
+    Call,
+    Called,
     CheckRights,
     Command,
     CommandEnded,
@@ -99,6 +101,12 @@ class Hands:
         elif isinstance(effect, Prove):
             ok, reason = _guarded(lambda: load.prove(effect.url, effect.model))
             self._post(Proved(time.monotonic(), ok, reason))
+        elif isinstance(effect, Call):
+            try:
+                status, body = web.call(effect.url, effect.path, effect.body, effect.timeout)
+            except Exception as problem:  # noqa: BLE001 — the machine must get its answer
+                status, body = 0, f"{type(problem).__name__}: {problem}".encode()
+            self._post(Called(time.monotonic(), status, body.decode("utf-8", "replace"), time.time()))
         elif isinstance(effect, Command):
             ok, reason = _guarded(lambda: self._command(effect))
             self._post(CommandEnded(time.monotonic(), ok, reason))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Union
 
-from sovtui.onbox import chores, switching
-from sovtui.onbox.plan import Request
+from sovtui.onbox import chores, models, switching
+from sovtui.onbox.plan import MODEL_KINDS, Request
 from sovtui.onbox.switchstate import Switching
 from sovtui.onbox.words import Effects, Event
 
-State = Union[Switching, chores.Chore]
+State = Union[Switching, chores.Chore, models.Errand]
 
 
 def begin(request: Request) -> State:
     """The state before the first event, which must be `Began`."""
+    if request.kind in MODEL_KINDS:
+        return models.begin(request)
     return switching.begin(request) if request.kind == "switch" else chores.begin(request)
 
 
@@ -21,13 +23,6 @@ def advance(state: State, event: Event) -> tuple[State, Effects]:
     """The next state and what is to be done now, in order."""
     if isinstance(state, Switching):
         return switching.advance(state, event)
+    if isinstance(state, models.Errand):
+        return models.advance(state, event)
     return chores.advance(state, event)
-
-
-def advance_all(state: State, events: tuple[Event, ...]) -> tuple[State, Effects]:
-    """Several events at once; for scripted runs."""
-    effects: Effects = ()
-    for event in events:
-        state, more = advance(state, event)
-        effects += more
-    return state, effects

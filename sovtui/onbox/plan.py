@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("switch", "drop-caches", "backup", "restart")
+WHO_CAN = {"load": ("ollama",), "unload": ("ollama",), "pin": ("ollama",), "free": ("comfyui",)}
+"""What is asked of an engine that loads and unloads by itself, and which can be asked."""
+MODEL_KINDS = tuple(WHO_CAN)
+KINDS = ("switch", "drop-caches", "backup", "restart", *MODEL_KINDS)
 NONE = "none"
 """The mode in which nothing runs."""
 _SERVICE = re.compile(r"(?!-)[A-Za-z0-9:_.@\\-]{1,255}\Z")
@@ -17,6 +20,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _SWITCH = (
     "to", "drop_caches", "ready_timeout_s", "stop_timeout_s", "rollback", "hold", "drain_timeout_s", "reserve_bytes", "memory",
 )  # fmt: skip
+_MODEL = ("engine", "model", "keep_s", "needs_bytes", "timeout_s", "memory", "reserve_bytes")
 _MODE = (
     "name", "services", "url", "engine", "model", "may_stay", "needs_bytes", "weights_bytes", "loader_factor", "switch", "switch_env",
     "switch_timeout_s", "proof",
@@ -79,6 +83,13 @@ class Request:
     reserve: float = 0.0
     memory: str = "auto"
     consent: Consent = Consent()
+    engine: ModePlan | None = None
+    """The engine that is to load, unload or free."""
+    model: str = ""
+    keep: float | None = None
+    """How long the model shall stay without a request, in seconds; None: as the engine does by itself."""
+    needs: float | None = None
+    """What the model takes at least, in bytes."""
     left: tuple[str, ...] = ()
     """Held by an action that was lost, of those that this one holds too. Set by the runner, never by a client."""
 
@@ -135,7 +146,7 @@ def parse(raw: Any) -> Request:
     if not isinstance(plan, Mapping):
         raise BadRequest("the plan is not an object")
     _known(raw, ("v", "id", "kind", "target", "who", "host", "plan", "consent"), "request")
-    allowed = {"switch": _SWITCH, "drop-caches": ()}
+    allowed = {"switch": _SWITCH, "drop-caches": (), **dict.fromkeys(MODEL_KINDS, _MODEL)}
     _known(plan, (*allowed.get(kind, ("service",)), "modes", "floor", "tenants"), "plan")
     modes = tuple(_mode(item) for item in _list(plan.get("modes", []), "modes"))
     names = [mode.name for mode in modes]
@@ -152,7 +163,7 @@ def parse(raw: Any) -> Request:
         to=_text(plan.get("to", ""), "to"),
         drop_caches=_flag(plan.get("drop_caches", True), "drop_caches"),
         rollback=_flag(plan.get("rollback", True), "rollback"),
-        ready_timeout=_seconds(plan.get("ready_timeout_s", 900.0), "ready_timeout_s"),
+        ready_timeout=_seconds(plan.get("ready_timeout_s", plan.get("timeout_s", 900.0)), "ready_timeout_s"),
         stop_timeout=_seconds(plan.get("stop_timeout_s", 120.0), "stop_timeout_s"),
         service=check_service(plan.get("service")) if kind in ("backup", "restart") else "",
         tenants=_services(plan.get("tenants", []), "tenants"),
@@ -161,7 +172,16 @@ def parse(raw: Any) -> Request:
         reserve=_amount(plan.get("reserve_bytes", 0.0), "reserve_bytes"),
         memory=_word(plan.get("memory", "auto"), ("auto", "unified", "discrete"), "memory"),
         consent=_consent(raw.get("consent", {})),
+        engine=_mode(plan.get("engine")) if kind in MODEL_KINDS else None,
+        model=_text(plan.get("model", ""), "model"),
+        keep=None if plan.get("keep_s") is None else _amount(plan["keep_s"], "keep_s"),
+        needs=None if plan.get("needs_bytes") is None else _amount(plan["needs_bytes"], "needs_bytes"),
     )
+    if request.engine is not None:
+        if not request.engine.url or request.engine.engine not in WHO_CAN[kind]:
+            raise BadRequest(f"{request.engine.name} cannot be asked to {kind}")
+        if bool(request.model) is (kind == "free"):
+            raise BadRequest(f"a {kind} without a model" if kind != "free" else "all is freed, not one model")
     both = [x for x in request.hold if x in request.floor or x in request.tenants or any(x in m.services for m in modes)]
     if both:
         raise BadRequest(f"{both[0]} is held and is also of a mode, a tenant or of the floor")

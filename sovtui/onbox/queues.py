@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from sovtui.onbox import web
+from sovtui.onbox import asking, web
 from sovtui.onbox.words import Load
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+([0-9.eE+-]+|NaN)")
 _LLAMA = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)$")
 MOST_MODELS = 8
 
 
@@ -85,12 +83,8 @@ def ollama(mode: str, url: str) -> Load:
 
 
 def _over(text: str) -> bool:
-    match = _MOMENT.match(text)
-    if not match:
-        return False
-    zone = "+00:00" if match.group(2) == "Z" else match.group(2)
-    at = datetime.strptime(match.group(1) + zone, "%Y-%m-%dT%H:%M:%S%z")
-    return at.astimezone(timezone.utc).timestamp() + 1 < time.time()
+    at = asking.moment(text)
+    return at is not None and at + 1 < time.time()
 
 
 def comfyui(mode: str, url: str) -> Load:

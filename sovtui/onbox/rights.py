@@ -65,7 +65,7 @@ def commands_of(request: Request) -> list[list[str]]:
         wanted.append(command("start", request.service))
     elif request.kind == "restart":
         wanted.append(command("restart", request.service))
-    else:
+    elif request.kind == "switch":
         target = request.mode(request.to)
         for service in request.hold:
             wanted += [command("stop", service), command("start", service)]

@@ -23,6 +23,11 @@ def post(url: str, path: str, body: object, timeout: float) -> tuple[int, bytes]
     return _call("POST", url, path, timeout, json.dumps(body).encode())
 
 
+def call(url: str, path: str, body: str, timeout: float) -> tuple[int, bytes]:
+    """POST with a body that is JSON already, GET without one."""
+    return _call("POST" if body else "GET", url, path, timeout, body.encode() or None)
+
+
 def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes]:
     try:
         parts = urlsplit(url)

@@ -156,6 +156,16 @@ class Prove:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Ask an engine over HTTP: POST with a `body` of JSON, else GET."""
+
+    url: str
+    path: str
+    body: str = ""
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True)
 class Wait:
     seconds: float
 
@@ -241,6 +251,7 @@ Effect = Union[
     Explain,
     Weigh,
     Prove,
+    Call,
     Wait,
     Run,
     Command,
@@ -254,7 +265,7 @@ Effect = Union[
     End,
 ]
 Effects = tuple[Effect, ...]
-ASKED = (Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Wait)
+ASKED = (Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Call, Wait)
 SCRIPT = "switch command"
 """The name under which lines of the owner's command come."""
 
@@ -344,6 +355,16 @@ class Proved:
 
 
 @dataclass(frozen=True)
+class Called:
+    """Status (0 where nobody answered) and text of an answer, and the time of day when it came, in seconds since 1970."""
+
+    now: float
+    status: int
+    body: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
 class CommandEnded:
     now: float
     ok: bool
@@ -385,7 +406,9 @@ class Cancelled:
         return "it was cancelled"
 
 
-Event = Union[Began, Looked, Rights, Measured, Dropped, Explained, Weighed, Proved, CommandEnded, Tick, Ran, Line, Cancelled]
+Event = Union[
+    Began, Looked, Rights, Measured, Dropped, Explained, Weighed, Proved, Called, CommandEnded, Tick, Ran, Line, Cancelled
+]
 
 EXITS = {"done": 0, "warned": 5, "refused": 4}
 """Exit code of an outcome; every other is 1."""

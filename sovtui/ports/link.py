@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 from sovtui.core.clean import Clean
+from sovtui.core.reach import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,20 @@ Ask = Callable[[Question], Awaitable[str | None]]
 
 Tell = Callable[[Clean], None]
 """Takes one line that the operator should see."""
+
+
+class Patience(IntEnum):
+    """Who makes way where a host gives few sessions: the higher before the lower."""
+
+    NONE = 0
+    """Somebody waits for it: it never makes way."""
+    FOLLOWS = 1
+    """Shows an action as it goes on; it is followed again."""
+    WATCHES = 2
+    """Live figures."""
+    READS = 3
+    """A log beside other things."""
+    STANDS_BY = 4
 
 
 class ByteStream(Protocol):
@@ -94,8 +110,13 @@ class Link(Protocol):
         """Run one command. `argv` is quoted here and nowhere else. Raises `Unreachable`, `TimedOut`."""
         ...
 
-    def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AbstractAsyncContextManager[LineStream]:
+    def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AbstractAsyncContextManager[LineStream]:
         """Run a command and follow its output.
+
+        Where the host gives few sessions, one with `patience` may be ended for the sake of another, and may get none: it
+        raises `Unreachable`, which says so, and may be begun again.
 
         Its standard input stays open after `stdin` was written and is closed on leaving the context: the command
         must watch it and end (see `onbox.main`), because closing a channel does not kill a remote command.
@@ -111,6 +132,39 @@ class Link(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Fragile(Protocol):
+    """What a link over a network can do besides."""
+
+    @property
+    def loss(self) -> Evidence | None:
+        """How it was lost; None while it is not."""
+        ...
+
+    @property
+    def own_address(self) -> str:
+        """This machine's address that the connection was made from; empty if that is not known."""
+        ...
+
+    def check(self) -> None:
+        """Ask now whether the other side is still there: if not, `wait_lost` says so within some two seconds."""
+        ...
+
+    def abandon(self) -> None:
+        """The connection cannot live any more, its own address is gone: lost at once."""
+        ...
+
+
+@runtime_checkable
+class Underway(Protocol):
+    """What a dialer over a network can do besides."""
+
+    @property
+    def seen(self) -> Evidence | None:
+        """How far the dial under way has come and how long it has been waiting there; None while none is, or somebody is asked."""
+        ...
 
 
 class Dialer(Protocol):

@@ -22,10 +22,10 @@ from sovtui.core.state import State, initial
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, Unreachable, Unsupported
-from sovtui.ports.link import Ask
+from sovtui.ports.link import Ask, Patience
 from sovtui.ports.past import Past, Stretch
 from sovtui.ports.source import Source, StreamSource
-from sovtui.runtime import box, bundle
+from sovtui.runtime import box, bundle, waking
 from sovtui.runtime.dispatcher import Dispatcher
 from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
 from sovtui.runtime.links import Links
@@ -119,6 +119,8 @@ class Control:
         threads = ThreadPoolExecutor(SPARE_THREADS + THREADS_PER_HOST * len(self._links.keepers), "sovtui")
         asyncio.get_running_loop().set_default_executor(threads)
         self._spawn(self._tick(), "tick")
+        if self._links.network is not None:
+            self._spawn(waking.watch(self._links.network, self._clock, self._links.addresses, self._links.stir), "waking")
         for name, keeper in self._links.keepers.items():
             self._spawn(keeper.run(), f"link {name}")
             self._spawn(self._greet(name), f"greet {name}")
@@ -255,10 +257,20 @@ class Control:
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
-        link = await self._links.get(host)
-        async with aclosing(box.logs(link, service, lines, since, follow, until)) as told:
-            async for line in told:
-                yield line
+        link, place = await self._links.get(host), box.LogPlace()
+        beside = Patience.READS if follow and self._recording else Patience.NONE  # a command that follows a log does only that
+        while True:
+            told = box.logs(link, service, lines, since, follow, until, place=place, patience=beside)
+            try:
+                async with aclosing(told):
+                    async for line in told:
+                        yield line
+                return
+            except Unreachable:
+                if not follow or (place.lines and not place.cursor):
+                    raise
+            await self._clock.sleep(0.2)
+            link = await self._links.keepers[host].when_up()  # and on where it ended
 
     def reconnect(self, host: str = "") -> None:
         self._links.retry_now(host)

@@ -54,12 +54,12 @@ def host_choices(state: State) -> list[Choice]:
         mine = of_host(found, name)
         word, _ = host_word(host, mine)
         parts = [f"link {host.link.phase}"]
-        if host.link.phase is LinkPhase.UP and host.link.latency_seconds is not None:
+        if way := paths.in_a_list(host, state.now):
+            parts = [way]
+        elif host.link.phase is LinkPhase.UP and host.link.latency_seconds is not None:
             parts[0] += f" {host.link.latency_seconds * 1000:.0f} ms"
         elif host.link.since is not None and lost(host.link):
             parts[0] += f" {text.age((state.now - host.link.since).total_seconds())}"
-        if way := paths.told(host, state.now):
-            parts.append(way)
         if engines_of(host.spec):
             parts.append(heat_span(host)[0])
         worse = [issue for issue in mine if issue.kind != "link" or issue.target]

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sovtui.tui.panes.base import View
 
 NONE = "none"
-SWITCH = "switch"
 SHORT = {"acknowledge": "ack", "unacknowledge": "unack"}
 """Words of the key bar where the id is too long: those of the command line."""
 
@@ -130,6 +129,9 @@ def actions(
             found += _modes(view, spec, plan)
             continue
         target = chosen.get(spec.target, "")
+        if spec.targets is not None and not exact:
+            found += _several(view, spec, plan, key)
+            continue
         if spec.target and not target:
             continue
         if not _applies(view, spec, target):
@@ -141,10 +143,22 @@ def actions(
     return found
 
 
+def _several(view: View, spec: Spec, plan: Callable[[str, Wish], Plan], key: str) -> list[Key]:
+    """One key for all its targets: which one is asked, if there are several."""
+    targets = spec.targets(view.host) if spec.targets is not None and view.host is not None else ()
+    if not targets:
+        return []
+    if len(targets) == 1:
+        return [_key(view, spec, plan, key, *_titles(view, spec, targets[0]), targets[0])]
+    return [Key(spec.id, key, spec.id, f"{spec.title}…", spec.help, targets[0], danger=spec.dangerous, choose=True)]
+
+
 def _applies(view: View, spec: Spec, target: str) -> bool:
     host = view.host
     if host is None:
         return False
+    if spec.targets is not None:
+        return target in spec.targets(host)
     if spec.target == "alert":
         alert = next((a for a in view.state.alerts if a.fingerprint == target), None)
         if alert is None or view.config.alertmanager is None:

@@ -19,6 +19,8 @@ def every_key(view: View, specs: Mapping[str, Spec], plan: Callable[[str, Wish],
         rounds += [{"service": name} for name in host.services]
         rounds += [{"backup": name} for name in host.backups]
         rounds += [{"alert": alert.fingerprint} for alert in view.state.alerts]
+        several = {(spec.target, target): None for spec in specs.values() if spec.targets for target in spec.targets(host)}
+        rounds += [{kind: target} for kind, target in several]
     for chosen in rounds:
         for key in actions(view, specs, plan, chosen, exact=True):
             keys.setdefault(key.name, key)
@@ -35,6 +37,18 @@ def menu_choices(keys: Iterable[Key], panes: Mapping[str, Pane]) -> list[Choice]
         for k in keys
     ]
     return choices + [Choice(f"pane {name}", f"Show {pane.TITLE.lower()}") for name, pane in panes.items()]
+
+
+def target_choices(view: View, spec: Spec) -> list[Choice]:
+    """What an action with several targets can be applied to."""
+    if view.host is None:
+        return []
+    if spec.targets is not None:
+        told = [(target, target.partition("/")[2] or target, target.partition("/")[0]) for target in spec.targets(view.host)]
+        told = [(target, name, f"in {engine}" if name != target else "") for target, name, engine in told]
+    else:
+        told = [(backup.name, backup.name, backup.service) for backup in view.host.backups.values()]
+    return [Choice(target, name, help, str(i) if i < 10 else "") for i, (target, name, help) in enumerate(told, 1)]
 
 
 def farewell(view: View | None) -> str | None:

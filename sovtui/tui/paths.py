@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from sovtui.core import tailnet_words, text
+from sovtui.core import path_words, text
 from sovtui.core.model import LinkPhase, PathKind, TailnetPath
 from sovtui.core.state import Host
 from sovtui.tui.present import Span
 
+SLOW_SECONDS = 0.4
+"""A link with a longer round trip is called slow."""
 KNOWN = (PathKind.DIRECT, PathKind.RELAY, PathKind.PEER_RELAY)
 
 
@@ -21,31 +24,34 @@ def role(path: TailnetPath) -> str:
     return "nothing" if path.kind is PathKind.UNKNOWN else "label"
 
 
-def span(host: Host, now: datetime, *, narrow: bool) -> Span | None:
-    """`relay fra 48 ms`, `path unknown`; None where there is no tailnet on the way. On a phone only the little there is room for."""
+def span(host: Host, now: datetime, *, brief: bool) -> Span | None:
+    """`path unknown`, `path ?`, `key expired`, beside the phase of a link that is up; None where there is no tailnet on the way."""
     path = host.path
     if path is None:
         return None
-    words = tailnet_words.path(path, now)
+    words = path_words.path(path, now)
     if path.kind in (PathKind.UNKNOWN, PathKind.IDLE) and not path.expired:
-        words = f"path {text.UNKNOWN_SIGN if narrow and path.kind is PathKind.UNKNOWN else words}"
+        words = f"path {text.UNKNOWN_SIGN if brief and path.kind is PathKind.UNKNOWN else words}"
     return words, role(path)
 
 
-def instead_of_phase(host: Host, *, narrow: bool) -> bool:
-    """Whether on a narrow screen the path stands for `link up 23 ms`: it says that the link is up, and how good it is."""
-    return narrow and host.link.phase is LinkPhase.UP and host.path is not None and host.path.kind in KNOWN
+def instead_of_phase(host: Host, now: datetime) -> Span | None:
+    """`direct 2 ms`, `relay fra 48 ms`: it says that the link is up and how good it is, so it stands for `link up 23 ms`.
+
+    None where the path is not known, and where ssh itself is slow: then that must be seen.
+    """
+    path, link = host.path, host.link
+    if path is None or path.kind not in KNOWN or path.expired or (link.latency_seconds or 0.0) > SLOW_SECONDS:
+        return None
+    if path.latency_seconds is None and link.latency_seconds is not None:
+        path = replace(path, latency_seconds=link.latency_seconds)  # no ping answered: measured by the link itself
+    return path_words.path(path, now), role(path)
 
 
-def told(host: Host, now: datetime) -> str:
-    """The whole of it in one line, for lists and stories; empty where there is no tailnet on the way."""
-    path = host.path
-    if path is None:
-        return ""
-    words = tailnet_words.path(path, now)
-    if path.kind in (PathKind.UNKNOWN, PathKind.IDLE) and not path.expired:
-        words = f"path {words}"
-    return f"{words}, verified by the tailnet" if path.verified else words
+def in_a_list(host: Host, now: datetime) -> str:
+    """What stands for `link up 23 ms` in a list of hosts; empty where that says more."""
+    instead = instead_of_phase(host, now) if host.link.phase is LinkPhase.UP else None
+    return instead[0] if instead is not None else ""
 
 
 def notice(host: Host) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sovtui.core import text
 from sovtui.core.model import LinkPhase
+from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui import paths
@@ -28,25 +31,37 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
     """Phase in a word, how long a round trip takes, and how it goes through the tailnet."""
     link = host.link
     sign, role = _LINKS[link.phase]
-    narrow = kind is Kind.PHONE
-    path = paths.span(host, view.state.now, narrow=narrow) if link.kind != "history" else None
-    if path is not None and paths.instead_of_phase(host, narrow=narrow):
-        return row((f"{sign} ", role), path)
-    spare = narrow and path is not None and link.phase is LinkPhase.UP
+    up = link.phase is LinkPhase.UP and link.kind != "history"
+    instead = paths.instead_of_phase(host, view.state.now) if up else None
+    if instead is not None:
+        return row((f"{sign} ", role), instead)
+    path = paths.span(host, view.state.now, brief=kind is not Kind.NORMAL) if up else None
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
-    words = words.removeprefix("link ") if spare else words
+    if link.verdict:
+        words = f"link {link.verdict}" if up else str(link.verdict)
+    if path is not None and kind is Kind.PHONE:
+        words = words.removeprefix("link ")
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
         words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
     if link.phase is LinkPhase.UP:
         if link.latency_seconds is not None:
-            slow = "warn" if link.latency_seconds > 0.4 else "label"
+            slow = "warn" if is_slow(link.latency_seconds) else "label"
             spans.append((f" {link.latency_seconds * 1000:.0f} ms", slow))
         if path is not None:
             spans += [("  ", "label"), path]
     elif link.since is not None:
         spans.append((f" {text.age((view.state.now - link.since).total_seconds())}", role))
     return row(*spans)
+
+
+def _one_line(parts: Sequence[Row], briefly: Sequence[Row], cells: int) -> Row:
+    """As many as fit whole, from the left; the room between them gives way first, then what can be said briefly."""
+    for between, spoken in (("  │ ", parts), (" │ ", parts), (" │ ", briefly)):
+        lines = flow(spoken, cells, (between, "label"))
+        if len(lines) == 1:
+            break
+    return lines[0]
 
 
 def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
@@ -70,10 +85,13 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     sparing = row(("metered", "warn") if host.metered and view.then is None else "")
     now_parts = _now_parts(view, host, kind)
     counts = [row(count_span(view)), row((others, role) if kind is not Kind.WIDE else ""), _services(host), _sources(view)]
-    between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
+    between = ("  ", "label")
     if kind is Kind.WIDE:
-        line = flow([name, link, sparing, *now_parts, *counts], width * 3, between)
-        return [spread(line[0], right, width)]
+        brief = link_row(host, view, Kind.PHONE)
+        line = _one_line(
+            [name, link, sparing, *now_parts, *counts], [name, brief, sparing, *now_parts, *counts], width - right.cells - 2
+        )
+        return [spread(line, right, width)]
     first = spread(flow([name, link, *([] if kind is Kind.PHONE else [sparing])], width * 2, between)[0], right, width)
     if kind is Kind.PHONE:
         now_parts = [sparing, *now_parts]
@@ -139,8 +157,10 @@ def notice(view: View) -> tuple[str, str]:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
             again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
+        elif link.phase is LinkPhase.CONNECTING and link.reason:
+            again = " It is tried again now."
         elif link.phase is LinkPhase.REFUSED:
-            again = " It does not try again by itself."
+            again = " It does not try again by itself; Enter does."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
         again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"

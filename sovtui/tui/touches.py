@@ -38,7 +38,7 @@ BELONGS: Mapping[str, Sequence[str]] = {
     "log": ("pause", "filter", "wrap", "last-error", "action-start"),
 }
 """What comes first while its pane is in front, after the modes; on a phone before them."""
-ELSEWHERE = ("zoom", "palette", "jump")
+ELSEWHERE = ("zoom", "palette", "jump", "load", "pin", "unload", "free")
 """Not on the key bar."""
 LABEL_CELLS = 9
 FULL_TITLES_FROM = 77

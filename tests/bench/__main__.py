@@ -33,6 +33,12 @@ def _effort(args: argparse.Namespace) -> list[Row]:
     return effort.measure(args.soak or args.seconds)
 
 
+def _estate(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import estate
+
+    return estate.measure(args.seconds)
+
+
 def _keys(args: argparse.Namespace) -> list[Row]:
     from tests.bench import keys
 
@@ -57,14 +63,22 @@ def _thin(args: argparse.Namespace) -> list[Row]:
     return thin.measure(args.seconds)
 
 
+def _back(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import back
+
+    return back.rows()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
     "quiet": _quiet,
     "effort": _effort,
     "keys": _keys,
     "thin": _thin,
+    "estate": _estate,
     "press": _press,  # these need a box: root, namespaces
     "first": _first,
+    "back": _back,
 }
 
 

@@ -64,6 +64,7 @@ class Command:
     link: Callable[[], Link] | Exception | None = None
     """What dialling a host that is not configured gives."""
     dialled: list[tuple[str, str]] = field(default_factory=list)
+    engines: tuple[str, ...] = ("vllm", "sglang")
 
     def __call__(self, *words: str, config: str = CONFIG) -> Told:
         self.path.write_text(config)
@@ -73,7 +74,7 @@ class Command:
             dial=self._dial,
             control_room=lambda hub, theme, glyphs: 0,
             demo=self._no_demo,
-            engines=lambda: ("vllm", "sglang"),
+            engines=lambda: self.engines,
             actions=lambda: {"drop-caches": "c"},
             serve=self._serve,
             themes=lambda: ([("sovtui-dark", "shipped")], ()),

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from sovtui.core.events import ActionChanged, LinkChanged, ServicesSeen
-from sovtui.core.model import Link, LinkPhase, Service
+from sovtui.core.events import ActionChanged, EngineSeen, Event, LinkChanged, ServicesSeen
+from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part, Service
 from sovtui.ports.errors import Unreachable
 from sovtui.runtime.hub import LogLine, Outcome
 from tests.cli.conftest import Command
@@ -211,3 +211,71 @@ def test_the_control_room_needs_a_terminal(command: Command) -> None:
     for words in ((), ("demo",)):
         told = command(*words)
         assert told.code == 2 and "terminal" in told.err
+
+
+MODELS = """
+[host.spark]
+[[host.spark.engine]]
+name = "ollama"
+engine = "ollama"
+url = "http://127.0.0.1:11434"
+[[host.spark.engine]]
+name = "pictures"
+engine = "comfyui"
+url = "http://127.0.0.1:8188"
+"""
+
+
+def with_models() -> list[Event]:
+    parts = (Part("held:latest", "ready", size_bytes=10),)
+    installed = tuple(Part(name, "installed", size_bytes=10) for name in ("held:latest", "org/small:8b"))
+    return [
+        LinkChanged("spark", Link(LinkPhase.UP)),
+        EngineSeen("spark", "ollama", Engine(EnginePhase.READY, parts=parts, installed=installed)),
+        EngineSeen("spark", "pictures", Engine(EnginePhase.READY)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "done"),
+    [
+        (("load", "org/small:8b"), "load ollama/org/small:8b"),
+        (("load", "ollama/org/small:8b", "--for", "2h"), "load ollama/org/small:8b"),
+        (("pin", "held"), "pin ollama/held"),
+        (("unload", "held:latest"), "unload ollama/held:latest"),
+        (("free",), "free pictures"),
+        (("free", "pictures"), "free pictures"),
+    ],
+)
+def test_models_are_loaded_pinned_and_let_go(command: Command, words: tuple[str, ...], done: str) -> None:
+    command.engines = ("ollama", "comfyui")
+    command.events = with_models()
+    told = command(*words, config=MODELS)
+    assert told.code == 0, told.err
+    assert command.executed == [done]
+    assert command.hub is not None
+    assert command.hub.executed[0].wish.options.get("for") == ("7200" if "--for" in words else None)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("load", "held"), 4, "is loaded already"),
+        (("load", "held:lates"), 2, 'did you mean "held:latest"'),
+        (("load", "hold"), 2, "it has: held:latest, org/small:8b"),
+        (("unload", "org/small:8b"), 4, "is not in memory"),
+        (("load", "held", "--for", "soon"), 2, "--for"),
+        (("free", "picture"), 2, "did you mean `pictures`"),
+    ],
+)
+def test_what_cannot_be_loaded_says_why(command: Command, words: tuple[str, ...], code: int, says: str) -> None:
+    command.engines = ("ollama", "comfyui")
+    command.events = with_models()
+    told = command(*words, config=MODELS)
+    assert told.code == code and says in told.err and (command.hub is None or command.executed == [])
+
+
+def test_without_an_engine_that_loads_it_says_what_to_add(command: Command) -> None:
+    told = command("load", "x")
+    assert told.code == 2 and "[[host.NAME.engine]]" in told.err
+    assert command("free").code == 2

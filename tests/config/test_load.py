@@ -55,6 +55,7 @@ BAD = [
     (MODE + "needs = 2024-01-01\n", ["c.toml:6: host.spark.mode[0].needs: expected a size", "found the date or time 2024-01-01"]),
     (MODE + "needs = -1\n", ["c.toml:6: host.spark.mode[0].needs: expected a size"]),
     (HOST + "[host.spark.switch]\nstop_timeout = '2 mins'\n", ["c.toml:4: host.spark.switch.stop_timeout: `mins` is not a unit of time"]),
+    (HOST + "notice_loss = '0.2s'\n", ["c.toml:3: host.spark.notice_loss: expected 1 second to 10 minutes"]),
     (HOST + "[host.spark.switch]\nready_timeout = '3d'\n", ["c.toml:4: host.spark.switch.ready_timeout: expected at most a day"]),
     # meaning
     ("", ["c.toml:1: no [host.NAME] table"]),

@@ -9,13 +9,23 @@ import pytest
 
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Verdict, Wish
-from sovtui.config.schema import AlertmanagerConfig, BackupConfig, Bytes, Config, HostConfig, ModeConfig, SwitchConfig
+from sovtui.config.schema import (
+    AlertmanagerConfig,
+    BackupConfig,
+    Bytes,
+    Config,
+    EngineConfig,
+    HostConfig,
+    ModeConfig,
+    SwitchConfig,
+)
 from sovtui.config.specs import host_specs
 from sovtui.core.events import ActionChanged, AlertsSeen, EngineSeen, LinkChanged, Sample, Samples, ServicesSeen
 from sovtui.core.forecast import forecast_view
-from sovtui.core.model import ActionRun, Alert, AlertState, Engine, EnginePhase, Link, LinkPhase, Service, Silence
+from sovtui.core.model import ActionRun, Alert, AlertState, Engine, EnginePhase, Link, LinkPhase, Part, Service, Silence
 from sovtui.core.reading import fresh
 from sovtui.core.state import State, initial, reduce
+from sovtui.onbox.plan import parse
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 CONFIG = Config(
@@ -158,3 +168,102 @@ def test_ids_and_keys_are_unique() -> None:
     keys = [s.key for s in all_specs().values() if s.key]
     assert len(keys) == len(set(keys))
     assert {"switch", "drop-caches", "backup", "restart", "acknowledge", "unacknowledge"} <= set(all_specs())
+
+
+# -- models ------------------------------------------------------------------------------------------
+
+BESIDE = Config(
+    host={
+        "spark": HostConfig(
+            mode=(ModeConfig(name="qwen", engine="vllm", url="http://x:1", services=("a.service",)),),
+            engine=(
+                EngineConfig(name="ollama", engine="ollama", url="http://x:9", services=("ollama.service",)),
+                EngineConfig(name="router", engine="litellm", url="http://x:4"),
+                EngineConfig(name="pictures", engine="comfyui", url="http://x:8"),
+            ),
+        )
+    }
+)
+SMALL, BIG, HELD, FIXED = "llama3.1:8b", "qwen2.5-coder:32b", "mistral:latest", "nomic:latest"
+
+
+def loading(*, phase: EnginePhase = EnginePhase.READY, running: float = 0, free_gib: float = 10.5) -> State:
+    now = reduce(initial(host_specs(BESIDE), NOW), LinkChanged("spark", Link(LinkPhase.UP)))
+    now = reduce(now, ServicesSeen("spark", (Service("a.service", "active"), Service("ollama.service", "active"))))
+    sizes = {SMALL: 4.9e9, BIG: 19e9, HELD: 4.4e9, FIXED: 3e8}
+    installed = tuple(Part(name, "installed", size_bytes=int(size)) for name, size in sizes.items())
+    installed = (*installed, Part("big-cloud", "remote"))
+    parts = (Part(HELD, "ready", size_bytes=10), Part(FIXED, "ready", size_bytes=3, pinned=True))
+    for name, said in (
+        ("qwen", Engine(EnginePhase.READY)),
+        ("ollama", Engine(phase, reason="so it is", parts=parts, installed=installed)),
+        ("pictures", Engine(phase)),
+    ):
+        now = reduce(now, EngineSeen("spark", name, said))
+    samples = [Sample("engine.running", fresh(running, NOW, "prometheus"), "qwen")]
+    samples += [Sample("gpu.memory_total_bytes", fresh(11 * 2**30, NOW, "nvml"), "0")]
+    samples += [Sample("gpu.memory_used_bytes", fresh((11 - free_gib) * 2**30, NOW, "nvml"), "0")]
+    return reduce(now, Samples("spark", tuple(samples)))
+
+
+def ask(action: str, target: str, now: State | None = None, **options: str) -> Plan:
+    return all_specs()[action].plan(now or loading(), BESIDE, Wish("spark", target, options))
+
+
+def test_a_load_that_fits_beside_what_rests_goes_at_once() -> None:
+    made = ask("load", f"ollama/{SMALL}")
+    assert made.verdict is Verdict.GO and made.title == f"Load {SMALL} in ollama on spark" and made.commands == ()
+    told = made.request["plan"]
+    assert (told["model"], told["needs_bytes"], told["engine"]["url"]) == (SMALL, 4_900_000_000, "http://x:9")
+    assert [m["name"] for m in told["modes"]] == ["qwen", "pictures"], "the router holds no memory"
+    assert "keep_s" not in told and ask("load", f"ollama/{SMALL}", None, **{"for": "600"}).request["plan"]["keep_s"] == 600
+    parse({"v": 1, "id": "20261120T200000Z-load-abcd", "who": "me", "host": "spark", **made.request})
+
+
+def test_what_does_not_fit_or_would_slow_others_down_is_asked() -> None:
+    made = ask("load", f"ollama/{BIG}")
+    assert made.verdict is Verdict.ASK and "does not fit, short by 7.2 GiB" in made.reason and "on the CPU" in made.reason
+    assert made.request["consent"] == {"busy": False, "not_fitting": True}
+    made = ask("pin", f"ollama/{SMALL}", loading(running=2))
+    assert made.verdict is Verdict.ASK and "qwen is busy" in made.reason
+    assert made.request["consent"] == {"busy": True, "not_fitting": False}
+    assert ask("pin", f"ollama/{HELD}", loading(running=2)).verdict is Verdict.GO, "it is loaded: nothing more is taken"
+
+
+def test_unload_asks_only_about_a_pinned_model() -> None:
+    assert ask("unload", f"ollama/{HELD}").verdict is Verdict.GO
+    made = ask("unload", f"ollama/{FIXED}")
+    assert made.verdict is Verdict.ASK and "pinned" in made.reason
+    assert ask("free", "pictures").verdict is Verdict.GO
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "exit_code", "says"),
+    [
+        ("load", f"ollama/{HELD}", 4, "is loaded already"),
+        ("pin", f"ollama/{FIXED}", 4, "is pinned already"),
+        ("unload", f"ollama/{SMALL}", 4, "is not in memory"),
+        ("load", "ollama/llama3.1:8", 2, f'did you mean "{SMALL}"?'),
+        ("load", "ollama/big-cloud", 2, "computed elsewhere"),
+        ("load", SMALL, 2, "Engines that load models: ollama"),
+        ("load", "router/x", 2, "is no ENGINE/MODEL"),
+        ("free", "ollama", 2, "known: pictures"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(action: str, target: str, exit_code: int, says: str) -> None:
+    made = ask(action, target)
+    assert (made.verdict, made.exit_code) == (Verdict.NO, exit_code) and says in made.reason
+
+
+def test_an_engine_that_does_not_serve_loads_nothing() -> None:
+    for action, target in (("load", f"ollama/{SMALL}"), ("unload", f"ollama/{HELD}"), ("free", "pictures")):
+        made = ask(action, target, loading(phase=EnginePhase.DEAD))
+        assert made.verdict is Verdict.NO and "does not serve now" in made.reason
+
+
+def test_what_can_be_chosen() -> None:
+    specs, host = all_specs(), loading().hosts["spark"]
+    told = {id: specs[id].targets(host) for id in ("load", "pin", "unload", "free")}  # type: ignore[misc]
+    assert told["load"] == (f"ollama/{SMALL}", f"ollama/{BIG}")
+    assert told["pin"] == (f"ollama/{HELD}", f"ollama/{SMALL}", f"ollama/{BIG}")
+    assert told["unload"] == (f"ollama/{HELD}", f"ollama/{FIXED}") and told["free"] == ("pictures",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sovtui.core.events import (
@@ -11,6 +12,7 @@ from sovtui.core.events import (
     EngineSeen,
     LinkChanged,
     PathSeen,
+    ReceiptsSeen,
     Sample,
     Samples,
     ServicesSeen,
@@ -197,3 +199,13 @@ def test_the_path_through_the_tailnet_is_none_until_it_is_told_and_the_same_agai
     assert reduce(state, again) is state
     assert is_routine(state, PathSeen("spark", TailnetPath(PathKind.DIRECT, 0.009, at=NOW)))
     assert not is_routine(state, PathSeen("spark", TailnetPath(PathKind.RELAY, 0.048, "fra", at=NOW)))
+
+
+def test_an_action_that_ended_while_the_link_was_down_is_not_running_any_more():
+    running = ActionRun("one", "switch", "qwen", "ops@sofa", NOW)
+    state = reduce(start(), ActionChanged("spark", running))
+    ended = replace(running, outcome="done", seconds=4.0)
+    host = reduce(state, ReceiptsSeen("spark", (ended,))).hosts["spark"]
+    assert host.action == ended
+    other = replace(ended, id="two")
+    assert reduce(state, ReceiptsSeen("spark", (other,))).hosts["spark"].action == running

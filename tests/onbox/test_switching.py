@@ -386,7 +386,7 @@ def test_start_limit_is_reset_first() -> None:
 
 def test_an_ended_machine_says_nothing() -> None:
     state = machine.begin(request(to="nosuch") if False else request())
-    state, effects = machine.advance_all(state, (Began(1.0),))
+    state, effects = machine.advance(state, Began(1.0))
     assert not any(isinstance(e, Run) for e in effects)
     ended, _ = machine.advance(state, Tick(2.0))
     assert not ended.ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from sovtui.onbox.words import (
     SCRIPT,
     Answer,
     Began,
+    Call,
+    Called,
     Cancelled,
     CheckRights,
     Command,
@@ -50,8 +53,11 @@ from sovtui.onbox.words import (
     Weigh,
     Weighed,
 )
+from tests.box.pretend_loader import Comfyui, Ollama
 
 GIB = float(1 << 30)
+WALL = 1.79e9
+"""The time of day when the world's clock shows zero."""
 
 
 @dataclass
@@ -103,6 +109,10 @@ class World:
         self.tokens = True
         self.eaten = 0.0
         """Memory that somebody else takes."""
+        self.loaders: dict[str, Ollama | Comfyui] = {}
+        """What answers calls, by address."""
+        self.gpu: tuple[float, float] | None = None
+        """Free and used memory of a card."""
 
     def at(self, seconds: float, do: Callable[[], None]) -> None:
         heapq.heappush(self.queue, (self.now + seconds, next(self.order), do))
@@ -183,10 +193,28 @@ class World:
         elif isinstance(effect, Run):
             self.commands.append((effect.verb, effect.service))
             self.control(effect, post)
+        elif isinstance(effect, Call):
+            self._call(effect, post)
         else:
             assert isinstance(effect, Follow), effect
             for text in self.services[effect.service].lines:
                 self.at(1.0, lambda text=text: post(Line(self.now, effect.service, text)))  # type: ignore[misc]
+
+    def _call(self, call: Call, post: Callable[[Event], None]) -> None:
+        loader, method = self.loaders.get(call.url), "POST" if call.body else "GET"
+
+        def answer() -> None:
+            if loader is None:
+                post(Called(self.now, 0))
+                return
+            status, told = loader.answer(method, call.path, call.body, WALL + self.now)
+            post(Called(self.now, status, "" if told is None else json.dumps(told), WALL + self.now))
+
+        seconds = loader.seconds(method, call.path) if loader is not None else 0.0
+        if seconds >= call.timeout:
+            self.at(call.timeout, lambda: post(Called(self.now, 0)))
+        else:
+            self.at(0.05 + seconds, answer)
 
     def control(self, run: Run, post: Callable[[Event], None]) -> None:
         s = self.services[run.service]
@@ -269,10 +297,12 @@ class World:
 
     def figures(self) -> tuple[tuple[str, float], ...]:
         available = self.available()
+        card = () if self.gpu is None else (("gpu.memory.free_bytes", self.gpu[0]), ("gpu.memory.used_bytes", self.gpu[1]))
         return (
             ("memory.total_bytes", 128 * GIB),
             ("memory.available_bytes", available),
             ("memory.free_bytes", available - 5 * GIB),
+            *card,
         )
 
 

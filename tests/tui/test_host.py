@@ -76,7 +76,7 @@ async def test_changing_to_a_box_and_back_changes_the_first_pane(stage, states):
 async def test_a_link_lost_a_moment_ago_moves_nothing(stage, states):
     async with stage(lost(states("healthy"), "spark", 5)) as s:
         assert s.pane("inference").display and "~" in s.text("inference")
-        s.hub.put(lost(states("healthy"), "spark", 25))
+        s.hub.put(lost(states("healthy"), "spark", 65))
         await s.pilot.pause()
         assert s.pane(HOST).display and not s.pane("inference").display
         s.hub.put(states("healthy"))

@@ -22,24 +22,33 @@ def with_path(state: State, path: TailnetPath | None, phase: LinkPhase = LinkPha
 
 
 @pytest.mark.parametrize(
-    ("path", "wide", "phone"),
+    ("path", "wide", "normal", "phone"),
     [
-        (TailnetPath(PathKind.DIRECT, 0.002), "link up 61 ms  direct 2 ms", "● direct 2 ms"),
-        (RELAY, "link up 61 ms  relay fra 48 ms", "● relay fra 48 ms"),
-        (TailnetPath(PathKind.PEER_RELAY, via="203.0.113.7:40000:vni:12"), "link up 61 ms  peer relay", "● peer relay"),
-        (TailnetPath(PathKind.IDLE), "link up 61 ms  path idle", "● up 61 ms  path idle"),
-        (TailnetPath(), "link up 61 ms  path unknown", "● up 61 ms  path ?"),
-        (TailnetPath(expired=True), "link up 61 ms  key expired", "● up 61 ms  key expired"),
-        (None, "link up 61 ms", "link up 61 ms"),
+        (TailnetPath(PathKind.DIRECT, 0.002), "● direct 2 ms", "● direct 2 ms", "● direct 2 ms"),
+        (TailnetPath(PathKind.DIRECT), "● direct 61 ms", "● direct 61 ms", "● direct 61 ms"),
+        (RELAY, "● relay fra 48 ms", "● relay fra 48 ms", "● relay fra 48 ms"),
+        (TailnetPath(PathKind.PEER_RELAY, 0.018, "203.0.113.7:40000:vni:12"), *["● peer relay 18 ms"] * 3),
+        (TailnetPath(PathKind.IDLE), "● link up 61 ms  path idle", "● link up 61 ms  path idle", "● up 61 ms  path idle"),
+        (TailnetPath(), "● link up 61 ms  path ?", "● link up 61 ms  path unknown", "● up 61 ms  path ?"),
+        (TailnetPath(expired=True), *["● link up 61 ms  key expired"] * 2, "● up 61 ms  key expired"),
+        (None, *["● link up 61 ms"] * 3),
     ],
 )
-async def test_the_status_line_tells_the_path(stage, states, path, wide, phone):
+async def test_the_status_line_tells_the_path(stage, states, path, wide, normal, phone):
     state = with_path(states("healthy"), path)
-    for size in (WIDE, NORMAL, PHONE):
+    for size, words in ((WIDE, wide), (NORMAL, normal), (PHONE, phone)):
         async with stage(state, size=size) as s:
             bar = s.bar("status")
-            assert (phone if size == PHONE else wide) in bar, (size, bar)
+            assert words in bar, (size, bar)
             assert path is not None or not any(word in bar for word in ("path", "direct", "relay"))
+
+
+async def test_a_link_that_is_slow_in_ssh_itself_says_so_beside_its_path(stage, states):
+    state = with_path(states("healthy"), TailnetPath(PathKind.DIRECT, 0.002))
+    host = state.hosts["spark"]
+    slow = replace(state, hosts={**state.hosts, "spark": replace(host, link=replace(host.link, latency_seconds=0.9))})
+    async with stage(slow) as s:
+        assert "900 ms  direct 2 ms" in s.bar("status")
 
 
 async def test_a_link_that_is_down_shows_no_path(stage, states):
@@ -59,6 +68,8 @@ async def test_that_nobody_can_be_asked_is_no_notice(stage, states):
         assert "Tailscale" not in s.bar("notice")
 
 
-def test_the_list_of_hosts_tells_who_verified_the_keys(states):
-    choices = host_choices(with_path(states("healthy"), replace(RELAY, verified=True)))
-    assert "link up 61 ms, relay fra 48 ms, verified by the tailnet" in choices[0].note
+def test_the_list_of_hosts_tells_the_path_where_it_is_known(states):
+    choices = host_choices(with_path(states("healthy"), RELAY))
+    assert choices[0].note.startswith("relay fra 48 ms, ")
+    choices = host_choices(with_path(states("healthy"), TailnetPath()))
+    assert choices[0].note.startswith("link up 61 ms, ")

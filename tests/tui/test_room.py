@@ -338,6 +338,20 @@ async def test_logs_follow_the_chosen_service(stage):
         assert [line.strip() for line in s.text("log").splitlines() if "line" in line and "kept" not in line] == ["line 2998"]
 
 
+async def test_lines_beside_another_pane_come_with_the_next_drawing(stage):
+    async with stage(lines=[LogLine(None, "the first")]) as s:
+        await s.until(lambda: "the first" in s.text("log"))
+        s.pane("log").add(LogLine(None, "the second"))
+        await s.pilot.pause(0.4)
+        assert "the second" not in s.text("log")
+        s.hub.put(reduce(s.hub.state, Tick(s.hub.state.now + timedelta(seconds=1))))
+        assert "the second" in s.text("log")
+        s.room.show_pane("log")
+        s.pane("log").add(LogLine(None, "the third"))
+        await s.pilot.pause(0.5)
+        assert "the third" in s.text("log")
+
+
 async def test_hidden_logs_are_not_followed(stage):
     async with stage(size=(44, 38)) as s:
         assert s.hub.followed == []
@@ -417,7 +431,7 @@ async def test_a_dead_link_is_told_with_its_reason_and_nothing_looks_live(stage)
     async with stage("link-down") as s:
         assert "link down" in s.bar("status")
         assert first(s.hub.state).link.reason.split(".")[0] in " ".join(s.bar("notice").split())
-        roles = {role for line in s.pane("host").shown for words, role in line.spans if "~" in words}
+        roles = {role for line in s.pane("inference").shown for words, role in line.spans if "~" in words}
         assert roles == {"stale"}
         assert "ok" not in {role for line in s.pane("services").shown for _, role in line.spans}
         await s.press("tab")

@@ -6,7 +6,7 @@ It has no metrics and does not tell its requests. Asked are lists only: `/api/ge
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from sovtui.core.model import Engine, EnginePhase, Part
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
 
 INSTALLED_EVERY_SECONDS = 30.0
+MOST_INSTALLED = 200
 YEARS_AHEAD_IS_PINNED = 10
 """For ever is told as a moment some 292 years ahead."""
 
@@ -102,11 +103,12 @@ class Ollama(WithoutMetrics):
             installed = told.get("models") if isinstance(told, Mapping) else None
             if status == 200 and isinstance(installed, list):
                 past.own["installed"] = [row for row in installed if isinstance(row, Mapping) and _name(row)]
+                past.own["parts"] = tuple(_installed(row) for row in past.own["installed"][:MOST_INSTALLED])
                 past.models_at = monotonic
         now = past.at or datetime.now(UTC)
         ahead = clock_ahead(answer, now)
         parts = tuple(part_of(row, now, ahead) for row in loaded)
-        return self._judge(expected_model, past, loaded, parts)
+        return replace(self._judge(expected_model, past, loaded, parts), installed=past.own.get("parts", ()))
 
     @staticmethod
     def _judge(expected: str, past: Past, loaded: list[Mapping[str, Any]], parts: tuple[Part, ...]) -> Engine:
@@ -174,6 +176,16 @@ def part_of(row: Mapping[str, Any], now: datetime, ahead: timedelta = timedelta(
         context_tokens=context if isinstance(context, int) and context > 0 else None,
         ends_at=ends_at,
         pinned=pinned,
+    )
+
+
+def _installed(row: Mapping[str, Any]) -> Part:
+    """A model on its disk, with the size of its files."""
+    size = row.get("size")
+    return Part(
+        clean(_name(row), 200),
+        "remote" if _remote(row) else "installed",
+        size_bytes=size if isinstance(size, int) and size > 0 else None,
     )
 
 

@@ -18,6 +18,7 @@ from sovtui.core.clean import clean
 from sovtui.ports.link import Question
 
 TRIES = 3
+MAX_HEARD_BYTES = 300
 _MAX_ASKED = 12
 """Questions in one login; a server that asks more only teaches to type secrets."""
 _MAX_PROMPTS = 8
@@ -39,6 +40,25 @@ class Client(asyncssh.SSHClient):
         self.secrets_asked = 0
         self.passwords_asked = 0
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self.connection: asyncssh.SSHClientConnection | None = None
+        """Set once there is a stream to the server."""
+        self.connected_at = 0.0
+        """Loop time."""
+        self.heard = b""
+        """What came before the server's version: an sshd that is full says so there, and what is no sshd says what it is."""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.connection, self.connected_at = conn, asyncio.get_running_loop().time()
+        take = conn.data_received
+
+        def hear(data: bytes, datatype: int | None = None) -> None:
+            self.heard += data
+            if b"SSH-" in self.heard or len(self.heard) > MAX_HEARD_BYTES:
+                self.heard = self.heard.partition(b"SSH-")[0][:MAX_HEARD_BYTES]
+                del conn.data_received  # from here on it is as it was
+            take(data, datatype)
+
+        conn.data_received = hear  # type: ignore[method-assign]
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():

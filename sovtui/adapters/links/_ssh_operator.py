@@ -30,6 +30,8 @@ class Operator:
         """What is left to the server after a question."""
         self.said = ""
         """The first line of the last banner."""
+        self.asked = False
+        """Whether an answer is waited for now, here or at the URL that the server has shown."""
         self.heard = ""
         """All banners, uncleaned, the first 8 KiB."""
         self.url = ""
@@ -64,9 +66,11 @@ class Operator:
         """Somebody may have to act outside of here (touch a key, answer his agent): the clock stands still."""
         self.tell(text)
         self.set_clock(_TOUCH_SECONDS)
+        self.asked = True
         try:
             yield
         finally:
+            self.asked = bool(self.url)
             self.set_clock(_HELD_SECONDS if self.url else self.budget_seconds)
 
     def banner(self, text: str) -> None:
@@ -79,6 +83,7 @@ class Operator:
         if wanted:
             self._hold(wanted)
         elif self.there and not self.url and "https://" in text:
+            self.asked = True
             self.set_clock(_LOGIN_URL_SECONDS)
 
     def _hold(self, url: str) -> None:
@@ -87,6 +92,7 @@ class Operator:
         if self._ask is None:
             self.set_clock(0.0)
             return
+        self.asked = True
         self.set_clock(_HELD_SECONDS)
         if self._held is None:
             self._held = asyncio.create_task(self._wait(self._ask, url))
@@ -107,7 +113,9 @@ class Operator:
     async def answer(self, question: Question) -> str | None:
         assert self._ask is not None
         self.set_clock(None)
+        self.asked = True
         try:
             return await self._ask(question)
         finally:
+            self.asked = bool(self.url)
             self.set_clock(_HELD_SECONDS if self.url else self.budget_seconds)

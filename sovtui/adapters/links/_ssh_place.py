@@ -31,6 +31,8 @@ from sovtui.adapters.links.ssh import Settings
 from sovtui.core.clean import Clean, clean
 from sovtui.ports.errors import Refused
 
+CONNECT_SECONDS = 5.0
+"""Until a server must be reached, unless ConnectTimeout says otherwise: by then five tries have been made."""
 _DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
 _SYSTEM_KNOWN = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -92,6 +94,8 @@ class Place:
     family: int = 0
     local_address: str | None = None
     timeout_seconds: float = 15.0
+    connect_seconds: float = 5.0
+    """Of these: until the server is reached at all."""
     alive_seconds: float | None = None
     """ServerAliveInterval."""
     words: dict[str, Any] = field(default_factory=dict)
@@ -142,6 +146,7 @@ async def look_up(place: Place, settings: Settings) -> None:
     place.family = _FAMILIES.get(said.one("addressfamily"), 0)
     place.local_address = said.one("bindaddress") or None
     place.timeout_seconds = _seconds(said.one("connecttimeout")) or settings.connect_timeout_seconds
+    place.connect_seconds = _seconds(said.one("connecttimeout")) or min(CONNECT_SECONDS, place.timeout_seconds)
     place.alive_seconds = _seconds(said.one("serveraliveinterval")) or None
     _look_up_hosts(place, said, settings, path)
     home = Path.home() / ".ssh"

@@ -15,7 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sovtui.adapters.links._ssh_knock import Progress, knock
 from sovtui.core.clean import Clean, clean
+from sovtui.core.reach import Stage
 from sovtui.ports.errors import PortError, Refused, Unreachable
 
 END_SECONDS = 1.0
@@ -72,9 +74,18 @@ class Plain:
 
     def __init__(self, address: str | None = None, *, family: int = 0, local_address: str | None = None) -> None:
         self._address, self._family, self._local = address, family, local_address
+        self._host, self._port, self._seconds = "", 22, 0.0
+        self.progress = Progress()
+
+    def lead(self, host: str, port: int, seconds: float) -> None:
+        """To this name (unless an address was found for it) and port, within so many seconds each for the name and the connection."""
+        self._host, self._port, self._seconds = host, port, seconds
 
     async def open(self) -> Road:
-        return Road({"family": self._family, "local_addr": (self._local, 0) if self._local else None}, self._address)
+        place = self._address or self._host
+        words = {"family": self._family, "local_address": self._local}
+        sock = await knock(place, self._port, self.progress, self._seconds, **words)  # type: ignore[arg-type]
+        return Road({"sock": sock}, end=sock.close)
 
 
 class Through:
@@ -90,8 +101,10 @@ class Through:
 class Given:
     """A connected socket that somebody makes. It is ours then, and closed with the connection."""
 
-    def __init__(self, make: Callable[[], Awaitable[socket.socket]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[socket.socket]], progress: Progress | None = None) -> None:
+        """`progress`: where `make` tells how far it is."""
         self._make = make
+        self.progress = progress or Progress(Stage.CONNECT)
 
     async def open(self) -> Road:
         made = await self._make()

@@ -9,16 +9,19 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sovtui.adapters.links import ssh
+from sovtui.adapters.links._ssh_knock import Progress, knock
 from sovtui.adapters.links._ssh_way import Command, Given, Known, Road, Way
 from sovtui.adapters.tailnet import socks
 from sovtui.adapters.tailnet.cache import NAME, Cache
-from sovtui.adapters.tailnet.localapi import tcp
 from sovtui.core import tailnet_words, text
+from sovtui.core.reach import Evidence, Fault, Stage
+from sovtui.core.reach import Tailnet as Sight
 from sovtui.core.tailnet import NoSuchPeer, Peer, Tailnet, find
 from sovtui.core.tailnet_words import Knock
 from sovtui.ports.clock import Clock
@@ -27,7 +30,7 @@ from sovtui.ports.link import Ask, Link
 from sovtui.ports.tailnet import TailnetDaemon
 
 EACH_SECONDS = 5.0
-"""How long one address may take while there is another to try."""
+"""How long one address may take: by then five tries have been made."""
 CONFIGURED = "using the address in the configuration"
 
 
@@ -44,6 +47,7 @@ class Guide:
         self.socks5 = socks5
         self._port = 0
         self.got_through = False
+        self.progress = Progress(Stage.CONNECT)
         self._vouched = False
         self.way = ""
         """How it was last dialled: `tailnet`, `cache` (an address of earlier), `address` (of the configuration), or not yet."""
@@ -55,6 +59,7 @@ class Guide:
     async def choose(self, name: str, port: int) -> Known:
         """The way to the host for ssh. Raises `Unreachable` where the tailnet says that there is none, `Refused` for several."""
         self._port, self.got_through, self._vouched, self.verified = port, False, False, False
+        self.progress = Progress(Stage.CONNECT)
         self.way, self.reason = "", ""
         try:
             net = await self.daemon.status()
@@ -72,7 +77,7 @@ class Guide:
         await asyncio.to_thread(self._cache.put, self.wanted, peer.addresses, net.at)
         self.way = "tailnet"
         self._vouched = bool(peer.ssh_host_keys)
-        way: Way = Given(partial(self._connect, peer.addresses, port))
+        way: Way = Given(partial(self._connect, peer.addresses, port), self.progress)
         if net.tun is False:  # no device on this machine leads into the tailnet: the daemon itself must make the connection
             way = _Userspace(self, peer.addresses[0], port)
         return Known(way, self.host, peer.ssh_host_keys, "the tailnet")
@@ -81,21 +86,28 @@ class Guide:
         """The link is up."""
         self.verified = self._vouched
 
-    async def why(self, error: Unreachable) -> str:
-        """What the tailnet has to say to a dial that failed so; empty for nothing."""
+    async def sight(self, seen: Evidence) -> Sight | None:
+        """What the tailnet has to say to a dial that fails so; None for nothing."""
         if self.got_through or not self.way:
-            return ""
-        refused = isinstance(error.__cause__, ConnectionRefusedError)
-        knock = Knock.REFUSED if refused else Knock.TIMED_OUT if isinstance(error, TimedOut) else None
+            return None
+        silent = seen.fault in (Fault.SILENCE, Fault.UNREACHABLE)
+        knock = Knock.REFUSED if seen.fault is Fault.REFUSED else Knock.TIMED_OUT if seen.fault is Fault.SILENCE else None
         try:
             net = await self.daemon.status()
-            answered = await self._answers(net) if knock is Knock.TIMED_OUT else None
+            answered = await self._answers(net) if silent else None
         except Absent:
-            return self.reason if self.way == "cache" else ""
+            return Sight(words=self.reason) if self.way == "cache" else None
         except PortError as problem:
-            return str(problem)
-        now = self._clock.now()
-        return tailnet_words.why_down(net, self.wanted, self.host, now, answered=answered, knock=knock, port=self._port)
+            stopped = isinstance(problem, Unreachable) and not isinstance(problem, TimedOut)
+            return Sight(False if stopped else None, words=str(problem))
+        words = tailnet_words.why_down(
+            net, self.wanted, self.host, self._clock.now(), answered=answered, knock=knock, port=self._port
+        )
+        try:
+            online = find(net, self.wanted).online if net.running else None
+        except NoSuchPeer:
+            online = None
+        return Sight(net.running, online, answered, words)
 
     async def _answers(self, net: Tailnet) -> bool | None:
         if not net.running:
@@ -124,16 +136,16 @@ class Guide:
             said = f"{reason.removesuffix(f'; {CONFIGURED}')}; using the address that it had on {text.moment(known.at)}"
         self.reason = said
         self.way = "cache" if addresses else "address"
-        way = Given(partial(self._connect, addresses, self._port, name)) if addresses else None
+        way = Given(partial(self._connect, addresses, self._port, name), self.progress) if addresses else None
         return Known(way, self.host, (), "")
 
     async def _connect(self, addresses: Sequence[str], port: int, name: str = "") -> socket.socket:
         """TCP to the first that answers; then to the configured name, if one is given. Raises what the first one said."""
         first: BaseException | None = None
         places = [*addresses, *([name] if name and name not in addresses else [])]
-        for index, place in enumerate(places):
+        for place in places:
             try:
-                made = await self._dial(place, port, EACH_SECONDS if index + 1 < len(places) else None)
+                made = await self._dial(place, port)
             except (OSError, TimeoutError) as error:
                 first = first or error
             else:
@@ -142,13 +154,8 @@ class Guide:
         assert first is not None
         raise first
 
-    @staticmethod
-    async def _dial(place: str, port: int, seconds: float | None) -> socket.socket:
-        async with asyncio.timeout(seconds):
-            if _is_address(place):
-                return await tcp(place, port, 3600.0)
-            found = await asyncio.get_running_loop().getaddrinfo(place, port, type=socket.SOCK_STREAM)
-            return await tcp(str(found[0][4][0]), port, 3600.0)
+    async def _dial(self, place: str, port: int) -> socket.socket:
+        return await knock(place, port, self.progress, EACH_SECONDS)
 
 
 class _Userspace:
@@ -182,10 +189,12 @@ class Guided(ssh.Dialer):
         try:
             link = await super().dial(ask)
         except Unreachable as error:
-            why = await self._guide.why(error)
-            if not why:
+            told = await self._guide.sight(error.evidence) if error.evidence is not None else None
+            if error.evidence is None or told is None or not told.words:
                 raise
-            raise type(error)(f"{error}: {why}") from error
+            from sovtui.adapters.links._ssh_errors import of_way  # imports asyncssh, which is here by now
+
+            raise of_way(replace(error.evidence, tailnet=told)) from error
         self._guide.connected()
         return link
 

@@ -27,6 +27,7 @@ def estate() -> Estate:
                 cached_bytes=int(41.0 * GIB),
                 swap_bytes=8 * GIB,
                 cpu_ratio=0.09,
+                relay="fra",
                 cpus=24,
                 disks={"/": (2.0e12, 0.66), "/data": (4.0e12, 0.79)},
                 gpu="NVIDIA GeForce RTX 5090",

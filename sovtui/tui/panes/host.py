@@ -19,7 +19,7 @@ from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.panes.inference import DECODE, heat_span, subject
 from sovtui.tui.present import BLANK, RIGHT, Row, Span, bar, curve, cut, flow, grid, pad, paragraph, row, spread, value
 
-SILENT_SECONDS = 20.0
+SILENT_SECONDS = 60.0
 """A link that is away for less changes no layout."""
 FIGURE_CELLS = 20
 MOST_EVENTS = 6
@@ -56,8 +56,8 @@ def silent(view: View) -> bool:
 
 def _was_here(host: Host) -> bool:
     """Whether this client has had it: then what it told itself is on the screen, and may be for a moment longer."""
-    told = [*(reading.source for reading in host.figures.values()), *(service.source for service in host.services.values())]
-    return any(source not in ("", "prometheus") for source in told)
+    sources = {figure.source for figure in host.figures.values()} | {service.source for service in host.services.values()}
+    return bool(sources - {"", "prometheus"})
 
 
 def first_pane(view: View) -> str:

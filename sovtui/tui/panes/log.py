@@ -36,7 +36,7 @@ COPIES = 30
 REDRAW_SECONDS = 0.2
 """Lines that arrive within this time are shown together, where the log is what is looked at."""
 BESIDE_SECONDS = 1.0
-"""Beside another pane they wait for the room's next drawing, so that one serves for all; this long at most."""
+"""Beside another pane all but the first wait for the room's next drawing, so that one serves for all; this long at most."""
 AGAIN_SECONDS = 5.0
 
 OpenLog = Callable[[str, str, str], AsyncIterator[LogLine]]
@@ -241,7 +241,7 @@ class LogPane(Pane):
 
     def _soon(self) -> None:
         if self._due is None and self.is_attached:
-            soon = REDRAW_SECONDS if self.has_focus else BESIDE_SECONDS
+            soon = REDRAW_SECONDS if self.has_focus or not self._visible else BESIDE_SECONDS
             self._due = asyncio.get_running_loop().call_later(soon, self.redraw)
 
     def _not_due(self) -> None:

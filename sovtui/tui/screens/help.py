@@ -13,6 +13,8 @@ from sovtui.tui.present import BLANK, Row, cut, pad, paragraph, row
 from sovtui.tui.screens.dialog import Dialog
 from sovtui.tui.widgets.keybar import Touch
 
+MORE = "≡"
+"""In the place of a key, for what is in the menu and the palette only."""
 SIGNS = (
     ("?", "nothing", "not known: nobody answered"),
     ("12.3 ~42s", "stale", "the last value, that long ago"),
@@ -29,7 +31,7 @@ def help_rows(
     """All of it at this width."""
     rows: list[Row] = [row(("actions", "title"))]
     for spec in specs.values():
-        keys = key_of(spec.id, spec.key, overrides) or (mode_keys if spec.target == "mode" else "")
+        keys = key_of(spec.id, spec.key, overrides) or (mode_keys if spec.target == "mode" else MORE)
         off = "  (off: read-only)" if read_only and spec.dangerous else ""
         rows += _entry(keys, f"{spec.title}{off}", spec.help, width)
     rows += [BLANK, row(("screen", "title"))]

@@ -29,7 +29,7 @@ from sovtui.tui.inspector import Inspector
 from sovtui.tui.jump import STAY, jump_tabs, jump_touches
 from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
 from sovtui.tui.linkfacts import METERED, link_rows
-from sovtui.tui.offers import every_key, farewell, menu_choices
+from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes.base import ListPane, View
 from sovtui.tui.panes.host import HostPane, first_pane
@@ -205,7 +205,8 @@ class Room(Frame):
             self.land(event.character or event.key)
             return
         host = self.travel.live.hosts.get(self.host_name)
-        if host is not None and host.link.phase is LinkPhase.DOWN and not self.travel.on:
+        phase = host.link.phase if host is not None and not self.travel.on else LinkPhase.UP
+        if phase is LinkPhase.DOWN or (phase is LinkPhase.REFUSED and event.key == "enter"):
             self._hub.reconnect(self.host_name)
         if self.travel.key(event.key, event.character):
             event.stop()
@@ -269,12 +270,9 @@ class Room(Frame):
 
     async def _act(self, key: Key) -> None:
         target = key.target
-        host = self.view.host if self.view else None
-        if key.choose and host is not None:
-            choices = [
-                Choice(b.name, b.name, b.service, str(i) if i < 10 else "") for i, b in enumerate(host.backups.values(), 1)
-            ]
-            target = await self._push(ChooseScreen("Run which backup?", choices))
+        if key.choose and self.view is not None:
+            spec = self._specs[key.id]
+            target = await self._push(ChooseScreen(f"{spec.title}: which?", target_choices(self.view, spec)))
             if not target:
                 return
         await self._conductor.act(key.id, Wish(self.host_name, target), key.key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os.path import commonprefix
 
 from rich.segment import Segment
 from rich.style import Style
@@ -16,10 +15,6 @@ from sovtui.tui.present import BLANK, ROLES, Row, Span, cell_len, fit
 
 LOOKS = frozenset(f"lines--{role}" for role in (*ROLES, "cursor", "chosen"))
 """Component classes, kept once per screen: on every widget they would double the cost of a start."""
-
-
-WHOLE = ("then", "qr")
-"""Roles whose blanks are part of what they say."""
 
 
 class Lines(Widget):
@@ -83,9 +78,7 @@ class Lines(Widget):
         for words, role in line.spans:
             look = self._look(role, line.mark)
             segments += (
-                _trimmed(words, look, base)
-                if look.reverse and not base.reverse and role not in WHOLE
-                else (Segment(words, look),)
+                _trimmed(words, look, base) if look.reverse and not base.reverse and role != "then" else (Segment(words, look),)
             )
         return Strip(segments).adjust_cell_length(wide, base)
 
@@ -136,7 +129,7 @@ def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
     head = _common(old, new)
     if len(old) == len(new) == 1 and old[0][1] == new[0][1]:
         one, other = old[0][0], new[0][0]
-        least = min(len(one), len(other)) - len(commonprefix([one, other]))  # noqa: RUF071 - characters are meant
+        least = min(len(one), len(other)) - _alike(one, other)
         tail = 0
         while tail < least and one[-1 - tail] == other[-1 - tail]:
             tail += 1
@@ -148,7 +141,13 @@ def _common(old: Sequence[Span], new: Sequence[Span]) -> int:
     """How many cells at the beginning of the first two spans are the same."""
     if not old or not new or old[0][1] != new[0][1]:
         return 0
-    return cell_len(commonprefix([old[0][0], new[0][0]]))  # noqa: RUF071 - characters are meant
+    words = new[0][0]
+    return cell_len(words[: _alike(old[0][0], words)])
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters at the beginning are the same."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 class Sheet(Lines):

@@ -134,6 +134,35 @@ async def http(request: pytest.FixtureRequest, web: Web, serve: ServerMaker) -> 
             yield made
 
 
+async def test_head_and_body_go_together(web: Web):
+    """Over ssh each is two packets otherwise."""
+    written: list[bytes] = []
+
+    async def get_link() -> Link:
+        return link
+
+    async with linked(dialer_for("local", "spark")) as link:
+        usual = link.open_tcp
+
+        async def watched(host: str, port: int, *, timeout_seconds: float) -> Any:
+            stream = await usual(host, port, timeout_seconds=timeout_seconds)
+            write = stream.write
+
+            async def noting(data: bytes) -> None:
+                written.append(data)
+                await write(data)
+
+            stream.write = noting  # type: ignore[method-assign]
+            return stream
+
+        link.open_tcp = watched  # type: ignore[method-assign]
+        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+            await request(http, "POST", "/small", content=b"x" * 100)
+            assert len(written) == 1 and written[0].endswith(b"x" * 100)
+            await request(http, "POST", "/large", content=b"y" * 100_000)
+            assert web.requests[-1][2] == b"y" * 100_000
+
+
 async def test_forty_at_once_and_then_one_connection_is_used_again(http: httpx.AsyncClient, web: Web):
     replies = await asyncio.gather(*(get_json(http, f"/n?{n}") for n in range(40)))
     assert [reply["path"] for reply in replies] == [f"/n?{n}" for n in range(40)]

@@ -13,6 +13,7 @@ import pytest
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.core.clean import Clean
+from sovtui.core.reach import Verdict
 from sovtui.ports.errors import HostKeyError, Refused, TimedOut, Unreachable
 
 from .conftest import Operator, ServerMaker, linked, write_key
@@ -257,6 +258,40 @@ async def test_a_code_is_asked_with_clean_text(serve: ServerMaker):
     assert operator.asked[0].text == "Two steps\nLook at your phone\nCode: "
 
 
+async def test_several_prompts_of_which_some_may_be_seen(serve: ServerMaker):
+    server = await serve(accepted=[], challenge="geheim 123456", prompts=(("Password: ", False), ("\x1b]0;Code\x07: ", True)))
+    server.trust()
+    operator = Operator("geheim", "123456")
+    async with linked(server.dialer(), operator):
+        pass
+    assert [question.kind for question in operator.asked] == ["secret", "shown"]
+    assert [question.text.splitlines()[-1] for question in operator.asked] == ["Password: ", ": "]
+
+
+async def test_a_password_that_must_be_changed_is_changed(serve: ServerMaker):
+    server = await serve(accepted=[], password="old", change_to="new")
+    server.trust()
+    told: list[Clean] = []
+    operator = Operator("old", "old", "new", "nwe", "new", "new")
+    async with linked(server.dialer(on_banner=told.append), operator):
+        pass
+    assert all(question.kind == "secret" for question in operator.asked)
+    assert operator.asked[1].text == "It is too old.\nTake another\nThe password until now:"
+    assert "not the same" in operator.asked[4].text and "taken the new password" in told[-1]
+    with pytest.raises(Refused):
+        await server.dialer().dial(Operator("old", None))
+
+
+async def test_batch_mode_asks_nothing(serve: ServerMaker, home: Path):
+    server = await serve(accepted=[], password="open")
+    server.trust()
+    (home / ".ssh" / "config").write_text("BatchMode yes\n")
+    operator = Operator()
+    with pytest.raises(Refused, match="may take a password"):
+        await server.dialer().dial(operator)
+    assert not operator.asked
+
+
 async def test_the_clock_stands_still_while_somebody_types(serve: ServerMaker):
     server = await serve(accepted=[], password="open")
     server.trust()
@@ -306,8 +341,15 @@ async def test_a_silent_server_times_out():
         await done.wait()
 
 
-@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-async def test_what_is_not_ssh_is_said_so(reply: bytes):
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        (b"", Verdict.TURNED_AWAY),
+        (b"Exceeded MaxStartups\r\n", Verdict.TURNED_AWAY),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Verdict.NOT_SSH),
+    ],
+)
+async def test_what_is_not_ssh_is_said_so(reply: bytes, verdict: Verdict):
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply)
         writer.close()
@@ -319,9 +361,11 @@ async def test_what_is_not_ssh_is_said_so(reply: bytes):
     server = await asyncio.start_server(other, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        with pytest.raises((Unreachable, Refused), match=r"spark"):
+        with pytest.raises(Unreachable, match=r"spark") as caught:  # it may get better by itself
             await Dialer("spark", f"ops@127.0.0.1:{port}").dial(None)
         await done.wait()
+    assert caught.value.verdict is verdict
+    assert reply.strip().decode() in str(caught.value)
 
 
 async def test_no_common_method_is_said_so(serve: ServerMaker):

@@ -15,7 +15,7 @@ from sovtui.adapters.tailnet import source as source_module
 from sovtui.adapters.tailnet.daemon import Daemon
 from sovtui.adapters.tailnet.places import Places
 from sovtui.adapters.tailnet.source import PathSource
-from sovtui.core import tailnet_words
+from sovtui.core import path_words, tailnet_words
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.marks import turns
 from sovtui.core.model import HostSpec, Link, LinkPhase, PathKind, TailnetPath
@@ -59,7 +59,7 @@ class Room:
         return path
 
     def shown(self, host: str = "spark") -> str:
-        return tailnet_words.path(self.path(host), AT)
+        return path_words.path(self.path(host), AT)
 
     def source(self, daemon: Any, **words: Any) -> PathSource:
         return PathSource(self.guides, daemon, Clock(), **words)
@@ -68,7 +68,6 @@ class Room:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon_module, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(daemon_module, "ASK_SECONDS", 0.1)
 
 
 async def test_connected_hosts_are_pinged_once_and_the_answer_is_the_path(tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ async def test_the_first_round_waits_for_a_link_that_comes_up(tmp_path: Path, mo
         source = room.source(pretend.daemon(), when_up=when_up)
         asyncio.get_running_loop().call_later(0.05, up.set)
         await source.poll(room.state, room.emit)
-        assert [tailnet_words.path(event.path, AT) for event in room.emitted if hasattr(event, "path")] == [
+        assert [path_words.path(event.path, AT) for event in room.emitted if hasattr(event, "path")] == [
             "idle",
             "relay fra 0.7 ms",
         ]
@@ -203,11 +202,12 @@ async def test_where_nobody_can_be_asked_the_path_is_unknown_and_nothing_is_wron
     assert (room.shown(), room.path().reason, room.path().source) == ("unknown", tailnet_words.NOT_HERE, "")
 
 
-async def test_a_daemon_that_is_silent_or_talks_nonsense_is_a_failure(tmp_path: Path, quick: None) -> None:
+async def test_a_daemon_that_is_silent_or_talks_nonsense_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room(Guide("spark"))
     async with PretendDaemon(tmp_path / "d") as pretend:
         pretend.status = None
-        with pytest.raises(TimedOut):
+        with monkeypatch.context() as impatient, pytest.raises(TimedOut):
+            impatient.setattr(daemon_module, "ASK_SECONDS", 0.1)
             await room.source(pretend.daemon()).poll(room.state, room.emit)
         assert room.path().kind is PathKind.UNKNOWN
         pretend.status = b"<html>"

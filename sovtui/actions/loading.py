@@ -1,0 +1,156 @@
+"""What load, unload, pin and free share: which engines and models there are, and what each guard asks first. No action by itself."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from sovtui.actions.guards import USAGE, on_box, refuse
+from sovtui.actions.request import ROUTERS, box_engine
+from sovtui.actions.spec import Plan, Verdict, Wish
+from sovtui.config.schema import Config
+from sovtui.core.forecast import model_forecast
+from sovtui.core.model import SERVING, Engine, EnginePhase, Mode, Part
+from sovtui.core.modes import Heat, mode_view
+from sovtui.core.serving import NAMES
+from sovtui.core.state import Host, State
+
+LOADERS = ("ollama",)
+"""Engines that load and unload models when they are asked to."""
+UP = (*SERVING, EnginePhase.ASLEEP)
+
+
+def engines(host: Host, kinds: tuple[str, ...]) -> tuple[Mode, ...]:
+    """Engines of these kinds on a host, each address once."""
+    found = {one.url: one for one in reversed((*host.spec.modes, *host.spec.beside)) if one.engine in kinds and one.url}
+    return tuple(one for one in (*host.spec.modes, *host.spec.beside) if found.get(one.url) is one)
+
+
+def said(host: Host, engine: Mode) -> Engine:
+    return host.engines.get(engine.name, Engine())
+
+
+def in_memory(engine: Engine, model: str) -> Part | None:
+    """The model among those that are loaded."""
+    return next((part for part in engine.parts if part.name in spellings(model)), None)
+
+
+def spellings(model: str) -> tuple[str, ...]:
+    """A name without a tag means `latest`."""
+    return (model,) if ":" in model.rpartition("/")[2] else (model, f"{model}:latest")
+
+
+def loaded_models(host: Host) -> tuple[str, ...]:
+    """`ENGINE/MODEL` of all that is in memory."""
+    return tuple(f"{one.name}/{part.name}" for one in engines(host, LOADERS) for part in said(host, one).parts)
+
+
+def other_models(host: Host) -> tuple[str, ...]:
+    """`ENGINE/MODEL` of all that could be loaded and is not."""
+    return tuple(
+        f"{one.name}/{part.name}"
+        for one in engines(host, LOADERS)
+        for part in said(host, one).installed
+        if part.state != "remote" and in_memory(said(host, one), part.name) is None
+    )
+
+
+def unpinned_models(host: Host) -> tuple[str, ...]:
+    """`ENGINE/MODEL` of all that does not stay for ever."""
+    loaded = tuple(
+        f"{one.name}/{part.name}"
+        for one in engines(host, LOADERS)
+        for part in said(host, one).parts
+        if not part.pinned and part.state != "remote"
+    )
+    return (*loaded, *other_models(host))
+
+
+def found_on(action: str, verb: str, state: State, config: Config, wish: Wish) -> Plan | tuple[Host, Mode, str]:
+    """The checks that all actions on a model share: an engine that answers, a model that it has."""
+    name, _, model = wish.target.partition("/")
+    title = f"{verb} {model or wish.target} on {wish.host}"
+    found = on_box(action, title, state, config, wish)
+    if isinstance(found, Plan):
+        return found
+    host, _ = found
+    engine = next((one for one in engines(host, LOADERS) if one.name == name), None)
+    if engine is None or not model:
+        there = ", ".join(one.name for one in engines(host, LOADERS))
+        why = f"Engines that load models: {there}" if there else "no Ollama is configured here: add a [[host.NAME.engine]]"
+        return refuse(action, wish, title, f'"{wish.target}" is no ENGINE/MODEL of {wish.host}. {why}', USAGE)
+    title = f"{verb} {model} in {engine.title or engine.name} on {wish.host}"
+    told = said(host, engine)
+    if told.phase not in UP:
+        return refuse(action, wish, title, f"{engine.title or engine.name} does not serve now: {told.reason or told.phase}")
+    known = [part.name for part in (*told.installed, *told.parts)]
+    if known and not any(spelling in known for spelling in spellings(model)):
+        near = get_close_matches(model, known, 1)
+        few = f"{', '.join(known[:5])}{', …' if len(known) > 5 else ''}"
+        hint = f'; did you mean "{near[0]}"?' if near else f"; it has: {few}"
+        return refuse(action, wish, title, f'{engine.title or engine.name} has no model "{model}"{hint}', USAGE)
+    if any(part.state == "remote" and part.name in spellings(model) for part in told.installed):
+        return refuse(action, wish, title, f"{model} is computed elsewhere: there is nothing to load here", USAGE)
+    return host, engine, model
+
+
+def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> Plan:
+    """Load or pin: asks where others are at work, or where it would not fit, with the numbers."""
+    found = found_on(action, verb, state, config, wish)
+    if isinstance(found, Plan):
+        return found
+    host, engine, model = found
+    title = f"{verb} {model} in {engine.title or engine.name} on {wish.host}"
+    told = said(host, engine)
+    there, keep = in_memory(told, model), wish.options.get("for")
+    if there is not None and (there.pinned if action == "pin" else keep is None):
+        return refuse(action, wish, title, f"{model} is {'pinned' if there.pinned else 'loaded'} already")
+    busy, memory = ([], "") if there is not None else (_busy(host, engine), "")
+    size = next((part.size_bytes for part in told.installed if part.name in spellings(model)), None)
+    if there is None:
+        fit = model_forecast(host, model, size)
+        memory = f"{fit.sentence} What does not fit is computed on the CPU, many times slower." if fit.bad else ""
+    every = wish.options.get("consent") == "all"
+    settings = config.host[wish.host]
+    plan: dict[str, Any] = {**box_engine(host, engine), "model": model, "memory": settings.memory}
+    plan["timeout_s"] = float(settings.switch.ready_timeout)
+    extra = {"needs_bytes": size, "reserve_bytes": settings.switch.reserve, "keep_s": None if keep is None else float(keep)}
+    plan.update({key: value for key, value in extra.items() if value is not None})
+    how = (
+        "for ever"
+        if action == "pin"
+        else f"for {float(keep):.0f} s without a request"
+        if keep
+        else "as long as it does by itself"
+    )
+    return Plan(
+        action,
+        wish,
+        title,
+        Verdict.ASK if busy or memory else Verdict.GO,
+        " ".join([*busy, *([memory] if memory else [])]),
+        steps=(
+            *(("ask who is at work, and whether it fits",) if there is None else ()),
+            f"ask {NAMES.get(engine.engine, engine.engine)} to keep {model} {how}",
+            "prove that it is in memory, and where",
+        ),
+        request={
+            "kind": action,
+            "target": wish.target,
+            "plan": plan,
+            "consent": {"busy": every or bool(busy), "not_fitting": every or bool(memory)},
+        },
+    )
+
+
+def _busy(host: Host, engine: Mode) -> list[str]:
+    sentences = []
+    for one in (*host.spec.modes, *host.spec.beside):
+        if one.url == engine.url or one.engine in ROUTERS:
+            continue
+        view = mode_view(host, one)
+        if view.heat is Heat.HOT and view.busy:
+            sentences.append(f"{one.title or one.name} is busy: it would be slowed down.")
+        elif view.heat is Heat.STARTING:
+            sentences.append(f"{one.title or one.name} is starting: the memory that it needs might be taken.")
+    return sentences
