@@ -18,7 +18,7 @@ from sovtui.config.login import warnings
 from sovtui.config.paths import theme_files
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched
-from sovtui.core import tailnet_words, text
+from sovtui.core import path_words, tailnet_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
 from sovtui.core.model import EnginePhase, LinkPhase, PathKind
@@ -123,7 +123,7 @@ def path_checks(host: Host, now: datetime) -> Iterable[Check]:
     path, name = host.path, host.spec.name
     if path is None:
         return
-    words = tailnet_words.path(path, now)
+    words = path_words.path(path, now)
     checked = ", host keys verified by the tailnet" if path.verified else ""
     known = path.kind in (PathKind.DIRECT, PathKind.RELAY, PathKind.PEER_RELAY, PathKind.IDLE)
     why = f": {path.reason}" if path.reason and path.reason not in host.link.reason else ""

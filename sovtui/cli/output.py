@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from sovtui.actions.spec import Plan
 from sovtui.cli.documents import gpus, late
-from sovtui.core import tailnet_words, text
+from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
 from sovtui.core.issues import issues
@@ -94,7 +94,7 @@ def _host(state: State, host: Host) -> list[str]:
 def _path(state: State, host: Host, path: TailnetPath) -> list[str]:
     checked = ", host keys verified by the tailnet" if path.verified else ""
     why = f": {path.reason}" if path.reason and path.reason not in host.link.reason else ""
-    return [f"{tailnet_words.path(path, state.now)}{checked}{why}", *path.notes]
+    return [f"{path_words.path(path, state.now)}{checked}{why}", *path.notes]
 
 
 def _mode(view: ModeView) -> list[str]:

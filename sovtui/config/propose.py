@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sovtui.config import care
+from sovtui.config import beside, care
 from sovtui.config.care import word
 from sovtui.config.check import service_problem
 from sovtui.config.proposal import Item, Line, Proposal, Table, line
@@ -61,14 +61,18 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
         loaders = [s for s in usable if s.engine in LOADERS and s.engine in _known(engines) and s.service]
         modes = [s for s in loaders if s.running or s.at_boot][:1]
         floor += [s for s in modes if s not in floor]
-    rest = [s for s in usable if s not in modes and s not in floor and s.service]
+    known = _known(engines)
+    besides = [s for s in usable if s not in modes and beside.runs_beside(s, known, floor)]
+    rest = [s for s in usable if s not in modes and s not in floor and s not in besides and s.service]
     backups = care.backups(facts, usable, asked.name)
     jobs = [str(one.value) for table in backups for one in table.lines if one.key == "service"]
     holds = care.holds(facts, usable, jobs)
-    taken = {*jobs, *(item.value for item in holds), *(s.service for s in (*modes, *floor))}
+    taken = {*jobs, *(item.value for item in holds), *(s.service for s in (*modes, *floor, *besides))}
     watch = care.watched(facts, rest, taken)
-    tables = [_host(facts, asked, bool(modes or floor or rest), watch)]
-    tables += _modes(facts, asked, modes, engines)
+    tables = [_host(facts, asked, bool(modes or floor or besides or rest), watch)]
+    mode_tables = _modes(facts, asked, modes, engines)
+    named = [str(one.value) for table in mode_tables for one in table.lines if one.key == "name"]
+    tables += [*mode_tables, *beside.engines(facts, asked.name, besides, known, floor, named)]
     switch = _switch(facts, asked, modes, floor, holds, {s.service for s in usable} | set(servers.owned))
     tables += [switch] if switch is not None else []
     tables += [*backups, *_sources(facts, asked)]
@@ -190,6 +194,8 @@ def _mode(
             f"it runs the container {server.container}" if server.container and ":" not in server.service else "what serves it"
         )
         lines.append(Line("services", (Item(server.service, Sign(where, server.engine_sign.certainty)),), server.engine_sign))
+        if instead := beside.project_instead(facts, server):
+            lines.append(instead)
     lines += _needs(facts, server)
     if script and server.service:
         command = (

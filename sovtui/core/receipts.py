@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -48,14 +48,6 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
         return replace(run, reason=f"{run.reason.rstrip('.')}. The box has been rebooted since")
     if kind == "lost" and run.running:
         return _close(replace(run, outcome="lost", reason=_text(line, "reason")), line)
-    return run
-
-
-def fold(lines: Iterable[Mapping[str, Any]]) -> ActionRun | None:
-    """The run of a whole receipt."""
-    run: ActionRun | None = None
-    for line in lines:
-        run = apply(run, line)
     return run
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -316,7 +316,3 @@ def _with(server: Server, answer: AnswerFact) -> Server:
         model=answer.models[0] if answer.models and answer.kind in ("vllm", "sglang", "llamacpp", "openai") else server.model,
         model_sign=Sign("/v1/models lists it", Certainty.SURE) if answer.models else server.model_sign,
     )
-
-
-def services_of(servers: Iterable[Server]) -> tuple[str, ...]:
-    return tuple(server.service for server in servers if server.service)

@@ -19,7 +19,6 @@ class Machine:
     hostname: str = ""
     user: str = ""
     python: str = ""
-    systemd: bool = False
     memory_bytes: int = 0
     board: str = ""
     tailnet: str = ""
@@ -28,7 +27,6 @@ class Machine:
 @dataclass(frozen=True, slots=True)
 class Gpu:
     name: str
-    vendor: str = "nvidia"
     memory_bytes: int | None = None
     """None where the card tells none: it has none of its own."""
 
@@ -46,7 +44,6 @@ class UnitFact:
     script: tuple[str, ...] = ()
     """Telling lines of the scripts that it runs."""
     env: Mapping[str, str] = field(default_factory=dict)
-    workdir: str = ""
     starts: str = ""
     """Of a timer: the unit."""
     started_by: str = ""
@@ -189,12 +186,11 @@ def gather(lines: Iterable[Mapping[str, Any]]) -> Facts:
             hostname=_text(machine, "hostname"),
             user=_text(machine, "user"),
             python=_text(machine, "python"),
-            systemd=machine.get("systemd") is True,
             memory_bytes=_whole(machine, "memory") or 0,
             board=_text(machine, "board"),
             tailnet=_text(machine, "tailnet"),
         ),
-        gpus=tuple(Gpu(_text(g, "name"), _text(g, "vendor"), _whole(g, "memory")) for g in by.get("gpu", ())),
+        gpus=tuple(Gpu(_text(g, "name"), _whole(g, "memory")) for g in by.get("gpu", ())),
         units=tuple(_unit(u) for u in by.get("unit", ())),
         containers=tuple(_container(c) for c in by.get("container", ())),
         ports=tuple(
@@ -230,7 +226,6 @@ def _unit(raw: Mapping[str, Any]) -> UnitFact:
         commands=tuple(_texts(argv) for argv in commands) if isinstance(commands, list) else (),
         script=_texts(raw.get("script")),
         env=_map(raw.get("env")),
-        workdir=_text(raw, "workdir"),
         starts=_text(raw, "starts"),
         started_by=_text(raw, "started_by"),
         calendar=_texts(raw.get("calendar")),

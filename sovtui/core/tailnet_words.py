@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sovtui.core import text
+from sovtui.core import path_words, text
 from sovtui.core.clean import clean
 from sovtui.core.model import PathKind, TailnetPath
 from sovtui.core.tailnet import NoSuchPeer, Peer, Tailnet, control_lost, expires_within, find, path_of, url_in
@@ -68,11 +68,13 @@ def about_missing(net: Tailnet, error: NoSuchPeer) -> str:
     """Why a name finds no host."""
     if error.several:
         several = sorted(error.several, key=lambda peer: peer.called)[:8]
-        names = ", ".join(f"{short(peer.called)} ({peer.addresses[0] if peer.addresses else peer.id})" for peer in several)
-        return f"{short(error.wanted)} means several nodes of the tailnet: {names}. Write the whole name in `tailnet`"
+        names = ", ".join(
+            f"{path_words.short(peer.called)} ({peer.addresses[0] if peer.addresses else peer.id})" for peer in several
+        )
+        return f"{path_words.short(error.wanted)} means several nodes of the tailnet: {names}. Write the whole name in `tailnet`"
     where = f"tailnet {net.suffix}" if net.suffix else "the tailnet"
-    near = f" (nearest names: {', '.join(map(short, error.nearest))})" if error.nearest else ""
-    return f"{short(error.wanted)} is not in {where}{near}, or its policy hides it"
+    near = f" (nearest names: {', '.join(map(path_words.short, error.nearest))})" if error.nearest else ""
+    return f"{path_words.short(error.wanted)} is not in {where}{near}, or its policy hides it"
 
 
 def about_peer(net: Tailnet, peer: Peer, name: str, now: datetime) -> str:
@@ -164,36 +166,7 @@ def seen_from_box(net: Tailnet, we: str, name: str, now: datetime) -> str:
         return f"{name} sees us at {we}, which is none of the tailnet's addresses that it sends to"
     seen = path_of(net, peer)
     via = f" ({seen.via})" if seen.via and seen.kind is not PathKind.RELAY else ""
-    return f"{name} sees us as {short(peer.called)}: {path(seen, now)}{via}"
-
-
-def path(value: TailnetPath, now: datetime) -> str:
-    """`direct 2 ms`, `relay fra 48 ms`, `peer relay`, `idle`, `offline 3 h`, `key expired`, `unknown`."""
-    if value.expired:
-        return "key expired"
-    took = f" {latency(value.latency_seconds)}" if value.latency_seconds is not None else ""
-    match value.kind:
-        case PathKind.DIRECT:
-            return f"direct{took}"
-        case PathKind.RELAY:
-            return f"relay{f' {short(value.via, 12)}' if value.via else ''}{took}"
-        case PathKind.PEER_RELAY:
-            return f"peer relay{took}"
-        case PathKind.IDLE:
-            return "idle"
-        case PathKind.OFFLINE:
-            return f"offline {_rough((now - value.since).total_seconds())}" if value.since is not None else "offline"
-        case PathKind.UNKNOWN:
-            return "unknown"
-
-
-def latency(seconds: float) -> str:
-    """`0.4 ms`, `2 ms`, `1.2 s`; `<1 ms` for the zero of a client that tells whole milliseconds."""
-    if seconds <= 0:
-        return "<1 ms"
-    if seconds >= 0.9995:
-        return f"{seconds:.1f} s"
-    return f"{seconds * 1000:.1f} ms" if seconds < 0.00095 else f"{seconds * 1000:.0f} ms"
+    return f"{name} sees us as {path_words.short(peer.called)}: {path_words.path(seen, now)}{via}"
 
 
 def read_banner(said: str) -> Banner:
@@ -215,18 +188,5 @@ def read_banner(said: str) -> Banner:
     return Banner()
 
 
-def short(name: str, limit: int = 64) -> str:
-    """A name cut to what a line can carry."""
-    return name if len(name) <= limit else name[: limit - 1] + "…"
-
-
 def _day(at: datetime | None) -> str:
     return at.astimezone().strftime("%Y-%m-%d") if at is not None else "?"
-
-
-def _rough(seconds: float) -> str:
-    """An age in its largest unit: `40 s`, `12 min`, `3 h`, `2 d`."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(max(0.0, seconds))} s"

@@ -26,14 +26,14 @@ def gpus() -> tuple[list[Told], str]:
     found: list[Told] = []
     for line in out.splitlines() if code == 0 else ():
         name, _, memory = line.rpartition(",")
-        told: Told = {"t": "gpu", "vendor": "nvidia", "name": name.strip()[:100]}
+        told: Told = {"t": "gpu", "name": name.strip()[:100]}
         if memory.strip().isdigit():
             told["memory"] = int(memory) << 20
         found.append(told)
     if not found:
         for path in sorted(glob.glob("/sys/class/drm/card*/device/mem_info_vram_total")):
             size = box.read(path, 64).strip()
-            found.append({"t": "gpu", "vendor": "amd", "name": "an AMD GPU", **({"memory": int(size)} if size.isdigit() else {})})
+            found.append({"t": "gpu", "name": "an AMD GPU", **({"memory": int(size)} if size.isdigit() else {})})
     if found or code == 127:
         return found, ""
     return [], f"nvidia-smi does not answer: {box.last_line(err) or box.last_line(out) or f'it ended with {code}'}"

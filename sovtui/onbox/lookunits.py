@@ -28,7 +28,7 @@ _COMMAND = re.compile(r"\b(?:restic|borg|rsync|rclone|kopia|duplicity|systemctl|
 """What is told of scripts in other languages."""
 _PROPERTIES = (
     "Id,Description,LoadState,ActiveState,UnitFileState,Type,FragmentPath,ExecStart,Environment,EnvironmentFiles,User,"
-    "WorkingDirectory,TimeoutStopUSec,MainPID,ControlGroup,Triggers,Unit,TriggeredBy,TimersCalendar,TimersMonotonic,Restart"
+    "TimeoutStopUSec,MainPID,ControlGroup,Triggers,Unit,TriggeredBy,TimersCalendar,TimersMonotonic,Restart"
 )
 _TOLD_VARIABLES = re.compile(
     r"(CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES|HIP_VISIBLE_DEVICES|OLLAMA_HOST|RESTIC_REPOSITORY\d*|BORG_REPO|.*PORT)\Z"
@@ -90,7 +90,6 @@ def _unit(kind: str, block: str) -> Told | None:
         "type": one.get("Type", ""),
         "restart": one.get("Restart", ""),
         "user": one.get("User", ""),
-        "workdir": one.get("WorkingDirectory", "")[:300],
         "commands": [masking.words(argv)[:120] for argv in commands[:6]],
         "script": [masking.text(line)[:600] for line in scripts[:40]],
         "env": {n: masking.plain(v)[:300] for n, v in env.items() if _TOLD_VARIABLES.match(n) and not masking.secret_name(n)},

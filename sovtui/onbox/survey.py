@@ -58,7 +58,6 @@ def _machine() -> Told:
         "hostname": socket.gethostname(),
         "user": box.user(),
         "python": ".".join(str(n) for n in sys.version_info[:3]),
-        "systemd": box.has_systemd(),
         "memory": memory["total"],
         "cpus": os.cpu_count() or 0,
         "board": box.read("/proc/device-tree/model", 200).strip("\0\n ")

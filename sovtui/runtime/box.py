@@ -15,7 +15,6 @@ from sovtui.core import receipts
 from sovtui.core.clean import clean
 from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
-from sovtui.core.tailnet import parse
 from sovtui.ports.errors import Malformed, PortError, Unsupported
 from sovtui.ports.link import LineStream, Link, Patience
 from sovtui.runtime import bundle
@@ -147,6 +146,8 @@ _TAILNET = 'echo "$SSH_CONNECTION"; PATH="$PATH:/usr/local/bin:/usr/sbin:/sbin" 
 
 async def tailnet(link: Link, now: datetime) -> TailnetView:
     """The tailnet as the host's own daemon sees it. Its command's exit status tells nothing, so only 127 is looked at."""
+    from sovtui.core.tailnet import parse
+
     done = await link.run(["sh", "-c", _TAILNET], timeout_seconds=ANSWER_SECONDS)
     if done.exit_status == 127:
         raise Unsupported(f"there is no command `tailscale` on {link.host}")

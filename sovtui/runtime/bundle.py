@@ -128,23 +128,3 @@ def opening(verb: str, python: str = "python3") -> tuple[list[str], bytes]:
 
 def request_line(request: Mapping[str, Any]) -> bytes:
     return json.dumps(request, separators=(",", ":")).encode() + b"\n"
-
-
-def python_missing(exit_status: int, host: str) -> str:
-    """What to tell the operator if the host has no Python; empty if that is not it."""
-    if exit_status != 127:
-        return ""
-    return f"python3 was not found on {host}; install it with the host's package manager"
-
-
-def answers(stdout: bytes) -> list[dict[str, Any]]:
-    """The JSON lines of an ended command; anything else (a login banner, a torn line) is left out."""
-    found = []
-    for raw in stdout.splitlines():
-        try:
-            line = json.loads(raw)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and isinstance(line.get("t"), str):
-            found.append(line)
-    return found

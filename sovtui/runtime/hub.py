@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
@@ -13,9 +13,11 @@ from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun
 from sovtui.core.record import Record
 from sovtui.core.state import State
-from sovtui.core.tailnet import Tailnet
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
+
+if TYPE_CHECKING:
+    from sovtui.core.tailnet import Tailnet
 
 
 @dataclass(frozen=True, slots=True)

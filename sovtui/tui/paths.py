@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from sovtui.core import tailnet_words, text
+from sovtui.core import path_words, text
 from sovtui.core.model import LinkPhase, PathKind, TailnetPath
 from sovtui.core.state import Host
 from sovtui.tui.present import Span
@@ -29,7 +29,7 @@ def span(host: Host, now: datetime, *, brief: bool) -> Span | None:
     path = host.path
     if path is None:
         return None
-    words = tailnet_words.path(path, now)
+    words = path_words.path(path, now)
     if path.kind in (PathKind.UNKNOWN, PathKind.IDLE) and not path.expired:
         words = f"path {text.UNKNOWN_SIGN if brief and path.kind is PathKind.UNKNOWN else words}"
     return words, role(path)
@@ -45,7 +45,7 @@ def instead_of_phase(host: Host, now: datetime) -> Span | None:
         return None
     if path.latency_seconds is None and link.latency_seconds is not None:
         path = replace(path, latency_seconds=link.latency_seconds)  # no ping answered: measured by the link itself
-    return tailnet_words.path(path, now), role(path)
+    return path_words.path(path, now), role(path)
 
 
 def in_a_list(host: Host, now: datetime) -> str:

@@ -15,6 +15,7 @@ from sovtui.tui.estate import elsewhere
 from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
+from sovtui.tui.panes.host import engines_of
 from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, flow, row, spread, value
@@ -105,7 +106,8 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
 def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
     now = view.state.now
     running = run_span(host, now)
-    parts = [row(running)] if running else [row(heat_span(host))]
+    serves = engines_of(host.spec) or host.spec.role == "box"
+    parts = [row(running)] if running else [row(heat_span(host))] if serves else []
     found = subject(host)
     if found is not None:
         reading = host.reading(DECODE, found.mode.name)

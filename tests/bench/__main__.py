@@ -33,6 +33,12 @@ def _effort(args: argparse.Namespace) -> list[Row]:
     return effort.measure(args.soak or args.seconds)
 
 
+def _estate(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import estate
+
+    return estate.measure(args.seconds)
+
+
 def _keys(args: argparse.Namespace) -> list[Row]:
     from tests.bench import keys
 
@@ -69,6 +75,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "effort": _effort,
     "keys": _keys,
     "thin": _thin,
+    "estate": _estate,
     "press": _press,  # these need a box: root, namespaces
     "first": _first,
     "back": _back,

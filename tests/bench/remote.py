@@ -63,7 +63,7 @@ def remote(*, still: bool = False) -> Iterator[Remote]:
         folder = Path(name)
         home = folder / "home"
         (home / ".ssh").mkdir(parents=True, mode=0o700)
-        pretend = _child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder), *(["still"] if still else [])])
+        pretend = child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder), *(["still"] if still else [])])
         assert pretend.stdout is not None
         web = int(pretend.stdout.readline())
         port, sshd = _sshd(stack, folder, home)
@@ -76,7 +76,8 @@ def remote(*, still: bool = False) -> Iterator[Remote]:
             made.thaw()
 
 
-def _child(stack: contextlib.ExitStack, argv: list[str]) -> subprocess.Popen[bytes]:
+def child(stack: contextlib.ExitStack, argv: list[str]) -> subprocess.Popen[bytes]:
+    """A process that ends with the stack, its descendants too."""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
 
     def end() -> None:
@@ -111,7 +112,7 @@ def _sshd(stack: contextlib.ExitStack, folder: Path, home: Path) -> tuple[int, s
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n"
         f"SetEnv PATH={programs}:/usr/local/bin:/usr/bin:/bin HOME={folder}\n"
     )
-    sshd = _child(stack, [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")])
+    sshd = child(stack, [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")])
     public = host_key.export_public_key("openssh").decode().strip()
     (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}\n")
     for _ in range(200):

@@ -49,7 +49,7 @@ def spark() -> Facts:
         [
             {"t": "machine", "hostname": "spark", "user": "ops", "python": "3.12.3", "systemd": True, "memory": 129922760704}
             | {"board": "NVIDIA DGX Spark", "tailnet": "spark"},
-            {"t": "gpu", "vendor": "nvidia", "name": "NVIDIA GB10"},
+            {"t": "gpu", "name": "NVIDIA GB10"},
             unit(
                 "vllm-qwen36.service", run, active="active", enabled="disabled", type="simple", description="Qwen 3.6 PrismaQuant"
             ),
@@ -116,7 +116,7 @@ def gpubox() -> Facts:
     return gather(
         [
             {"t": "machine", "hostname": "gpubox", "user": "me", "python": "3.11.2", "systemd": True, "memory": 64 << 30},
-            {"t": "gpu", "vendor": "nvidia", "name": "NVIDIA GeForce RTX 4070 Ti", "memory": 12282 << 20},
+            {"t": "gpu", "name": "NVIDIA GeForce RTX 4070 Ti", "memory": 12282 << 20},
             container("ollama", "ollama/ollama:0.33.0", "/bin/ollama serve", 11434, state="running", restart="always", gpu=True),
             container(
                 "litellm", "ghcr.io/berriai/litellm:main", "--config /app/config.yaml", 4000, state="running", restart="always"
@@ -142,7 +142,7 @@ def rig() -> Facts:
         [
             {"t": "machine", "hostname": "rig", "user": "ops", "python": "3.12.3", "systemd": True, "memory": 128 << 30}
             | {"tailnet": "rig"},
-            {"t": "gpu", "vendor": "nvidia", "name": "NVIDIA GeForce RTX 5090", "memory": 32607 << 20},
+            {"t": "gpu", "name": "NVIDIA GeForce RTX 5090", "memory": 32607 << 20},
             container("vllm-nemotron", image, vllm.format("nemotron-30b", 0.95), 8000, state="running", gpu=True),
             container("vllm-nemotron-agent", image, vllm.format("nemotron-30b-agent", 0.75), 8000, gpu=True),
             container("vllm-coding", image, "--model coder/coder-30b-awq", 8000, gpu=True),

@@ -18,6 +18,7 @@ from sovtui.core.survey import Facts, gather
 from tests.config import boxes
 
 ENGINES = ("vllm", "sglang")
+EVERY = (*ENGINES, "llamacpp", "ollama", "litellm", "llamaswap", "comfyui")
 
 
 def made(facts: Facts, name: str = "box", engines: tuple[str, ...] = ENGINES) -> tuple[HostConfig, str, Config]:
@@ -122,6 +123,64 @@ def test_rig_has_three_engines_on_one_port_and_a_floor_on_the_cpu() -> None:
     assert host.switch.floor == ("user:nemotron-cpu.service",)
     assert [b.name for b in host.backup] == ["local", "offsite"]  # not the one that only checks
     assert [mode.key for mode in host.mode] == ["1", "2", "3", "4"]
+
+
+def test_engines_that_are_no_mode_are_proposed_beside_the_modes_and_say_why() -> None:
+    host, text, _ = made(boxes.gpubox(), "gpubox", EVERY)
+    assert [(e.name, e.engine, e.url, e.services) for e in host.engine] == [
+        ("ollama", "ollama", "http://127.0.0.1:11434", ("container:ollama",)),
+        ("litellm", "litellm", "http://127.0.0.1:4000", ("container:litellm",)),
+    ]
+    assert host.watch == () and [mode.name for mode in host.mode] == ["comfyui"]
+    assert "# It asks for a key: `bearer = " in text and host.engine[1].bearer is None
+    assert reason(text, 'engine = "litellm"') == "sure: LiteLLM: what answers on port 4000"
+    assert made(boxes.gpubox(), "gpubox")[0].engine == (), "a version that cannot read them watches them only"
+
+    host, text, _ = made(boxes.rig(), "rig", EVERY)
+    floor, router = host.engine
+    assert (floor.name, floor.engine, floor.model, floor.services) == (
+        "nemotron-cpu", "llamacpp", "/data/q4.gguf", host.switch.floor,
+    )  # fmt: skip
+    assert "is never switched: it is of the floor." in text and "on the CPU" in reason(text, 'engine = "llamacpp"')
+    assert (router.engine, router.services) == ("litellm", ("container:litellm-proxy",))
+
+
+def compose(name: str, image: str, project: str, **more: Any) -> dict[str, Any]:
+    labels = {"com.docker.compose.project": project}
+    return boxes.container(name, image, state="running", restart="always", labels=labels, **more)
+
+
+def test_containers_of_one_compose_project_are_proposed_as_that() -> None:
+    facts = gather(
+        [
+            compose("llm-litellm-1", "ghcr.io/berriai/litellm:v1.80", "llm", port=4000),
+            compose("llm-db-1", "postgres:16", "llm"),
+            compose("ai-ollama-1", "ollama/ollama:0.33.0", "ai", port=11434),
+            compose("ai-vllm-1", "vllm/vllm-openai:v1", "ai", port=8000, command="--model m", gpu=True),
+            compose("alone-comfyui-1", "comfyui:local", "alone", port=8188, gpu=True),
+            *(compose(f"home-{n}", f"example/app:{n}", "home") for n in range(20)),
+            compose("home-llama-1", "ghcr.io/ggml-org/llama.cpp:server", "home", port=8080, command="-m /m.gguf -ngl 0"),
+        ]
+    )
+    host, text, _ = made(facts, "box", EVERY)
+    services = {engine.engine: engine.services for engine in host.engine}
+    assert services["litellm"] == ("compose:llm",)
+    assert reason(text, 'services = ["compose:llm"]') == "likely: its container llm-litellm-1 and llm-db-1 are this project"
+    assert services["ollama"] == ("container:ai-ollama-1",), "another engine is of the same project"
+    assert services["llamacpp"] == ("container:home-llama-1",), "a project of twenty is more than an engine"
+    assert {mode.services for mode in host.mode} == {("container:ai-vllm-1",), ("container:alone-comfyui-1",)}
+
+
+def test_a_mode_of_a_project_is_switched_alone_until_somebody_says_otherwise() -> None:
+    facts = gather(
+        [
+            compose("qwen-vllm-1", "vllm/vllm-openai:v1", "qwen", port=8000, command="--model m", gpu=True),
+            compose("qwen-proxy-1", "nginx:1", "qwen"),
+        ]
+    )
+    host, text, _ = made(facts, "box", EVERY)
+    assert host.mode[0].services == ("container:qwen-vllm-1",)
+    assert reason(text, '# services = ["compose:qwen"]') == "guess: instead: with qwen-proxy-1, which a switch then stops too"
 
 
 def test_an_engine_that_nobody_names_is_found_by_what_answers() -> None:
@@ -229,7 +288,7 @@ ANSWER = st.fixed_dictionaries(
     {
         "t": st.just("answer"),
         "port": st.integers(1, 65535),
-        "kind": st.sampled_from(["vllm", "sglang", "openai", "ollama", "prometheus"]),
+        "kind": st.sampled_from(["vllm", "sglang", "openai", "ollama", "litellm", "llamacpp", "prometheus"]),
     },
     optional={"models": st.lists(TEXT, max_size=2), "by": TEXT, "url": TEXT, "version": TEXT},
 )
@@ -240,7 +299,8 @@ ANSWER = st.fixed_dictionaries(
 def test_whatever_is_found_the_proposal_passes_its_own_check(lines: list[dict[str, Any]], hostname: str) -> None:
     facts = gather([{"t": "machine", "hostname": hostname}, {"t": "gpu", "name": hostname}, *lines])
     name = host_name("", hostname)
-    _, text, _ = made(facts, name)
+    _, text, _ = made(facts, name, EVERY)
+    made(facts, name)
     assert all(clean(line) == line for line in text.split("\n"))
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from sovtui.core import receipts
+from sovtui.core.model import ActionRun
+
+
+def fold(lines: Iterable[Mapping[str, Any]]) -> ActionRun | None:
+    """The run of a whole receipt, line by line as it comes."""
+    run: ActionRun | None = None
+    for line in lines:
+        run = receipts.apply(run, line)
+    return run
+
 
 BEGIN = {"t": "begin", "v": 1, "id": "i", "kind": "switch", "target": "qwen", "who": "m@x", "at": "2026-11-20T16:13:00.000Z"}
 
@@ -18,7 +30,7 @@ def step(
 
 
 def test_fold() -> None:
-    run = receipts.fold(
+    run = fold(
         [
             BEGIN,
             step("stop", "running", detail="a"),
@@ -47,9 +59,7 @@ def test_fold() -> None:
     [("done", 0), ("warned", 5), ("failed", 1), ("rolled-back", 1), ("rollback-failed", 1), ("cancelled", 1), ("odd", 1)],
 )
 def test_end(outcome: str, code: int) -> None:
-    run = receipts.fold(
-        [BEGIN, step("stop", "running"), {"t": "end", "outcome": outcome, "reason": "why", "seconds": 3.0, "exit": 0}]
-    )
+    run = fold([BEGIN, step("stop", "running"), {"t": "end", "outcome": outcome, "reason": "why", "seconds": 3.0, "exit": 0}])
     assert run is not None
     assert not run.running
     assert receipts.exit_code(run) == code
@@ -59,20 +69,20 @@ def test_end(outcome: str, code: int) -> None:
 
 def test_what_ran_at_the_end_is_no_longer_claimed_after_a_reboot() -> None:
     rebooted = {"t": "rebooted", "at": "2026-11-20T16:20:00.000Z"}
-    failed = receipts.fold([BEGIN, {"t": "end", "outcome": "failed", "reason": "no. Running now: qwen."}, rebooted])
+    failed = fold([BEGIN, {"t": "end", "outcome": "failed", "reason": "no. Running now: qwen."}, rebooted])
     assert failed is not None
     assert failed.reason == "no. Running now: qwen. The box has been rebooted since"
-    done = receipts.fold([BEGIN, {"t": "end", "outcome": "done", "reason": "ready"}, rebooted])
+    done = fold([BEGIN, {"t": "end", "outcome": "done", "reason": "ready"}, rebooted])
     assert done is not None
     assert done.reason == "ready"
 
 
 def test_lost_only_without_an_end() -> None:
     lost = {"t": "lost", "at": "2026-11-20T16:14:00.000Z", "reason": "the host was rebooted"}
-    run = receipts.fold([BEGIN, lost])
+    run = fold([BEGIN, lost])
     assert run is not None
     assert (run.outcome, receipts.exit_code(run)) == ("lost", 1)
-    done = receipts.fold([BEGIN, {"t": "end", "outcome": "done", "seconds": 2}, lost])
+    done = fold([BEGIN, {"t": "end", "outcome": "done", "seconds": 2}, lost])
     assert done is not None
     assert done.outcome == "done"
     assert receipts.sentence(done) == "Switch to qwen: done in 2 s."

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sovtui.core import tailnet, tailnet_words
+from sovtui.core import path_words, tailnet, tailnet_words
 from sovtui.core.clean import clean
 from sovtui.core.model import PathKind, TailnetPath
 from sovtui.core.tailnet import NoSuchPeer, Peer, Tailnet
@@ -38,7 +38,7 @@ def node(document: Any, host: str) -> Any:
 
 
 def shown(net: Tailnet, name: str) -> str:
-    return tailnet_words.path(tailnet_words.judge(net, tailnet.find(net, name), name, AT), AT)
+    return path_words.path(tailnet_words.judge(net, tailnet.find(net, name), name, AT), AT)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_idle_offline_peer_tells_since_when() -> None:
     judged = tailnet_words.judge(net, tailnet.find(net, "nas"), "nas", AT)
     assert judged.kind is PathKind.OFFLINE and judged.since is not None
     late = judged.since + timedelta(hours=3, minutes=50)
-    assert tailnet_words.path(judged, late) == "offline 3 h"
+    assert path_words.path(judged, late) == "offline 3 h"
     told = tailnet_words.about_peer(net, tailnet.find(net, "nas"), "nas", late)
     assert told.startswith("nas is offline in the tailnet since 2026-11-20 ") and told.endswith("3 h 50 min ago")
 
@@ -346,7 +346,7 @@ def test_whatever_a_field_holds_the_others_are_read_and_nothing_is_direct_by_its
     net = changed("running", change)
     for one in (*net.peers, *([net.me] if net.me else [])):
         path = tailnet_words.judge(net, one, "phone", AT)
-        told = [one.called, one.host_name, path.reason, tailnet_words.path(path, AT), *path.notes]
+        told = [one.called, one.host_name, path.reason, path_words.path(path, AT), *path.notes]
         assert all(line == clean(line) for line in told)
         assert path.kind is not PathKind.DIRECT or one.cur_addr
         assert path.kind is not PathKind.RELAY or (one.active and one.relay)
@@ -404,7 +404,7 @@ def test_durations_of_go(took: str, seconds: float | None) -> None:
     ],
 )
 def test_a_path_in_few_words(value: TailnetPath, told: str) -> None:
-    assert tailnet_words.path(value, AT) == told
+    assert path_words.path(value, AT) == told
 
 
 SSH = json.loads((DATA / "ssh.json").read_text())

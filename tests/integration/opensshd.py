@@ -100,10 +100,11 @@ class Site:
         address: str = "127.0.0.1",
         host_keys: tuple[str, ...] = ("ed25519",),
         prepare: Callable[[Path], None] = lambda place: None,
+        mounts: tuple[str, ...] = (),
     ) -> Sshd:
         """Start one. Users: `root`, and `ops` with this shell and with these files in his home. `pam`: the service's file.
 
-        `prepare` is called with the server's folder once its host keys (`host_TYPE`) are there.
+        `mounts`: commands that change what only this server sees. `prepare` is called with the server's folder once its host keys (`host_TYPE`) are there.
         """
         place = self.folder / f"sshd{len(self.servers)}"
         home = place / "ops"
@@ -131,11 +132,11 @@ class Site:
             + "".join(f"HostKey {path}\n" for path in keys)
             + (lines if "PasswordAuthentication" in lines else f"PasswordAuthentication no\n{lines}")
         )
-        mounts = [(place / name, f"/etc/{name}") for name in ("passwd", "group", "shadow", "shells")]
+        over = [(place / name, f"/etc/{name}") for name in ("passwd", "group", "shadow", "shells")]
         if pam:
-            mounts.append((place / "pam", "/etc/pam.d/sshd"))
+            over.append((place / "pam", "/etc/pam.d/sshd"))
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        script = " && ".join([f"mount --bind {source} {target}" for source, target in mounts])
+        script = " && ".join([*mounts, *(f"mount --bind {source} {target}" for source, target in over)])
         with (place / "log").open("wb") as log:
             process = subprocess.Popen(
                 ["unshare", "-m", "--propagation", "private", "sh", "-c", f"{script} && exec {SSHD} -D -e -f {place}/config"],
@@ -205,7 +206,7 @@ def wait_for(condition: Any, server: Sshd, seconds: float = 10.0) -> None:
 @contextlib.contextmanager
 def site() -> Iterator[Site]:
     """Everything in a folder that other users may enter; taken away at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="sovtui-sshd-"))
+    folder = Path(tempfile.mkdtemp(prefix="sovtui-sshd-", dir="/var/tmp"))
     folder.chmod(0o755)
     home = folder / "operator"
     (home / ".ssh").mkdir(mode=0o700, parents=True)

@@ -96,10 +96,11 @@ class Operator:
         return [sys.executable, "-m", "sovtui", *words]
 
     def run(self, *words: str, timeout: float = 120, input: str | None = None) -> subprocess.CompletedProcess[str]:
-        """A headless command, to its end. Standard input is no terminal."""
+        """A headless command, to its end. It has no terminal, also where these tests have one."""
         return subprocess.run(
             self.argv(*words),
             env=self.environment,
+            start_new_session=True,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -115,6 +116,7 @@ class Operator:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
             text=True,
         )
 

@@ -181,3 +181,12 @@ async def test_no_python_there_is_told(site: Site) -> None:
         with pytest.raises(PortError, match="python3 was not found"):
             await onbox.answer(link, "list", {"limit": 1})
     assert sys.version_info >= (3, 11)
+
+
+async def test_a_temporary_folder_that_is_full_and_runs_nothing(site: Site) -> None:
+    full = "mount -t tmpfs -o noexec,size=4k none /tmp && { head -c 9000 /dev/zero > /tmp/full 2> /dev/null || true; }"
+    sshd = site.server(mounts=(full,))
+    async with linked(site, sshd) as link:
+        assert (await link.run(["sh", "-c", "echo x > /tmp/more"], timeout_seconds=10)).exit_status != 0
+        assert await onbox.list_runs(link) == ()
+    assert {"memory", "cpu"} <= await probed(site, sshd)

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from sovtui.core import receipts
+from sovtui.core.model import ActionRun
 from sovtui.runtime import bundle
 
 pytestmark = pytest.mark.integration  # real processes and terminals, seconds each
@@ -67,6 +69,11 @@ case "$1" in */tee) cat >> "$SUDO_DID"; sleep "${DROP_SECONDS:-0}";; */systemctl
 SITE = "import os, sys; os.geteuid = lambda: 1234; os.sync = lambda: None"
 
 
+def answers(stdout: bytes) -> list[dict[str, Any]]:
+    """The JSON lines that a command said."""
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
 class Box:
     """A home, a PATH and a lock of its own."""
 
@@ -111,7 +118,7 @@ class Box:
         argv, data = self.words(verb, request)
         done = subprocess.run(argv, input=data, capture_output=True, timeout=30, env={**self.env, **env})
         assert done.stderr == b"", done.stderr.decode()
-        return bundle.answers(done.stdout)
+        return answers(done.stdout)
 
     def one(self, verb: str, request: dict[str, Any], **env: str) -> dict[str, Any]:
         (line,) = self.call(verb, request, **env)
@@ -184,7 +191,7 @@ def switch(tail: str = "ab12", to: str = "b") -> dict[str, Any]:
 
 
 def outcome(lines: list[dict[str, Any]]) -> tuple[str, str]:
-    run = receipts.fold(lines)
+    run = reduce(receipts.apply, lines, cast(ActionRun | None, None))
     assert run is not None
     return run.outcome, run.reason
 
@@ -219,7 +226,7 @@ def test_switch(box: Box) -> None:
         "3",
         "/usr/bin/systemctl start b.service",
     ]
-    run = receipts.fold(lines)
+    run = reduce(receipts.apply, lines, cast(ActionRun | None, None))
     assert run is not None
     assert [s.name for s in run.steps] == ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify"]
 
@@ -491,11 +498,6 @@ def test_follow_of_nothing(box: Box) -> None:
     assert box.call("list", {}) == []
 
 
-def test_python_missing() -> None:
-    assert bundle.python_missing(0, "spark") == ""
-    assert bundle.python_missing(127, "spark") == "python3 was not found on spark; install it with the host's package manager"
-
-
 def test_payload_is_small_and_made_once() -> None:
     assert len(bundle.payload("probe")) < 16_500
     assert len(bundle.payload("start")) < 55_000
@@ -509,4 +511,4 @@ def test_old_python_says_so() -> None:
     compile(bundle.LOADER, "loader", "exec")
     old = bundle.LOADER.replace("(3, 9)", "(9, 9)")
     done = subprocess.run([sys.executable, "-c", old, "probe"], capture_output=True, input=b"")
-    assert "Python 3.9 or newer" in bundle.answers(done.stdout)[0]["reason"]
+    assert "Python 3.9 or newer" in answers(done.stdout)[0]["reason"]

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from sovtui.config.schema import BackupConfig
 from sovtui.core.events import BackupsSeen
 from sovtui.core.model import ActionRun, Backup, Service
+from sovtui.core.modes import RUNNING
 from sovtui.core.state import State
 from sovtui.ports.clock import Clock
 from sovtui.ports.source import Emit
 
-_RUNNING = ("active", "activating", "reloading", "deactivating")
 _WORKED = ("done", "warned")
 
 
@@ -73,7 +73,7 @@ def judge(config: BackupConfig, old: Backup, service: Service | None, runs: Sequ
 def _result(service: Service) -> str:
     if service.active == "failed" or service.result not in ("", "success"):
         return "failed"
-    if service.active in _RUNNING and not _is_done(service):
+    if service.active in RUNNING and not _is_done(service):
         return "running"
     if service.active == "inactive" and service.since is None:
         return ""  # it has not run since the machine started: systemd says `success` then, too

@@ -69,7 +69,9 @@ async def read(target: Target, files: Sequence[Path] | None, label: str) -> Said
     """What applies to `target`. `files`: read instead of the user's and the system's. Raises `Refused`, `Unreachable`."""
     ssh = ssh_program()
     if ssh is not None:
-        with _config(files) as (chosen, mine, theirs):
+        told, mine, theirs = None, "", ""
+        with contextlib.suppress(OSError), _config(files) as places:  # there may be no room for a file
+            chosen, mine, theirs = places
             told = await _ask([ssh, *(["-F", chosen] if chosen else [])], target, label)
         if told is not None:
             usual = _usual.get(ssh)

@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import asyncssh
-from asyncssh.channel import SSHChannel
 
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._shell import line as shell_line
 from sovtui.adapters.links._ssh_channel import Channel
 from sovtui.adapters.links._ssh_client import Client
 from sovtui.adapters.links._ssh_errors import detail_of, fault_of
+from sovtui.adapters.links._ssh_process import MAX_OUTPUT_BYTES, Process, TooMuch, end, read_all
 from sovtui.adapters.links._ssh_sessions import AGAIN_SECONDS, FREED_SECONDS, Crowded, Sessions
 from sovtui.adapters.links._traffic import counted
 from sovtui.core.clean import clean
@@ -31,7 +31,6 @@ from sovtui.ports.link import ByteStream, Completed, LineStream, Patience
 
 T = TypeVar("T")
 
-MAX_OUTPUT_BYTES = 64 << 20
 LATENCY_EVERY_SECONDS = 30.0
 LONG_LATENCY_SECONDS = 300.0
 """The same of a link that is used sparingly."""
@@ -115,7 +114,7 @@ class SshLink:
         try:
             async with asyncio.timeout(timeout_seconds):
                 process = await self._begun(argv, stdin, ends=True)
-                output, errors = await asyncio.gather(_all(process.stdout), _all(process.stderr))
+                output, errors = await asyncio.gather(read_all(process.stdout), read_all(process.stderr))
                 await process.wait_closed()
         except TimeoutError:
             what = f"{self.called(argv)} took longer than {timeout_seconds:g} s on {self._label}, it was told to end"
@@ -124,12 +123,12 @@ class SshLink:
             raise TimedOut(what) from None
         except (asyncssh.Error, OSError) as error:
             raise self.gone(f"{self.called(argv)} was cut off", error) from error
-        except _TooMuch:
+        except TooMuch:
             raise Malformed(f"{self.called(argv)} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB on {self._label}") from None
         finally:
             if process is not None:
                 if process.exit_status is None and process.exit_signal is None:
-                    _end(process)
+                    end(process)
                 self._sessions.give_back()
         return Completed(self.status(process, argv), output, errors)
 
@@ -144,7 +143,7 @@ class SshLink:
         follower = _Follower(self, process, argv)
         leaving: asyncio.Task[None] | None = None
 
-        async def end() -> None:
+        async def close() -> None:
             await follower.aclose()
             self._sessions.left(patience, leave)
             self._sessions.give_back()
@@ -152,13 +151,13 @@ class SshLink:
         def leave() -> None:
             nonlocal leaving
             follower.made_way = True
-            leaving = asyncio.create_task(end())
+            leaving = asyncio.create_task(close())
 
         self._sessions.hold(patience, leave)
         try:
             yield follower
         finally:
-            leaving = leaving or asyncio.create_task(end())
+            leaving = leaving or asyncio.create_task(close())
             await asyncio.shield(leaving)
 
     async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
@@ -323,9 +322,9 @@ class SshLink:
     async def _session(self, command: str, stdin: bytes, ends: bool = False) -> asyncssh.SSHClientProcess[bytes]:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        opening = self._connection.create_session(lambda: _Process(stdin, ends), command, encoding=None)
-        _, made = await self._kept(opening, lambda pair: _end(pair[1]))
-        process = cast(_Process, made)
+        opening = self._connection.create_session(lambda: Process(stdin, ends), command, encoding=None)
+        _, made = await self._kept(opening, lambda pair: end(pair[1]))
+        process = cast(Process, made)
         self._note_latency((loop.time() - began) / 2)
         return process
 
@@ -354,50 +353,6 @@ class SshLink:
                 self._measured = loop.time()
                 with contextlib.suppress(Unreachable, Refused, Malformed):  # a login that may only forward has no session
                     await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)
-
-
-class _Process(asyncssh.SSHClientProcess[bytes]):
-    """A command whose input is sent right behind the request that starts it, as OpenSSH's client does.
-
-    One round trip less, except where the server (OpenSSH's is such a one) opens the window only once the command runs.
-    """
-
-    def __init__(self, stdin: bytes, ends: bool) -> None:
-        super().__init__()
-        self._given, self._ends = stdin, ends
-
-    def connection_made(self, chan: SSHChannel[bytes]) -> None:
-        super().connection_made(chan)
-        # Called when the channel is open and before the request is sent, which happens in this same turn of the loop.
-        asyncio.get_running_loop().call_soon(self._give, chan)
-
-    def _give(self, chan: SSHChannel[bytes]) -> None:
-        with contextlib.suppress(OSError):  # it may have ended already without reading
-            chan.write(self._given)
-            if self._ends:
-                chan.write_eof()
-
-
-class _TooMuch(Exception):
-    pass
-
-
-async def _all(reader: asyncssh.SSHReader[bytes]) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while part := await reader.read(_CHUNK):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_OUTPUT_BYTES:
-            raise _TooMuch
-    return b"".join(parts)
-
-
-def _end(process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Tell the remote process to end. sshd passes the signal to its process group, but not for root before 9.8."""
-    with contextlib.suppress(OSError, asyncssh.Error):
-        process.kill()
-    process.channel.abort()
 
 
 class _Follower:

@@ -26,7 +26,15 @@ _FAMILIES = {int(socket.AF_UNSPEC): "any", int(socket.AF_INET): "inet", int(sock
 _MATCHES = frozenset(("all", "canonical", "final", "exec", "host", "originalhost", "user", "localuser", "tagged"))
 _STRICT = frozenset(("host", "match", "include", "hostname", "port", "user", "proxyjump", "proxycommand", "userknownhostsfile"))
 """Where a value that cannot be read means that the login would go elsewhere, or trust somebody else."""
-_MORE = ("StrictHostKeyChecking", "HashKnownHosts", "RevokedHostKeys", "ProxyUseFdpass", "ConnectTimeout", "ServerAliveInterval")
+_MORE = (
+    "StrictHostKeyChecking",
+    "HashKnownHosts",
+    "RevokedHostKeys",
+    "ProxyUseFdpass",
+    "ConnectTimeout",
+    "ServerAliveInterval",
+    "BatchMode",
+)
 """Keywords that asyncssh passes over or reads more narrowly than ssh does."""
 
 

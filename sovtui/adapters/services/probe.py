@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from sovtui.core.clean import clean
@@ -27,6 +28,8 @@ from sovtui.ports.link import LineStream, Link, Patience
 from sovtui.runtime import box, bundle
 
 SOURCE = "probe"
+_FIELDS = [field.name for field in fields(Service)]
+_PARTS, _AT = attrgetter(*_FIELDS), _FIELDS.index("at")
 _MEMORY = ("total", "available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used")
 
 
@@ -91,7 +94,7 @@ class Probe:
                     case "action":
                         yield (ActionNoticed(self.host, clean(str(line.get("id") or ""))),)
                     case "beat":
-                        renewed = tuple(replace(service, at=now) for service in services.values())
+                        renewed = tuple(_renewed(service, now) for service in services.values())
                         services = {service.name: service for service in renewed}
                         yield (self._samples(figures, now), ServicesSeen(self.host, renewed))
                     case "problem":
@@ -129,6 +132,13 @@ class Probe:
             exit_status=_whole(raw.get("status")) if ended else None,
             next_run_at=_moment(raw.get("next")),
         )
+
+
+def _renewed(service: Service, now: datetime) -> Service:
+    """The same, seen now. A beat renews all of them: `dataclasses.replace` takes three times as long."""
+    parts = [*_PARTS(service)]
+    parts[_AT] = now
+    return Service(*parts)
 
 
 def _moment(value: object) -> datetime | None:

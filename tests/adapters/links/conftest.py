@@ -141,7 +141,9 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
     async def start(
         *,
         password: str | None = None,
+        change_to: str | None = None,
         challenge: str | None = None,
+        prompts: tuple[tuple[str, bool], ...] = (("Code: ", False),),
         forward: bool = True,
         sessions: bool = True,
         banner: str = "",
@@ -173,16 +175,21 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
                 return password is not None
 
             def validate_password(self, username: str, given: str) -> bool:
+                if given == password and change_to is not None:
+                    raise asyncssh.PasswordChangeRequired("It is too old.\nTake \x1b[31manother")
                 return given == password
+
+            def change_password(self, username: str, old: str, new: str) -> bool:
+                return (old, new) == (password, change_to)
 
             def kbdint_auth_supported(self) -> bool:
                 return challenge is not None
 
             def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
-                return ("Two steps", "Look at \x1b[31myour phone", "", [("Code: ", False)])
+                return ("Two steps", "Look at \x1b[31myour phone", "", list(prompts))
 
             def validate_kbdint_response(self, username: str, responses: Any) -> bool:
-                return list(responses) == [challenge]
+                return " ".join(responses) == challenge
 
             def session_requested(self) -> bool:
                 return sessions

@@ -258,6 +258,40 @@ async def test_a_code_is_asked_with_clean_text(serve: ServerMaker):
     assert operator.asked[0].text == "Two steps\nLook at your phone\nCode: "
 
 
+async def test_several_prompts_of_which_some_may_be_seen(serve: ServerMaker):
+    server = await serve(accepted=[], challenge="geheim 123456", prompts=(("Password: ", False), ("\x1b]0;Code\x07: ", True)))
+    server.trust()
+    operator = Operator("geheim", "123456")
+    async with linked(server.dialer(), operator):
+        pass
+    assert [question.kind for question in operator.asked] == ["secret", "shown"]
+    assert [question.text.splitlines()[-1] for question in operator.asked] == ["Password: ", ": "]
+
+
+async def test_a_password_that_must_be_changed_is_changed(serve: ServerMaker):
+    server = await serve(accepted=[], password="old", change_to="new")
+    server.trust()
+    told: list[Clean] = []
+    operator = Operator("old", "old", "new", "nwe", "new", "new")
+    async with linked(server.dialer(on_banner=told.append), operator):
+        pass
+    assert all(question.kind == "secret" for question in operator.asked)
+    assert operator.asked[1].text == "It is too old.\nTake another\nThe password until now:"
+    assert "not the same" in operator.asked[4].text and "taken the new password" in told[-1]
+    with pytest.raises(Refused):
+        await server.dialer().dial(Operator("old", None))
+
+
+async def test_batch_mode_asks_nothing(serve: ServerMaker, home: Path):
+    server = await serve(accepted=[], password="open")
+    server.trust()
+    (home / ".ssh" / "config").write_text("BatchMode yes\n")
+    operator = Operator()
+    with pytest.raises(Refused, match="may take a password"):
+        await server.dialer().dial(operator)
+    assert not operator.asked
+
+
 async def test_the_clock_stands_still_while_somebody_types(serve: ServerMaker):
     server = await serve(accepted=[], password="open")
     server.trust()

@@ -15,7 +15,7 @@ from sovtui.adapters.tailnet import source as source_module
 from sovtui.adapters.tailnet.daemon import Daemon
 from sovtui.adapters.tailnet.places import Places
 from sovtui.adapters.tailnet.source import PathSource
-from sovtui.core import tailnet_words
+from sovtui.core import path_words, tailnet_words
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.marks import turns
 from sovtui.core.model import HostSpec, Link, LinkPhase, PathKind, TailnetPath
@@ -59,7 +59,7 @@ class Room:
         return path
 
     def shown(self, host: str = "spark") -> str:
-        return tailnet_words.path(self.path(host), AT)
+        return path_words.path(self.path(host), AT)
 
     def source(self, daemon: Any, **words: Any) -> PathSource:
         return PathSource(self.guides, daemon, Clock(), **words)
@@ -106,7 +106,7 @@ async def test_the_first_round_waits_for_a_link_that_comes_up(tmp_path: Path, mo
         source = room.source(pretend.daemon(), when_up=when_up)
         asyncio.get_running_loop().call_later(0.05, up.set)
         await source.poll(room.state, room.emit)
-        assert [tailnet_words.path(event.path, AT) for event in room.emitted if hasattr(event, "path")] == [
+        assert [path_words.path(event.path, AT) for event in room.emitted if hasattr(event, "path")] == [
             "idle",
             "relay fra 0.7 ms",
         ]
