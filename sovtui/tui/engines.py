@@ -63,14 +63,16 @@ def strained(view: ModeView, width: int) -> list[Row]:
 
 def parts(engine: Engine, now: datetime, width: int, most: int) -> list[Row]:
     """What is behind an engine, the troubled first; on two lines each where they need and find them. What has no room is counted."""
-    rows = [line for part in engine.parts for line in _tall(part, now, width)]
-    if len(rows) <= max(0, most):
-        return rows
-    rows = [_part(part, now, width) for part in engine.parts]
-    if len(rows) <= max(0, most):
-        return rows
+    ordered = sorted(engine.parts, key=lambda part: not part.trouble)
+    for roomy in (True, None, False):  # all that need two lines, only the troubled, none
+        rows: list[Row] = []
+        for part in ordered:
+            two = part.trouble if roomy is None else roomy
+            rows += _tall(part, now, width) if two else [_part(part, now, width)]
+        if len(rows) <= max(0, most):
+            return rows
     left = len(rows) - max(0, most - 1)
-    bad = sum(1 for part in engine.parts[max(0, most - 1) :] if part.trouble)
+    bad = sum(1 for part in ordered[max(0, most - 1) :] if part.trouble)
     more = row((f"  and {left} more{f', {bad} of them in trouble' if bad else ''}", "warn" if bad else "label"))
     return [*rows[: most - 1], more] if most > 0 else []
 
