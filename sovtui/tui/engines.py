@@ -85,7 +85,7 @@ def _part(part: Part, now: datetime, width: int) -> Row:
         return spread(left, row((words, "label")), width)
     kept = min(len(words), WORDS_KEPT) + 2 if words else 0
     left = _named(part, max(8, width - left.cells + cell_len(part.name) - kept))
-    return row(*left.spans, "  ", (words, "label"))
+    return fit(row(*left.spans, "  ", (words, "label")), width)
 
 
 def _tall(part: Part, now: datetime, width: int) -> list[Row]:
@@ -182,6 +182,12 @@ def _beside(view: View, host: Host, found: ModeView, width: int) -> list[Row]:
         return [spread(left, row(*tail.spans, *kind.spans), width)]
     first = spread(left, kind, width) if left.cells + 1 + kind.cells <= width else fit(left, width)
     return [first, *(row("  ", *line.spans) for line in flow(told, width - 2))]
+
+
+def name_line(found: ModeView, width: int) -> Row:
+    """One line for one beside the modes: its state, and why."""
+    left = [(f"{sign(found)} ", role(found)), (found.mode.title, "plain"), (f"  {found.word}", role(found))]
+    return fit(row(*left, (f"  {found.strain.sentence if found.strain else found.reason}", "label")), width)
 
 
 def _told(view: View, host: Host, found: ModeView) -> list[Span]:

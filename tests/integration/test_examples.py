@@ -189,7 +189,7 @@ def test_mesh_one_exclusive_mode_beside_ollama_and_the_router(machine: Box, tmp_
             operator.ok("free")
             assert "GPU memory came back" in str(operator.newest_receipt()[-1]["reason"])
 
-    for words, held in ((("load", SMALL), "ready"), (("pin", SMALL), "pinned"), (("unload", SMALL), "")):
+    for words, held in ((("load", SMALL), "ready"), (("pin", SMALL), "pinned"), (("unload", SMALL, "--yes"), "")):
         operator.ok(*words)
         (host,) = operator.json("status", "--host", "gpubox")["hosts"]
         told = next(e for e in host["engines"] if e["name"] == "ollama")
