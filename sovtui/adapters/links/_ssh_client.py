@@ -46,6 +46,9 @@ class Client(asyncssh.SSHClient):
         """Set once there is a stream to the server."""
         self.connected_at = 0.0
         """Loop time."""
+        self.heard_at = 0.0
+        """Loop time of the last that came in this login."""
+        self._greeted = False
         self.heard = b""
         """What came before the server's version: an sshd that is full says so there, and what is no sshd says what it is."""
 
@@ -54,13 +57,19 @@ class Client(asyncssh.SSHClient):
         take = conn.data_received
 
         def hear(data: bytes, datatype: int | None = None) -> None:
-            self.heard += data
-            if b"SSH-" in self.heard or len(self.heard) > MAX_HEARD_BYTES:
+            self.heard_at = asyncio.get_running_loop().time()
+            if not self._greeted:
+                self.heard += data
+                self._greeted = b"SSH-" in self.heard or len(self.heard) > MAX_HEARD_BYTES
                 self.heard = self.heard.partition(b"SSH-")[0][:MAX_HEARD_BYTES]
-                del conn.data_received  # from here on it is as it was
             take(data, datatype)
 
         conn.data_received = hear  # type: ignore[method-assign]
+
+    def hear_no_more(self) -> None:
+        """The login is through: what comes from here on goes its way without us."""
+        if self.connection is not None:
+            del self.connection.data_received
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():
