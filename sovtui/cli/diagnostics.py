@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sovtui.cli.asking import read_line
 from sovtui.core import text
 from sovtui.core.clean import clean
-from sovtui.core.model import ActionRun, Step
+from sovtui.core.model import ActionRun, Link, LinkPhase, Step
+
+if TYPE_CHECKING:
+    from sovtui.runtime.hub import Hub
 
 
 def say(message: str) -> None:
@@ -63,6 +68,29 @@ def _new_lines(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
         if old[-length:] == new[:length]:
             return new[length:]
     return new
+
+
+@contextlib.contextmanager
+def link_told(hub: Hub, host: str) -> Iterator[None]:
+    """While something is followed: that its link is gone, why, and that it is back."""
+    lost = ""
+
+    def heard(link: Link | None) -> None:
+        nonlocal lost
+        if link is None:
+            return
+        if link.phase is LinkPhase.UP and lost:
+            lost = ""
+            say(f"The link to {host} is back.")
+        elif link.phase is not LinkPhase.UP and link.reason and link.verdict != lost:
+            lost = str(link.verdict) or "lost"
+            say(sentence(f"{host}: {link.reason}"))
+
+    unsubscribe = hub.subscribe(lambda state: state.hosts[host].link if host in state.hosts else None, heard)
+    try:
+        yield
+    finally:
+        unsubscribe()
 
 
 # --- questions ------------------------------------------------------------------------------------------------------

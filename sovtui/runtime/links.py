@@ -80,6 +80,7 @@ class LinkKeeper:
         self._down_since: datetime | None = None
         self.addresses: tuple[str, ...] = ()
         """Of the host, as the last dial found them."""
+        self._round_trip_seconds = 0.0
         if isinstance(dialer, Telling):
             dialer.on_banner = self._heard
 
@@ -173,6 +174,7 @@ class LinkKeeper:
             reason = await self._watch(link)
         finally:
             self._link = None
+            self._round_trip_seconds = link.latency_seconds or 0.0
             await link.aclose()
         return reason, link.loss if isinstance(link, Fragile) else None
 
@@ -183,7 +185,8 @@ class LinkKeeper:
         try:
             while not (await asyncio.wait({task}, timeout=_LOOK_SECONDS))[0]:
                 seen = self._seen()
-                if seen is not None and seen.seconds >= TOLD_AFTER_SECONDS and seen.stage is not told:
+                patience = max(TOLD_AFTER_SECONDS, 4 * self._round_trip_seconds)
+                if seen is not None and seen.seconds >= patience and seen.stage is not told:
                     told = seen.stage
                     found = await self._judged(replace(seen, fault=Fault.SILENCE))
                     if not task.done() and self._value.phase is LinkPhase.CONNECTING:

@@ -40,6 +40,7 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
     """Poll until cancelled. A source may fail in any way; the room goes on and says so."""
     failures = 0
     while True:
+        wake.clear()  # whatever happens from here on is news for the next time
         began = clock.monotonic()
         try:
             async with asyncio.timeout(source.timeout_seconds):
@@ -69,7 +70,6 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
         interval = pace(source.name, source.host, source.interval_seconds)
         if failures:
             interval = max(interval, min(LONGEST_PAUSE_SECONDS, source.interval_seconds * 2 ** min(failures, 6)))
-        wake.clear()
         try:
             async with asyncio.timeout(max(0.05, interval - spent)):
                 await wake.wait()
@@ -79,9 +79,10 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
 
 async def stream_forever(source: StreamSource, keeper: LinkKeeper, store: Store, clock: Clock, tried: Tried) -> None:
     """Follow a pushing source through every link its host gets, until cancelled."""
-    failures = 0
+    failures, last = 0, None
     while True:
         link = await keeper.when_up()
+        failures, last = failures if link is last else 0, link  # another link is another chance
         try:
             async with aclosing(source.events(link)) as batches:
                 async for events in batches:

@@ -37,6 +37,8 @@ class Client(asyncssh.SSHClient):
         self.seen_ca: asyncssh.SSHKey | None = None
         self.peer = ""
         self.secrets_refused = False
+        self._challenged = True
+        """Whether the last attempt to answer questions came to a question: a server that asks none is not tried again."""
         self.secrets_asked = 0
         self.passwords_asked = 0
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
@@ -44,6 +46,9 @@ class Client(asyncssh.SSHClient):
         """Set once there is a stream to the server."""
         self.connected_at = 0.0
         """Loop time."""
+        self.heard_at = 0.0
+        """Loop time of the last that came in this login."""
+        self._greeted = False
         self.heard = b""
         """What came before the server's version: an sshd that is full says so there, and what is no sshd says what it is."""
 
@@ -52,13 +57,19 @@ class Client(asyncssh.SSHClient):
         take = conn.data_received
 
         def hear(data: bytes, datatype: int | None = None) -> None:
-            self.heard += data
-            if b"SSH-" in self.heard or len(self.heard) > MAX_HEARD_BYTES:
+            self.heard_at = asyncio.get_running_loop().time()
+            if not self._greeted:
+                self.heard += data
+                self._greeted = b"SSH-" in self.heard or len(self.heard) > MAX_HEARD_BYTES
                 self.heard = self.heard.partition(b"SSH-")[0][:MAX_HEARD_BYTES]
-                del conn.data_received  # from here on it is as it was
             take(data, datatype)
 
         conn.data_received = hear  # type: ignore[method-assign]
+
+    def hear_no_more(self) -> None:
+        """The login is through: what comes from here on goes its way without us."""
+        if self.connection is not None:
+            del self.connection.data_received
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():
@@ -87,9 +98,13 @@ class Client(asyncssh.SSHClient):
     def kbdint_auth_requested(self) -> str | None:
         if not self._operator.there:
             self._place.wanted = "a password or a code"
-        return "" if self._operator.there and not self.secrets_refused else None
+        if not self._operator.there or self.secrets_refused or not self._challenged:
+            return None
+        self._challenged = False
+        return ""
 
     async def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list[str] | None:
+        self._challenged = True
         said = [clean(line, 200) for line in (name, *instructions.splitlines()[:20]) if line.strip()]
         if not prompts:  # nothing is asked, something is told
             for line in said:

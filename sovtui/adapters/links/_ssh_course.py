@@ -66,7 +66,7 @@ class Course:
     def evidence(self, fault: Fault = Fault.NONE) -> Evidence:
         """What is known now. A jump host that died meanwhile is told instead of what is behind it."""
         stage, place = self.look(), self.place
-        since = self._progress.since
+        since = max(self._progress.since, self._client.heard_at if self._client is not None and stage is Stage.LOGIN else 0.0)
         waited = asyncio.get_running_loop().time() - since if since else 0.0
         if fault is Fault.SILENCE and self.unacknowledged:
             fault = Fault.UNACKNOWLEDGED
@@ -92,7 +92,7 @@ class Course:
         stage = self.look()
         if not self.waiting or stage not in (Stage.GREETING, Stage.LOGIN):
             return 0.0
-        return asyncio.get_running_loop().time() - self._progress.since
+        return self.evidence().seconds
 
     async def watch(self) -> None:
         """Until cancelled: give each stage its time, and none to what cannot come any more."""

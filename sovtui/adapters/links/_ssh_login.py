@@ -26,10 +26,10 @@ from sovtui.ports.errors import PortError, Refused, TimedOut, Unreachable
 from sovtui.ports.link import Ask
 
 MAX_HOPS = 8
-AGAIN_SECONDS = 1.5
-"""How long a login may be silent, after a link was lost, before another one is begun beside it."""
-ROUND_TRIPS = 12.0
-"""A login takes about nine, so on a slow link it may be that silent."""
+AGAIN_SECONDS = 1.0
+"""How long a login may be silent, after a link was lost, before another one is begun beside it; longer for each further one."""
+ROUND_TRIPS = 3.0
+"""On a slow link it may be silent for so many: an answer is one, a packet that was lost on the way another."""
 BESIDE = 3
 """Logins at the same time."""
 
@@ -90,8 +90,10 @@ async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]
             for task in [task for task in logins if task is not asking[0]]:
                 del logins[task]
                 task.cancel()
-        elif not done and newest.stalled_seconds > max(AGAIN_SECONDS, ROUND_TRIPS * settings.round_trip_seconds):
-            return None
+        elif not done:
+            least = max(AGAIN_SECONDS, oldest.stalled_seconds / 6, ROUND_TRIPS * settings.round_trip_seconds)
+            if newest.stalled_seconds > least:
+                return None
 
 
 class _Login:
@@ -276,5 +278,6 @@ class _Login:
             raise
         finally:
             client.keys.close()
+        client.hear_no_more()
         client.lost.add_done_callback(lambda _: road.end())
         return connection
