@@ -11,6 +11,7 @@ from sovtui.onbox import box
 
 EVERY = 20.0
 """Seconds between two looks."""
+FIRST = 0.3
 MOST = 24
 _POOLS = ("zfs", "btrfs", "bcachefs")
 _IMAGES = ("/dev/loop", "/dev/zram", "/dev/ram")
@@ -24,16 +25,22 @@ class Disks:
 
     def __init__(self) -> None:
         self._seen: list[dict[str, Any]] = []
+        self._looked = threading.Event()
         threading.Thread(target=self._look_on, daemon=True).start()
 
     def told(self) -> list[dict[str, Any]]:
-        """Mount point, size and what a user may still write, in bytes, the root first; empty before the first look."""
+        """Mount point, size and what a user may still write, in bytes, the root first; empty before the first look.
+
+        Waits a moment for that one: who only asks once wants to know of a full disk too.
+        """
+        self._looked.wait(0.0 if self._looked.is_set() else FIRST)
         return self._seen
 
     def _look_on(self) -> None:
         wait = threading.Event()
         while True:
             self._seen = look()
+            self._looked.set()
             wait.wait(EVERY)
 
 

@@ -105,9 +105,11 @@ class Sweep:
             load = _load()
             if self._differs("cpu", (ratio, load)):
                 lines.append({"t": "cpu", "use_ratio": ratio, **load})
+        elif "cpu" not in self._last:
+            lines.append({"t": "cpu", **_load()})  # the first share of use takes a second look
         disks = self._disks.told()
         if disks and self._differs("disks", [(one["mount"], one["total"], one["free"] * 500 // one["total"]) for one in disks]):
-            lines.append({"t": "disks", "disks": disks})
+            lines.insert(0, {"t": "disks", "disks": disks})  # before the services: who asks once waits for those
         action = None if held is None else {key: held.get(key, "") for key in ("id", "who", "kind", "target", "since", "step")}
         if self._differs("action", action):
             lines.append({"t": "action", **(action or {"id": None})})

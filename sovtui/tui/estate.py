@@ -68,7 +68,9 @@ def host_choices(state: State) -> list[Choice]:
                 f"{GRADES[worse[0].grade][0]} {worse[0].title}" + (f" and {len(worse) - 1} more" if len(worse) > 1 else "")
             )
         keys = [key for key in (str(number) if number < 10 else "", by_name.get(name, "")) if key]
-        choices.append(Choice(name, f"{name}  {word}  ({host.spec.role})", ", ".join(parts), ",".join(keys)))
+        choices.append(
+            Choice(name, f"{name}  {word}  ({host.spec.role}{paths.verified(host)})", ", ".join(parts), ",".join(keys))
+        )
     return choices
 
 

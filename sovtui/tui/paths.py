@@ -7,11 +7,10 @@ from datetime import datetime
 
 from sovtui.core import path_words, text
 from sovtui.core.model import LinkPhase, PathKind, TailnetPath
+from sovtui.core.reach import is_slow
 from sovtui.core.state import Host
 from sovtui.tui.present import Span
 
-SLOW_SECONDS = 0.4
-"""A link with a longer round trip is called slow."""
 KNOWN = (PathKind.DIRECT, PathKind.RELAY, PathKind.PEER_RELAY)
 
 
@@ -41,7 +40,7 @@ def instead_of_phase(host: Host, now: datetime) -> Span | None:
     None where the path is not known, and where ssh itself is slow: then that must be seen.
     """
     path, link = host.path, host.link
-    if path is None or path.kind not in KNOWN or path.expired or (link.latency_seconds or 0.0) > SLOW_SECONDS:
+    if path is None or path.kind not in KNOWN or path.expired or is_slow(link.latency_seconds):
         return None
     if path.latency_seconds is None and link.latency_seconds is not None:
         path = replace(path, latency_seconds=link.latency_seconds)  # no ping answered: measured by the link itself
@@ -52,6 +51,11 @@ def in_a_list(host: Host, now: datetime) -> str:
     """What stands for `link up 23 ms` in a list of hosts; empty where that says more."""
     instead = instead_of_phase(host, now) if host.link.phase is LinkPhase.UP else None
     return instead[0] if instead is not None else ""
+
+
+def verified(host: Host) -> str:
+    """`, verified` in a list of hosts, where the tailnet told the host keys that its link was made with."""
+    return ", verified" if host.path is not None and host.path.verified and host.link.phase is LinkPhase.UP else ""
 
 
 def notice(host: Host) -> str:

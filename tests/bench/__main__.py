@@ -39,6 +39,12 @@ def _estate(args: argparse.Namespace) -> list[Row]:
     return estate.measure(args.seconds)
 
 
+def _wire(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import wire
+
+    return wire.measure(args.seconds)
+
+
 def _keys(args: argparse.Namespace) -> list[Row]:
     from tests.bench import keys
 
@@ -76,6 +82,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "keys": _keys,
     "thin": _thin,
     "estate": _estate,
+    "wire": _wire,
     "press": _press,  # these need a box: root, namespaces
     "first": _first,
     "back": _back,

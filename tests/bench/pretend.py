@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,12 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        query, now = form["query"][0], time.time()
+        query, now = form["query"][0], round(time.time(), 3)  # Prometheus tells no more digits
         if self.path.endswith("query_range"):
             return self._say(json.dumps(self._range(query)).encode())
         found = [{"metric": labels, "value": [now, str(value)]} for labels, value in series(query, now)]
-        return self._say(json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode())
+        told = {"status": "success", "data": {"resultType": "vector", "result": found}}
+        return self._say(json.dumps(told, separators=(",", ":")).encode())
 
     def _range(self, query: str) -> dict[str, Any]:
         now = int(time.time())
@@ -122,11 +124,9 @@ class Answers(BaseHTTPRequestHandler):
         return {"status": "success", "data": {"resultType": "matrix", "result": list(rows.values())}}
 
     def _say(self, body: bytes, status: int = 200) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        """Head and body at once and without blanks, as Go's servers do it: the link pays for each packet."""
+        head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nDate: {formatdate(usegmt=True)}\r\n"
+        self.wfile.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged."""

@@ -76,8 +76,9 @@ async def test_named_keys_come_before_an_agent_full_of_others(site: Site, monkey
     right.rename(site.folder / "right")
     (site.folder / "right.pub").write_text(public(right))
     right = site.folder / "right"
-    with pytest.raises(PortError, match=r"Too many authentication failures"):
+    with pytest.raises(Refused, match=r"takes no more keys or answers from ops@127\.0\.0\.1 in one login") as caught:
         await site.dialer(box).dial(None)
+    assert "IdentitiesOnly" in caught.value.advice
     site.config(f"IdentityFile {right}\n")  # a file, not in the agent
     assert await said(site.dialer(box)) == "ops"
     monkeypatch.setenv("SSH_AUTH_SOCK", site.agent(*others, right))

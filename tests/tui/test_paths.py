@@ -28,10 +28,10 @@ def with_path(state: State, path: TailnetPath | None, phase: LinkPhase = LinkPha
         (TailnetPath(PathKind.DIRECT), "● direct 61 ms", "● direct 61 ms", "● direct 61 ms"),
         (RELAY, "● relay fra 48 ms", "● relay fra 48 ms", "● relay fra 48 ms"),
         (TailnetPath(PathKind.PEER_RELAY, 0.018, "203.0.113.7:40000:vni:12"), *["● peer relay 18 ms"] * 3),
-        (TailnetPath(PathKind.IDLE), "● link up 61 ms  path idle", "● link up 61 ms  path idle", "● up 61 ms  path idle"),
-        (TailnetPath(), "● link up 61 ms  path ?", "● link up 61 ms  path unknown", "● up 61 ms  path ?"),
-        (TailnetPath(expired=True), *["● link up 61 ms  key expired"] * 2, "● up 61 ms  key expired"),
-        (None, *["● link up 61 ms"] * 3),
+        (TailnetPath(PathKind.IDLE), "up 61 ms  path idle", "up 61 ms  path idle", "● up 61 ms  path idle"),
+        (TailnetPath(), "up 61 ms  path ?", "up 61 ms  path unknown", "● up 61 ms  path ?"),
+        (TailnetPath(expired=True), *["up 61 ms  key expired"] * 2, "● up 61 ms  key expired"),
+        (None, *["up 61 ms"] * 3),
     ],
 )
 async def test_the_status_line_tells_the_path(stage, states, path, wide, normal, phone):
@@ -71,5 +71,8 @@ async def test_that_nobody_can_be_asked_is_no_notice(stage, states):
 def test_the_list_of_hosts_tells_the_path_where_it_is_known(states):
     choices = host_choices(with_path(states("healthy"), RELAY))
     assert choices[0].note.startswith("relay fra 48 ms, ")
+    assert "(box)" in choices[0].title
+    choices = host_choices(with_path(states("healthy"), replace(RELAY, verified=True)))
+    assert "(box, verified)" in choices[0].title
     choices = host_choices(with_path(states("healthy"), TailnetPath()))
     assert choices[0].note.startswith("link up 61 ms, ")

@@ -37,6 +37,8 @@ class Client(asyncssh.SSHClient):
         self.seen_ca: asyncssh.SSHKey | None = None
         self.peer = ""
         self.secrets_refused = False
+        self._challenged = True
+        """Whether the last attempt to answer questions came to a question: a server that asks none is not tried again."""
         self.secrets_asked = 0
         self.passwords_asked = 0
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
@@ -96,9 +98,13 @@ class Client(asyncssh.SSHClient):
     def kbdint_auth_requested(self) -> str | None:
         if not self._operator.there:
             self._place.wanted = "a password or a code"
-        return "" if self._operator.there and not self.secrets_refused else None
+        if not self._operator.there or self.secrets_refused or not self._challenged:
+            return None
+        self._challenged = False
+        return ""
 
     async def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list[str] | None:
+        self._challenged = True
         said = [clean(line, 200) for line in (name, *instructions.splitlines()[:20]) if line.strip()]
         if not prompts:  # nothing is asked, something is told
             for line in said:

@@ -36,6 +36,10 @@ def explain(error: Exception, place: Place, seen: Evidence, *, typed: bool = Fal
     if isinstance(error, PermissionError) and error.filename:
         missing = clean(f"{error.filename}, needed for {at}, may not be read")
         return _as(Refused(missing, "Correct its permissions."), Verdict.UNUSABLE)
+    if "Too many authentication failures" in text:  # what the server calls a breach of the protocol
+        who = f"{at} ended the login: it takes no more keys or answers from {place.user}@{place.host} in one login"
+        advice = "Name the right key: IdentityFile and IdentitiesOnly yes in ssh_config; or raise MaxAuthTries there."
+        return _as(Refused(who, advice), Verdict.LOGIN_REFUSED)
     fault = fault_of(error, seen.stage)
     if fault is not None:
         return of_way(replace(seen, fault=fault, detail=detail_of(error)))

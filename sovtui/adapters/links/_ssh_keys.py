@@ -15,6 +15,7 @@ from typing import Any
 import asyncssh
 from asyncssh.agent import SSHAgentClient, SSHAgentKeyPair
 from asyncssh.public_key import SSHCertificate, SSHKeyPair, SSHLocalKeyPair
+from asyncssh.sk import sk_available
 
 from sovtui.adapters.links._ssh_place import Place
 from sovtui.core.clean import clean
@@ -81,7 +82,10 @@ class Keys:
         mine = [c for c in [*half.certificates, *certificates] if c.key.public_data == half.public_data]
         from_agent = [pair for pair in held if pair.key_public_data in (half.public_data, *(c.public_data for c in mine))]
         key = half.key or self._unlocked.get(str(half.path))
-        if key is not None:
+        if key is not None and key.algorithm.startswith(_SECURITY_KEY) and not from_agent and not sk_available:
+            self._place.agent_trouble = clean(f"{half.path} is of a security key, which only an agent can use here: ssh-add it")
+            return []
+        if key is not None and not (key.algorithm.startswith(_SECURITY_KEY) and from_agent):
             return _pairs(key, mine)
         if from_agent:
             certified = [pair for pair in from_agent if pair.has_cert]

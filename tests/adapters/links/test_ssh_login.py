@@ -9,7 +9,9 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from asyncssh.sk_eddsa import _SKEd25519Key
 
+from sovtui.adapters.links import _ssh_keys
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.core.clean import Clean
@@ -280,6 +282,16 @@ async def test_a_password_that_must_be_changed_is_changed(serve: ServerMaker):
     assert "not the same" in operator.asked[4].text and "taken the new password" in told[-1]
     with pytest.raises(Refused):
         await server.dialer().dial(Operator("old", None))
+
+
+async def test_the_file_of_a_security_key_is_for_an_agent(serve: ServerMaker, home: Path, monkeypatch: pytest.MonkeyPatch):
+    server = await serve(accepted=[])
+    server.trust()
+    monkeypatch.setattr(_ssh_keys, "sk_available", False)
+    public = asyncssh.generate_private_key("ssh-ed25519").public_data[-32:]
+    write_key(home / ".ssh" / "id_ed25519_sk", _SKEd25519Key(public, "ssh:", 1, b"handle", b""))
+    with pytest.raises(Refused, match=r"id_ed25519_sk is of a security key, which only an agent can use here"):
+        await server.dialer().dial(None)
 
 
 async def test_batch_mode_asks_nothing(serve: ServerMaker, home: Path):
