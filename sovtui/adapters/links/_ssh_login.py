@@ -27,9 +27,10 @@ from sovtui.ports.link import Ask
 
 MAX_HOPS = 8
 AGAIN_SECONDS = 1.0
-"""How long a login may be silent, after a link was lost, before another one is begun beside it; longer for each further one."""
+"""How long all logins may be silent, after a link was lost, before another one is begun beside them; ever longer."""
 ROUND_TRIPS = 3.0
 """On a slow link it may be silent for so many: an answer is one, a packet that was lost on the way another."""
+SLOWEST_SECONDS = 2.5
 BESIDE = 3
 """Logins at the same time."""
 
@@ -73,7 +74,7 @@ async def dial(settings: Settings, ask: Ask | None) -> SshLink:
 async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]) -> SshLink | None:
     """The first link; None if another login should be begun beside. Raises what the last one raised, and at once what is no silence."""
     while True:
-        oldest, newest = next(iter(logins.values())), next(reversed(logins.values()))
+        oldest = next(iter(logins.values()))
         settings.course = oldest
         done, _ = await asyncio.wait(logins, timeout=LOOK_SECONDS if settings.lost_before else None, return_when=FIRST_COMPLETED)
         for task in done:
@@ -91,8 +92,10 @@ async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]
                 del logins[task]
                 task.cancel()
         elif not done:
-            least = max(AGAIN_SECONDS, oldest.stalled_seconds / 6, ROUND_TRIPS * settings.round_trip_seconds)
-            if newest.stalled_seconds > least:
+            least = max(
+                AGAIN_SECONDS, oldest.stalled_seconds / 6, min(SLOWEST_SECONDS, ROUND_TRIPS * settings.round_trip_seconds)
+            )
+            if min(course.stalled_seconds for course in logins.values()) > least:
                 return None
 
 
