@@ -54,21 +54,24 @@ async def dial(settings: Settings, ask: Ask | None) -> SshLink:
             login = _Login(settings, ask)
             logins[asyncio.create_task(login.whole(), name=f"login {settings.host}")] = login.course
             if len(logins) > BESIDE:  # the oldest may be through when a host that hangs goes on, the newest when a way is back
-                task = list(logins)[1]
-                del logins[task]
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await _drop(logins, [list(logins)[1]])
             link = await _first(settings, logins)
             if link is not None:
                 settings.lost_before = True
                 return link
     finally:
         settings.course = None
-        for task in logins:
-            task.cancel()
-        for late in await asyncio.gather(*logins, return_exceptions=True):
-            if isinstance(late, SshLink):
-                await late.aclose()
+        await _drop(logins, list(logins))
+
+
+async def _drop(logins: dict[asyncio.Task[SshLink], Course], tasks: list[asyncio.Task[SshLink]]) -> None:
+    """End these; one that was just through is closed again."""
+    for task in tasks:
+        del logins[task]
+        task.cancel()
+    for late in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(late, SshLink):
+            await late.aclose()
 
 
 async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]) -> SshLink | None:
@@ -86,11 +89,9 @@ async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]
                 settings.lost_before = False
             if not logins or not isinstance(error, Unreachable) or isinstance(error, TimedOut):
                 raise error
-        asking = [task for task, course in logins.items() if not course.waiting]
+        asking = [task for task, course in logins.items() if course.asking]
         if asking and len(logins) > 1:  # somebody is asked: once
-            for task in [task for task in logins if task is not asking[0]]:
-                del logins[task]
-                task.cancel()
+            await _drop(logins, [task for task in logins if task is not asking[0]])
         elif not done:
             least = max(
                 AGAIN_SECONDS, oldest.stalled_seconds / 6, min(SLOWEST_SECONDS, ROUND_TRIPS * settings.round_trip_seconds)
