@@ -24,6 +24,8 @@ from sovtui.ports.network import Network, Sight
 
 TOLD_AFTER_SECONDS = 3.0
 """A dial that has been waiting for so long says what for, and goes on."""
+TOLD_AT_LAST_SECONDS = 5.0
+"""The same on a slow link, whose answers may take that long."""
 SIGHT_SECONDS = 2.0
 """What the tailnet's own program gets to answer."""
 MAX_SAID = 40
@@ -185,7 +187,7 @@ class LinkKeeper:
         try:
             while not (await asyncio.wait({task}, timeout=_LOOK_SECONDS))[0]:
                 seen = self._seen()
-                patience = max(TOLD_AFTER_SECONDS, 4 * self._round_trip_seconds)
+                patience = min(TOLD_AT_LAST_SECONDS, max(TOLD_AFTER_SECONDS, 4 * self._round_trip_seconds))
                 if seen is not None and seen.seconds >= patience and seen.stage is not told:
                     told = seen.stage
                     found = await self._judged(replace(seen, fault=Fault.SILENCE))

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from sovtui.actions import all_specs
 from sovtui.core.events import Tick
 from sovtui.core.model import Alert, LinkPhase, Service
+from sovtui.core.reach import Verdict
 from sovtui.core.reading import Reading, Status, fresh, unsupported
 from sovtui.core.state import State, reduce
 from sovtui.ports.link import Question
@@ -437,6 +438,18 @@ async def test_a_dead_link_is_told_with_its_reason_and_nothing_looks_live(stage)
         await s.press("tab")
         await s.press("x")
         assert s.hub.reconnected, "a key tries the link again"
+
+
+async def test_a_refused_link_is_tried_again_by_enter_alone(stage, states):
+    state = states("healthy")
+    spark = first(state)
+    refused = replace(spark.link, phase=LinkPhase.REFUSED, reason="no key was accepted", verdict=Verdict.LOGIN_REFUSED)
+    async with stage(replace(state, hosts={**state.hosts, spark.spec.name: replace(spark, link=refused)})) as s:
+        assert "login refused" in s.bar("status") and "Enter does" in " ".join(s.bar("notice").split())
+        await s.press("x", "tab")
+        assert not s.hub.reconnected, "a wrong key too often is held against us"
+        await s.press("enter")
+        assert s.hub.reconnected == [spark.spec.name]
 
 
 # hostile text

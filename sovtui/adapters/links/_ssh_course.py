@@ -46,6 +46,11 @@ class Course:
         self._progress.reach(self._progress.stage)
 
     @property
+    def asking(self) -> bool:
+        """Whether a person is waited for."""
+        return self._operator.asked
+
+    @property
     def waiting(self) -> bool:
         """Whether it is the network that is waited for, not a person."""
         return self._client is not None and not self._operator.asked

@@ -28,9 +28,10 @@ from sovtui.ports.link import Ask
 
 MAX_HOPS = 8
 AGAIN_SECONDS = 1.0
-"""How long a login may be silent, after a link was lost, before another one is begun beside it; longer for each further one."""
+"""How long all logins may be silent, after a link was lost, before another one is begun beside them; ever longer."""
 ROUND_TRIPS = 3.0
 """On a slow link it may be silent for so many: an answer is one, a packet that was lost on the way another."""
+SLOWEST_SECONDS = 2.5
 BESIDE = 3
 """Logins at the same time."""
 
@@ -54,27 +55,30 @@ async def dial(settings: Settings, ask: Ask | None) -> SshLink:
             login = _Login(settings, ask)
             logins[asyncio.create_task(login.whole(), name=f"login {settings.host}")] = login.course
             if len(logins) > BESIDE:  # the oldest may be through when a host that hangs goes on, the newest when a way is back
-                task = list(logins)[1]
-                del logins[task]
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await _drop(logins, [list(logins)[1]])
             link = await _first(settings, logins)
             if link is not None:
                 settings.lost_before = True
                 return link
     finally:
         settings.course = None
-        for task in logins:
-            task.cancel()
-        for late in await asyncio.gather(*logins, return_exceptions=True):
-            if isinstance(late, SshLink):
-                await late.aclose()
+        await _drop(logins, list(logins))
+
+
+async def _drop(logins: dict[asyncio.Task[SshLink], Course], tasks: list[asyncio.Task[SshLink]]) -> None:
+    """End these; one that was just through is closed again."""
+    for task in tasks:
+        del logins[task]
+        task.cancel()
+    for late in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(late, SshLink):
+            await late.aclose()
 
 
 async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]) -> SshLink | None:
     """The first link; None if another login should be begun beside. Raises what the last one raised, and at once what is no silence."""
     while True:
-        oldest, newest = next(iter(logins.values())), next(reversed(logins.values()))
+        oldest = next(iter(logins.values()))
         settings.course = oldest
         done, _ = await asyncio.wait(logins, timeout=LOOK_SECONDS if settings.lost_before else None, return_when=FIRST_COMPLETED)
         for task in done:
@@ -86,14 +90,14 @@ async def _first(settings: Settings, logins: dict[asyncio.Task[SshLink], Course]
                 settings.lost_before = False
             if not logins or not isinstance(error, Unreachable) or isinstance(error, TimedOut):
                 raise error
-        asking = [task for task, course in logins.items() if not course.waiting]
+        asking = [task for task, course in logins.items() if course.asking]
         if asking and len(logins) > 1:  # somebody is asked: once
-            for task in [task for task in logins if task is not asking[0]]:
-                del logins[task]
-                task.cancel()
+            await _drop(logins, [task for task in logins if task is not asking[0]])
         elif not done:
-            least = max(AGAIN_SECONDS, oldest.stalled_seconds / 6, ROUND_TRIPS * settings.round_trip_seconds)
-            if newest.stalled_seconds > least:
+            least = max(
+                AGAIN_SECONDS, oldest.stalled_seconds / 6, min(SLOWEST_SECONDS, ROUND_TRIPS * settings.round_trip_seconds)
+            )
+            if min(course.stalled_seconds for course in logins.values()) > least:
                 return None
 
 

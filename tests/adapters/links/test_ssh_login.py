@@ -17,8 +17,9 @@ from sovtui.adapters.links.ssh import Dialer
 from sovtui.core.clean import Clean
 from sovtui.core.reach import Verdict
 from sovtui.ports.errors import HostKeyError, Refused, TimedOut, Unreachable
+from tests.faults.link.proxy import Proxy
 
-from .conftest import Operator, ServerMaker, linked, write_key
+from .conftest import Operator, ServerMaker, linked, until, write_key
 
 
 def free_port() -> int:
@@ -401,3 +402,39 @@ async def test_a_dial_can_be_cancelled(serve: ServerMaker):
     dialing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dialing
+
+
+async def test_after_a_loss_another_login_is_begun_beside_one_that_is_silent(serve: ServerMaker, home: Path):
+    server = await serve()
+    proxy = Proxy("127.0.0.1", server.port)
+    await proxy.open()
+    (home / ".ssh" / "known_hosts").write_text(server.known_line.replace(str(server.port), str(proxy.port)))
+    dialer = server.dialer(port=proxy.port)
+    try:
+        async with linked(dialer):
+            pass
+        proxy.way.silent = True
+        dialing = asyncio.ensure_future(dialer.dial(None))
+        await until(lambda: proxy.accepted == 2)
+        proxy.way.silent = False
+        async with asyncio.timeout(8):
+            link = await dialing  # the one that was begun meanwhile: the first is silent for good
+        assert proxy.accepted == 3
+        await link.aclose()
+        await until(lambda: not proxy.pairs)
+    finally:
+        await proxy.close()
+
+
+async def test_a_first_login_that_is_silent_stays_alone(serve: ServerMaker, home: Path):
+    server = await serve()
+    proxy = Proxy("127.0.0.1", server.port)
+    proxy.way.silent = True
+    await proxy.open()
+    try:
+        with pytest.raises(TimedOut, match="takes connections") as caught:
+            await server.dialer(port=proxy.port, connect_timeout_seconds=2.5).dial(None)
+        assert caught.value.verdict is Verdict.HANGS
+        assert proxy.accepted == 1
+    finally:
+        await proxy.close()

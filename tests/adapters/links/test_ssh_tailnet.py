@@ -19,6 +19,7 @@ from sovtui.adapters.tailnet.cache import Cache
 from sovtui.adapters.tailnet.daemon import Daemon
 from sovtui.adapters.tailnet.places import Places
 from sovtui.core import tailnet_words
+from sovtui.core.reach import Verdict
 from sovtui.ports.errors import HostKeyError, PortError, Refused, TimedOut, Unreachable
 from sovtui.ports.link import Question
 from tests.adapters.tailnet.pretend import AT, DATA, Clock, PretendDaemon, by_command, node, pong, pretend_command, recorded
@@ -379,6 +380,7 @@ async def test_a_port_that_drops_is_told_from_a_host_that_is_silent(
         else "spark is online in the tailnet, but does not answer there"
     )
     assert str(caught.value).endswith(told)
+    assert caught.value.verdict is (Verdict.BLOCKED if answers else Verdict.HOST_DOWN)
 
 
 async def test_nobody_listens_on_a_host_that_is_up(pretend: PretendDaemon, home: Path) -> None:
@@ -389,6 +391,7 @@ async def test_nobody_listens_on_a_host_that_is_up(pretend: PretendDaemon, home:
     with pytest.raises(Unreachable) as caught:
         await guided(pretend.daemon(), f"ops@spark:{closed}", home)[0].dial(None)
     assert str(caught.value).endswith(f"spark is up; no SSH server on port {closed}")
+    assert caught.value.verdict is Verdict.SSHD_DOWN
 
 
 async def test_a_host_that_is_offline_says_since_when(pretend: PretendDaemon, home: Path) -> None:

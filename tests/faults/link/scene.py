@@ -107,14 +107,17 @@ async def scene(
             proxies[name] = Proxy(far(client.number))
             await proxies[name].open()
     config = prepare(client, folder, proxies, names)
-    hosts = "".join(f'[host.{name}]\nlink = "ssh"\naddress = "{name}"\nwatch = ["ssh.service"]\n' for name in names)
+    # a metered link is asked less often whether it lives; lanes turn slow here, and would be taken for one
+    words = 'link = "ssh"\nmetered = false\nwatch = ["ssh.service"]\n'
+    hosts = "".join(f'[host.{name}]\naddress = "{name}"\n{words}' for name in names)
     hub = build_hub(loads(text or hosts), interactive=True, pace=pace)
     idle = Proxy("127.0.0.1")
     lanes = {name: Lane(name, hub, client, config, proxies.get(name, idle), random.Random(f"{seed} {name}")) for name in names}
-    loop = asyncio.get_running_loop()
-    names_of, server = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 53))
-    for lane in lanes.values():
-        lane.memory["server"] = server
+    names_of: asyncio.DatagramTransport | None = None
+    if NAMED in names:
+        loop = asyncio.get_running_loop()
+        names_of, server = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 53))
+        lanes[NAMED].memory["server"] = server
     await hub.start()
     made = Scene(hub, lanes, client)
     try:
@@ -123,6 +126,7 @@ async def scene(
         yield made
     finally:
         await hub.aclose()
-        names_of.close()
+        if names_of is not None:
+            names_of.close()
         for proxy in proxies.values():
             await proxy.close()
