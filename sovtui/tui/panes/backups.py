@@ -102,5 +102,8 @@ class BackupsPane(ListPane):
             note = backup.reason
         if width < 48:
             note = ""
-        right = row((pad(word, 8), role), (pad(age, 8, RIGHT), "plain"), (pad(limit, 8, RIGHT), "label"))
+        if width < 36:
+            right = row((pad(word, 5), role), (pad(age, 8, RIGHT), "plain"), (pad(limit, 7, RIGHT), "label"))
+        else:
+            right = row((pad(word, 8), role), (pad(age, 8, RIGHT), "plain"), (pad(limit, 8, RIGHT), "label"))
         return spread(row((f"{sign} ", role), backup.name, (f"  {note}" if note else "", "label")), right, width)

@@ -58,6 +58,8 @@ class MemoryPane(Pane):
         columns = max(1, width // FIGURE_CELLS)
         legend = -(-max(3, len(shares(view.host)) if view.host else 3) // max(1, width // LEGEND_CELLS))
         lines = 1 + legend + -(-6 // columns) + gpus
+        if view.host is not None:
+            lines += max((len(found) for word, found in self._forecasts(view.host, width) if word == "too-small"), default=0)
         if view.host is not None and engines_of(view.host.spec):
             lines += min(3, len(view.host.subjects("disk.total_bytes")))
         return Want(2 + lines, least=7)
@@ -83,9 +85,11 @@ class MemoryPane(Pane):
         figures = grid(self._figures(view, host), width, FIGURE_CELLS)
         rows += self._gpus(view, host, width, height - len(rows) - len(figures))
         rows += figures
-        forecasts = self._forecasts(host, width)
-        if forecasts and len(rows) + 2 <= height:
-            rows += [BLANK, *forecasts] if len(rows) + 1 + len(forecasts) <= height else forecasts
+        forecasts = [found for _, found in self._forecasts(host, width)]
+        if forecasts and len(rows) + 1 + sum(len(found) for found in forecasts) <= height:
+            rows.append(BLANK)
+        for found in forecasts:  # each whole or not at all
+            rows += found if len(rows) + len(found) <= height else []
         if not engines_of(host.spec):
             return rows[:height]  # the disks stand in the pane of the host
         disks = disk_rows(host, view.state.now, width) if host.subjects("disk.total_bytes") else []
@@ -97,7 +101,7 @@ class MemoryPane(Pane):
             return []
         found = [Copy(label, f"{label}: {words}") for label, (words, _) in self._figures(view, host)]
         for gpu in gpu_names(host):
-            found += [Copy(f"GPU {gpu}", " ".join(line.plain.split())) for line in self._gpu(view, host, gpu, 120)]
+            found += [Copy(f"GPU {gpu}", "  ".join(words for words, _ in _cells(view, host, gpu)))]
         head = f"memory of {view.host_name}, {text.moment(view.state.now)}"
         return [Copy("all figures", "\n".join([head, *(one.text for one in found)])), *found]
 
@@ -125,16 +129,16 @@ class MemoryPane(Pane):
             legend.append(("▒ droppable", value("memory.droppable_bytes", drop, now)))
         return [*rows, *grid(legend, width, LEGEND_CELLS)]
 
-    def _forecasts(self, host: Host, width: int) -> list[Row]:
-        """One line per mode that is not up: whether it would fit now, with the numbers."""
-        rows = []
+    def _forecasts(self, host: Host, width: int) -> list[tuple[str, list[Row]]]:
+        """Per mode that is not up whether it would fit now, and that in words with the numbers."""
+        told = []
         for mode in host.spec.modes:
             word, sentence = forecast_view(host, mode)
             if word in FORECASTS and sentence:
                 sign, role = FORECASTS[word]
                 first, *rest = wrap(f"{mode.name}: {sentence}", width - 2)
-                rows += [row((f"{sign} ", role), (first, "plain")), *(row("  ", (line, "plain")) for line in rest)]
-        return rows
+                told.append((word, [row((f"{sign} ", role), (first, "plain")), *(row("  ", (line, "plain")) for line in rest)]))
+        return sorted(told, key=lambda one: one[0] != "too-small")
 
     def _figures(self, view: View, host: Host) -> list[tuple[str, Span]]:
         def told(key: str) -> Span:
@@ -166,9 +170,18 @@ class MemoryPane(Pane):
         return _table(view, host, gpus, width)
 
     def _gpu(self, view: View, host: Host, gpu: str, width: int) -> list[Row]:
+        """Its figures, and how full its own memory is."""
         use, power, heat, memory = _cells(view, host, gpu)
-        parts = [row((_name(gpu), "title")), row(use), row(power), row(heat), row(("mem ", "label"), memory)]
-        return flow(parts, width)[:2]
+        used, total = (host.reading(f"gpu.memory_{word}_bytes", gpu) for word in ("used", "total"))
+        parts = [row((_name(gpu), "title")), row(use), row(power), row(heat)]
+        if used.value is None or not total.value:
+            return flow([*parts, row(("mem ", "label"), memory)], width)[:2]
+        words, role = _short(memory)
+        share = used.value / total.value
+        look = "stale" if used.status is Status.STALE else "accent"
+        room = max(4, width - 6 - cell_len(words))
+        gauge = bar([(share, "█", look), (1 - share, "░", "label")], room)
+        return [flow(parts, width)[0], row(("mem ", "label"), *gauge.spans, "  ", (words, role))]
 
 
 def _name(gpu: str) -> str:
