@@ -228,6 +228,8 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     figures = dict(host.figures)
     curves: dict[FigureKey, tuple[tuple[float, float], ...]] | None = None
     changed = False
+    stamps: dict[datetime, float] = {}
+    """What was measured at one time has one number for it: a quarter of a curve's memory."""
     for sample in samples:
         key = (sample.figure, sample.subject)
         old = figures.get(key, UNKNOWN)
@@ -240,7 +242,7 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
         if spec and spec.curve and new is sample.reading and new.value is not None and new.at is not None:
             curves = dict(host.curves) if curves is None else curves
             points = curves.get(key, ())
-            at = new.at.timestamp()
+            at = stamps.get(new.at) or stamps.setdefault(new.at, new.at.timestamp())
             if not points or at > points[-1][0]:
                 curves[key] = (*points[-(CURVE_POINTS - 1) :], (at, new.value))
     if not changed:
