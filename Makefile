@@ -50,9 +50,10 @@ bench: $(VENV)/.dev ## what the screen costs, as a table: start, bytes, processo
 	@sh tests/box/packages.sh
 	@$(BIN)/python -m tests.bench
 
-faults: $(VENV)/.dev ## the fault table: 300 switches, a fault injected into each
+faults: $(VENV)/.dev ## the fault tables: 300 switches with a fault injected into each, 240 faults of the link
 	@sh tests/box/packages.sh
 	@$(BIN)/python -m tests.faults --count 300
+	@$(BIN)/python -m tests.faults.link --count 160 --box 80
 
 clean:
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

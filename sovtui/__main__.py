@@ -7,11 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from sovtui.config.schema import Config
     from sovtui.config.surroundings import Glyphs
-    from sovtui.ports.link import Ask, Link
+    from sovtui.ports.link import Ask, Link, Tell
     from sovtui.runtime.hub import Hub
 
 CRASH_FILES = 10
@@ -61,10 +61,10 @@ def _local(config_path: str) -> tuple[Config, tuple[str, ...]]:
     return bootstrap.local(config_path)
 
 
-async def _dial(kind: str, address: str, ask: Ask | None) -> Link:
+async def _dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
     from sovtui import bootstrap
 
-    return await bootstrap.dial(kind, address, ask)
+    return await bootstrap.dial(kind, address, ask, tell)
 
 
 def _control_room(open_hub: Callable[[], Hub], theme: str | None, glyphs: Glyphs) -> int:
@@ -97,15 +97,41 @@ def _serve(command: Sequence[str], port: int, allow: Collection[str], tell: Call
     serve.run(command, port, allow, tell)
 
 
-def _engines() -> tuple[str, ...]:
+def _engines() -> Collection[str]:
     """Names only: loading the registry would load httpx."""
     import pkgutil
-    from importlib.metadata import entry_points
     from pathlib import Path
 
     folder = Path(__file__).parent / "adapters" / "engines"
     ours = {m.name for m in pkgutil.iter_modules([str(folder)]) if m.name not in ("base", "scrape", "watch") and m.name[0] != "_"}
-    return tuple(sorted(ours | entry_points(group="sovtui.engines").names))
+    return _Names(ours)
+
+
+class _Names:
+    """Our engines; those that others bring are looked for when one is not ours: that takes 50 ms and 2 MiB."""
+
+    def __init__(self, ours: set[str]) -> None:
+        self._ours = ours
+        self._all: frozenset[str] | None = None
+
+    def _every(self) -> frozenset[str]:
+        if self._all is None:
+            from importlib.metadata import entry_points
+
+            self._all = frozenset(self._ours | entry_points(group="sovtui.engines").names)
+        return self._all
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ours or name in self._every()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._every()))
+
+    def __len__(self) -> int:
+        return len(self._every())
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def _actions() -> dict[str, str]:

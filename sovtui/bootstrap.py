@@ -14,15 +14,17 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
 from sovtui.adapters.links import dialer_for
+from sovtui.adapters.network import KernelNetwork
 from sovtui.config.paths import state_dir
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import host_specs, with_engines
 from sovtui.ports.clock import Clock
-from sovtui.ports.link import Ask, Link
+from sovtui.ports.link import Ask, Dialer, Link, Tell, Telling
+from sovtui.ports.network import Sight
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.clock import RealClock
 from sovtui.runtime.control import Control, Equipment
-from sovtui.runtime.links import Links
+from sovtui.runtime.links import Links, Pace
 from sovtui.runtime.store import FOR_A_SCREEN_SECONDS
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.prometheus import PrometheusSource
+    from sovtui.adapters.links.sync_http import LinkAdapter
     from sovtui.config.login import SourceConfig
 
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
@@ -51,6 +54,7 @@ def build_hub(
     only_host: str | None = None,
     interactive: bool = True,
     notes: tuple[str, ...] = (),
+    pace: Pace | None = None,
 ) -> Control:
     """The hub for this configuration. `only_host` leaves out the links that are not needed for that host.
 
@@ -59,10 +63,11 @@ def build_hub(
     log_to_file()
     clock = RealClock()
     hosts = _needed(config, only_host)
-    links = Links({name: dialer_for(config.host[name].link, name, config.host[name].address or name) for name in hosts}, clock)
+    dialers, paths, sights = _dialers(config, hosts, clock)
+    links = Links(dialers, clock, network=KernelNetwork(), sights=sights, pace=pace)
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
-    equip = partial(_equip, config, hosts, links, clock, interactive)
+    equip = partial(_equip, config, hosts, links, clock, interactive, paths)
     return Control(
         config,
         specs,
@@ -76,10 +81,47 @@ def build_hub(
     )
 
 
-async def dial(kind: str, address: str, ask: Ask | None) -> Link:
+def _dialers(
+    config: Config, hosts: tuple[str, ...], clock: Clock
+) -> tuple[dict[str, Dialer], Callable[[Links], list[Source]], dict[str, Sight]]:
+    """A dialer per host, what makes the source of their paths, and who knows of them: hosts with `tailnet` are gone to through it."""
+    dialers = {name: _dialer(name, config.host[name]) for name in hosts}
+    through = {name: config.host[name].tailnet for name in hosts if config.host[name].tailnet and config.host[name].link == "ssh"}
+    if not through:
+        return dialers, lambda links: [], {}
+    from sovtui.adapters.links.tailnet import guided
+    from sovtui.adapters.tailnet.daemon import Daemon
+    from sovtui.adapters.tailnet.places import places
+    from sovtui.adapters.tailnet.source import PathSource
+
+    daemon = Daemon(places(config.tailnet.socket), clock)
+    guides = {}
+    for name, wanted in through.items():
+        address = config.host[name].address or name
+        dialers[name], guides[name] = guided(
+            *(name, address, wanted, daemon, state_dir(), clock),
+            socks5=config.tailnet.socks5,
+            notice_seconds=float(config.host[name].notice_loss),
+        )
+
+    def sources(links: Links) -> list[Source]:
+        return [PathSource(guides, daemon, clock, lambda name: links.keepers[name].when_up())]
+
+    return dialers, sources, {name: guide.sight for name, guide in guides.items()}
+
+
+def _dialer(name: str, host: HostConfig) -> Dialer:
+    words = {"notice_seconds": float(host.notice_loss)} if host.link == "ssh" else {}
+    return dialer_for(host.link, name, host.address or name, **words)
+
+
+async def dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
     """A link to a host that is not configured. Raises `PortError`, and `ValueError` for an address that cannot be read."""
     log_to_file()
-    return await dialer_for(kind, address or "this machine", address).dial(ask)
+    dialer = dialer_for(kind, address or "this machine", address)
+    if isinstance(dialer, Telling):
+        dialer.on_banner = tell
+    return await dialer.dial(ask)
 
 
 def log_to_file() -> None:
@@ -113,7 +155,14 @@ def _needed(config: Config, only_host: str | None) -> tuple[str, ...]:
     return tuple(name for name in config.host if name == only_host or name in via)
 
 
-async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Clock, interactive: bool) -> Equipment:
+async def _equip(
+    config: Config,
+    hosts: tuple[str, ...],
+    links: Links,
+    clock: Clock,
+    interactive: bool,
+    paths: Callable[[Links], list[Source]],
+) -> Equipment:
     for module in _HEAVY:  # a thread, so that keys are answered meanwhile
         await asyncio.to_thread(importlib.import_module, module)
     from sovtui.adapters import registry
@@ -136,7 +185,7 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
         login = Login(place, source, clock)
         return client_for(source.via, source.url, source.timeout, login=login, ca_file=source.ca_file)
 
-    sources: list[Source] = []
+    sources: list[Source] = paths(links)
     streams: list[StreamSource] = []
     engines = {one.engine for host in config.host.values() for one in with_engines(host) if one.engine}
     adapters = registry.load_engines(engines)
@@ -167,7 +216,9 @@ async def _equip(config: Config, hosts: tuple[str, ...], links: Links, clock: Cl
             sources += [MachineSource(spec.name, clock), NvmlSource(spec.name, clock)]
 
     closers = [http.aclose for http in made]
-    return Equipment(sources, streams, alerts, past, closers if past is None else [past.aclose, *closers])
+    watchers = {"prometheus": config.prometheus, "history": config.prometheus, "alertmanager": config.alertmanager}
+    vias = {name: source.via for name, source in watchers.items() if source is not None}
+    return Equipment(sources, streams, alerts, past, vias, closers if past is None else [past.aclose, *closers])
 
 
 def _engine_client(client_for: Any, clock: Clock, name: str, host: HostConfig, base_url: str, mode: str) -> httpx.AsyncClient:
@@ -195,18 +246,19 @@ def _prometheus(
     from sovtui.adapters.figures.history import HistorySource
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.ranges import Ranges
-    from sovtui.adapters.links.sync_http import LinkAdapter
 
     loop = asyncio.get_running_loop()
 
-    def adapter(seconds: float) -> Callable[[], LinkAdapter]:
-        return lambda: LinkAdapter(loop, http, timeout_seconds=seconds)
+    def adapter() -> LinkAdapter:
+        from sovtui.adapters.links.sync_http import LinkAdapter
 
-    ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter(PAST_SECONDS))
+        return LinkAdapter(loop, http, timeout_seconds=PAST_SECONDS)
+
+    ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter)
     return (
         live,
         RangePast(config, adapters, live, ranges, clock),
-        HistorySource(config, live, http, clock, make_adapter=adapter(settings.timeout)),
+        HistorySource(config, live, http, clock),  # by httpx: the library would take 5 MiB before anybody goes back in time
     )
 
 

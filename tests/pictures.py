@@ -31,6 +31,12 @@ def draw(outdir: Path) -> list[Path]:
             if scenario in PNG:
                 file.with_suffix(".png").write_bytes(to_png(svg))
                 written.append(file.with_suffix(".png"))
+    for estate in ("mesh", "modes"):
+        for name, size in SIZES.items():
+            svg = asyncio.run(picture(still("healthy", estate), size, theme="sovtui-dark"))
+            file = outdir / f"{estate}-{name}.svg"
+            file.write_text(svg, encoding="utf-8")
+            written.append(file)
     for name, size in SIZES.items():  # just before the switch has failed
         svg = asyncio.run(picture(still("failed"), size, theme="sovtui-dark", keys=("t", "comma", "comma", "left")))
         file = outdir / f"time-travel-{name}.svg"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sovtui.actions.guards import USAGE, on_box, refuse, unit_command, unknown_name
 from sovtui.actions.request import box_modes
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
-from sovtui.config.schema import Config
+from sovtui.config.schema import Config, HostConfig
 from sovtui.core.modes import Heat, mode_views
 from sovtui.core.state import State
 
@@ -33,6 +33,8 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
     busy = next((v for v in mine if v.busy), None)
     if busy is not None:
         reason = f"{busy.mode.title} is busy: its requests would be cut off."
+    if "tailscale" in wish.target.rpartition(":")[2]:
+        reason += f" {_cut_off(wish.host, settings)}"
     command = unit_command("restart", wish.target)
     return Plan(
         "restart",
@@ -51,6 +53,16 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
             },
         },
     )
+
+
+def _cut_off(host: str, settings: HostConfig) -> str:
+    """What restarting the tailnet's daemon does to the link that it is asked over."""
+    after = f"The restart itself goes on on {host}, and the link comes back by itself."
+    if settings.link == "ssh" and settings.tailnet:
+        return f"It will disconnect you: the link to {host} goes through it. {after}"
+    if settings.link == "ssh":
+        return f"If the link to {host} goes through the tailnet it will disconnect you. {after}"
+    return "It disconnects whoever is on this machine through the tailnet."
 
 
 SPEC = Spec(

@@ -8,7 +8,7 @@ from sovtui.actions.free import KINDS as FREED
 from sovtui.actions.loading import LOADERS
 from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.cli import output
-from sovtui.cli.diagnostics import Narrator, confirm, on_terminal, say, sentence
+from sovtui.cli.diagnostics import Narrator, confirm, link_told, on_terminal, say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.run import alerts_known, followed
 from sovtui.cli.session import MODES_NONE, Session, engine_known, find_service, reach, unknown
@@ -161,7 +161,8 @@ async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
         say(sentence(outcome.message))
         return outcome.exit_code
     say(sentence(plan.title))
-    return await followed(hub.execute(plan, narrator), narrator, wish.host)
+    with link_told(hub, wish.host):
+        return await followed(hub.execute(plan, narrator), narrator, wish.host)
 
 
 def _refused(plan: Plan) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
-import termios
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from sovtui.cli.asking import read_line
 from sovtui.core import text
 from sovtui.core.clean import clean
-from sovtui.core.model import ActionRun, Step
-from sovtui.ports.link import Question
+from sovtui.core.model import ActionRun, Link, LinkPhase, Step
+
+if TYPE_CHECKING:
+    from sovtui.runtime.hub import Hub
 
 
 def say(message: str) -> None:
@@ -24,6 +26,11 @@ def say(message: str) -> None:
 def sentence(message: str) -> str:
     """With a full stop, unless it ends with a sign of its own."""
     return message if not message or message[-1] in ".!?…" else f"{message}."
+
+
+def banner(line: str) -> None:
+    """What a server says while one logs in, cleaned."""
+    say(f"  | {line}")
 
 
 class Narrator:
@@ -63,6 +70,29 @@ def _new_lines(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
     return new
 
 
+@contextlib.contextmanager
+def link_told(hub: Hub, host: str) -> Iterator[None]:
+    """While something is followed: that its link is gone, why, and that it is back."""
+    lost = ""
+
+    def heard(link: Link | None) -> None:
+        nonlocal lost
+        if link is None:
+            return
+        if link.phase is LinkPhase.UP and lost:
+            lost = ""
+            say(f"The link to {host} is back.")
+        elif link.phase is not LinkPhase.UP and link.reason and link.verdict != lost:
+            lost = str(link.verdict) or "lost"
+            say(sentence(f"{host}: {link.reason}"))
+
+    unsubscribe = hub.subscribe(lambda state: state.hosts[host].link if host in state.hosts else None, heard)
+    try:
+        yield
+    finally:
+        unsubscribe()
+
+
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
@@ -76,52 +106,4 @@ def on_terminal() -> bool:
 
 async def confirm(question: str) -> bool:
     """Asks y/N on the terminal. The loop goes on meanwhile, so that the link stays alive."""
-    return (await _read_line(f"{clean(question)} [y/N] ")).strip().lower() in ("y", "yes")
-
-
-async def ask_operator(question: Question) -> str | None:
-    """Answers a link's question on the terminal: an unknown host key, a passphrase."""
-    say(question.title)
-    for line in question.text.splitlines():
-        say(f"  {line}")
-    if question.kind == "secret":
-        answer = await _read_line("secret (not shown): ", echo=False)
-        return answer or None
-    return "yes" if (await _read_line('type "yes" to trust it: ')).strip().lower() == "yes" else None
-
-
-async def _read_line(prompt: str, *, echo: bool = True) -> str:
-    """One line from the terminal without blocking the loop; empty at end of file. No thread: a thread that reads cannot be cancelled."""
-    with contextlib.suppress(OSError):
-        os.write(2, prompt.encode())
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
-
-    def ready() -> None:
-        try:
-            data = os.read(0, 4096)
-        except OSError:
-            data = b""
-        if not answer.done():
-            answer.set_result(data)
-
-    saved = None if echo else _echo_off()
-    loop.add_reader(0, ready)
-    try:
-        return (await answer).decode("utf-8", "replace").rstrip("\r\n")
-    finally:
-        loop.remove_reader(0)
-        if saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, saved)
-            say("")
-
-
-def _echo_off() -> list[Any] | None:
-    try:
-        saved = termios.tcgetattr(0)
-    except termios.error:
-        return None
-    quiet = [*saved]
-    quiet[3] &= ~termios.ECHO
-    termios.tcsetattr(0, termios.TCSADRAIN, quiet)
-    return saved
+    return (await read_line(f"{clean(question)} [y/N] ", 0, 2)).strip().lower() in ("y", "yes")

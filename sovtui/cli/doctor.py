@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from sovtui.config.login import warnings
 from sovtui.config.paths import theme_files
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched
-from sovtui.core import text
+from sovtui.core import path_words, tailnet_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
-from sovtui.core.model import EnginePhase, LinkPhase
+from sovtui.core.model import EnginePhase, LinkPhase, PathKind
 from sovtui.core.state import Host, State
 from sovtui.onbox import rights
 from sovtui.ports.errors import PortError
@@ -30,6 +31,9 @@ SOMEBODY = "operator"
 """Stands for the login name where the address does not tell it."""
 MISSING_SHOWN = 3
 """Missing rights written out; the drop-in has them all."""
+
+
+RENEW = "renew it on that machine with `tailscale up --force-reauth`, but not over a link that goes through the tailnet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,9 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
             if named in (None, host.spec.name):
                 settings = session.config.host[host.spec.name]
                 checks += host_checks(host, settings)
+                checks += path_checks(host, state.now)
+                if host.link.phase is LinkPhase.UP and host.path is not None and host.spec.kind != "demo":
+                    checks += [check async for check in box_tailnet_checks(hub, host.spec.name, state)]
                 if host.link.phase is LinkPhase.UP and host.spec.kind != "demo":
                     checks += [check async for check in rights_checks(hub, host.spec.name, settings)]
         checks += source_checks(state, named)
@@ -109,6 +116,35 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
     for backup in host.backups.values():
         if backup.last_success_at is None:
             yield Check(f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not told'}")
+
+
+def path_checks(host: Host, now: datetime) -> Iterable[Check]:
+    """How the link goes through the tailnet, as this machine sees it. That nobody can be asked is no fault."""
+    path, name = host.path, host.spec.name
+    if path is None:
+        return
+    words = path_words.path(path, now)
+    checked = ", host keys verified by the tailnet" if path.verified else ""
+    known = path.kind in (PathKind.DIRECT, PathKind.RELAY, PathKind.PEER_RELAY, PathKind.IDLE)
+    why = f": {path.reason}" if path.reason and path.reason not in host.link.reason else ""
+    yield Check(f"{name}: path", True if known else None, f"{words}{checked}{why}")
+    for note in path.notes:
+        yield Check(f"{name}: tailnet key", None, note, RENEW)
+
+
+async def box_tailnet_checks(hub: Hub, name: str, state: State) -> AsyncIterator[Check]:
+    """The same as the box's own daemon sees it, asked over the link: its key, and the way to us."""
+    what = f"{name}: path, from there"
+    try:
+        view = await hub.tailnet(name)
+    except (PortError, TimeoutError) as error:
+        yield Check(what, None, f"could not be asked: {error or 'no answer in time'}")
+        return
+    yield Check(what, True if view.net.running else None, tailnet_words.seen_from_box(view.net, view.we, name, state.now))
+    path = state.hosts[name].path
+    for note in tailnet_words.about_keys(replace(view.net, me=None), view.net.me, name, state.now):
+        if path is None or note not in path.notes:
+            yield Check(f"{name}: tailnet key", None, note, RENEW)
 
 
 async def rights_checks(hub: Hub, name: str, settings: HostConfig) -> AsyncIterator[Check]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sovtui.core.catalog import CATALOG
 from sovtui.core.clean import clean
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, Mode, Part, Service, Source
+from sovtui.core.issues import Issue, backup_word, issues
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, Mode, Part, Service, Source, TailnetPath
 from sovtui.core.modes import Heat, ModeView, mode_view, mode_views
 from sovtui.core.reading import Reading
 from sovtui.core.state import Host, State
@@ -32,10 +34,23 @@ def status(state: State, hosts: Iterable[Host]) -> Document:
         "at": moment(state.now),
         "demo": state.demo,
         "read_only": state.read_only,
+        "issues": [issue(i) for i in issues(state)],
         "hosts": [host(h, state.now) for h in hosts],
         "alerts_at": moment(state.alerts_at),
         "alerts": [alert(a) for a in state.alerts],
         "sources": [source(s) for s in state.sources.values()],
+    }
+
+
+def issue(of: Issue) -> Document:
+    return {
+        "grade": of.grade.name.lower(),
+        "kind": of.kind,
+        "host": of.host or None,
+        "title": clean(of.title),
+        "detail": clean(of.detail),
+        "since": moment(of.since),
+        "target": clean(of.target) or None,
     }
 
 
@@ -49,9 +64,14 @@ def host(of: Host, now: datetime) -> Document:
             "kind": link.kind,
             "address": clean(link.address),
             "reason": clean(link.reason),
+            "verdict": str(link.verdict),
             "latency_seconds": link.latency_seconds,
             "since": moment(link.since),
             "retry_at": moment(link.retry_at),
+            "metered": clean(of.metered) or None,
+            "sent_bytes": of.traffic.sent_bytes if of.traffic else None,
+            "received_bytes": of.traffic.received_bytes if of.traffic else None,
+            "path": None if of.path is None else path(of.path),
         },
         "modes": [mode(v) for v in mode_views(of)],
         "engines": [
@@ -61,10 +81,26 @@ def host(of: Host, now: datetime) -> Document:
         ],
         "memory": _figures(of, "memory.", "", now),
         "cpu": _figures(of, "cpu.", "", now),
+        "disks": [{"mount": clean(m), **_figures(of, "disk.", m, now)} for m in of.subjects("disk.total_bytes")],
         "gpu": [{"id": gpu, **_figures(of, "gpu.", gpu, now)} for gpu in gpus(of)],
         "services": [service(s) for s in of.services.values()],
         "backups": [backup(b, now) for b in of.backups.values()],
         "action": run(of.action) if of.action else None,
+    }
+
+
+def path(of: TailnetPath) -> Document:
+    """How the link goes through the tailnet."""
+    return {
+        "kind": str(of.kind),
+        "latency_seconds": of.latency_seconds,
+        "via": clean(of.via) or None,
+        "since": moment(of.since),
+        "expired": of.expired,
+        "verified": of.verified,
+        "reason": clean(of.reason),
+        "notes": [clean(note) for note in of.notes],
+        "source": of.source or None,
     }
 
 
@@ -154,7 +190,7 @@ def late(of: Backup, now: datetime) -> bool | None:
     """Whether the last success is too old; None where it is not known or has no limit."""
     if of.last_success_at is None or of.max_age_seconds is None:
         return None
-    return (now - of.last_success_at).total_seconds() > of.max_age_seconds
+    return backup_word(replace(of, last_result=""), now) == "late"
 
 
 def backup(of: Backup, now: datetime) -> Document:

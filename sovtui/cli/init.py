@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sovtui.cli import doctor, documents, output
-from sovtui.cli.diagnostics import ask_operator, on_terminal, say, sentence
+from sovtui.cli.asking import ask_operator, can_ask
+from sovtui.cli.diagnostics import banner, say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.wiring import Wiring
 from sovtui.config import adding, proposal
@@ -88,7 +89,7 @@ async def _reached(address: str, wiring: Wiring) -> AsyncIterator[Link]:
     kind = "ssh" if address else "local"
     say(f"Looking at {address or 'this machine'}; nothing is changed there.")
     try:
-        link = await wiring.dial(kind, address, ask_operator if on_terminal() else None)
+        link = await wiring.dial(kind, address, ask_operator if can_ask() else None, banner)
     except ValueError as error:
         raise Failure(Exit.USAGE, sentence(str(error))) from None
     except PortError as error:

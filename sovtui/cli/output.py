@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 from sovtui.actions.spec import Plan
 from sovtui.cli.documents import gpus, late
-from sovtui.core import text
+from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
-from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service
+from sovtui.core.issues import issues
+from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
 from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
@@ -39,18 +40,36 @@ def write(what: str) -> None:
 
 def status(state: State, hosts: Iterable[Host]) -> str:
     """One readable screen."""
-    blocks = ["\n".join(_host(state, host)) for host in hosts]
+    hosts = list(hosts)
+    wrong = _issues(state, {host.spec.name for host in hosts})
+    blocks = [*(["\n".join(wrong)] if wrong else []), *("\n".join(_host(state, host)) for host in hosts)]
     blocks.append("\n".join([*_alert_lines(state), *_source_lines(state)]))
     return "\n\n".join(block for block in blocks if block)
+
+
+def _issues(state: State, named: set[str]) -> list[str]:
+    """All that is wrong, the worst first."""
+    found = [issue for issue in issues(state) if issue.host in named or not issue.host]
+    lines: list[str] = []
+    for issue in found:
+        ago = f" {text.age((state.now - issue.since).total_seconds())}" if issue.since is not None else ""
+        where = f"{issue.host}: " if issue.host else ""
+        detail = f": {issue.detail}" if issue.detail else ""
+        first, *more = _wrap(f"{issue.grade.name.lower():<4} {where}{issue.title}{ago}{detail}", "", WIDTH - 11)
+        lines += [f"{'wrong' if not lines else '':<7} {first}", *(f"{'':<13}{line}" for line in more)]
+    return lines
 
 
 def _host(state: State, host: Host) -> list[str]:
     link = host.link
     quality = text.quantity(link.latency_seconds, Unit.SECONDS) if link.latency_seconds else ""
-    head = f"{host.spec.name}  {link.kind} {link.address}  {link.phase}{f' {quality}' if quality else ''}"
+    sparing = "  metered" if host.metered else ""
+    head = f"{host.spec.name}  {link.kind} {link.address}  {link.phase}{f' {quality}' if quality else ''}{sparing}"
     lines = [_cut(f"{'DEMO  ' if state.demo else ''}{head}")]
     if link.phase is not LinkPhase.UP and link.reason:
         lines += _row("link", link.reason)
+    if host.path is not None:
+        lines += _rows("path", _path(state, host, host.path))
     lines += _rows("mode", [line for view in mode_views(host) for line in _mode(view)])
     for view in mode_views(host):
         if view.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN) and view.mode.url:
@@ -70,6 +89,12 @@ def _host(state: State, host: Host) -> list[str]:
     if host.action is not None:
         lines += _row("action", _action(state, host.action))
     return lines
+
+
+def _path(state: State, host: Host, path: TailnetPath) -> list[str]:
+    checked = ", host keys verified by the tailnet" if path.verified else ""
+    why = f": {path.reason}" if path.reason and path.reason not in host.link.reason else ""
+    return [f"{path_words.path(path, state.now)}{checked}{why}", *path.notes]
 
 
 def _mode(view: ModeView) -> list[str]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sovtui.cli import documents, output
-from sovtui.cli.diagnostics import Narrator, say, sentence
+from sovtui.cli.diagnostics import Narrator, link_told, say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.session import KNOWN_SECONDS, Session, find_service, reach, services_told, unknown, until
 from sovtui.config.specs import watched
@@ -125,7 +125,8 @@ async def follow(session: Session, run_id: str) -> int:
     async with session.hub(named) as hub:
         host, full = await _whose(session, hub, named, run_id)
         narrator = Narrator()
-        return await followed(hub.follow(host, full, narrator), narrator, host, full)
+        with link_told(hub, host):
+            return await followed(hub.follow(host, full, narrator), narrator, host, full)
 
 
 async def cancel(session: Session, run_id: str) -> int:
@@ -204,9 +205,10 @@ async def logs(session: Session, service: str, *, follow: bool, since: str, line
         await reach(hub, host)
         told = False
         try:
-            async for line in hub.logs(host, full, lines=lines, since=since, follow=follow):
-                output.write(output.log_line(line))
-                told = True
+            with link_told(hub, host):
+                async for line in hub.logs(host, full, lines=lines, since=since, follow=follow):
+                    output.write(output.log_line(line))
+                    told = True
         except Unreachable as error:
             raise Failure(Exit.UNREACHABLE, sentence(error.sentence())) from None
         except PortError as error:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sovtui.cli.diagnostics import ask_operator, on_terminal, sentence
+from sovtui.cli.asking import ask_operator, can_ask
+from sovtui.cli.diagnostics import say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.wiring import BuildHub
 from sovtui.config.schema import Config, HostConfig
@@ -38,9 +39,10 @@ class Session:
     @asynccontextmanager
     async def hub(self, only_host: str | None = None, *, settle: float = SETTLE_SECONDS) -> AsyncIterator[Hub]:
         """A started hub that has settled; closed at the end, whatever happens."""
-        terminal = on_terminal()
+        terminal = can_ask()
         ask = ask_operator if terminal else None
         hub = self.build(self.config, read_only=self.read_only, ask=ask, only_host=only_host, interactive=False, notes=())
+        unsubscribe = hub.subscribe(_told, _tell_new(hub))
         try:
             await hub.start()
             await hub.settle(settle)
@@ -49,6 +51,7 @@ class Session:
                 await hub.settle(settle)
             yield hub
         finally:
+            unsubscribe()
             with contextlib.suppress(TimeoutError):  # a dead link must not keep the command from ending
                 await asyncio.wait_for(hub.aclose(), 5.0)
 
@@ -103,6 +106,30 @@ def find_service(host: HostConfig, target: str) -> str | None:
         return target
     short = [n for n in names if target in (n.rpartition(":")[2], n.rpartition(":")[2].removesuffix(".service"))]
     return short[0] if len(short) == 1 else None
+
+
+def _told(state: State) -> dict[str, tuple[str, ...]]:
+    """What each host's server said in its last login."""
+    return {name: host.link.said for name, host in state.hosts.items()}
+
+
+def _tell_new(hub: Hub) -> Callable[[dict[str, tuple[str, ...]]], None]:
+    """Tells what servers say as they say it, and what a later login repeats only once."""
+    known: dict[str, tuple[str, ...]] = {}
+
+    def tell(told: dict[str, tuple[str, ...]]) -> None:
+        for name, lines in told.items():
+            old = known.get(name, ())
+            if lines == old[: len(lines)]:
+                continue
+            goes_on = bool(old) and lines[: len(old)] == old
+            if not goes_on:
+                say(f"{name} says:")
+            for line in lines[len(old) :] if goes_on else lines:
+                say(f"  {line}")
+            known[name] = lines
+
+    return tell
 
 
 def _asking(host: Host) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from sovtui.config.schema import Config
     from sovtui.config.surroundings import Glyphs
-    from sovtui.ports.link import Ask, Link
+    from sovtui.ports.link import Ask, Link, Tell
     from sovtui.runtime.hub import Hub
 
 
@@ -35,12 +35,12 @@ class Wiring:
     build_hub: BuildHub
     local: Callable[[str], tuple[Config, tuple[str, ...]]]
     """Where there is no configuration at the usual place: this machine, from what is found on it, and the sentences that say so."""
-    dial: Callable[[str, str, Ask | None], Awaitable[Link]]
+    dial: Callable[[str, str, Ask | None, Tell], Awaitable[Link]]
     """A link by its kind (`ssh`, `local`) and address, for a host that is not configured. Raises `PortError`, `ValueError`."""
     control_room: Callable[[Callable[[], Hub], str | None, Glyphs], int]
     """`tui.app.run(open_hub, theme, glyphs)`: the first frame comes before the hub."""
     demo: Callable[[str], Hub]
-    engines: Callable[[], tuple[str, ...]]
+    engines: Callable[[], Collection[str]]
     """Names that `engine = ` may have."""
     actions: Callable[[], Mapping[str, str]]
     """Names that `[screen.keys]` may have, with their usual keys; names in brackets stand for keys that are taken for good."""

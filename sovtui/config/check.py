@@ -48,6 +48,9 @@ def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], action
         if via and via not in hosts:
             say((name, "via"), f"no host is named `{via}`{nearest(via, hosts) or _known(hosts)}")
     _unique(("profile",), _tables(data.get("profile")), "name", "profile", say)
+    proxy = _text(_table(data.get("tailnet")), "socks5")
+    if proxy and not re.fullmatch(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[1-9]\d{0,4}", proxy, re.ASCII):
+        say(("tailnet", "socks5"), "expected `HOST:PORT`, such as 127.0.0.1:1055")
     _keys(_table(_table(data.get("screen")).get("keys")), say, actions)
 
 
@@ -84,6 +87,12 @@ def _host(path: Path, name: str, host: Mapping[str, Any], say: Say, engines: Col
                 say((*place, "service"), f"a timer only starts it; expected the unit that runs, `{service[:-6]}.service`")
     _unique((*path, "backup"), backups, "name", "backup", say)
     _services((*path, "watch"), host.get("watch"), say)
+    full = host.get("disk_full")
+    if isinstance(full, int | float) and not isinstance(full, bool) and not 0 < full <= 1:
+        say((*path, "disk_full"), f"expected a share above 0 and up to 1, as 0.9 for 90 %, found {full:g}")
+    with contextlib.suppress(ValueError):
+        if not 1 <= parse_duration(str(host.get("notice_loss", "5s"))) <= 600:
+            say((*path, "notice_loss"), "expected 1 second to 10 minutes")
     switch = _table(host.get("switch"))
     for key in ("floor", "tenants", "hold"):
         _services((*path, "switch", key), switch.get(key), say)

@@ -106,6 +106,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_factory(_is_list, lambda t: _list(t, converter))
     converter.register_structure_hook(Secret, _reference)
     converter.register_structure_hook_func(lambda kind: kind == str | Secret, _reference)
+    converter.register_structure_hook_func(lambda kind: kind == bool | Literal["auto"], _flag)
     return converter
 
 
@@ -121,6 +122,13 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
         return value
 
     return hook
+
+
+def _flag(value: Any, expected: Any) -> bool | str:
+    """True, false, or the word that leaves it to sovtui."""
+    if isinstance(value, bool) or value == "auto":
+        return bool(value) if isinstance(value, bool) else "auto"
+    raise TypeError
 
 
 def _reference(value: Any, expected: Any) -> Secret | str:

@@ -129,11 +129,17 @@ class HostConfig:
     role: Literal["box", "management", "edge", "nas"] = "box"
     """What it is for."""
     tailnet: str = ""
-    """Its name in the tailnet."""
+    """Its name in the tailnet (`spark`, or in full), its tailnet address, or its stable id: looked up there before it is connected to."""
+    notice_loss: Seconds = Seconds(5.0)
+    """How long its link may be silent before it counts as lost and is dialled anew; longer asks less often whether it still stands."""
     memory: Literal["auto", "unified", "discrete"] = "auto"
     """Whether CPU and GPU share one memory."""
     instance: str = ""
     """Label matchers that find this host's series in Prometheus (node and GPU exporters); default: none if it is the only box, else its name."""
+    metered: bool | Literal["auto"] = "auto"
+    """Whether its link is used sparingly: looked at every ten seconds. `auto`: while the path is a relay, or round trips are slow."""
+    disk_full: float = 0.9
+    """Share of a disk in use, 0 to 1, from which on it is called almost full."""
     watch: tuple[str, ...] = ()
     """More services to show, beside those of modes, floor and backups."""
     mode: tuple[ModeConfig, ...] = ()
@@ -229,6 +235,16 @@ class ProfileConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TailnetConfig:
+    """This machine's own tailnet daemon, where it is not found by itself. Only hosts with `tailnet` use it."""
+
+    socket: str = ""
+    """Its LocalAPI socket; default: the usual places, then the command `tailscale`."""
+    socks5: str = ""
+    """`HOST:PORT` of its SOCKS5 proxy, for userspace networking where neither socket nor command is to be had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenConfig:
     """The control room itself."""
 
@@ -252,5 +268,7 @@ class Config:
     """`[alertmanager]`: alerts, and acknowledging them."""
     profile: tuple[ProfileConfig, ...] = ()
     """`[[profile]]`, any number."""
+    tailnet: TailnetConfig = field(default_factory=TailnetConfig)
+    """`[tailnet]`: how this machine's tailnet daemon is asked."""
     screen: ScreenConfig = field(default_factory=ScreenConfig)
     """`[screen]`: theme and keys."""

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from sovtui.config import units
 from sovtui.config.locate import written
@@ -154,6 +154,8 @@ def _type(kind: Any) -> str:
         return "list of texts"
     if origin is dict:
         return "table of texts and references" if str | Secret in get_args(kind) else "table of texts"
+    if origin is Union:
+        return " | ".join(_type(arg) for arg in args)
     return _type(args[0]) if len(args) == 1 else str(kind)
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 from sovtui.config.schema import Config, EngineConfig, HostConfig, ModeConfig
 from sovtui.core.model import Backup, HostSpec, Mode
 
 
 def host_specs(config: Config) -> tuple[HostSpec, ...]:
     """One spec per configured host, in the order of the file."""
-    return tuple(host_spec(name, host) for name, host in config.host.items())
+    watchers = {source.via for source in (config.prometheus, config.alertmanager) if source is not None}
+    return tuple(host_spec(name, host, watches=name in watchers) for name, host in config.host.items())
 
 
-def host_spec(name: str, host: HostConfig) -> HostSpec:
+def host_spec(name: str, host: HostConfig, *, watches: bool = False) -> HostSpec:
+    """`watches`: Prometheus or Alertmanager runs there, and calls it `localhost`."""
     return HostSpec(
         name=name,
+        names=(*names_of(name, host), *_instance_of(host), *(LOCAL if watches else ())),
+        disk_full_ratio=host.disk_full,
         kind=host.link,
         address=host.address or name,
         role=host.role,
@@ -27,6 +33,33 @@ def host_spec(name: str, host: HostConfig) -> HostSpec:
         drop_caches=host.switch.drop_caches,
         backups=tuple(Backup(b.name, b.service, float(b.max_age)) for b in host.backup),
     )
+
+
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def names_of(name: str, host: HostConfig) -> tuple[str, ...]:
+    """What the host may be called in an `instance` label."""
+    address = host.address.rpartition("@")[2]
+    return tuple(n for n in (name, address, host.tailnet, *(n.partition(".")[0] for n in (address, host.tailnet))) if n)
+
+
+def others_of(config: Config, name: str) -> tuple[str, ...]:
+    """What the other hosts may be called there; nothing for a host whose own matchers tell."""
+    if config.host[name].instance:
+        return ()
+    others = {
+        word for other, host in config.host.items() if other != name for word in (*names_of(other, host), *_instance_of(host))
+    }
+    if config.prometheus is not None and config.prometheus.via not in ("", name):
+        others |= set(LOCAL)  # it calls the machine that it runs on so
+    return tuple(sorted(others - set(names_of(name, config.host[name]))))
+
+
+def _instance_of(host: HostConfig) -> tuple[str, ...]:
+    """The machine that its matcher names, where it names just one."""
+    exact = re.search(r'(?:^|[,\s])instance\s*=\s*"([^":]+)(?::\d+)?"', host.instance)
+    return (exact[1],) if exact else ()
 
 
 def mode_spec(mode: ModeConfig) -> Mode:

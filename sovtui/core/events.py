@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, Link, Service, Source
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, Link, Service, Source, TailnetPath, Traffic
 from sovtui.core.reading import Reading
 
 
@@ -45,6 +45,28 @@ class Curve:
 class LinkChanged:
     host: str
     link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class PathSeen:
+    """How packets to a host go through the tailnet, as just asked."""
+
+    host: str
+    path: TailnetPath
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredSeen:
+    """Whether a host's link is used sparingly: why, or an empty text."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSeen:
+    host: str
+    traffic: Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +132,9 @@ Event = (
     | Samples
     | Curve
     | LinkChanged
+    | PathSeen
+    | MeteredSeen
+    | TrafficSeen
     | SourceChanged
     | ServicesSeen
     | EngineSeen

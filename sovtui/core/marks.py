@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase
+from sovtui.core.issues import host_of
+from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase, PathKind, TailnetPath
 from sovtui.core.state import Host, State
 
 LOST = (LinkPhase.DOWN, LinkPhase.REFUSED)
@@ -61,7 +62,8 @@ def told(state: State) -> Iterator[Mark]:
     """What one state tells of when things began."""
     for alert in state.alerts:
         if alert.since is not None:
-            yield Mark(alert.since, MarkKind.ALERT, f"{alert.name} fires", key=_alert(alert.fingerprint, alert.since))
+            about = host_of(alert, state.hosts)
+            yield Mark(alert.since, MarkKind.ALERT, f"{alert.name} fires", about, _alert(alert.fingerprint, alert.since))
     for name, host in state.hosts.items():
         for run in (*((host.action,) if host.action is not None else ()), *host.receipts):
             yield _began(name, run)
@@ -81,10 +83,11 @@ def turns(old: State, new: State) -> tuple[Mark, ...]:
         for fingerprint in after.keys() - {a.fingerprint for a in old.alerts}:
             alert = after[fingerprint]
             since = alert.since or new.now
-            found.append(Mark(since, MarkKind.ALERT, f"{alert.name} fires", key=_alert(fingerprint, since)))
+            about = host_of(alert, new.hosts)
+            found.append(Mark(since, MarkKind.ALERT, f"{alert.name} fires", about, _alert(fingerprint, since)))
         for fingerprint in before.keys() - {a.fingerprint for a in new.alerts}:
-            words = f"{before[fingerprint].name} has ended"
-            found.append(Mark(new.now, MarkKind.BACK, words, key=f"ended {fingerprint} {_second(new.now)}"))
+            about, words = host_of(before[fingerprint], new.hosts), f"{before[fingerprint].name} has ended"
+            found.append(Mark(new.now, MarkKind.BACK, words, about, f"ended {fingerprint} {_second(new.now)}"))
     for name, host in new.hosts.items():
         was = old.hosts.get(name)
         if was is not None and was is not host:
@@ -97,6 +100,8 @@ def _host_turns(name: str, old: Host, new: Host, now: datetime) -> Iterator[Mark
         yield _lost(name, new.link.since or now)
     elif old.link.phase is not LinkPhase.UP and new.link.phase is LinkPhase.UP and old.link.attempt > 0 and old.link.since:
         yield Mark(now, MarkKind.BACK, f"the link to {name} is back", name, f"link back {name} {_second(now)}")
+    if old.path is not new.path and old.path is not None and new.path is not None:
+        yield from _path_turns(name, old.path, new.path, now)
     if old.services is not new.services:
         for service in new.services.values():
             was = old.services.get(service.name)
@@ -123,6 +128,17 @@ def _host_turns(name: str, old: Host, new: Host, now: datetime) -> Iterator[Mark
         words = f"{run.kind} {run.target}".strip()
         kind = MarkKind.BACK if run.outcome in ("done", "warned") else MarkKind.ACTION
         yield Mark(now, kind, f"{words} ended: {run.outcome}", name, f"end {run.id}")
+
+
+def _path_turns(host: str, old: TailnetPath, new: TailnetPath, now: datetime) -> Iterator[Mark]:
+    """Direct to relayed and back: the one change of a path that somebody feels."""
+    if old.kind is PathKind.DIRECT and new.relayed:
+        by = "a peer" if new.kind is PathKind.PEER_RELAY else new.via or "the tailnet"
+        yield Mark(
+            now, MarkKind.LINK, f"the link to {host} is no longer direct: relayed by {by}", host, f"path {host} {_second(now)}"
+        )
+    elif old.relayed and new.kind is PathKind.DIRECT:
+        yield Mark(now, MarkKind.BACK, f"the link to {host} is direct again", host, f"path {host} {_second(now)}")
 
 
 def _alert(fingerprint: str, since: datetime) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from sovtui.core.reach import Verdict
+
 
 class LinkPhase(StrEnum):
     IDLE = "idle"
@@ -29,10 +31,67 @@ class Link:
     address: str = ""
     since: datetime | None = None
     reason: str = ""
-    """Why it is not up: what happened, where, what to do next."""
+    """Why it is not up, or slow: what happened, where, what to do next."""
+    verdict: Verdict = Verdict.NONE
+    """The same in a word; it stays while it is tried again, until something else is found out."""
     latency_seconds: float | None = None
     retry_at: datetime | None = None
     attempt: int = 0
+    said: tuple[str, ...] = ()
+    """What was told during the last login, clean: a server's banner, what of ssh_config was passed over. Newest last."""
+
+
+class PathKind(StrEnum):
+    """How packets to a host go through the tailnet."""
+
+    DIRECT = "direct"
+    RELAY = "relay"
+    """Through a relay of the tailnet's operator (DERP)."""
+    PEER_RELAY = "peer-relay"
+    """Through another node of the tailnet."""
+    IDLE = "idle"
+    """Online, and nothing is sent there now: the next packet decides."""
+    OFFLINE = "offline"
+    UNKNOWN = "unknown"
+    """Nobody told: never to be read as direct."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailnetPath:
+    """The path of one host's link through the tailnet, as last told. Of a host without `tailnet` there is none."""
+
+    kind: PathKind = PathKind.UNKNOWN
+    latency_seconds: float | None = None
+    """Round trip of the last disco ping (by the daemon, below ssh); None where none was answered or none can be asked."""
+    via: str = ""
+    """The relay's region code, or the address that packets go to. Clean."""
+    since: datetime | None = None
+    """Of an offline one: when it was last seen."""
+    reason: str = ""
+    """Why it is not known or not good, as a sentence for the user; may also stand beside a path that is known."""
+    expired: bool = False
+    """The host's key has expired: nothing reaches it through the tailnet, whatever else is told."""
+    notes: tuple[str, ...] = ()
+    """What else there is to tell: keys that expire soon."""
+    at: datetime | None = None
+    """Since when it is told so."""
+    source: str = ""
+    """`localapi`, `cli`, `cache` (only the addresses, from an earlier time), `demo`; empty where nobody could be asked."""
+    verified: bool = False
+    """The tailnet itself told the ssh host keys that the link was verified by."""
+
+    @property
+    def relayed(self) -> bool:
+        return self.kind in (PathKind.RELAY, PathKind.PEER_RELAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went over a host's link in this session, all its connections together: TCP payload, ssh's own included."""
+
+    sent_bytes: int
+    received_bytes: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +317,11 @@ class HostSpec:
     name: str
     kind: str = "ssh"
     address: str = ""
+    names: tuple[str, ...] = ()
+    """What it may be called in a label of an alert."""
     role: str = "box"
+    """`box`, `management`, `edge` or `nas`."""
+    disk_full_ratio: float = 0.9
     memory: str = "auto"
     modes: tuple[Mode, ...] = ()
     beside: tuple[Mode, ...] = ()

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sovtui.core.model import Engine, EnginePhase, Mode
+from sovtui.core.once import once_per_host
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.core.strain import Strain, strain
@@ -145,11 +146,13 @@ def pace(host: Host, mode: Mode, now: datetime) -> str:
     return "warming" if young else "slow"
 
 
+@once_per_host
 def mode_views(host: Host) -> tuple[ModeView, ...]:
     """All configured modes, in the order of the configuration."""
     return tuple(mode_view(host, mode) for mode in host.spec.modes)
 
 
+@once_per_host
 def beside_views(host: Host) -> tuple[ModeView, ...]:
     """The engines that run beside the modes, judged like modes."""
     return tuple(mode_view(host, engine) for engine in host.spec.beside)

@@ -1,25 +1,26 @@
 """The record: the last hour of states, every second of the last minutes and every ten seconds before. Reads no clock.
 
-States share their parts, but figures change every second, so a list of them would grow to many MiB. Each is therefore
-packed (pickled and compressed, for this process alone); what is large and seldom changes is kept by reference, and the
-curves as two plain arrays each. An hour of four hosts takes about 3 MiB.
+States share their parts, but figures change every second, so a list of them would grow to many MiB. Each host is therefore
+packed whenever it has changed (see `packing`); what is large and seldom changes is kept by reference, and the curves as two
+plain arrays each. An hour of a host takes about half a MiB. Of many hosts a few are packed each second, those to which
+something has just happened before all others: for the rest a moment shows what was known up to ten seconds before it.
 """
 
 from __future__ import annotations
 
-import pickle
-import zlib
+import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from sovtui.core.marks import Mark, turns
-from sovtui.core.model import HostSpec
-from sovtui.core.state import CURVE_POINTS, FigureKey, State
+from sovtui.core.model import ActionRun, HostSpec
+from sovtui.core.packing import Packed, Packer, unpack
+from sovtui.core.state import CURVE_POINTS, FigureKey, Host, State
 
 SPAN_SECONDS = 3600.0
 FINE_SECONDS = 300.0
@@ -33,6 +34,8 @@ GAP_SECONDS = 30.0
 BACK_SECONDS = 60.0
 """A clock that is set back by more begins a new record."""
 CURVE_SECONDS = 660.0
+AT_ONCE = 5
+"""So many hosts are packed each second; of more than fifty, as many as it takes to pack each within a block."""
 NOTED = 300
 """Marks that are remembered."""
 
@@ -45,9 +48,28 @@ class _Kept:
     at: float
     turned: bool
     """Something happened since the one before."""
-    referred: tuple[Any, ...]
-    """What of the state is kept as it is."""
-    body: bytes
+    bare: State
+    """What of the state is kept as it is: all but hosts and sources."""
+    sources: Packed
+    hosts: tuple[_KeptHost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptHost:
+    spec: HostSpec
+    action: ActionRun | None
+    receipts: tuple[ActionRun, ...]
+    rest: Packed
+
+
+@dataclass(slots=True)
+class _Series:
+    """How one host, or the sources, were packed last."""
+
+    packer: Packer
+    value: object = None
+    at: float = -math.inf
+    kept: Any = None
 
 
 class Record:
@@ -62,6 +84,8 @@ class Record:
         self._new: deque[_Kept] = deque()
         self._turns_of_block = 0
         self._newest: State | None = None
+        self._series: dict[str, _Series] = {}
+        """By host; the sources under the empty name."""
         self._noted: deque[Mark] = deque(maxlen=NOTED)
         self._curves: dict[str, dict[FigureKey, tuple[array[float], array[float]]]] = {}
 
@@ -79,10 +103,29 @@ class Record:
                 return
         happened = turns(before, state) if before is not None else ()
         self._noted.extend(happened)
-        self._new.append(_pack(at, bool(happened), state))
+        self._new.append(self._pack(at, bool(happened), state, {mark.host for mark in happened}))
         self._keep_curves(state)
         self._newest = state
         self._forget(at)
+
+    def _pack(self, at: float, turned: bool, state: State, first: set[str]) -> _Kept:
+        sources = self._series.setdefault("", _Series(Packer()))
+        if sources.value is not state.sources:
+            sources.value, sources.kept = state.sources, sources.packer.pack(dict(state.sources))
+        for name in self._series.keys() - state.hosts.keys() - {""}:
+            del self._series[name]
+        changed = []
+        for name, host in state.hosts.items():
+            series = self._series.setdefault(name, _Series(Packer()))
+            if series.value is not host:
+                changed.append((name not in first, series.at, name, host, series))
+        most = max(AT_ONCE, math.ceil(len(state.hosts) / BLOCK_SECONDS))
+        changed.sort(key=lambda one: one[:3])
+        for index, (_, last, name, host, series) in enumerate(changed):
+            if index < most or name in first or last == -math.inf:
+                series.value, series.at, series.kept = host, at, _kept_host(host, series.packer)
+        hosts = tuple(self._series[name].kept for name in state.hosts)
+        return _Kept(at, turned, replace(state, hosts={}, sources={}), sources.kept, hosts)
 
     def _forget(self, now: float) -> None:
         while self._new and self._new[0].at < now - self._fine:
@@ -143,7 +186,9 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """What the packed states take, without what is shared."""
-        return sum(len(kept.body) for kept in (*self._old, *self._new))
+        packed = {id(p): p for kept in (*self._old, *self._new) for p in (kept.sources, *(host.rest for host in kept.hosts))}
+        keys = {id(p.key): len(p.key) for p in packed.values()}
+        return sum(len(p.body) for p in packed.values()) + sum(keys.values())
 
     @property
     def oldest(self) -> datetime | None:
@@ -187,19 +232,14 @@ class Record:
         return found
 
 
-def _pack(at: float, turned: bool, state: State) -> _Kept:
-    """Specs, actions, receipts and alerts are shared with the states around; the curves are kept elsewhere."""
-    parts = {name: (host.spec, host.action, host.receipts) for name, host in state.hosts.items()}
-    bare = {n: replace(h, spec=_NO_SPEC, action=None, receipts=(), curves={}) for n, h in state.hosts.items()}
-    body = pickle.dumps(replace(state, hosts=bare, alerts=(), notes=()), pickle.HIGHEST_PROTOCOL)
-    return _Kept(at, turned, (state.alerts, state.notes, parts), zlib.compress(body, 1))
+def _kept_host(host: Host, packer: Packer) -> _KeptHost:
+    """Specs, actions and receipts are shared with the states around; the curves are kept elsewhere."""
+    rest = packer.pack(replace(host, spec=_NO_SPEC, action=None, receipts=(), curves={}))
+    return _KeptHost(host.spec, host.action, host.receipts, rest)
 
 
 def _unpack(kept: _Kept) -> State:
-    alerts, notes, parts = kept.referred
-    state = cast(State, pickle.loads(zlib.decompress(kept.body)))  # noqa: S301 - bytes of this process alone
-    hosts = {}
-    for name, host in state.hosts.items():
-        spec, action, receipts = parts[name]
-        hosts[name] = replace(host, spec=spec, action=action, receipts=receipts)
-    return replace(state, hosts=hosts, alerts=alerts, notes=notes)
+    hosts = {
+        one.spec.name: replace(unpack(one.rest), spec=one.spec, action=one.action, receipts=one.receipts) for one in kept.hosts
+    }
+    return replace(kept.bare, hosts=hosts, sources=unpack(kept.sources))

@@ -21,14 +21,17 @@ from sovtui.core.events import (
     EngineSeen,
     Event,
     LinkChanged,
+    MeteredSeen,
+    PathSeen,
     ReceiptsSeen,
     Sample,
     Samples,
     ServicesSeen,
     SourceChanged,
     Tick,
+    TrafficSeen,
 )
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, LinkPhase, Service, Source
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, LinkPhase, Service, Source, TailnetPath, Traffic
 from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
 
 FigureKey = tuple[str, str]
@@ -58,6 +61,12 @@ class Host:
     noticed: str = ""
     """Id of the action that holds the box's lock, as the probe tells it; empty for none."""
     receipts: tuple[ActionRun, ...] = ()
+    metered: str = ""
+    """Why its link is used sparingly; empty where it is not."""
+    traffic: Traffic | None = None
+    """None where nobody counts."""
+    path: TailnetPath | None = None
+    """How its link goes through the tailnet; None where it is not reached by one, and until it was asked."""
 
     def reading(self, figure: str, subject: str = "") -> Reading:
         """The figure, or an unknown one: never None, never zero for nothing."""
@@ -125,7 +134,7 @@ def reduce(state: State, event: Event) -> State:
 def is_routine(state: State, event: Event) -> bool:
     """Whether `event` brings only newer figures, times and ages: nothing that somebody in front of a screen waits for."""
     match event:
-        case Tick() | Samples() | Curve() | BackupsSeen():
+        case Tick() | Samples() | Curve() | BackupsSeen() | TrafficSeen():
             return True
         case SourceChanged(source):
             known = state.sources.get((source.name, source.host))
@@ -135,6 +144,11 @@ def is_routine(state: State, event: Event) -> bool:
         case ServicesSeen(name, services) if name in state.hosts:
             before = state.hosts[name].services
             return all(s.name in before and before[s.name].active == s.active for s in services)
+        case PathSeen(name, path) if name in state.hosts:
+            known_path = state.hosts[name].path
+            return known_path is not None and (known_path.kind, known_path.reason) == (path.kind, path.reason)
+        case LinkChanged(name, link) if name in state.hosts:  # its latency alone
+            return replace(state.hosts[name].link, latency_seconds=link.latency_seconds) == link
         case EngineSeen(name, mode, engine) if name in state.hosts:
             last = state.hosts[name].engines.get(mode)
             return last is not None and last.phase is engine.phase
@@ -142,7 +156,20 @@ def is_routine(state: State, event: Event) -> bool:
             return False
 
 
-HostEvent = Samples | Curve | LinkChanged | ServicesSeen | EngineSeen | BackupsSeen | ActionChanged | ActionNoticed | ReceiptsSeen
+HostEvent = (
+    Samples
+    | Curve
+    | LinkChanged
+    | PathSeen
+    | MeteredSeen
+    | TrafficSeen
+    | ServicesSeen
+    | EngineSeen
+    | BackupsSeen
+    | ActionChanged
+    | ActionNoticed
+    | ReceiptsSeen
+)
 
 
 def _reduce_host(host: Host, event: HostEvent) -> Host:
@@ -155,6 +182,14 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
             return replace(host, curves={**host.curves, key: (points + newer)[-CURVE_POINTS:]})
         case LinkChanged(_, link):
             return _take_link(host, link)
+        case MeteredSeen(_, why):
+            return host if host.metered == why else replace(host, metered=why)
+        case TrafficSeen(_, traffic):
+            return replace(host, traffic=traffic)
+        case PathSeen(_, path):
+            if host.path is not None and host.path == replace(path, at=host.path.at):
+                return host  # asked again and nothing new: no state for a time alone
+            return replace(host, path=path)
         case ServicesSeen(_, services):
             merged = {**host.services, **{service.name: service for service in services}}
             return host if merged == host.services else replace(host, services=merged)
@@ -177,9 +212,16 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
         case ActionNoticed(_, run_id):
             return host if host.noticed == run_id else replace(host, noticed=run_id)
         case ReceiptsSeen(_, runs):
-            return replace(host, receipts=runs[:RECEIPTS])
+            return replace(host, action=_ended_meanwhile(host.action, runs), receipts=runs[:RECEIPTS])
         case _:
             assert_never(event)
+
+
+def _ended_meanwhile(action: ActionRun | None, runs: tuple[ActionRun, ...]) -> ActionRun | None:
+    """What was followed until the link was lost may have ended before it came back."""
+    if action is None or not action.running:
+        return action
+    return next((run for run in runs if run.id == action.id and not run.running), action)
 
 
 def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:

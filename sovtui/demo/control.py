@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from sovtui.config.specs import host_specs
 from sovtui.core.marks import Mark
+from sovtui.core.model import LinkPhase
 from sovtui.core.record import Record
 from sovtui.core.state import State
 from sovtui.demo.earlier import recording
@@ -49,6 +50,15 @@ class DemoStretch:
     begin: datetime
     end: datetime
     marks: tuple[Mark, ...] = ()
+
+    def heard(self, host: str) -> datetime | None:
+        """As far as the record tells: the last moment before the link was lost."""
+        for seconds in range(0, int((self.end - self.begin).total_seconds()), 10):
+            moment = self.end - timedelta(seconds=seconds)
+            state = self.record.at(moment)
+            if state is not None and host in state.hosts and state.hosts[host].link.phase is LinkPhase.UP:
+                return moment
+        return None
 
     def at(self, moment: datetime) -> State:
         found = self.record.at(moment)

@@ -96,6 +96,8 @@ class HostFacts:
     swap_bytes: int = 0
     cpu_ratio: float = 0.05
     latency_seconds: float = 0.04
+    relay: str = ""
+    """Region of the relay that its link goes through, if it has a name in the tailnet; empty: it is direct."""
     gpu: str = ""
     """Name of its GPU; empty: none."""
     gpu_total_bytes: int | None = None
@@ -106,6 +108,9 @@ class HostFacts:
     busy_watts: float = 71.0
     idle_celsius: float = 42.0
     degrees_per_watt: float = 0.34
+    cpus: int = 4
+    disks: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By mount point: size in bytes, share in use."""
     services: dict[str, ServiceFacts] = field(default_factory=dict)
     backups: dict[str, tuple[float | None, str]] = field(default_factory=dict)
     """By name: age of the last success in seconds, result."""

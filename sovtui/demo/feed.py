@@ -14,12 +14,14 @@ from sovtui.core.events import (
     AlertsSeen,
     Event,
     LinkChanged,
+    PathSeen,
     ReceiptsSeen,
     SourceChanged,
     Tick,
 )
-from sovtui.core.model import Alert, Link, LinkPhase, Source
-from sovtui.core.state import RECEIPTS, State, initial, reduce, source_failed
+from sovtui.core.model import Alert, Link, LinkPhase, PathKind, Source, TailnetPath
+from sovtui.core.state import RECEIPTS, Host, State, initial, reduce, source_failed
+from sovtui.core.tailnet import steady
 from sovtui.demo.estate import SOURCE, estate
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
@@ -39,6 +41,15 @@ def link_value(world: World, host: str, since: datetime) -> Link:
     """The link of a host that is up."""
     address = world.estate.config.host[host].address
     return Link(LinkPhase.UP, "demo", address, since, latency_seconds=round(world.latency_seconds(host), 4))
+
+
+def path_seen(world: World, host: str, known: Host | None = None) -> Iterator[Event]:
+    """How the link goes through the tailnet, of a host that has a name there. `known`: what was told of it before."""
+    if world.estate.config.host[host].tailnet:
+        relay, took = world.estate.hosts[host].relay, round(world.latency_seconds(host) * 0.9, 3)
+        kind = PathKind.RELAY if relay else PathKind.DIRECT
+        path = TailnetPath(kind, took, relay, at=world.now, source="demo", verified=True)
+        yield PathSeen(host, steady(known.path if known is not None else None, path))
 
 
 def clean_alerts(alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
@@ -83,6 +94,7 @@ def connected(world: World) -> Iterator[Event]:
     for host in world.estate.hosts:
         if host not in world.down:
             yield LinkChanged(host, link_value(world, host, world.start))
+            yield from path_seen(world, host)
             yield from world.curves(host)
 
 
@@ -97,6 +109,7 @@ def looked(stage: Stage, state: State) -> Iterator[Event]:
         link = link_value(world, host, world.start)
         if known.link.phase is not LinkPhase.UP or abs((known.link.latency_seconds or 0) - world.latency_seconds(host)) > 0.005:
             yield LinkChanged(host, link)
+            yield from path_seen(world, host, known)
         yield from world.events(host)
         yield SourceChanged(Source(SOURCE, host, True, "", world.now, "scripted estate"))
         run = stage.current(host)
@@ -115,6 +128,8 @@ def lost(world: World, state: State, host: str, reason: str, attempt: int = 1) -
     address = world.estate.config.host[host].address
     link = Link(LinkPhase.DOWN, "demo", address, world.now, reason, retry_at=world.now + timedelta(seconds=15), attempt=attempt)
     yield LinkChanged(host, link)
+    if world.estate.config.host[host].tailnet:
+        yield PathSeen(host, TailnetPath(PathKind.OFFLINE, since=world.now, at=world.now, source="demo"))
     if host in state.hosts:
         yield source_failed(state.hosts[host], SOURCE, reason)
     yield SourceChanged(Source(SOURCE, host, False, reason))

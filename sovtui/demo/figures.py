@@ -80,6 +80,11 @@ class Figures:
         yield told("memory.swap_total_bytes", facts.swap_bytes)
         yield told("memory.swap_used_bytes", 0.011 * facts.swap_bytes)
         yield told("cpu.use_ratio", self._hardware.cpu_use[host])
+        yield told("cpu.load_mean", round(1.1 * facts.cpus * self._hardware.cpu_use[host], 1))
+        yield told("cpu.count", facts.cpus)
+        for mount, (size, used) in facts.disks.items():
+            yield told("disk.total_bytes", size, mount)
+            yield told("disk.free_bytes", size * (1 - used), mount)
         if facts.gpu:
             yield told("gpu.use_ratio", self._hardware.gpu_use, GPU)
             yield told("gpu.power_watts", self._hardware.gpu_watts, GPU)

@@ -13,14 +13,14 @@ from sovtui.core.events import AlertsSeen
 from sovtui.core.model import Alert
 from sovtui.core.state import State
 from sovtui.demo.estate import SOURCE
-from sovtui.demo.feed import clean_alerts
+from sovtui.demo.feed import clean_alerts, path_seen
 from sovtui.demo.journals import Line as JournalLine
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
 from sovtui.onbox.plan import BadRequest
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Unreachable
-from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link
+from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience
 from sovtui.ports.source import Emit
 
 CONNECT_SECONDS = 0.4
@@ -131,7 +131,9 @@ class DemoLink:
         return Completed(result.exit_status, b"".join(lines), result.stderr)
 
     @asynccontextmanager
-    async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[LineStream]:
+    async def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AsyncIterator[LineStream]:
         self._theatre.check(self._host)
         await self._theatre.clock.sleep(self._theatre.world.latency_seconds(self._host))
         told = spoken(argv, stdin)
@@ -283,7 +285,7 @@ class DemoSource:
             self._history = True
             for curve in self._theatre.world.curves(self.host):
                 emit(curve)
-        for event in self._theatre.world.events(self.host):
+        for event in (*self._theatre.world.events(self.host), *path_seen(self._theatre.world, self.host, state.hosts[self.host])):
             emit(event)
         return "scripted estate"
 

@@ -16,6 +16,7 @@ from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.config.schema import Config
 from sovtui.core.clean import clean
 from sovtui.core.events import LinkChanged
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, Link, LinkPhase
 from sovtui.core.record import Record
 from sovtui.core.state import State
@@ -29,7 +30,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Unreachable, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
 from sovtui.runtime.store import Store
 
 T = TypeVar("T")
@@ -164,6 +165,9 @@ class DemoHub:
         self._reachable(host)
         return Rights("ops", True, True, (), len(commands))
 
+    async def tailnet(self, host: str) -> TailnetView:
+        raise Unsupported("no machine is there that could be asked")
+
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
@@ -190,6 +194,9 @@ class DemoHub:
 
     def set_ask(self, ask: Ask | None) -> None:
         """Nothing is ever asked here: there are no keys."""
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """There is no link."""
 
     def reconnect(self, host: str = "") -> None:
         """A host that is down comes back a moment later."""

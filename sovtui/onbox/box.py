@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -155,9 +155,9 @@ def cpu_times() -> tuple[float, float]:
 _out = threading.Lock()
 
 
-def say(line: dict[str, Any]) -> None:
-    """One JSON line on standard output, at once, whole. A client that has gone is no error."""
-    data = (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii", "backslashreplace")
+def say(*lines: dict[str, Any]) -> None:
+    """JSON lines on standard output, at once, whole, in one piece: each piece costs a packet. A client that has gone is no error."""
+    data = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode("ascii", "backslashreplace")
     with _out:
         try:
             while data:
@@ -178,14 +178,22 @@ def read_line() -> bytes:
             raise ValueError("the request is too long")
 
 
-def end_with_client() -> threading.Event:
-    """Watch standard input: when it closes the client has gone. The event is set, and half a second later the process ends."""
+def end_with_client(hear: Callable[[bytes], None] | None = None) -> threading.Event:
+    """Watch standard input: when it closes the client has gone. The event is set, and half a second later the process ends.
+
+    `hear` gets every line that comes meanwhile.
+    """
     gone = threading.Event()
 
     def watch() -> None:
+        rest = b""
         try:
-            while os.read(0, 65536):
-                pass
+            while part := os.read(0, 65536):
+                *lines, rest = (rest + part).split(b"\n")
+                if hear is not None:
+                    for line in lines:
+                        hear(line)
+                rest = rest[-65536:]
         except OSError:
             pass
         gone.set()

@@ -23,8 +23,8 @@ def newest() -> str:
     return every[0] if every else ""
 
 
-def follow(action: str) -> Iterator[dict[str, Any]]:
-    """The lines of a receipt from the beginning and as they come, to `end`, `lost` or `error`."""
+def follow(action: str, skip: int = 0) -> Iterator[dict[str, Any]]:
+    """The lines of a receipt as they come, to `end`, `lost` or `error`; without the first `skip`, which the client has."""
     action = action or newest()
     if not action:
         yield {"t": "error", "reason": "there is no receipt of this user on this host"}
@@ -34,7 +34,7 @@ def follow(action: str) -> Iterator[dict[str, Any]]:
         yield foreign(action)
         return
     path, offset, rest = os.path.join(directory, "receipt.jsonl"), 0, b""
-    boot = ""
+    boot, seen = "", 0
     began = time.monotonic()
     dead_at: float | None = None
     while True:
@@ -45,7 +45,9 @@ def follow(action: str) -> Iterator[dict[str, Any]]:
         for line in receipt.parse(whole):
             if line["t"] == "begin":
                 boot = str(line.get("boot", ""))
-            yield line
+            seen += 1
+            if seen > skip:
+                yield line
             if line["t"] == "end":
                 return
         if not living and not data and (boot or time.monotonic() - began > GRACE):

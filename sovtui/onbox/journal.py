@@ -42,17 +42,24 @@ def since_unix(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def argv(service: str, lines: int, since: float | None, follow: bool, until: float | None = None) -> list[str]:
-    """The command that prints it, oldest first. With `until` a container's may be more lines than asked for."""
+def argv(service: str, lines: int, since: float | None, follow: bool, until: float | None = None, after: str = "") -> list[str]:
+    """The command that prints it, oldest first. With `until` a container's may be more lines than asked for.
+
+    `after`: a place that was told before; all that came since, for a container with the line of that place itself.
+    """
     kind, name = kind_of(service)
     if kind == "container":
         words = [box.docker(), "logs", "--timestamps"]
-        words += ["--tail", str(lines)] if until is None else ["--until", f"{until:.3f}"]  # the tail would be cut first
+        if after:
+            words += ["--since", after]
+        else:
+            words += ["--tail", str(lines)] if until is None else ["--until", f"{until:.3f}"]  # the tail would be cut first
         if since is not None:
             words += ["--since", f"{since:.3f}"]
         return ["sh", "-c", 'exec "$@" 2>&1', "sh", *words, *(["--follow"] if follow else []), "--", name]
     words = ["journalctl", "--user-unit" if kind == "user" else "--unit", name, "--output=json", "--all", "--no-pager"]
-    words += ["--output-fields=" + _FIELDS, f"--lines={lines}"]
+    words.append("--output-fields=" + _FIELDS)
+    words += [f"--after-cursor={after}", "--no-tail"] if after else [f"--lines={lines}"]
     if since is not None:
         words.append(f"--since=@{since:.6f}")
     if until is not None:
@@ -61,11 +68,12 @@ def argv(service: str, lines: int, since: float | None, follow: bool, until: flo
 
 
 def decode(raw: bytes, container: bool) -> dict[str, Any] | None:
-    """One line as `at` (unix), `text`, `priority` (0 to 7 or None); None for what is not one."""
+    """One line as `at` (unix), `text`, `priority` (0 to 7 or None), `place` to go on after; None for what is not one."""
     if container:
         head, _, text = raw.decode("utf-8", "replace").partition(" ")
         at = containers.stamp(head)
-        return {"at": at, "text": _last_part(f"{head} {text}" if at is None else text), "priority": None}
+        text = _last_part(f"{head} {text}" if at is None else text)
+        return {"at": at, "text": text, "priority": None, "place": "" if at is None else head}
     try:
         entry = json.loads(raw)
         message = entry.get("MESSAGE")
@@ -79,6 +87,7 @@ def decode(raw: bytes, container: bool) -> dict[str, Any] | None:
         "at": int(stamp) / 1e6 if stamp.isdigit() else None,
         "text": _last_part(message if isinstance(message, str) else ""),
         "priority": int(priority) if priority.isdigit() else None,
+        "place": str(entry.get("__CURSOR", "")),
     }
 
 
@@ -106,10 +115,13 @@ def unreadable() -> str:
 class Reader:
     """A running journal command. Iterate over it; `problem` tells afterwards (or meanwhile) why lines may be missing."""
 
-    def __init__(self, service: str, lines: int, since: float | None, follow: bool, until: float | None = None) -> None:
+    def __init__(
+        self, service: str, lines: int, since: float | None, follow: bool, until: float | None = None, after: str = ""
+    ) -> None:
         self._kind = kind_of(service)[0]
+        self._after = after if self._kind == "container" else ""
         self.problem = unreadable() if self._kind == "system" else ""
-        words = argv(service, lines, since, follow, until)
+        words = argv(service, lines, since, follow, until, after)
         self._process = subprocess.Popen(
             [*_GUARD, *words] if follow else words,
             stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
@@ -132,6 +144,10 @@ class Reader:
         assert self._process.stdout
         for raw in self._process.stdout:
             line = decode(raw, self._kind == "container")
+            if line and self._after:  # what lies at the place itself is known
+                self._after, known = "", line["place"] == self._after
+                if known:
+                    continue
             if line and line["text"]:
                 yield line
         self.close()
@@ -158,9 +174,13 @@ class Together:
         follow: bool,
         named: bool = False,
         until: float | None = None,
+        after: str = "",
     ) -> None:
         self._lines, self._follow, self._named = lines, follow, named
-        self._readers = [(name, Reader(f"container:{id_}", lines, since, follow, until)) for id_, name in of]
+        self._places: dict[str, str] = _places(after)
+        self._readers = [
+            (name, Reader(f"container:{id_}", lines, since, follow, until, self._places.get(name, ""))) for id_, name in of
+        ]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self._follow:
@@ -168,11 +188,14 @@ class Together:
         else:
             every = [self._of(name, line) for name, reader in self._readers for line in reader]
             every.sort(key=lambda line: line["at"] or 0.0)
-            yield from every[-self._lines :] if self._lines else []
+            if not self._places:
+                every = every[-self._lines :] if self._lines else []
+            for line in every:
+                yield self._placed(line)
         self.problem = next((reader.problem for _, reader in self._readers if reader.problem), "")
 
     def _of(self, name: str, line: dict[str, Any]) -> dict[str, Any]:
-        return {**line, "text": f"{name} | {line['text']}"} if self._named else line
+        return {**line, "of": name, "text": f"{name} | {line['text']}" if self._named else line["text"]}
 
     def _live(self) -> Iterator[dict[str, Any]]:
         came: queue.Queue[dict[str, Any] | None] = queue.Queue(1000)
@@ -189,22 +212,37 @@ class Together:
             line = came.get()
             if line is None:
                 left -= 1
-            else:
-                yield line
+                continue
+            yield self._placed(line)
+
+    def _placed(self, line: dict[str, Any]) -> dict[str, Any]:
+        """With the places of all containers: their lines come in no fixed order."""
+        name, place = line.pop("of"), line["place"]
+        self._places[name] = place or self._places.get(name, "")
+        return {**line, "place": json.dumps(self._places), "each": True}
 
     def close(self) -> None:
         for _, reader in self._readers:
             reader.close()
 
 
+def _places(text: str) -> dict[str, str]:
+    """By container."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(place) for name, place in found.items()} if isinstance(found, dict) else {}
+
+
 def reader(
-    service: str, lines: int, since: float | None, follow: bool, named: bool = False, until: float | None = None
+    service: str, lines: int, since: float | None, follow: bool, named: bool = False, until: float | None = None, after: str = ""
 ) -> Union[Reader, Together]:
     """The service's journal, running. OSError where it cannot be had."""
     kind, name = kind_of(service)
     if kind == "compose":
-        return Together(containers.of_project(name), lines, since, follow, named, until)
-    return Reader(service, lines, since, follow, until)
+        return Together(containers.of_project(name), lines, since, follow, named, until, after)
+    return Reader(service, lines, since, follow, until, after)
 
 
 def follow(service: str, since: float) -> Iterator[str]:

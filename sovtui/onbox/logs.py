@@ -9,6 +9,11 @@ from typing import Any
 from sovtui.onbox import box, journal
 from sovtui.onbox.plan import check_service
 
+MISSED = 2000
+"""Lines written while the link was down that are still told: as many as a screen keeps."""
+MARK_EVERY = 40
+"""Lines after which a place is named that a client can go on from; in between it counts."""
+
 
 def logs(request: Mapping[str, Any]) -> None:
     """Print `line` lines, then `problem` if some may be missing; ends with the client when following."""
@@ -24,7 +29,10 @@ def logs(request: Mapping[str, Any]) -> None:
     follow = bool(request.get("follow", False))
     box.end_with_client()
     try:
-        reader = journal.reader(service, lines, times["since"], follow, named=True, until=times["until"])
+        after = str(request.get("after") or "")
+        if after:
+            after = _missed(service, lines, after, int(request.get("skip", 0)))
+        reader = journal.reader(service, lines, times["since"], follow, named=True, until=times["until"], after=after)
     except OSError as problem:
         reason = f"{problem.filename} was not found on this host" if problem.filename else str(problem)
         box.say({"t": "error", "reason": reason})
@@ -32,7 +40,30 @@ def logs(request: Mapping[str, Any]) -> None:
     told = reader.problem
     if told:
         box.say({"t": "problem", "what": service, "reason": told})
-    for line in reader if times["until"] is None else deque(reader, maxlen=lines):
-        box.say({"t": "line", **line})
+    for number, line in enumerate(reader if times["until"] is None else deque(reader, maxlen=lines)):
+        _tell(line, follow and number % MARK_EVERY == 0)
     if reader.problem != told:
         box.say({"t": "problem", "what": service, "reason": reader.problem})
+
+
+def _tell(line: dict[str, Any], mark: bool) -> None:
+    place, each = line.pop("place", ""), line.pop("each", False)
+    box.say({"t": "line", **line, **({"cursor": place} if place and (mark or each) else {})})
+
+
+def _missed(service: str, lines: int, after: str, skip: int) -> str:
+    """Tell what was written since a client was cut off, at least the last `MISSED` lines; the place from which to go on."""
+    kept: deque[dict[str, Any]] = deque(maxlen=max(MISSED, lines))
+    count = 0
+    for line in journal.reader(service, lines, None, False, named=True, after=after):
+        count += 1
+        after = line["place"] or after
+        if count > skip:
+            kept.append(line)
+    if count - skip > len(kept):
+        box.say({"t": "problem", "what": service, "reason": f"{count - skip - len(kept)} lines came meanwhile and are left out"})
+    for number, line in enumerate(kept, 1):
+        _tell(line, number == len(kept))
+    if not kept:
+        box.say({"t": "place", "cursor": after})
+    return after

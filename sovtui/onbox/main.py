@@ -47,7 +47,7 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
         from sovtui.onbox import follow
 
         box.end_with_client()
-        for line in follow.follow(str(request.get("id") or "")):
+        for line in follow.follow(str(request.get("id") or ""), int(request.get("skip", 0))):
             box.say(line)
     elif verb == "list":
         from sovtui.onbox import follow

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from sovtui.onbox import box, lock, services
+from sovtui.onbox.disks import Disks
 from sovtui.onbox.glance import Glance
 from sovtui.onbox.plan import check_service, supervisor_of
 
@@ -21,8 +25,9 @@ _TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory"
 def probe(request: Mapping[str, Any]) -> None:
     """Sweep until the client has gone."""
     names = [check_service(name) for name in request.get("services", [])]
-    interval = max(0.2, min(float(request.get("interval", 1.0)), 60.0))
-    gone = box.end_with_client()
+    interval = float(request.get("interval", 1.0))
+    pace = Pace(interval)
+    gone = box.end_with_client(pace.hear)
     box.say(
         {
             "t": "hello",
@@ -36,9 +41,37 @@ def probe(request: Mapping[str, Any]) -> None:
     )
     sweep = Sweep(names)
     while not gone.is_set():
-        for line in sweep.once():
-            box.say(line)
-        gone.wait(interval * SLACK)
+        lines = sweep.once()
+        if lines:
+            box.say(*lines)
+        pace.wait()
+        if pace.heard:
+            sweep.again()
+
+
+class Pace:
+    """How long to wait between two sweeps. The client may change it: a line with another `interval`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = self._within(seconds)
+        self._new = threading.Event()
+        self.heard = False
+        """The wait was cut short by the client."""
+
+    def hear(self, line: bytes) -> None:
+        try:
+            self._seconds = self._within(json.loads(line)["interval"])
+        except (ValueError, TypeError, KeyError):
+            return
+        self._new.set()
+
+    def wait(self) -> None:
+        self.heard = self._new.wait(self._seconds * SLACK)
+        self._new.clear()
+
+    @staticmethod
+    def _within(seconds: float) -> float:
+        return max(0.2, min(float(seconds), 60.0))
 
 
 class Sweep:
@@ -52,6 +85,11 @@ class Sweep:
         self._last: dict[str, Any] = {}
         self._said_at = -BEAT
         self._cpu = box.cpu_times()
+        self._disks = Disks()
+
+    def again(self) -> None:
+        """A beat is due at the next look."""
+        self._said_at = -BEAT
 
     def once(self) -> list[dict[str, Any]]:
         """The lines that are due now."""
@@ -62,10 +100,16 @@ class Sweep:
             lines.append({"t": "memory", **memory})
         busy, total = box.cpu_times()
         if total > self._cpu[1]:
-            ratio = round(max(0.0, min(1.0, (busy - self._cpu[0]) / (total - self._cpu[1]))), 3)
+            ratio = round(max(0.0, min(1.0, (busy - self._cpu[0]) / (total - self._cpu[1]))), 2)
             self._cpu = (busy, total)
-            if self._differs("cpu", ratio):
-                lines.append({"t": "cpu", "use_ratio": ratio})
+            load = _load()
+            if self._differs("cpu", (ratio, load)):
+                lines.append({"t": "cpu", "use_ratio": ratio, **load})
+        elif "cpu" not in self._last:
+            lines.append({"t": "cpu", **_load()})  # the first share of use takes a second look
+        disks = self._disks.told()
+        if disks and self._differs("disks", [(one["mount"], one["total"], one["free"] * 500 // one["total"]) for one in disks]):
+            lines.insert(0, {"t": "disks", "disks": disks})  # before the services: who asks once waits for those
         action = None if held is None else {key: held.get(key, "") for key in ("id", "who", "kind", "target", "since", "step")}
         if self._differs("action", action):
             lines.append({"t": "action", **(action or {"id": None})})
@@ -101,6 +145,14 @@ class Sweep:
         first = key not in self._last
         self._last[key] = value
         return not (first and value == "")
+
+
+def _load() -> dict[str, Any]:
+    """The mean of the last minute and the processors it is spread over; in coarse steps: it never stands still."""
+    try:
+        return {"load": round(os.getloadavg()[0], 1), "cpus": os.cpu_count() or 1}
+    except OSError:
+        return {}
 
 
 def _gist(told: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sovtui.core.reach import Evidence, Verdict
+
 
 class PortError(Exception):
     """Base. `str(error)` is one clean sentence for the user; `advice` is what to do next (may be empty)."""
@@ -11,6 +13,9 @@ class PortError(Exception):
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
         self.advice = advice
+        self.evidence: Evidence | None = None
+        """What was seen, if it was the way that failed: whoever knows more of the way can judge it again."""
+        self.verdict = Verdict.NONE
 
     def sentence(self) -> str:
         """Message and advice as one text."""
@@ -42,6 +47,7 @@ class HostKeyError(Refused):
 
     def __init__(self, message: str, advice: str = "", *, changed: bool, fingerprint: str, known: str = "") -> None:
         super().__init__(message, advice)
+        self.verdict = Verdict.KEY_CHANGED if changed else Verdict.KEY_UNKNOWN
         self.changed = changed
         self.fingerprint = fingerprint
         self.known = known

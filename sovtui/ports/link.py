@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from enum import IntEnum
+from typing import Protocol, runtime_checkable
+
+from sovtui.core.clean import Clean
+from sovtui.core.reach import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,35 @@ class Question:
     """Something only the operator can answer while a link is being made."""
 
     kind: str
-    """`host-key` (answer yes or no), `secret` (a passphrase, password or code)."""
+    """`host-key` (answer yes or no), `secret` (a passphrase or password), `shown` (an answer that may be seen while it is typed),
+    `approval` (no answer: it is cancelled once the login was approved at `url`; None ends the login)."""
     title: str
     text: str
     """Clean; may have several lines."""
+    url: str = ""
+    """Where a login is approved: to be opened in a browser, anywhere."""
 
 
 Ask = Callable[[Question], Awaitable[str | None]]
 """Answers a question: `yes`, the secret, or None to refuse. Headless use passes None instead of a callable: never asked."""
+
+
+Tell = Callable[[Clean], None]
+"""Takes one line that the operator should see."""
+
+
+class Patience(IntEnum):
+    """Who makes way where a host gives few sessions: the higher before the lower."""
+
+    NONE = 0
+    """Somebody waits for it: it never makes way."""
+    FOLLOWS = 1
+    """Shows an action as it goes on; it is followed again."""
+    WATCHES = 2
+    """Live figures."""
+    READS = 3
+    """A log beside other things."""
+    STANDS_BY = 4
 
 
 class ByteStream(Protocol):
@@ -85,8 +110,13 @@ class Link(Protocol):
         """Run one command. `argv` is quoted here and nowhere else. Raises `Unreachable`, `TimedOut`."""
         ...
 
-    def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AbstractAsyncContextManager[LineStream]:
+    def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AbstractAsyncContextManager[LineStream]:
         """Run a command and follow its output.
+
+        Where the host gives few sessions, one with `patience` may be ended for the sake of another, and may get none: it
+        raises `Unreachable`, which says so, and may be begun again.
 
         Its standard input stays open after `stdin` was written and is closed on leaving the context: the command
         must watch it and end (see `onbox.main`), because closing a channel does not kill a remote command.
@@ -104,6 +134,39 @@ class Link(Protocol):
     async def aclose(self) -> None: ...
 
 
+@runtime_checkable
+class Fragile(Protocol):
+    """What a link over a network can do besides."""
+
+    @property
+    def loss(self) -> Evidence | None:
+        """How it was lost; None while it is not."""
+        ...
+
+    @property
+    def own_address(self) -> str:
+        """This machine's address that the connection was made from; empty if that is not known."""
+        ...
+
+    def check(self) -> None:
+        """Ask now whether the other side is still there: if not, `wait_lost` says so within some two seconds."""
+        ...
+
+    def abandon(self) -> None:
+        """The connection cannot live any more, its own address is gone: lost at once."""
+        ...
+
+
+@runtime_checkable
+class Underway(Protocol):
+    """What a dialer over a network can do besides."""
+
+    @property
+    def seen(self) -> Evidence | None:
+        """How far the dial under way has come and how long it has been waiting there; None while none is, or somebody is asked."""
+        ...
+
+
 class Dialer(Protocol):
     """Makes links to one host. One per host; found by the `link` word of the configuration."""
 
@@ -118,3 +181,10 @@ class Dialer(Protocol):
     async def dial(self, ask: Ask | None) -> Link:
         """Connect. Raises `Unreachable`, `Refused`, `HostKeyError`. Cancellable."""
         ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A dialer that passes on what is said while it logs in: banners of the server, what it could not take into account."""
+
+    on_banner: Tell | None

@@ -23,6 +23,10 @@ class Stretch(Protocol):
         """What happened in it, as far as the store tells."""
         ...
 
+    def heard(self, host: str) -> datetime | None:
+        """When the host gave its last sample in it; None where it gave none."""
+        ...
+
     def at(self, moment: datetime) -> State:
         """The state as it was then; what has no sample near that moment is unknown."""
         ...

@@ -54,6 +54,10 @@ class StreamSource(Protocol):
     @property
     def host(self) -> str: ...
 
+    def spare(self, on: bool) -> None:
+        """Push more rarely from now on, or as usual again: its link is poor."""
+        ...
+
     def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
         """Events in batches until the link is lost (raises `Unreachable`) or the far side cannot do it (`Unsupported`)."""
         ...

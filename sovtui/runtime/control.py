@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,24 +15,28 @@ from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
 from sovtui.core.events import Tick
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, HostSpec, LinkPhase
 from sovtui.core.record import Record
 from sovtui.core.state import State, initial
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, Unreachable, Unsupported
-from sovtui.ports.link import Ask
+from sovtui.ports.link import Ask, Patience
 from sovtui.ports.past import Past, Stretch
 from sovtui.ports.source import Source, StreamSource
-from sovtui.runtime import box, bundle
+from sovtui.runtime import box, bundle, waking
 from sovtui.runtime.dispatcher import Dispatcher
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
 from sovtui.runtime.links import Links
 from sovtui.runtime.poller import Tried, poll_forever, stream_forever
 from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
+from sovtui.runtime.thrift import Thrift
 
 T = TypeVar("T")
+SPARE_THREADS, THREADS_PER_HOST = 8, 3
+"""Threads are made when they are needed, so many at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Equipment:
     streams: Sequence[StreamSource] = ()
     alerts: Alerts | None = None
     past: Past | None = None
+    vias: Mapping[str, str] = field(default_factory=dict)
+    """The host through whose link a source that tells of all hosts is reached, by the source's name."""
     closers: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
 
 
@@ -79,6 +86,8 @@ class Control:
         self._record = Record()
         self._recording = stand_by or demo
         links.connect_store(self.store.put)
+        self._vias: dict[str, str] = {}
+        self._thrift = Thrift(config, links.keepers, self.store.put, clock, self._vias)
         self._dispatcher = Dispatcher(config, links, self.store, clock)
         if stand_by:
             self._dispatcher.standbys = {spec.name: Standby() for spec in specs if spec.modes}
@@ -106,7 +115,12 @@ class Control:
         return self.store.subscribe(select, notify)
 
     async def start(self) -> None:
+        # A name that nobody answers for blocks a thread; those of one host must not be missing to another.
+        threads = ThreadPoolExecutor(SPARE_THREADS + THREADS_PER_HOST * len(self._links.keepers), "sovtui")
+        asyncio.get_running_loop().set_default_executor(threads)
         self._spawn(self._tick(), "tick")
+        if self._links.network is not None:
+            self._spawn(waking.watch(self._links.network, self._clock, self._links.addresses, self._links.stir), "waking")
         for name, keeper in self._links.keepers.items():
             self._spawn(keeper.run(), f"link {name}")
             self._spawn(self._greet(name), f"greet {name}")
@@ -116,11 +130,16 @@ class Control:
     async def _open_sources(self) -> None:
         equipment = self._equipment = await self._equip()
         self._dispatcher.alerts = equipment.alerts
+        self._vias.update(equipment.vias)
+        self._thrift.streams = equipment.streams
         for source in equipment.sources:
             wake, tried = asyncio.Event(), Tried()
             self._wakes.append(wake)
             self._tried.append((source.host, tried))
-            self._spawn(poll_forever(source, self.store, self._clock, tried, wake), f"poll {source.name} {source.host}")
+            self._spawn(
+                poll_forever(source, self.store, self._clock, tried, wake, self._thrift.interval),
+                f"poll {source.name} {source.host}",
+            )
         for stream in equipment.streams:
             tried = Tried()
             self._tried.append((stream.host, tried))
@@ -134,6 +153,8 @@ class Control:
         while True:
             await self._clock.sleep(1.0)
             self.store.put(Tick(self._clock.now()))
+            if self._thrift.look(self.store.state):
+                self._wake()
             if self._recording:
                 self._record.keep(self.store.state)
 
@@ -142,6 +163,8 @@ class Control:
         keeper = self._links.keepers[host]
         while True:
             link = await keeper.when_up()
+            for wake in self._wakes:
+                wake.set()  # who asked in vain while there was none asks again
             with contextlib.suppress(PortError, TimeoutError):
                 runs = await self._dispatcher.receipts(host)
                 for run in runs:
@@ -176,6 +199,8 @@ class Control:
                     await self._clock.sleep(0.02)
         except TimeoutError:
             pass
+        self._thrift.look(self.store.state)
+        self._thrift.count()
         await asyncio.sleep(0)
 
     def _down(self, host: str) -> bool:
@@ -210,8 +235,7 @@ class Control:
 
     async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
         outcome = await self._dispatcher.execute(plan, progress, wait)
-        for wake in self._wakes:
-            wake.set()  # what has changed is shown at once
+        self._wake()  # what has changed is shown at once
         return outcome
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
@@ -228,15 +252,38 @@ class Control:
         async with asyncio.timeout(box.ANSWER_SECONDS):
             return await box.rights(link, commands)
 
+    async def tailnet(self, host: str) -> TailnetView:
+        link = await self._links.get(host)
+        return await box.tailnet(link, self._clock.now())
+
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
-        link = await self._links.get(host)
-        async with aclosing(box.logs(link, service, lines, since, follow, until)) as told:
-            async for line in told:
-                yield line
+        link, place = await self._links.get(host), box.LogPlace()
+        beside = Patience.READS if follow and self._recording else Patience.NONE  # a command that follows a log does only that
+        while True:
+            told = box.logs(link, service, lines, since, follow, until, place=place, patience=beside)
+            try:
+                async with aclosing(told):
+                    async for line in told:
+                        yield line
+                return
+            except Unreachable:
+                if not follow or (place.lines and not place.cursor):
+                    raise
+            await self._clock.sleep(0.2)
+            link = await self._links.keepers[host].when_up()  # and on where it ended
 
     def reconnect(self, host: str = "") -> None:
         self._links.retry_now(host)
+        self._wake()
+
+    def meter(self, host: str, wish: Metered) -> None:
+        self._thrift.wish(host, wish)
+        if self._thrift.look(self.store.state):
+            self._wake()
+
+    def _wake(self) -> None:
+        """Whoever waits for its time looks now."""
         for wake in self._wakes:
             wake.set()

@@ -94,14 +94,16 @@ class Dispatcher:
     async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:
         """Start once even if the link dies in between: the same id a second time is answered with `exists`."""
         link = await self._links.get(host)
-        try:
-            async with asyncio.timeout(box.ANSWER_SECONDS):
-                warm = await self.standbys[host].ask(request) if host in self.standbys else None
-                return warm or await box.answer(link, "start", request)
-        except (Unreachable, TimeoutError):
-            link = await self._relink(host)
-            async with asyncio.timeout(box.ANSWER_SECONDS):
-                return await box.answer(link, "start", request)
+        began, warm = self._clock.monotonic(), self.standbys.get(host)
+        while True:
+            try:
+                async with asyncio.timeout(box.ANSWER_SECONDS):
+                    said = await warm.ask(request) if warm is not None else None
+                    return said or await box.answer(link, "start", request)
+            except (Unreachable, TimeoutError):
+                if self._clock.monotonic() - began > RELINK_SECONDS:
+                    raise
+            link, warm = await self._relink(host), None
 
     async def follow(self, host: str, run_id: str, progress: Progress | None) -> Outcome:
         """Follow to the end; several followers of one action share one stream."""
@@ -137,20 +139,20 @@ class Dispatcher:
         return Outcome(0, f"{run_id} is being cancelled. `sovtui follow {run_id}` shows how it ends")
 
     async def _follow(self, host: str, run_id: str) -> ActionRun:
+        """Over as many links as it takes; each goes on where the last one ended."""
         link = await self._links.get(host)
-        last: ActionRun | None = None
+        so_far = box.Followed()
         while True:
             try:
-                async with aclosing(box.follow(link, run_id)) as runs:
+                async with aclosing(box.follow(link, run_id, so_far)) as runs:
                     async for run in runs:
-                        last = run
                         self._store.put(ActionChanged(host, run))
                         for listener in tuple(self._listeners.get((host, run_id), ())):
                             listener(run)
-                if last is None:
+                if so_far.run is None:
                     raise PortError(f"there is no action {run_id or 'yet'} on {host}".replace("  ", " "))
-                if not last.running:
-                    return last
+                if not so_far.run.running:
+                    return so_far.run
                 await self._clock.sleep(0.5)  # the stream ended before the action: ask again
             except Unreachable:
                 link = await self._relink(host)

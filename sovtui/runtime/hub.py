@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun
 from sovtui.core.record import Record
 from sovtui.core.state import State
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
+
+if TYPE_CHECKING:
+    from sovtui.core.tailnet import Tailnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,16 @@ class Rights:
     missing: tuple[str, ...] = ()
     """The sudoers lines that are not there yet, ready to be copied."""
     allowed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TailnetView:
+    """The tailnet as a host's own daemon sees it."""
+
+    net: Tailnet
+    """With those peers only that it sends to now."""
+    we: str = ""
+    """The address that it sees us at; empty where it does not tell."""
 
 
 Progress = Callable[[ActionRun], None]
@@ -113,6 +127,10 @@ class Hub(Protocol):
         """Which of these commands the login may run as root there. Changes nothing. Raises `PortError`."""
         ...
 
+    async def tailnet(self, host: str) -> TailnetView:
+        """What the host's own tailnet daemon says, asked over the link. Raises `PortError`; `Unsupported` where there is none."""
+        ...
+
     def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
@@ -121,6 +139,10 @@ class Hub(Protocol):
 
     def set_ask(self, ask: Ask | None) -> None:
         """Who answers questions of links being made (unknown host key, passphrase); None: nobody, they are refused."""
+        ...
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """Whether the host's link is to be used sparingly, until sovtui ends. KeyError for a host that is not configured."""
         ...
 
     def reconnect(self, host: str = "") -> None:

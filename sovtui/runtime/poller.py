@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 
 from sovtui.core.events import SourceChanged
@@ -27,10 +28,19 @@ class Tried:
         self.event = asyncio.Event()
 
 
-async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried, wake: asyncio.Event) -> None:
+Pace = Callable[[str, str, float], float]
+"""Source, its host, its usual interval in seconds: how long to wait really."""
+
+
+def usual(source: str, host: str, seconds: float) -> float:
+    return seconds
+
+
+async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried, wake: asyncio.Event, pace: Pace = usual) -> None:
     """Poll until cancelled. A source may fail in any way; the room goes on and says so."""
     failures = 0
     while True:
+        wake.clear()  # whatever happens from here on is news for the next time
         began = clock.monotonic()
         try:
             async with asyncio.timeout(source.timeout_seconds):
@@ -57,12 +67,11 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
             )
         tried.event.set()
         spent = clock.monotonic() - began
-        pause = (
-            min(LONGEST_PAUSE_SECONDS, source.interval_seconds * 2 ** min(failures, 6)) if failures else source.interval_seconds
-        )
-        wake.clear()
+        interval = pace(source.name, source.host, source.interval_seconds)
+        if failures:
+            interval = max(interval, min(LONGEST_PAUSE_SECONDS, source.interval_seconds * 2 ** min(failures, 6)))
         try:
-            async with asyncio.timeout(max(0.05, pause - spent)):
+            async with asyncio.timeout(max(0.05, interval - spent)):
                 await wake.wait()
         except TimeoutError:
             pass
@@ -70,9 +79,10 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
 
 async def stream_forever(source: StreamSource, keeper: LinkKeeper, store: Store, clock: Clock, tried: Tried) -> None:
     """Follow a pushing source through every link its host gets, until cancelled."""
-    failures = 0
+    failures, last = 0, None
     while True:
         link = await keeper.when_up()
+        failures, last = failures if link is last else 0, link  # another link is another chance
         try:
             async with aclosing(source.events(link)) as batches:
                 async for events in batches:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sovtui.ports.errors import PortError
-from sovtui.ports.link import LineStream, Link
+from sovtui.ports.link import LineStream, Link, Patience
 from sovtui.runtime import box, bundle
 
 REST_SECONDS = 2.0
@@ -29,7 +29,7 @@ class Standby:
         argv, head = await asyncio.to_thread(bundle.opening, "start", box.python_for(link))
         while True:
             try:
-                async with link.stream(argv, stdin=head) as stream:
+                async with link.stream(argv, stdin=head, patience=Patience.STANDS_BY) as stream:
                     self._used.clear()
                     self._stream = stream
                     await self._used.wait()

@@ -144,28 +144,29 @@ class ControlRoom(App[None]):
         if callable(self._given):
             self.call_after_refresh(lambda: self.run_worker(self._open(), exit_on_error=False))
         else:
-            await self._enter(self._given)
+            await self._enter(self._given, *await asyncio.to_thread(_read_themes))
 
     async def _open(self) -> None:
         """Make the hub. A thread does it, so that keys are answered and resizes drawn meanwhile."""
         assert callable(self._given)
         gc.enable()  # `__main__` stopped it for the first frame
         try:
-            hub = await asyncio.to_thread(self._given)
+            await asyncio.to_thread(_share_heap)
+            hub, read = await asyncio.gather(asyncio.to_thread(self._given), asyncio.to_thread(_read_themes))
             await asyncio.to_thread(importlib.import_module, "sovtui.tui.screens.room")
-            await self._enter(hub)
+            await self._enter(hub, *read)
         except Exception as error:  # noqa: BLE001 - `run` raises it, when the terminal is given back
             self.crash = error
             self.exit(return_code=1)
 
-    async def _enter(self, hub: Hub) -> None:
+    async def _enter(self, hub: Hub, seen: themes.Signature, found: themes.Found) -> None:
         """Put the room over the opening, for good; then let the hub connect."""
         from sovtui.tui.screens.room import Room
 
         opening = self.screen
         self.hub, self.room = hub, Room(hub)
-        self._themes_seen = themes.signature()
-        self._take_themes(themes.load())
+        self._themes_seen = seen
+        self._take_themes(found)
         self._choose_theme(self._wished or hub.config.screen.theme or themes.DEFAULT)
         hub.set_ask(self.ask)
         self._unsubscribe = hub.subscribe(lambda state: state, self.room.take)
@@ -180,9 +181,12 @@ class ControlRoom(App[None]):
 
     @staticmethod
     def _set_aside() -> None:
-        """What has been made so far stays: the collector need not look at it ever again."""
+        """What has been made so far stays: the collector need not look at it ever again. What imports left free is given back."""
+        from sovtui.tui import heap
+
         gc.collect()
         gc.freeze()
+        heap.give_back()
 
     def on_exit_app(self) -> None:
         """Nothing more is drawn: what came from now on would meet a room without its parts."""
@@ -202,10 +206,12 @@ class ControlRoom(App[None]):
     async def ask(self, question: Question) -> str | None:
         """Put a question of a link to the operator; one at a time. None: refused, or the question is no longer asked."""
         async with self._asking:
+            from sovtui.tui.screens.approval import ApprovalScreen
             from sovtui.tui.screens.ask import AskScreen
 
             answered: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-            screen = AskScreen(question)
+            held = question.kind == "approval"
+            screen = ApprovalScreen(question, self.terminal.ascii) if held else AskScreen(question)
 
             def settle(answer: str | None) -> None:
                 if not answered.done():
@@ -276,6 +282,17 @@ class ControlRoom(App[None]):
 
     def _words(self, renderable: RenderableType) -> str:
         return "".join(segment.text for segment in self.console.render(renderable))
+
+
+def _read_themes() -> tuple[themes.Signature, themes.Found]:
+    """Which files there are, then what is in them: what changes in between is seen as a change."""
+    return themes.signature(), themes.load()
+
+
+def _share_heap() -> None:
+    from sovtui.tui import heap
+
+    heap.share()
 
 
 def run(hub: Hub | OpenHub, theme: str | None = None, glyphs: Glyphs = "auto") -> int:

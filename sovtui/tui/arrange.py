@@ -18,9 +18,22 @@ HEIGHT_OF_THUMBS = 24
 """Below this many rows (a keyboard is up) tabs and keys are one row high."""
 TWO_ROWS_OF_TILES_FROM = 50
 """From this many rows on the phone's key bar has two rows of tiles."""
+LOG_BELOW_FROM = 34
+"""Rows for panes from which the log of the wide layout has the whole width."""
+LOG_ROWS = 8
+"""Then it has at least so many, and more only where the columns need them less."""
+SERVICES_ROWS = 12
+"""As many of the services come before more of the log."""
 
 ORDER = ("inference", "memory", "services", "alerts", "backups", "actions", "log")
 """Panes in the order in which they matter; tab goes through them so."""
+HOST = "host"
+"""Stands in place of the first one where nothing is served, or nobody answers."""
+
+
+def order(first: str) -> tuple[str, ...]:
+    """The panes with this one in front."""
+    return (first, *ORDER[1:])
 
 
 class Kind(StrEnum):
@@ -58,7 +71,13 @@ class Want:
 
 
 def arrange(
-    size: Size, wants: Mapping[str, Want], *, current: str = "inference", zoomed: bool = False, acting: bool = False
+    size: Size,
+    wants: Mapping[str, Want],
+    *,
+    current: str = "inference",
+    zoomed: bool = False,
+    acting: bool = False,
+    first: str = "inference",
 ) -> dict[str, Region]:
     """The region of each visible pane. Every pane is reachable: the current one is always among them."""
     if size.width <= 0 or size.height <= 0:
@@ -67,27 +86,38 @@ def arrange(
     if zoomed:
         return {current: whole}
     if size.width < PHONE_BELOW:
-        regions = _phone(whole, wants, current, acting)
+        regions = _phone(whole, wants, current, acting, first)
     elif size.width < WIDE_FROM:
-        regions = _normal(whole, wants, current, acting)
-    else:  # everything at once
-        left, right = ["inference", "services", "log"], ["memory", "alerts", "backups", "actions"]
-        regions = _columns(whole, round(size.width * 0.57), left, right, wants)
+        regions = _normal(whole, wants, current, acting, first)
+    else:
+        regions = _wide(whole, wants, first)
     return regions if current in regions else {current: whole}
 
 
-def _normal(whole: Region, wants: Mapping[str, Want], current: str, acting: bool) -> dict[str, Region]:
-    left, right = ["inference", "services"], ["memory", "alerts", "backups"]
+def _wide(whole: Region, wants: Mapping[str, Want], first: str) -> dict[str, Region]:
+    """Everything at once. Where there is the height the log lies below both columns: its lines are the longest there are."""
+    left, right = [first, "services"], ["memory", "alerts", "backups", "actions"]
+    at = round(whole.width * 0.57)
+    if whole.height < LOG_BELOW_FROM:
+        return _columns(whole, at, [*left, "log"], right, wants)
+    least = max(sum(wants[name].rows for name in right), wants[first].rows + min(wants["services"].rows, SERVICES_ROWS))
+    log = max(LOG_ROWS, min(whole.height // 3, whole.height - least))
+    above, below = whole.split_horizontal(whole.height - log)
+    return {**_columns(above, at, left, right, wants), "log": below}
+
+
+def _normal(whole: Region, wants: Mapping[str, Want], current: str, acting: bool, first: str) -> dict[str, Region]:
+    left, right = [first, "services"], ["memory", "alerts", "backups"]
     if whole.height >= 34:
         left, right = [*left, "log"], [*right, "actions"]
     elif acting:
-        left = ["inference", "actions"]
+        left = [first, "actions"]
     if current not in (*left, *right):
         return {current: whole}
     return _columns(whole, round(whole.width * 0.56), left, right, wants)
 
 
-def _phone(whole: Region, wants: Mapping[str, Want], current: str, acting: bool) -> dict[str, Region]:
+def _phone(whole: Region, wants: Mapping[str, Want], current: str, acting: bool, first: str) -> dict[str, Region]:
     """The current pane, whole; where rows are left over, what matters next below it."""
     below = []
     if acting and current != "actions" and whole.height >= 20:
@@ -95,7 +125,7 @@ def _phone(whole: Region, wants: Mapping[str, Want], current: str, acting: bool)
     if current in ("log", "actions"):
         return _stack(whole, [current], wants)
     left = whole.height - wants[current].rows - sum(wants[name].rows for name in below)
-    for name in ORDER[:5]:
+    for name in order(first)[:5]:
         if name != current and wants[name].rows <= left:
             below.append(name)
             left -= wants[name].rows

@@ -81,6 +81,17 @@ class Inspector:
             if reader is not None:
                 reader.cancel()
 
+    async def show(self, title: str, write: Callable[[View, int], list[Row]]) -> None:
+        """Show what `write` makes of the newest view until it is left."""
+        view = self._view()
+        if view is None or self._screen is not None:
+            return
+        self._screen = DetailScreen(title, lambda width: write(self._view() or view, width))
+        try:
+            await self._push(self._screen)
+        finally:
+            self._screen = None
+
     async def _read(self, host: str, service: str, lines: list[LogLine], said: list[str]) -> None:
         try:
             lines += await self._log(host, service)

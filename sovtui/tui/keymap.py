@@ -27,7 +27,10 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ("copy", "y", "Copy", "Put a figure, a line or a receipt on the terminal's clipboard."),
     ("jump", "g", "Jump", "Every pane shows a letter; that letter goes there, and g again to the first line."),
     ("zoom", "z", "Zoom", "One pane on the whole screen; Escape leaves."),
-    ("host", "h", "Host", "Look at another host."),
+    ("host", "h", "Host", "Look at another host: how each is, its link, what is hot, what is worst."),
+    ("issues", "i", "Issues", "All that is wrong on any host, the worst first; Enter goes there."),
+    ("link", "n", "Link", "How this host is reached: path, round trip, bytes sent and received."),
+    ("metered", "m", "Metered", "Use this host's link sparingly: a look every ten seconds. Again for as usual."),
     (
         "travel",
         "t",
@@ -60,7 +63,7 @@ FIXED = frozenset(
 )
 """Keys that mean the same everywhere and cannot be given to anything else."""
 
-WORDS = {"palette": "All commands", "travel": "Go back in time"}
+WORDS = {"palette": "All commands", "travel": "Go back in time", "link": "The link in full", "metered": "Metered link, on or off"}
 """In full, where the title does not say it."""
 
 MOVES: tuple[tuple[str, str], ...] = (

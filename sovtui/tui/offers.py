@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from sovtui.actions.spec import Plan, Spec, Wish
 from sovtui.tui.keymap import Key, actions, screen_keys
 from sovtui.tui.panes.base import Pane, View
-from sovtui.tui.panes.inference import heat_span
 from sovtui.tui.screens.choose import Choice
 
 
@@ -32,17 +31,12 @@ def every_key(view: View, specs: Mapping[str, Spec], plan: Callable[[str, Wish],
 
 def menu_choices(keys: Iterable[Key], panes: Mapping[str, Pane]) -> list[Choice]:
     """All keys and panes as one list to tap."""
-    choices = [Choice(f"key {k.name}", k.words, k.refused or k.help, k.key, not k.refused) for k in keys]
+    choices = [
+        # q leaves this list, as it leaves every other: it does not leave the program from here
+        Choice(f"key {k.name}", k.words, k.refused or k.help, "" if k.key == "q" else k.key, not k.refused)
+        for k in keys
+    ]
     return choices + [Choice(f"pane {name}", f"Show {pane.TITLE.lower()}") for name, pane in panes.items()]
-
-
-def host_choices(view: View) -> list[Choice]:
-    """The hosts, each with its link and what is hot."""
-    choices = []
-    for number, (name, host) in enumerate(view.state.hosts.items(), 1):
-        told = f"link {host.link.phase}, {heat_span(host)[0]}" if host.spec.modes else f"link {host.link.phase}"
-        choices.append(Choice(name, f"{name}  ({host.spec.role})", told, str(number) if number < 10 else ""))
-    return choices
 
 
 def target_choices(view: View, spec: Spec) -> list[Choice]:

@@ -12,13 +12,14 @@ from typing import TypeVar
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun
 from sovtui.core.record import Record
 from sovtui.core.state import State
 from sovtui.ports.errors import Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rights
+from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rights, TailnetView
 from sovtui.tui.app import ControlRoom
 
 T = TypeVar("T")
@@ -89,6 +90,9 @@ class Still:
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
         return Rights("", None, False)
 
+    async def tailnet(self, host: str) -> TailnetView:
+        raise Unsupported("no machine is there that could be asked")
+
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
@@ -97,6 +101,9 @@ class Still:
             yield line
         if follow:
             await asyncio.Event().wait()
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """There is no link."""
 
     def reconnect(self, host: str = "") -> None:
         """There is no link."""

@@ -36,6 +36,8 @@ ROLES = (
     "off",
     "curve",
     "then",
+    "qr",
+    "qr-dark",
 )
 """Every role there is; each is a component class `lines--ROLE` of the stylesheet."""
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sovtui.core import text
-from sovtui.core.model import Link, LinkPhase
+from sovtui.core.model import LinkPhase
+from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
+from sovtui.tui import paths
 from sovtui.tui.arrange import Kind
+from sovtui.tui.estate import elsewhere
 from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
+from sovtui.tui.panes.host import engines_of
 from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, flow, row, spread, value
+from sovtui.tui.said import in_a_line
 
 _LINKS = {
     LinkPhase.UP: ("●", "ok"), LinkPhase.CONNECTING: ("◐", "warn"), LinkPhase.ASKING: ("?", "warn"),
@@ -20,20 +27,41 @@ _LINKS = {
 }  # fmt: skip
 
 
-def link_row(link: Link, view: View) -> Row:
-    """Phase in a word, and how long a round trip takes."""
+def link_row(host: Host, view: View, kind: Kind) -> Row:
+    """Phase in a word, how long a round trip takes, and how it goes through the tailnet."""
+    link = host.link
     sign, role = _LINKS[link.phase]
+    up = link.phase is LinkPhase.UP and link.kind != "history"
+    instead = paths.instead_of_phase(host, view.state.now) if up else None
+    if instead is not None:
+        return row((f"{sign} ", role), instead)
+    path = paths.span(host, view.state.now, brief=kind is not Kind.NORMAL) if up else None
     words = "this machine" if link.kind == "local" and link.phase is LinkPhase.UP else f"link {link.phase}"
+    if link.verdict:
+        words = f"link {link.verdict}" if up else str(link.verdict)
+    if path is not None and kind is Kind.PHONE:
+        words = words.removeprefix("link ")
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
         words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
     spans = [(f"{sign} {words}", role)]
     if link.phase is LinkPhase.UP:
         if link.latency_seconds is not None:
-            slow = "warn" if link.latency_seconds > 0.4 else "label"
+            slow = "warn" if is_slow(link.latency_seconds) else "label"
             spans.append((f" {link.latency_seconds * 1000:.0f} ms", slow))
+        if path is not None:
+            spans += [("  ", "label"), path]
     elif link.since is not None:
         spans.append((f" {text.age((view.state.now - link.since).total_seconds())}", role))
     return row(*spans)
+
+
+def _one_line(parts: Sequence[Row], briefly: Sequence[Row], cells: int) -> Row:
+    """As many as fit whole, from the left; the room between them gives way first, then what can be said briefly."""
+    for between, spoken in (("  │ ", parts), (" │ ", parts), (" │ ", briefly)):
+        lines = flow(spoken, cells, (between, "label"))
+        if len(lines) == 1:
+            break
+    return lines[0]
 
 
 def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
@@ -49,15 +77,24 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     several = f" 1 of {len(state.hosts)}" if len(state.hosts) > 1 else ""
     if several:
         several = f" {list(state.hosts).index(host.spec.name) + 1} of {len(state.hosts)}"
-    name = row((host.spec.name, "title"), (several, "label"))
-    link = link_row(host.link, view)
+    others, role = elsewhere(view)
+    name = row(
+        (host.spec.name, "title"), (several, "label"), (f" {others.split()[0]}" if others and kind is Kind.WIDE else "", role)
+    )
+    link = link_row(host, view, kind)
+    sparing = row(("metered", "warn") if host.metered and view.then is None else "")
     now_parts = _now_parts(view, host, kind)
-    counts = [row(count_span(view)), _services(host), _sources(view)]
-    between = ("  │ ", "label") if kind is Kind.WIDE else ("  ", "label")
+    counts = [row(count_span(view)), row((others, role) if kind is not Kind.WIDE else ""), _services(host), _sources(view)]
+    between = ("  ", "label")
     if kind is Kind.WIDE:
-        line = flow([name, link, *now_parts, *counts], width * 3, between)
-        return [spread(line[0], right, width)]
-    first = spread(flow([name, link], width * 2, between)[0], right, width)
+        brief = link_row(host, view, Kind.PHONE)
+        line = _one_line(
+            [name, link, sparing, *now_parts, *counts], [name, brief, sparing, *now_parts, *counts], width - right.cells - 2
+        )
+        return [spread(line, right, width)]
+    first = spread(flow([name, link, *([] if kind is Kind.PHONE else [sparing])], width * 2, between)[0], right, width)
+    if kind is Kind.PHONE:
+        now_parts = [sparing, *now_parts]
     rest = flow([*now_parts, *counts], width, between)
     lines = 1 if kind is Kind.NORMAL else 2
     if len(rest) > lines and kind is Kind.NORMAL:
@@ -69,7 +106,8 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
 def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
     now = view.state.now
     running = run_span(host, now)
-    parts = [row(running)] if running else [row(heat_span(host))]
+    serves = engines_of(host.spec) or host.spec.role == "box"
+    parts = [row(running)] if running else [row(heat_span(host))] if serves else []
     found = subject(host)
     if found is not None:
         reading = host.reading(DECODE, found.mode.name)
@@ -112,16 +150,21 @@ def notice(view: View) -> tuple[str, str]:
             LinkPhase.CONNECTING: f"connecting to {link.address or host.spec.name}",
             LinkPhase.ASKING: "waits for your answer",
         }.get(link.phase, f"the link is {link.phase}")
-        again = ""
+        again, said = "", in_a_line(link) if view.then is None else ""
+        if said and link.phase is LinkPhase.CONNECTING:
+            return f"{link.address or host.spec.name} says: {said}", "warn"
         if view.then is not None:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
             again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
+        elif link.phase is LinkPhase.CONNECTING and link.reason:
+            again = " It is tried again now."
         elif link.phase is LinkPhase.REFUSED:
-            again = " It does not try again by itself."
+            again = " It does not try again by itself; Enter does."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
+        again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"
     for source in view.state.sources.values():
         if source.ok is False and source.host in ("", view.host_name):
             return f"{source.name}: {source.reason or 'does not answer'}", "warn"
-    return "", ""
+    return paths.notice(host), "warn"

@@ -22,6 +22,9 @@ WEIGHTS = {
     "backup": 4,
     "quit": 3,
     "host": 1,
+    "issues": 4,
+    "link": 1,
+    "metered": 0,
     "copy": 2,
     "travel": 4,
 }

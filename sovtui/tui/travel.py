@@ -51,6 +51,8 @@ class Traveller:
         self._trouble = False
         self.about: Callable[[], str] = lambda: ""
         """Key of the mark that the pane in front is about, or nothing."""
+        self.begin: Callable[[], datetime | None] = lambda: None
+        """Where to begin, if that is not shortly before now: when the host that is looked at was last heard of."""
 
     @property
     def on(self) -> bool:
@@ -81,14 +83,21 @@ class Traveller:
         if self.on:
             self.leave()
         else:
-            self.go(self._live.now - timedelta(seconds=FIRST_STEP_SECONDS))
+            step = self._live.now - timedelta(seconds=FIRST_STEP_SECONDS)
+            alive = self.begin()
+            self.go(step if alive is None else min(step, alive))
+
+    def hold(self, stretch: Stretch | None) -> None:
+        """Something of the past that was asked for elsewhere: it need not be asked for again."""
+        if stretch is not None and stretch not in self._stretches:
+            self._stretches = [stretch, *self._stretches][:STRETCHES]
 
     def leave(self) -> None:
         """Back to now."""
         self._cancel()
         self._then = self._shown = None
         self._note, self._trouble = "", False
-        self._stretches.clear()
+        self._stretches = self._stretches[:1] if self.begin() is not None else []
         self._changed()
 
     def go(self, moment: datetime) -> None:

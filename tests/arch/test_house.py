@@ -62,6 +62,58 @@ def test_quick_commands_import_nothing_heavy(words: list[str], tmp_path: Path) -
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
+_REMOTE = """
+[host.box]
+link = "ssh"
+address = "ops@127.0.0.1:9"
+
+[[host.box.mode]]
+name = "qwen"
+engine = "vllm"
+url = "http://127.0.0.1:8000"
+services = ["vllm.service"]
+
+[prometheus]
+url = "http://127.0.0.1:9"
+
+[alertmanager]
+url = "http://127.0.0.1:9"
+"""
+UNUSED = ("psutil", "pynvml", "requests", "prometheus_api_client", "importlib.metadata", "pygments", "markdown_it")
+"""What a room whose hosts are elsewhere holds nothing of: megabytes, for nothing."""
+
+
+def test_a_room_without_this_machine_imports_only_what_it_uses(tmp_path: Path) -> None:
+    code = f"""if True:
+        import asyncio, json, sys
+        sys.modules["click"] = None  # of a development tool; with it httpx imports its own command line
+        from sovtui import __main__ as program
+        from sovtui.bootstrap import build_hub
+        from sovtui.config.load import loads
+        import sovtui.tui.app, sovtui.tui.screens.room
+
+        async def main():
+            hub = build_hub(loads({_REMOTE!r}, engines=program._engines()))
+            await hub.start()
+            await hub.settle(10)
+            assert {{source.name for source in hub.state.sources.values()}} >= {{"prometheus", "history", "alertmanager"}}
+            print(json.dumps([m for m in {UNUSED!r} if m in sys.modules] + [m for m in ("asyncssh", "httpx") if m not in sys.modules]))
+            await hub.aclose()
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
 def _tracked() -> list[Path]:
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

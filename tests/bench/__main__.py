@@ -33,6 +33,18 @@ def _effort(args: argparse.Namespace) -> list[Row]:
     return effort.measure(args.soak or args.seconds)
 
 
+def _estate(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import estate
+
+    return estate.measure(args.seconds)
+
+
+def _wire(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import wire
+
+    return wire.measure(args.seconds)
+
+
 def _keys(args: argparse.Namespace) -> list[Row]:
     from tests.bench import keys
 
@@ -51,13 +63,29 @@ def _first(args: argparse.Namespace) -> list[Row]:
     return first_figures.rows()
 
 
+def _thin(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import thin
+
+    return thin.measure(args.seconds)
+
+
+def _back(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import back
+
+    return back.rows()
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
     "quiet": _quiet,
     "effort": _effort,
     "keys": _keys,
+    "thin": _thin,
+    "estate": _estate,
+    "wire": _wire,
     "press": _press,  # these need a box: root, namespaces
     "first": _first,
+    "back": _back,
 }
 
 

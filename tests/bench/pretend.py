@@ -1,7 +1,7 @@
-"""What a box has, pretended: `python -m tests.bench.pretend FOLDER` serves Prometheus, Alertmanager and a vLLM engine on one
+"""What a box has, pretended: `python -m tests.bench.pretend FOLDER [still]` serves Prometheus, Alertmanager and a vLLM engine on one
 loopback port (printed first), and keeps the files in FOLDER moving that the pretended systemctl and journalctl print.
 
-Enough for what a client costs, no more: nothing here can be switched or started.
+With `still` nothing moves any more. Enough for what a client costs, no more: nothing here can be switched or started.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+STILL = sys.argv[2:] == ["still"]
 SERVICES = 40
 MOVING = 3
 """Services per second whose memory changes so much that the probe tells it."""
 MODEL = "bench-model"
+STARTED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 7200))
+"""Of the one alert: it does not move."""
 
 
 def service(number: int) -> str:
@@ -40,7 +44,7 @@ def memory() -> dict[str, float]:
 
 def series(query: str, now: float) -> Iterator[tuple[dict[str, str], float]]:
     """About twenty series that all move once a second, each under the tag of the expression that asked for it."""
-    wave = math.sin(now / 7)
+    wave = 0.0 if STILL else math.sin(now / 7)
     for tag in re.findall(r'"k","(\w+)","",""\)', query):
         node = {"instance": "127.0.0.1:9100", "k": tag}
         match tag[0]:
@@ -92,10 +96,9 @@ class Answers(BaseHTTPRequestHandler):
                 told = self._range(parse_qs(urlsplit(self.path).query)["query"][0])
             case "/api/v2/alerts":
                 labels = {"alertname": "DiskFillsUp", "severity": "warning"}
-                since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 7200))
                 status = {"state": "active", "silencedBy": [], "inhibitedBy": []}
                 summary = {"summary": "the disk is full in four hours"}
-                told = [{"labels": labels, "annotations": summary, "startsAt": since, "status": status, "fingerprint": "ab12"}]
+                told = [{"labels": labels, "annotations": summary, "startsAt": STARTED, "status": status, "fingerprint": "ab12"}]
             case "/api/v2/status":
                 told = {"versionInfo": {"version": "0.27.0"}}
             case _:
@@ -104,11 +107,12 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        query, now = form["query"][0], time.time()
+        query, now = form["query"][0], round(time.time(), 3)  # Prometheus tells no more digits
         if self.path.endswith("query_range"):
             return self._say(json.dumps(self._range(query)).encode())
         found = [{"metric": labels, "value": [now, str(value)]} for labels, value in series(query, now)]
-        return self._say(json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode())
+        told = {"status": "success", "data": {"resultType": "vector", "result": found}}
+        return self._say(json.dumps(told, separators=(",", ":")).encode())
 
     def _range(self, query: str) -> dict[str, Any]:
         now = int(time.time())
@@ -120,11 +124,9 @@ class Answers(BaseHTTPRequestHandler):
         return {"status": "success", "data": {"resultType": "matrix", "result": list(rows.values())}}
 
     def _say(self, body: bytes, status: int = 200) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        """Head and body at once and without blanks, as Go's servers do it: the link pays for each packet."""
+        head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nDate: {formatdate(usegmt=True)}\r\n"
+        self.wfile.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged."""
@@ -159,7 +161,7 @@ def main() -> None:
     while True:
         time.sleep(1)
         step += 1
-        for moved in range(MOVING):
+        for moved in range(0 if STILL else MOVING):
             write(folder, (step * MOVING + moved) % SERVICES, step)
 
 

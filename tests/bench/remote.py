@@ -33,6 +33,15 @@ class Remote:
     home: Path
     folder: Path
     sshd: subprocess.Popen[bytes]
+    port: int
+    """Where sshd listens."""
+
+    def through(self, port: int) -> None:
+        """The client goes to this port from now on: something there leads to sshd."""
+        for name in ("config", "known_hosts"):
+            path = self.home / ".ssh" / name
+            words = path.read_text().replace(f"Port {self.port}\n", f"Port {port}\n")
+            path.write_text(words.replace(f"]:{self.port} ", f"]:{port} "))
 
     @property
     def env(self) -> dict[str, str]:
@@ -44,17 +53,20 @@ class Remote:
 
     def freeze(self) -> None:
         """The far end answers nothing any more, and tells nobody."""
-        for pid in _family(self.sshd.pid):
+        for pid in family(self.sshd.pid):
             os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for pid in _family(self.sshd.pid):
+        for pid in family(self.sshd.pid):
             os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager
-def remote() -> Iterator[Remote]:
-    """Raises RuntimeError where there is no sshd."""
+def remote(*, engines: int = 1, still: bool = False) -> Iterator[Remote]:
+    """`engines`: how many; all but the first run beside the modes. `still`: nothing that is pretended moves.
+
+    Raises RuntimeError where there is no sshd.
+    """
     if SSHD is None:
         raise RuntimeError("sshd is not installed here")
     if os.getuid() == 0:
@@ -63,12 +75,12 @@ def remote() -> Iterator[Remote]:
         folder = Path(name)
         home = folder / "home"
         (home / ".ssh").mkdir(parents=True, mode=0o700)
-        pretend = _child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder)])
+        pretend = child(stack, [sys.executable, "-m", "tests.bench.pretend", str(folder), *(["still"] if still else [])])
         assert pretend.stdout is not None
         web = int(pretend.stdout.readline())
         port, sshd = _sshd(stack, folder, home)
-        _client(home, port, web)
-        made = Remote(home, folder, sshd)
+        _client(home, port, web, engines)
+        made = Remote(home, folder, sshd, port)
         made.log_rate(1)
         try:
             yield made
@@ -76,11 +88,12 @@ def remote() -> Iterator[Remote]:
             made.thaw()
 
 
-def _child(stack: contextlib.ExitStack, argv: list[str]) -> subprocess.Popen[bytes]:
+def child(stack: contextlib.ExitStack, argv: list[str]) -> subprocess.Popen[bytes]:
+    """A process that ends with the stack, its descendants too."""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
 
     def end() -> None:
-        for pid in [*_family(process.pid)][::-1]:
+        for pid in [*family(process.pid)][::-1]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         process.wait(10)
@@ -111,7 +124,7 @@ def _sshd(stack: contextlib.ExitStack, folder: Path, home: Path) -> tuple[int, s
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n"
         f"SetEnv PATH={programs}:/usr/local/bin:/usr/bin:/bin HOME={folder}\n"
     )
-    sshd = _child(stack, [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")])
+    sshd = child(stack, [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")])
     public = host_key.export_public_key("openssh").decode().strip()
     (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}\n")
     for _ in range(200):
@@ -121,7 +134,12 @@ def _sshd(stack: contextlib.ExitStack, folder: Path, home: Path) -> tuple[int, s
     raise RuntimeError("the pretended box's sshd does not listen")
 
 
-def _client(home: Path, port: int, web: int) -> None:
+def _client(home: Path, port: int, web: int, engines: int) -> None:
+    beside = "".join(
+        f'\n[[host.bench.engine]]\nname = "beside{n}"\nengine = "vllm"\nurl = "http://127.0.0.1:{web}"\nmodel = "{MODEL}"\n'
+        f'services = ["{service(n)}"]\n'
+        for n in range(1, engines)
+    )
     (home / ".ssh" / "config").write_text(
         f"Host bench\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n"
         f" IdentityFile {home}/.ssh/id_ed25519\n IdentitiesOnly yes\n"
@@ -146,7 +164,7 @@ model = "{MODEL}"
 services = ["{service(0)}"]
 needs = "22 GB"
 expect_tok_s = 57
-
+{beside}
 [[host.bench.backup]]
 name = "nas"
 service = "{service(1)}"
@@ -165,10 +183,10 @@ via = "bench"
     )
 
 
-def _family(pid: int) -> Iterator[int]:
+def family(pid: int) -> Iterator[int]:
     """A process and all its descendants."""
     yield pid
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError):
             if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                yield from _family(int(entry.name))
+                yield from family(int(entry.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from tests.integration.operator import Operator
@@ -29,11 +29,16 @@ async def slow_login(operator: Operator, round_trip_seconds: float) -> AsyncIter
 
 
 @contextlib.asynccontextmanager
-async def slow_link(address: str, port: int, round_trip_seconds: float) -> AsyncIterator[int]:
-    """The loopback port that leads to `address:port`, half the round trip late each way."""
+async def slow_link(
+    address: str, port: int, round_trip_seconds: float, passed: Callable[[bool, int], None] = lambda up, size: None
+) -> AsyncIterator[int]:
+    """The loopback port that leads to `address:port`, half the round trip late each way.
+
+    `passed` hears of all bytes: whether they go up, to the address, and how many.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: bool) -> None:
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -50,6 +55,7 @@ async def slow_link(address: str, port: int, round_trip_seconds: float) -> Async
         tasks.add(task)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             while data := await reader.read(1 << 16):
+                passed(up, len(data))
                 queue.put_nowait((loop.time() + round_trip_seconds / 2, data))
         queue.put_nowait((loop.time() + round_trip_seconds / 2, b""))
         await asyncio.gather(task, return_exceptions=True)
@@ -57,7 +63,7 @@ async def slow_link(address: str, port: int, round_trip_seconds: float) -> Async
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(address, port)
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+            await asyncio.gather(pump(reader, far_writer, True), pump(far_reader, writer, False))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:

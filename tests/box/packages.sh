@@ -3,12 +3,13 @@
 set -u
 tools="sshd:openssh-server ssh-keygen:openssh-client prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager
   prometheus-node-exporter:prometheus-node-exporter restic:restic tmux:tmux ip:iproute2 nft:nftables mmdebstrap:mmdebstrap
-  zstd:zstd setpriv:util-linux sudo:sudo victoria-metrics:victoria-metrics"
+  zstd:zstd setpriv:util-linux sudo:sudo victoria-metrics:victoria-metrics zsh:zsh fish:fish tcsh:tcsh"
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in $tools; do
   command -v "${pair%%:*}" > /dev/null || missing="$missing ${pair##*:}"
 done
+ls /lib/*/security/pam_google_authenticator.so > /dev/null 2>&1 || missing="$missing libpam-google-authenticator"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
   echo "integration tests: not installed here:$missing (tests that need them are skipped, each with its reason)" >&2

@@ -12,7 +12,7 @@ from sovtui.cli.main import main
 from sovtui.cli.wiring import Wiring
 from sovtui.config.schema import Config
 from sovtui.core.events import Event
-from sovtui.ports.link import Ask, Link
+from sovtui.ports.link import Ask, Link, Tell
 from sovtui.runtime.hub import Hub
 from tests.fakes.hub import FakeHub, healthy
 
@@ -95,7 +95,7 @@ class Command:
         self.served = (list(command), port, tuple(allow))
         tell(f"http://127.0.0.1:{port}/?key=k")
 
-    async def _dial(self, kind: str, address: str, ask: Ask | None) -> Link:
+    async def _dial(self, kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
         self.dialled.append((kind, address))
         if isinstance(self.link, Exception):
             raise self.link
@@ -123,12 +123,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[str]], None]
     def sits(answers: Iterable[str]) -> None:
         given = list(answers)
 
-        async def read(prompt: str, *, echo: bool = True) -> str:
+        async def read(prompt: str, source: int, sink: int, *, echo: bool = True) -> str:
             return given.pop(0)
 
-        for module in ("sovtui.cli.act", "sovtui.cli.session"):
-            monkeypatch.setattr(f"{module}.on_terminal", lambda: True)
-        monkeypatch.setattr(diagnostics, "_read_line", read)
+        monkeypatch.setattr("sovtui.cli.act.on_terminal", lambda: True)
+        monkeypatch.setattr("sovtui.cli.session.can_ask", lambda: True)
+        monkeypatch.setattr(diagnostics, "read_line", read)
 
     return sits
 

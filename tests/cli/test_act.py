@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import pytest
 
+from sovtui.cli.diagnostics import link_told
 from sovtui.core.events import ActionChanged, EngineSeen, Event, LinkChanged, ServicesSeen
 from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part, Service
+from sovtui.core.reach import Verdict
 from sovtui.ports.errors import Unreachable
-from sovtui.runtime.hub import LogLine, Outcome
+from sovtui.runtime.hub import Hub, LogLine, Outcome
 from tests.cli.conftest import Command
 from tests.fakes.hub import ID, NOW, healthy, run
 
@@ -279,3 +282,26 @@ def test_without_an_engine_that_loads_it_says_what_to_add(command: Command) -> N
     told = command("load", "x")
     assert told.code == 2 and "[[host.NAME.engine]]" in told.err
     assert command("free").code == 2
+
+
+def test_a_link_that_goes_and_comes_while_something_is_followed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    class Going:
+        def subscribe(self, select: Any, notify: Any) -> Any:
+            self.notify = notify
+            notify(Link(LinkPhase.UP))
+            return lambda: None
+
+    hub = Going()
+    with link_told(cast(Hub, hub), "spark"):
+        for link in (
+            Link(LinkPhase.DOWN, reason="spark does not answer any more", verdict=Verdict.LOST),
+            Link(LinkPhase.CONNECTING, reason="spark does not answer any more", verdict=Verdict.LOST),
+            Link(LinkPhase.CONNECTING, reason="this machine is offline", verdict=Verdict.OFFLINE),
+            Link(LinkPhase.UP),
+        ):
+            hub.notify(link)
+    assert capsys.readouterr().err.splitlines() == [
+        "spark: spark does not answer any more.",
+        "spark: this machine is offline.",
+        "The link to spark is back.",
+    ]

@@ -14,7 +14,7 @@ from sovtui.cli.wiring import Wiring
 from sovtui.config.load import loads
 from sovtui.config.schema import Config
 from sovtui.ports.errors import HostKeyError, Unreachable
-from sovtui.ports.link import Ask, Link
+from sovtui.ports.link import Ask, Link, Tell
 from tests.cli.conftest import Told
 from tests.config.boxes import answer, timer, unit
 from tests.fakes.world import FakeLink
@@ -65,7 +65,7 @@ class Init:
         told = self.capture.readouterr()
         return Told(code, told.out, told.err)
 
-    async def _dial(self, kind: str, address: str, ask: Ask | None) -> Link:
+    async def _dial(self, kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
         self.dialled.append((kind, address))
         if self.error is not None:
             raise self.error

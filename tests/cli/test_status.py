@@ -26,10 +26,23 @@ def document(command: Command, *words: str) -> Any:
 
 def test_the_keys_of_the_document(command: Command) -> None:
     whole = document(command)
-    assert set(whole) == {"version", "at", "demo", "read_only", "hosts", "alerts_at", "alerts", "sources"}
+    assert set(whole) == {"version", "at", "demo", "read_only", "issues", "hosts", "alerts_at", "alerts", "sources"}
     assert whole["version"] == 1 and whole["at"] == "2026-11-20T20:00:00+00:00"
     host = whole["hosts"][0]
-    assert set(host) == {"name", "role", "link", "modes", "engines", "memory", "cpu", "gpu", "services", "backups", "action"}
+    assert set(host) == {
+        "name",
+        "role",
+        "link",
+        "modes",
+        "engines",
+        "memory",
+        "cpu",
+        "disks",
+        "gpu",
+        "services",
+        "backups",
+        "action",
+    }
     assert {k: host["link"][k] for k in ("phase", "reason", "latency_seconds")} == {
         "phase": "up",
         "reason": "",
@@ -200,3 +213,11 @@ def test_a_spilled_model_is_said_with_its_share() -> None:
     assert "spilled: 33 % of m:latest on the CPU" in told and "33 % on the CPU, pinned, 3.00 GiB" in told
     (engine,) = documents.status(state, state.hosts.values())["hosts"][0]["engines"]
     assert (engine["strain"], engine["phase"], engine["mode"]) == ("spilled", "spilled", "m")
+
+
+def test_what_a_server_says_at_the_login_is_narration(command: Command) -> None:
+    said = ("Authorized use only.", "Approve: https://login.example/1")
+    command.events = [*healthy(), LinkChanged("mgmt", Link(LinkPhase.UP, "ssh", "ops@mgmt", NOW, said=said))]
+    told = command("status", "--json")
+    assert told.err == "mgmt says:\n  Authorized use only.\n  Approve: https://login.example/1\n"
+    assert json.loads(told.out)["version"] == 1

@@ -55,6 +55,7 @@ BAD = [
     (MODE + "needs = 2024-01-01\n", ["c.toml:6: host.spark.mode[0].needs: expected a size", "found the date or time 2024-01-01"]),
     (MODE + "needs = -1\n", ["c.toml:6: host.spark.mode[0].needs: expected a size"]),
     (HOST + "[host.spark.switch]\nstop_timeout = '2 mins'\n", ["c.toml:4: host.spark.switch.stop_timeout: `mins` is not a unit of time"]),
+    (HOST + "notice_loss = '0.2s'\n", ["c.toml:3: host.spark.notice_loss: expected 1 second to 10 minutes"]),
     (HOST + "[host.spark.switch]\nready_timeout = '3d'\n", ["c.toml:4: host.spark.switch.ready_timeout: expected at most a day"]),
     # meaning
     ("", ["c.toml:1: no [host.NAME] table"]),
@@ -211,3 +212,21 @@ def test_an_example_passes_the_check_of_the_command(tmp_path: Path) -> None:
 def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
     done = sovtui(tmp_path, "status", "--config", str(tmp_path / "no.toml"))
     assert done.returncode == 2 and "no such file" in done.stderr
+
+
+@pytest.mark.parametrize(("written", "read"), [('"auto"', "auto"), ("true", True), ("false", False)])
+def test_a_link_is_metered_or_not_or_as_it_seems_fit(written: str, read: object) -> None:
+    assert loads(f"[host.box]\nmetered = {written}\n", "x.toml").host["box"].metered == read
+
+
+@pytest.mark.parametrize("written", ['"yes"', "1", "[]"])
+def test_another_word_for_metered_is_refused_with_what_was_expected(written: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        loads(f"[host.box]\nmetered = {written}\n", "x.toml")
+    assert 'host.box.metered: expected true or false or one of "auto"' in str(error.value)
+
+
+def test_a_disk_is_full_from_a_share_on() -> None:
+    assert loads("[host.box]\ndisk_full = 0.8\n", "x.toml").host["box"].disk_full == 0.8
+    with pytest.raises(ConfigError, match="share above 0"):
+        loads("[host.box]\ndisk_full = 90\n", "x.toml")

@@ -134,6 +134,16 @@ def test_nothing_is_started_over_a_dead_link_or_beside_another_action_or_read_on
     assert plan(action, target).verdict is not Verdict.NO
 
 
+def test_restarting_the_tailnets_daemon_says_that_it_disconnects() -> None:
+    watching = replace(CONFIG.host["spark"], watch=("tailscaled.service", "other.service"), tailnet="spark")
+    for tailnet, words in (("spark", "It will disconnect you: the link to spark"), ("", "If the link to spark goes through")):
+        config = replace(CONFIG, host={"spark": replace(watching, tailnet=tailnet)})
+        now = reduce(initial(host_specs(config), NOW), LinkChanged("spark", Link(LinkPhase.UP)))
+        made = all_specs()["restart"].plan(now, config, Wish("spark", "tailscaled.service"))
+        assert made.verdict is Verdict.ASK and words in made.reason
+        assert "disconnect" not in all_specs()["restart"].plan(now, config, Wish("spark", "other.service")).reason
+
+
 def test_a_restart_never_loads_a_second_mode() -> None:
     refused = plan("restart", "b.service")
     assert refused.verdict is Verdict.NO and "two modes" in refused.reason

@@ -6,9 +6,21 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from sovtui.core.events import ActionChanged, AlertsSeen, EngineSeen, Event, LinkChanged, ServicesSeen, Tick
+from sovtui.core.events import ActionChanged, AlertsSeen, EngineSeen, Event, LinkChanged, PathSeen, ServicesSeen, Tick
 from sovtui.core.marks import Mark, MarkKind, marks, told, turns
-from sovtui.core.model import ActionRun, Alert, AlertState, Engine, EnginePhase, HostSpec, Link, LinkPhase, Service
+from sovtui.core.model import (
+    ActionRun,
+    Alert,
+    AlertState,
+    Engine,
+    EnginePhase,
+    HostSpec,
+    Link,
+    LinkPhase,
+    PathKind,
+    Service,
+    TailnetPath,
+)
 from sovtui.core.state import State, initial, reduce
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
@@ -39,6 +51,20 @@ def test_a_link_that_is_lost_and_comes_back() -> None:
     again = Link(LinkPhase.CONNECTING, "ssh", "spark", attempt=2, since=DOWN.since)
     words = seen(LinkChanged("spark", DOWN), LinkChanged("spark", again), LinkChanged("spark", UP))
     assert words == ["the link to spark was lost", "the link to spark is back"]
+
+
+def test_a_path_that_is_relayed_and_direct_again() -> None:
+    def path(kind: PathKind, via: str = "") -> Event:
+        return PathSeen("spark", TailnetPath(kind, via=via))
+
+    direct, relay = path(PathKind.DIRECT), path(PathKind.RELAY, "fra")
+    assert seen(path(PathKind.UNKNOWN), direct, relay, relay, direct, path(PathKind.IDLE), direct) == [
+        "the link to spark is no longer direct: relayed by fra",
+        "the link to spark is direct again",
+    ]
+    assert seen(direct, path(PathKind.PEER_RELAY, "203.0.113.7:40000:vni:12")) == [
+        "the link to spark is no longer direct: relayed by a peer"
+    ]
 
 
 def test_a_service_that_fails_and_runs_again() -> None:
@@ -89,7 +115,7 @@ def test_the_same_happening_is_listed_once_however_it_was_heard_of() -> None:
 def test_two_witnesses_seconds_apart_are_one_happening() -> None:
     state = states(AlertsSeen((DISK,), NOW))[-1]
     assert DISK.since is not None
-    other = [Mark(DISK.since + timedelta(seconds=s), MarkKind.ALERT, "DiskFull fires", key=f"past {s}") for s in (-4, 9, 45)]
+    other = [Mark(DISK.since + timedelta(seconds=s), MarkKind.ALERT, "DiskFull fires", "spark", f"past {s}") for s in (-4, 9, 45)]
     assert [mark.key for mark in marks(state, other)] == ["past 45", "past -4"]
 
 

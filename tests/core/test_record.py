@@ -157,3 +157,38 @@ def test_what_is_found_was_kept_and_is_never_later(pauses: list[float], data: st
         assert moment - found.now <= timedelta(seconds=GAP_SECONDS + 0.01)
     fine = [at for at in kept if moment - timedelta(seconds=5) <= at <= moment and at >= state.now - timedelta(seconds=50)]
     assert found is not None or not fine
+
+
+def test_of_many_hosts_a_few_are_packed_each_second_and_what_happens_at_once() -> None:
+    names = [f"box{number:02d}" for number in range(50)]
+    state = initial(tuple(HostSpec(name, services=("a.service",)) for name in names), START)
+    record = Record()
+    for second in range(40):
+        now = START + timedelta(seconds=second)
+        state = reduce(state, Tick(now))
+        for name in names:
+            state = reduce(state, Samples(name, (Sample("cpu.use_ratio", fresh(second / 100, now, "probe")),)))
+            active = "failed" if name == "box07" and second >= 33 else "active"
+            state = reduce(state, ServicesSeen(name, (Service("a.service", active, at=now),)))
+        record.keep(state)
+    found = record.at(START + timedelta(seconds=34))
+    assert found is not None and list(found.hosts) == names and found.now == START + timedelta(seconds=34)
+    assert found.hosts["box07"].services["a.service"].active == "failed"
+    assert all(found.hosts[name].services["a.service"].active == "active" for name in names if name != "box07")
+    seen = [host.figures["cpu.use_ratio", ""].at for host in found.hosts.values()]
+    ages = [(found.now - at).total_seconds() for at in seen if at is not None]
+    assert len(ages) == len(names) and max(ages) <= BLOCK_SECONDS and min(ages) <= 1
+
+
+def test_an_hour_of_forty_services_that_all_are_seen_again_stays_small() -> None:
+    """What differs from the second before is little; all the same every service has another time."""
+    services = tuple(f"unit-{number:02d}.service" for number in range(40))
+    state, record = initial((HostSpec("spark", services=services),), START), Record()
+    for second in range(3700):
+        state = later(state, 1.0, cpu__use_ratio=second % 100 / 100, memory__available_bytes=1e9 + second)
+        seen = tuple(Service(name, "active", memory_bytes=second << 20, at=state.now, source="probe") for name in services)
+        state = reduce(state, ServicesSeen("spark", seen))
+        record.keep(state)
+    assert record.size_bytes < 600_000
+    found = record.at(START + timedelta(seconds=1000))
+    assert found is not None and len(found.hosts["spark"].services) == 40

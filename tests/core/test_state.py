@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sovtui.core.events import (
@@ -10,16 +11,30 @@ from sovtui.core.events import (
     Curve,
     EngineSeen,
     LinkChanged,
+    PathSeen,
+    ReceiptsSeen,
     Sample,
     Samples,
     ServicesSeen,
     SourceChanged,
     Tick,
 )
-from sovtui.core.model import ActionRun, Engine, EnginePhase, HostSpec, Link, LinkPhase, Mode, Service, Source
+from sovtui.core.model import (
+    ActionRun,
+    Engine,
+    EnginePhase,
+    HostSpec,
+    Link,
+    LinkPhase,
+    Mode,
+    PathKind,
+    Service,
+    Source,
+    TailnetPath,
+)
 from sovtui.core.modes import Heat, hot_modes, mode_view, pace, unified
 from sovtui.core.reading import Status, fresh, unsupported
-from sovtui.core.state import CURVE_POINTS, State, initial, reduce, source_failed
+from sovtui.core.state import CURVE_POINTS, State, initial, is_routine, reduce, source_failed
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 QWEN = Mode("qwen", "1", "Qwen", "vllm", "http://127.0.0.1:8000", "qwen", ("a.service",))
@@ -172,3 +187,25 @@ def test_pace_tells_warming_from_slow_and_says_nothing_of_many_streams() -> None
     assert judged(43, 1, 60) == "warming"
     assert judged(43, 1, 3600) == "slow"
     assert judged(56, 1, 60) == "" and judged(20, 4, 3600) == "" and judged(0, 0, 3600) == ""
+
+
+def test_the_path_through_the_tailnet_is_none_until_it_is_told_and_the_same_again_is_no_news() -> None:
+    state = start()
+    assert state.hosts["spark"].path is None
+    first = PathSeen("spark", TailnetPath(PathKind.DIRECT, 0.002, at=NOW))
+    assert not is_routine(state, first)
+    state = reduce(state, first)
+    again = PathSeen("spark", TailnetPath(PathKind.DIRECT, 0.002, at=NOW + timedelta(seconds=10)))
+    assert reduce(state, again) is state
+    assert is_routine(state, PathSeen("spark", TailnetPath(PathKind.DIRECT, 0.009, at=NOW)))
+    assert not is_routine(state, PathSeen("spark", TailnetPath(PathKind.RELAY, 0.048, "fra", at=NOW)))
+
+
+def test_an_action_that_ended_while_the_link_was_down_is_not_running_any_more():
+    running = ActionRun("one", "switch", "qwen", "ops@sofa", NOW)
+    state = reduce(start(), ActionChanged("spark", running))
+    ended = replace(running, outcome="done", seconds=4.0)
+    host = reduce(state, ReceiptsSeen("spark", (ended,))).hosts["spark"]
+    assert host.action == ended
+    other = replace(ended, id="two")
+    assert reduce(state, ReceiptsSeen("spark", (other,))).hosts["spark"].action == running

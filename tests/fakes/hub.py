@@ -22,6 +22,7 @@ from sovtui.core.events import (
     ServicesSeen,
     SourceChanged,
 )
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, Alert, Backup, Engine, EnginePhase, Link, LinkPhase, Service, Source, Step
 from sovtui.core.reading import fresh
 from sovtui.core.record import Record
@@ -29,7 +30,7 @@ from sovtui.core.state import State, initial, reduce
 from sovtui.ports.errors import PortError, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
 
 T = TypeVar("T")
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
@@ -50,6 +51,7 @@ class FakeHub:
         receipts: Mapping[str, tuple[ActionRun, ...] | PortError] | None = None,
         lines: Iterable[LogLine] = (),
         hang: bool = False,
+        tailnet: TailnetView | None = None,
     ) -> None:
         self._config = config
         self._state = initial(host_specs(config), NOW, read_only=read_only)
@@ -68,6 +70,7 @@ class FakeHub:
         self.asked_logs: dict[str, object] = {}
         self.closed = False
         self.rights_found: Rights | None = None
+        self.tailnet_found = tailnet
 
     @property
     def config(self) -> Config:
@@ -127,6 +130,11 @@ class FakeHub:
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
         return self.rights_found or Rights("ops", True, True, (), len(commands))
 
+    async def tailnet(self, host: str) -> TailnetView:
+        if self.tailnet_found is None:
+            raise Unsupported("there is no command `tailscale` there")
+        return self.tailnet_found
+
     async def logs(
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
@@ -136,6 +144,9 @@ class FakeHub:
 
     def set_ask(self, ask: Ask | None) -> None:
         return
+
+    def meter(self, host: str, wish: Metered) -> None:
+        """There is no link."""
 
     def reconnect(self, host: str = "") -> None:
         return

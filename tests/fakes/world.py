@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from sovtui.ports.errors import PortError, Unreachable
-from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link
+from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience
 
 
 class FakeClock:
@@ -68,7 +68,9 @@ class FakeLink:
         lines, status = self.script(argv, stdin)
         return Completed(status, b"\n".join(lines), b"")
 
-    def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AbstractAsyncContextManager[LineStream]:
+    def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AbstractAsyncContextManager[LineStream]:
         @asynccontextmanager
         async def run() -> AsyncIterator[LineStream]:
             self.calls.append(argv)

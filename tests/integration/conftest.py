@@ -15,6 +15,7 @@ if str(HERE.parent.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent.parent))
 
 from tests.box.box import Box, BoxError, boot, ensure_tree, sweep, why_not  # noqa: E402
+from tests.integration import opensshd  # noqa: E402
 
 _reasons: list[str] = []
 
@@ -84,3 +85,17 @@ def box_factory(box_tree: Path) -> Iterator[Callable[..., Box]]:
 def fresh_box(box_factory: Callable[..., Box]) -> Box:
     """A box for one test that breaks, reboots, cuts or fills it."""
     return box_factory()
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[opensshd.Site]:
+    """OpenSSH servers on loopback and an operator with a home of his own: no box."""
+    if reason := opensshd.why_not():
+        if _required():
+            pytest.fail(f"OpenSSH's server is required here, but: {reason}", pytrace=False)
+        pytest.skip(f"no ssh server: {reason}")
+    with opensshd.site() as made:
+        monkeypatch.setenv("HOME", str(made.home))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        monkeypatch.setattr("sovtui.adapters.links._ssh_config.SYSTEM_FILES", ())  # a distribution may say anything there
+        yield made

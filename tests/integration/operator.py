@@ -96,10 +96,11 @@ class Operator:
         return [sys.executable, "-m", "sovtui", *words]
 
     def run(self, *words: str, timeout: float = 120, input: str | None = None) -> subprocess.CompletedProcess[str]:
-        """A headless command, to its end. Standard input is no terminal."""
+        """A headless command, to its end. It has no terminal, also where these tests have one."""
         return subprocess.run(
             self.argv(*words),
             env=self.environment,
+            start_new_session=True,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -115,6 +116,7 @@ class Operator:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
             text=True,
         )
 
@@ -172,11 +174,19 @@ def empty(box: Box) -> None:
 class Terminal:
     """A real terminal of a given size (tmux on a socket of its own) with sovtui in it."""
 
-    def __init__(self, operator: Operator, folder: Path, columns: int, rows: int, *words: str) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        folder: Path,
+        columns: int,
+        rows: int,
+        *words: str,
+        term: str = "TERM=tmux-256color COLORTERM=truecolor",
+    ) -> None:
         self.socket = folder / "tmux.sock"
         environment = {**operator.environment, "TERM": "xterm-256color"}
         variables = [f"{key}={value}" for key, value in operator.environment.items()]
-        inside = ["env", "-i", *variables, "TERM=tmux-256color", "COLORTERM=truecolor", *operator.argv(*words)]
+        inside = ["env", "-i", *variables, *term.split(), *operator.argv(*words)]
         size = ["-x", str(columns), "-y", str(rows)]
         self._tmux(
             "-f",

@@ -392,6 +392,21 @@ def test_probe_seldom_asks_what_costs_much(box: Box) -> None:
     assert asked.count("show") <= 3 and 1 <= asked.count("list") <= 4, asked
 
 
+def test_probe_takes_another_pace_while_it_runs(box: Box) -> None:
+    process = box.stream("probe", {"services": [], "interval": 30.0})
+    assert process.stdin and process.stdout
+    while json.loads(process.stdout.readline())["t"] != "beat":
+        pass
+    began = time.monotonic()
+    process.stdin.write(b'not json\n{"interval":0.2}\n')
+    process.stdin.flush()
+    while json.loads(process.stdout.readline())["t"] != "beat":
+        pass
+    assert time.monotonic() - began < 5.0, "it looks at once, and does not wait for the old pace to end"
+    process.stdin.close()
+    process.wait(5)
+
+
 def test_probe_tells_changes(box: Box) -> None:
     box.unit("a.service", "inactive")
     process = box.stream("probe", {"services": ["a.service", "none.service"], "interval": 0.4})
@@ -484,8 +499,8 @@ def test_follow_of_nothing(box: Box) -> None:
 
 
 def test_payload_is_small_and_made_once() -> None:
-    assert len(bundle.payload("probe")) < 16_000
-    assert len(bundle.payload("start")) < 54_000
+    assert len(bundle.payload("probe")) < 16_500
+    assert len(bundle.payload("start")) < 55_000
     assert bundle.payload("start") is bundle.payload("start")
     argv, _ = bundle.command("probe", {})
     assert argv[:3] == ["python3", "-IS", "-c"]

@@ -98,3 +98,17 @@ async def test_a_fault_of_ours_goes_to_the_file_and_not_to_the_terminal(
     assert "broke inside sovtui (ZeroDivisionError)" in state.sources["prometheus", ""].reason
     assert "a bug" in (tmp_path / "sovtui" / "sovtui.log").read_text()
     assert capfd.readouterr().err == ""
+
+
+async def test_one_that_failed_asks_again_at_once_when_it_is_woken() -> None:
+    source = _Source(Unreachable("the link is down"))
+    source.interval_seconds = 60.0
+    store, wake = Store(initial((HostSpec("spark"),), NOW)), asyncio.Event()
+    task = asyncio.create_task(poll_forever(source, store, RealClock(), Tried(), wake))
+    async with asyncio.timeout(5):
+        for polls in (1, 2, 3):
+            while source.polls < polls:
+                await asyncio.sleep(0.005)
+            wake.set()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

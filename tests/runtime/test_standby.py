@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sovtui.ports.errors import Unreachable
+from sovtui.ports.link import Patience
 from sovtui.runtime.standby import Standby
 from tests.fakes.world import FakeLink
 
@@ -36,7 +37,7 @@ class _Link(FakeLink):
         self.opened: list[_Waiting] = []
         self.dies = dies
 
-    def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> Any:
+    def stream(self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE) -> Any:
         @asynccontextmanager
         async def run() -> AsyncIterator[_Waiting]:
             self.opened.append(_Waiting(self.dies))

@@ -49,6 +49,20 @@ async def test_figures_are_gathered_for_a_screen_and_all_else_is_told_at_once() 
     assert [value for value, _ in heard] == [None, 0.1, 0.3, 0.4]
 
 
+async def test_a_link_is_news_and_its_latency_is_not() -> None:
+    store = Store(initial((HostSpec("spark"),), NOW), routine_every_seconds=5.0)
+    heard: list[float | None] = []
+    store.subscribe(lambda s: s.hosts["spark"].link, lambda link: heard.append(link.latency_seconds))
+    store.put(LinkChanged("spark", Link(LinkPhase.UP, latency_seconds=0.1)))
+    await asyncio.sleep(0.01)
+    store.put(LinkChanged("spark", Link(LinkPhase.UP, latency_seconds=0.2)))
+    await asyncio.sleep(0.1)
+    assert heard == [None, 0.1]
+    store.put(LinkChanged("spark", Link(LinkPhase.DOWN, latency_seconds=0.2)))
+    await asyncio.sleep(0.01)
+    assert heard == [None, 0.1, 0.2]
+
+
 async def test_who_asked_for_something_else_hears_nothing() -> None:
     store = Store(initial((HostSpec("spark"),), NOW))
     heard: list[object] = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 from rich.console import Console
 from rich.segment import Segment
@@ -11,7 +14,7 @@ from textual.app import App
 from textual.strip import Strip
 
 from sovtui.tui.narrow import narrow
-from sovtui.tui.present import Row
+from sovtui.tui.present import Row, cell_len
 from sovtui.tui.widgets.lines import _changed
 
 PLAIN = Style(color="white")
@@ -52,3 +55,20 @@ def test_the_changed_columns_of_a_row(before, after, columns):
 
 def test_another_role_is_a_change():
     assert _changed(Row((("ab", "plain"), ("cd", "ok"))), Row((("ab", "plain"), ("cd", "bad"))), 40) == (2, 4)
+
+
+def test_what_is_outside_the_changed_columns_is_the_same():
+    pieces = [(words, role) for words in ("a", "ab", "日", "1.0 ", "1.1 ", "  ") for role in ("plain", "ok")]
+    rows = [Row(spans) for n in range(4) for spans in itertools.product(pieces[::2] if n == 3 else pieces, repeat=n)]
+    choose = random.Random(1)
+    for _ in range(3000):
+        before, after = choose.choice(rows), choose.choice(rows)
+        start, end = _changed(before, after, 40)
+        old, new = _cells_of(before), _cells_of(after)
+        assert old[:start] == new[:start] and old[end:] == new[end:], (before, after)
+
+
+def _cells_of(line: Row) -> list[tuple[str, str]]:
+    """What is in each of forty columns."""
+    found = [(char if n == 0 else "", role) for words, role in line.spans for char in words for n in range(cell_len(char))]
+    return found + [(" ", "")] * (40 - len(found))

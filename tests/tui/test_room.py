@@ -338,6 +338,20 @@ async def test_logs_follow_the_chosen_service(stage):
         assert [line.strip() for line in s.text("log").splitlines() if "line" in line and "kept" not in line] == ["line 2998"]
 
 
+async def test_lines_beside_another_pane_come_with_the_next_drawing(stage):
+    async with stage(lines=[LogLine(None, "the first")]) as s:
+        await s.until(lambda: "the first" in s.text("log"))
+        s.pane("log").add(LogLine(None, "the second"))
+        await s.pilot.pause(0.4)
+        assert "the second" not in s.text("log")
+        s.hub.put(reduce(s.hub.state, Tick(s.hub.state.now + timedelta(seconds=1))))
+        assert "the second" in s.text("log")
+        s.room.show_pane("log")
+        s.pane("log").add(LogLine(None, "the third"))
+        await s.pilot.pause(0.5)
+        assert "the third" in s.text("log")
+
+
 async def test_hidden_logs_are_not_followed(stage):
     async with stage(size=(44, 38)) as s:
         assert s.hub.followed == []
@@ -501,10 +515,41 @@ async def test_a_secret_is_masked_and_can_be_refused(stage):
         await s.until(lambda: isinstance(s.screen, AskScreen))
         await s.press("escape")
         assert await asked is None
+        asked = asyncio.create_task(s.hub.ask(Question("shown", "Login to spark", "One-time code:")))
+        await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.press(*"123456")
+        assert "123456" in s.app.export_screenshot()  # the server said that it may be seen
+        await s.press("enter")
+        assert await asked == "123456"
         asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "not any more")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
         asked.cancel()
         await s.until(lambda: s.screen is s.room)
+
+
+async def test_what_a_server_says_is_shown_while_it_connects_and_once_after(stage, states):
+    state = states("healthy")
+    host = state.hosts["spark"]
+    said = ("Authorized use only.", "To approve: https://login.example/a[b]c")
+
+    def now(phase: LinkPhase, said: tuple[str, ...] = said, reason: str = "") -> State:
+        link = replace(host.link, phase=phase, said=said, reason=reason)
+        told: State = replace(state, hosts={**state.hosts, "spark": replace(host, link=link)})
+        return told
+
+    async with stage(now(LinkPhase.CONNECTING)) as s:
+        assert "says: Authorized use only. To approve: https://login.example/a[b]c" in " ".join(s.bar("notice").split())
+        assert s.toasts() == []
+        s.hub.put(now(LinkPhase.UP))
+        await s.until(lambda: len(s.toasts()) == 1)
+        assert "https://login.example/a[b]c" in s.toasts()[0]
+        s.hub.put(now(LinkPhase.CONNECTING, ()))
+        s.hub.put(now(LinkPhase.UP))  # the same once more, after a reconnect
+        s.hub.put(now(LinkPhase.REFUSED, ("Maintenance until noon.",), "no key was accepted"))
+        await s.until(lambda: len(s.toasts()) == 2)
+        assert "no key was accepted. It does not try again by itself. It said: Maintenance until noon." in " ".join(
+            s.bar("notice").split()
+        )
 
 
 # painting

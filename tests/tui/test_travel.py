@@ -117,7 +117,7 @@ async def test_the_panes_show_that_moment(travelling):
         state = s.room.view.state
         assert state.now <= NOW - timedelta(seconds=65)
         s.room.travel.go(datetime.fromisoformat("2026-11-20T19:18:30+00:00"))
-        assert "dead" in s.text("inference") and "broken" in s.bar("status")
+        assert "dead" in s.text("inference") and "dead" in s.bar("status")
         assert "41 min ago" in s.bar("travel")
         s.room.travel.go(datetime.fromisoformat("2026-11-20T19:31:50+00:00"))
         assert s.room.view.host.link.phase is LinkPhase.DOWN
@@ -314,7 +314,12 @@ class Piece:
 
     def __init__(self, state: State, begin: datetime, end: datetime) -> None:
         self.begin, self.end, self._state = begin, end, state
-        self.marks = (Mark(begin + timedelta(minutes=1), MarkKind.LINK, "spark gave its last sample", "spark", "p"),)
+        self.marks: tuple[Mark, ...] = (
+            Mark(begin + timedelta(minutes=1), MarkKind.LINK, "spark gave its last sample", "spark", "p"),
+        )
+
+    def heard(self, host: str) -> datetime | None:
+        return self.end
 
     def at(self, moment: datetime) -> State:
         return replace(self._state, now=moment)

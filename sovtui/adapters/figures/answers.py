@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sovtui.adapters.figures.questions import CACHED, DROPPABLE, MEMORY
+from sovtui.config.specs import LOCAL
 from sovtui.core.clean import clean
 
 SENTINEL = 9e18
@@ -47,16 +48,17 @@ def machine_of(instance: str) -> str:
     return instance.rpartition(":")[0] or instance
 
 
-def mine(series: Iterable[Series], names: tuple[str, ...]) -> tuple[set[str], str]:
+def mine(series: Iterable[Series], names: tuple[str, ...], others: tuple[str, ...] = ()) -> tuple[set[str], str]:
     """Which machines' series belong to a host that has no matcher of its own: all, if they agree; else those of its name.
 
-    Mixing two machines would be worse than no figure: the second value then says what to configure.
+    `others` is what other hosts are called: when this one is silent theirs are all there is, and they are not its own. Mixing two
+    machines would be worse than no figure: the second value then says what to configure.
     """
-    machines = {machine_of(s.instance) for s in series}
+    everybody = {machine_of(s.instance) for s in series}
+    machines = {m for m in everybody if m not in others and m.partition(".")[0] not in others}
     if len(machines) <= 1:
         return machines, ""
-    local = {"127.0.0.1", "localhost", "::1"}
-    for own in (set(names), local):
+    for own in (set(names), set(LOCAL)):
         found = {m for m in machines if m in own or m.partition(".")[0] in own}
         if found:
             return found, ""
@@ -74,6 +76,21 @@ def take_memory(answer: HostAnswer, series: Iterable[Series]) -> None:
         answer.figures["memory.droppable_bytes", ""] = sum(values[name] for name in DROPPABLE)
     if "SwapTotal" in values and "SwapFree" in values:
         answer.figures["memory.swap_used_bytes", ""] = values["SwapTotal"] - values["SwapFree"]
+
+
+DISK = {"node_filesystem_size_bytes": "disk.total_bytes", "node_filesystem_avail_bytes": "disk.free_bytes"}
+SMALLEST_DISK_BYTES = float(64 << 20)
+
+
+def take_disks(answer: HostAnswer, series: Iterable[Series]) -> None:
+    """By mount point, where both size and room are told."""
+    found: dict[str, dict[str, float]] = {}
+    for s in series:
+        if (figure := DISK.get(s.labels.get("__name__", ""))) is not None:
+            found.setdefault(clean(s.labels.get("mountpoint", ""), 100), {})[figure] = s.value
+    for mount, told in found.items():
+        if mount and len(told) == len(DISK) and told["disk.total_bytes"] >= SMALLEST_DISK_BYTES:
+            answer.figures.update({(figure, mount): value for figure, value in told.items()})
 
 
 _SMI = {

@@ -12,9 +12,10 @@ import httpx
 
 from sovtui.adapters.figures.answers import Series, machine_of, mine
 from sovtui.adapters.figures.prometheus import PrometheusSource
-from sovtui.adapters.figures.questions import Question, curve_questions, joined, names_of, split
+from sovtui.adapters.figures.questions import Question, curve_questions, joined, split
 from sovtui.adapters.figures.ranges import MOST_BYTES, Ranges, numbers
 from sovtui.config.schema import Config
+from sovtui.config.specs import names_of, others_of
 from sovtui.core.clean import clean
 from sovtui.core.events import Curve
 from sovtui.core.state import State
@@ -118,8 +119,9 @@ def curves(
         if q is None:
             continue
         machines = {machine_of(labels.get("instance", "")) for labels, _ in series}
-        if q.kind != "engine" and len(machines) > 1:
-            machines, _ = mine([Series(labels, 0.0) for labels, _ in series], names_of(q.host, config.host[q.host]))
+        if q.kind != "engine":
+            own_names, others = names_of(q.host, config.host[q.host]), others_of(config, q.host)
+            machines, _ = mine([Series(labels, 0.0) for labels, _ in series], own_names, others)
         index = {m.get("uuid", ""): m.get("index", "0") for m, _ in series if m.get("__name__") == "nvidia_smi_gpu_info"}
         for labels, values in series:
             if q.kind != "engine" and machine_of(labels.get("instance", "")) not in machines:

@@ -19,12 +19,14 @@ from sovtui.adapters.engines.base import EngineAdapter
 from sovtui.adapters.figures.answers import Series, machine_of, mine
 from sovtui.adapters.figures.history import curves
 from sovtui.adapters.figures.prometheus import PrometheusSource
-from sovtui.adapters.figures.questions import Question, names_of
+from sovtui.adapters.figures.questions import Question
 from sovtui.adapters.figures.ranges import Ranges, numbers
 from sovtui.adapters.figures.telling import SOURCE, Teller
 from sovtui.config.schema import Config
+from sovtui.config.specs import names_of, others_of
 from sovtui.core.clean import clean
 from sovtui.core.events import AlertsSeen, Curve, EngineSeen, LinkChanged, ServicesSeen, SourceChanged, Tick
+from sovtui.core.issues import host_of
 from sovtui.core.marks import Mark, MarkKind
 from sovtui.core.model import ActionRun, Alert, Engine, EnginePhase, Link, LinkPhase, Service, Source
 from sovtui.core.reading import Status
@@ -109,10 +111,15 @@ class RangeStretch:
         """The times of the host's samples, as the server tells them, oldest first."""
         lines = [line for q in self._asked if q.kind == "host-time" and q.host == name for line in self._lines.get(q.tag, ())]
         machines = {machine_of(line.labels.get("instance", "")) for line in lines}
-        if len(machines) > 1:
-            machines, _ = mine([Series(line.labels, 0.0) for line in lines], names_of(name, self._config.host[name]))
+        if machines:
+            own_names, others = names_of(name, self._config.host[name]), others_of(self._config, name)
+            machines, _ = mine([Series(line.labels, 0.0) for line in lines], own_names, others)
         own = [line for line in lines if machine_of(line.labels.get("instance", "")) in machines]
         return sorted({at for line in own for at in line.steps.values()})
+
+    def heard(self, host: str) -> datetime | None:
+        heard = self._heard.get(host)
+        return self._to_here(heard[-1]) if heard else None
 
     # one moment
 
@@ -223,7 +230,8 @@ class RangeStretch:
             alert = clean(line.labels.get("alertname", ""), 200)
             for step in _starts(line.steps, self._step, self._first):
                 at = self._to_here(step)
-                yield Mark(at, MarkKind.ALERT, f"{alert} fires", key=f"past {_identity(line.labels)} {step:.0f}")
+                about = host_of(Alert("", alert, labels=tuple(_own(line.labels).items())), self._present.hosts)
+                yield Mark(at, MarkKind.ALERT, f"{alert} fires", about, f"past {_identity(line.labels)} {step:.0f}")
         for name, heard in self._heard.items():
             for one, other in pairwise([*heard, self.end.timestamp() - self._offset]):
                 if other - one > SILENT_SECONDS + self._step:

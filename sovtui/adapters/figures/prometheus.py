@@ -23,6 +23,7 @@ from sovtui.config.specs import with_engines
 from sovtui.core.catalog import stale_after
 from sovtui.core.clean import clean
 from sovtui.core.modes import RUNNING
+from sovtui.core.reading import UNKNOWN, Status
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Refused
@@ -60,6 +61,9 @@ class PrometheusSource:
         self._bad: dict[str, tuple[float, str]] = {}
         """Until when and why an expression is left out."""
         self._parts = 1
+        self._shape: tuple[object, ...] = ()
+        self._shaped: list[Question] = []
+        """What is asked while the engines that run, and what the probe tells, stay the same."""
         self._teller = Teller(config, self._adapters, self.at)
 
     async def poll(self, state: State, emit: Emit) -> str:
@@ -97,16 +101,28 @@ class PrometheusSource:
 
     def questions(self, state: State | None) -> list[Question]:
         """All expressions for now: engines whose units do not run are not asked for. Without a state: all."""
-        found = ask.host_questions(self._config, self.windows_for(9100))
+        hosts = self._config.host
+        probed: frozenset[str] = frozenset()
+        measured: frozenset[str] = frozenset()
         if state is not None:  # forty units are half of the reply, and nobody would look at them
-            found = [q for q in found if q.kind != "units" or not self._probed(state.hosts.get(q.host))]
-        for h, (name, host) in enumerate(self._config.host.items()):
-            for m, mode in enumerate(with_engines(host)):
-                adapter = self._adapters.get(mode.engine)
-                if adapter is not None and mode.url and (state is None or _may_run(state.hosts.get(name), mode)):
-                    span = self.windows_for(ask.port_of(mode.url))
-                    found += ask.engine_questions(self._config, name, mode, adapter, span, f"e{h}_{m}")
-        return found
+            probed = frozenset(name for name in hosts if self._probed(state.hosts.get(name)))
+            measured = frozenset(name for name in hosts if self._measured(state.hosts.get(name)))
+        engines = tuple(
+            (h, m, name, mode)
+            for h, (name, host) in enumerate(hosts.items())
+            for m, mode in enumerate(with_engines(host))
+            if mode.engine in self._adapters and mode.url and (state is None or _may_run(state.hosts.get(name), mode))
+        )
+        shape = (self._learned_at, probed, measured, tuple((h, m) for h, m, *_ in engines))
+        if shape != self._shape:  # the same is asked every second for hours
+            found = ask.host_questions(self._config, self.windows_for(9100))
+            found = [q for q in found if q.kind != "units" or q.host not in probed]
+            found = [q for q in found if q.kind not in ("disk", "load") or q.host not in measured]
+            for h, m, name, mode in engines:
+                span = self.windows_for(ask.port_of(mode.url))
+                found += ask.engine_questions(self._config, name, mode, self._adapters[mode.engine], span, f"e{h}_{m}")
+            self._shape, self._shaped = shape, found
+        return self._shaped
 
     def _probed(self, host: Host | None) -> bool:
         """Whether the probe has just told all services of this host: it is the better witness."""
@@ -117,6 +133,11 @@ class PrometheusSource:
             s.at is not None and s.source != SOURCE and (now - s.at).total_seconds() <= PROBE_IS_FRESH_SECONDS
             for s in host.services.values()
         )
+
+    def _measured(self, host: Host | None) -> bool:
+        """Whether the probe tells load and disks of this host."""
+        told = host.reading("cpu.load_mean") if host is not None else UNKNOWN
+        return told.source not in ("", SOURCE) and told.status is Status.FRESH
 
     # One query, and what to do when it is refused
 

@@ -33,6 +33,8 @@ _MEMORY = f'__name__=~"node_memory_({_MEMORY_FIELDS})_bytes"'
 _GPU = f'__name__=~"{_SMI}|{_DCGM}"'
 _GPU_USE = '__name__=~"nvidia_smi_(utilization_gpu_ratio|gpu_info)|DCGM_FI_DEV_GPU_UTIL"'
 _IDLE = 'mode="idle"'
+_DISK = '__name__=~"node_filesystem_(avail|size)_bytes",fstype!~"(|dev|hugetlb)tmpfs|ramfs|overlay|squashfs|iso9660|nfs.*|cifs|fuse.*|vfat|efivarfs"'
+_LOAD = '__name__="node_load1"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Question:
 
     tag: str
     kind: str
-    """`memory`, `cpu`, `host-time`, `gpu`, `gpu-time`, `units`, `engine`, `engine-time`, `backup`."""
+    """`memory`, `cpu`, `load`, `disk`, `host-time`, `gpu`, `gpu-time`, `units`, `engine`, `engine-time`, `backup`."""
     host: str
     expression: str
     subject: str = ""
@@ -91,6 +93,8 @@ def host_questions(config: Config, windows: Windows) -> list[Question]:
         ask("t", "host-time", f"max by (instance) (timestamp(node_memory_MemTotal_bytes{{{m}}}))")
         idle = f"node_cpu_seconds_total{{{_with(_IDLE, m)}}}"
         ask("c", "cpu", f"1 - avg by (instance) (rate({idle}[{windows.speed}s]) and {idle})")
+        ask("l", "load", f"max by (instance) ({{{_with(_LOAD, m)}}})")
+        ask("d", "disk", f"max by (__name__,instance,mountpoint) ({{{_with(_DISK, m)}}})")
         ask("g", "gpu", f"max by (__name__,instance,uuid,index,gpu) ({{{_with(_GPU, m)}}})")
         use = f"timestamp(nvidia_smi_utilization_gpu_ratio{{{m}}}) or timestamp(DCGM_FI_DEV_GPU_UTIL{{{m}}})"
         ask("s", "gpu-time", f"max by (instance) ({use})")
@@ -159,12 +163,6 @@ def engine_matchers(config: Config, host_name: str, mode: ModeConfig | EngineCon
     if mode.model and not mode.services and shares_port(host, mode):
         found += f',model_name="{_quoted(mode.model)}"'  # nothing but the name tells the two apart
     return found
-
-
-def names_of(name: str, host: HostConfig) -> tuple[str, ...]:
-    """What the host may be called in an `instance` label."""
-    address = host.address.rpartition("@")[2]
-    return tuple(n for n in (name, address, host.tailnet, *(n.partition(".")[0] for n in (address, host.tailnet))) if n)
 
 
 def shares_port(host: HostConfig, mode: ModeConfig | EngineConfig) -> bool:

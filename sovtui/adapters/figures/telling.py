@@ -8,11 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from sovtui.adapters.engines.base import EngineAdapter
-from sovtui.adapters.figures import questions as ask
-from sovtui.adapters.figures.answers import HostAnswer, Series, machine_of, mine, take_gpus, take_memory, take_units
+from sovtui.adapters.figures.answers import HostAnswer, Series, machine_of, mine, take_disks, take_gpus, take_memory, take_units
 from sovtui.adapters.figures.questions import MEMORY, Question
 from sovtui.config.schema import Config, HostConfig
-from sovtui.config.specs import with_engines
+from sovtui.config.specs import names_of, others_of, with_engines
 from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Backup, Service
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
@@ -78,7 +77,9 @@ class Teller:
     ) -> HostAnswer:
         answer = HostAnswer()
         per_kind = {q.kind: by_tag.get(q.tag, []) for q in asked if not q.subject}
-        machines, answer.reason = mine([s for rows in per_kind.values() for s in rows], ask.names_of(name, host))
+        machines, answer.reason = mine(
+            [s for rows in per_kind.values() for s in rows], names_of(name, host), others_of(self._config, name)
+        )
 
         def own(kind: str) -> list[Series]:
             return [s for s in per_kind.get(kind, []) if machine_of(s.instance) in machines]
@@ -86,6 +87,9 @@ class Teller:
         take_memory(answer, own("memory"))
         take_gpus(answer, own("gpu"))
         take_units(answer, own("units"))
+        take_disks(answer, own("disk"))
+        if load := own("load"):
+            answer.figures["cpu.load_mean", ""] = load[0].value
         if cpu := own("cpu"):
             use = cpu[0].value
             answer.figures["cpu.use_ratio", ""] = use if math.isnan(use) else min(1.0, max(0.0, use))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import cast
+from typing import Any, cast
 
 from sovtui.ports.link import Dialer
 
 
-def dialer_for(kind: str, host: str, address: str = "") -> Dialer:
-    """Return the dialer of `host`. Raises `ValueError` for a kind that no file here makes, or an address it cannot read."""
+def dialer_for(kind: str, host: str, address: str = "", **words: Any) -> Dialer:
+    """Return the dialer of `host`; `words` are what its kind takes besides. Raises `ValueError` for a kind that no file here makes, or an address it cannot read."""
     module = None
     if kind.isidentifier() and not kind.startswith("_"):
         try:
@@ -23,7 +23,7 @@ def dialer_for(kind: str, host: str, address: str = "") -> Dialer:
                 raise
     if module is None or not hasattr(module, "Dialer"):
         raise ValueError(f"no link is called {kind!r}; there are: {', '.join(kinds())}")
-    return cast(Dialer, module.Dialer(host, address))
+    return cast(Dialer, module.Dialer(host, address, **words))
 
 
 def kinds() -> list[str]:

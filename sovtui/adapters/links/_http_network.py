@@ -15,6 +15,7 @@ import httpcore
 from sovtui.adapters.links._tls import Tls
 from sovtui.ports.link import ByteStream
 
+HELD_BYTES = 16_384
 _OpenTcp = Callable[..., Awaitable[ByteStream]]
 
 
@@ -42,8 +43,11 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: ByteStream, name: str) -> None:
         self._stream = stream
         self._name = name
+        self._unsent = bytearray()
+        """Head and body of a request are given one after the other, and sent in one piece: each piece costs a packet or two."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        await self._send(timeout)
         try:
             async with asyncio.timeout(timeout):
                 return await self._stream.read(max_bytes)
@@ -51,8 +55,14 @@ class _Stream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadTimeout(f"{self._name} sent nothing for {timeout:g} s") from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if not buffer:
+        self._unsent += buffer
+        if len(self._unsent) > HELD_BYTES:
+            await self._send(timeout)
+
+    async def _send(self, timeout: float | None) -> None:
+        if not self._unsent:
             return
+        buffer, self._unsent = bytes(self._unsent), bytearray()
         try:
             async with asyncio.timeout(timeout):
                 await self._stream.write(buffer)

@@ -5,6 +5,8 @@ Must not decide what an unknown or changed key means: `_ssh_host_keys` does.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,9 +52,12 @@ class KnownHosts:
     def lookup(self, name: str) -> list[Entry]:
         """Every line that speaks of exactly this name (no fallback to the default port)."""
         found: list[Entry] = []
+        name = name.lower()
         for path, number, line in self._lines:
             words = line.split(None, 2)
             patterns = words[1] if words[0].startswith("@") and len(words) > 1 else words[0]
+            if not patterns.startswith("|"):  # capitals do not count in names
+                line, patterns = line.replace(patterns, patterns.lower(), 1), patterns.lower()
             if name not in patterns.split(",") and not any(c in patterns for c in "*?|!"):
                 continue
             try:
@@ -62,6 +67,29 @@ class KnownHosts:
             for marker, group in (("", keys), ("ca", authorities), ("revoked", revoked)):
                 found += [Entry(path, number, key, marker) for key in group]
         return found
+
+
+def hashed(name: str) -> str:
+    """The name as HashKnownHosts writes it: whoever reads the file does not learn where its owner goes."""
+    salt = os.urandom(20)
+    digest = hmac.digest(salt, name.encode(), "sha1")
+    return "|1|" + "|".join(base64.b64encode(part).decode() for part in (salt, digest))
+
+
+def revoked(path: Path) -> list[Entry]:
+    """The keys of a RevokedHostKeys file with a key per line. Raises `OSError`, and `ValueError` for one that cannot be read."""
+    data = path.read_bytes()
+    if data.startswith(b"SSHKRL"):
+        raise ValueError("it is a binary list (KRL), which cannot be read here; keys in text can")
+    lines = data.decode("utf-8", "replace").splitlines()
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip() and line.lstrip()[0] != "#"]
+    found = []
+    for number, line in numbered:
+        try:
+            found.append(Entry(path, number, asyncssh.import_public_key(line), "revoked"))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+    return found
 
 
 def add(path: Path, name: str, key: asyncssh.SSHKey) -> str:
@@ -80,6 +108,13 @@ def add(path: Path, name: str, key: asyncssh.SSHKey) -> str:
 
 
 def trusted(entries: Sequence[Entry]) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
-    """Host keys, authorities and revoked keys, as asyncssh wants them."""
-    keys, authorities, revoked = ([e.key for e in entries if e.marker == marker] for marker in ("", "ca", "revoked"))
-    return keys, authorities, revoked
+    """Host keys, authorities and revoked keys, as asyncssh wants them.
+
+    A revoked key is simply not trusted, so that it is shown to us; the list itself is of use for what an authority has signed.
+    """
+    keys, authorities, banned = ([e.key for e in entries if e.marker == marker] for marker in ("", "ca", "revoked"))
+    return (
+        [key for key in keys if key not in banned],
+        [key for key in authorities if key not in banned],
+        banned if authorities else [],
+    )

@@ -11,12 +11,17 @@ from typing import Any
 
 import asyncssh
 
+from sovtui.adapters.links._ssh_keys import Keys
 from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place
 from sovtui.core.clean import clean
 from sovtui.ports.link import Question
 
 TRIES = 3
+MAX_HEARD_BYTES = 300
+_MAX_ASKED = 12
+"""Questions in one login; a server that asks more only teaches to type secrets."""
+_MAX_PROMPTS = 8
 
 
 class Client(asyncssh.SSHClient):
@@ -26,12 +31,45 @@ class Client(asyncssh.SSHClient):
         self._operator = operator
         self._unlocked = unlocked
         self._place = place
+        unlock = self._unlock if operator.there else None
+        self.keys = Keys(place, unlocked, unlock, operator.waiting)
         self.seen: asyncssh.SSHKey | None = None
         self.seen_ca: asyncssh.SSHKey | None = None
         self.peer = ""
         self.secrets_refused = False
+        self._challenged = True
+        """Whether the last attempt to answer questions came to a question: a server that asks none is not tried again."""
         self.secrets_asked = 0
+        self.passwords_asked = 0
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self.connection: asyncssh.SSHClientConnection | None = None
+        """Set once there is a stream to the server."""
+        self.connected_at = 0.0
+        """Loop time."""
+        self.heard_at = 0.0
+        """Loop time of the last that came in this login."""
+        self._greeted = False
+        self.heard = b""
+        """What came before the server's version: an sshd that is full says so there, and what is no sshd says what it is."""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.connection, self.connected_at = conn, asyncio.get_running_loop().time()
+        take = conn.data_received
+
+        def hear(data: bytes, datatype: int | None = None) -> None:
+            self.heard_at = asyncio.get_running_loop().time()
+            if not self._greeted:
+                self.heard += data
+                self._greeted = b"SSH-" in self.heard or len(self.heard) > MAX_HEARD_BYTES
+                self.heard = self.heard.partition(b"SSH-")[0][:MAX_HEARD_BYTES]
+            take(data, datatype)
+
+        conn.data_received = hear  # type: ignore[method-assign]
+
+    def hear_no_more(self) -> None:
+        """The login is through: what comes from here on goes its way without us."""
+        if self.connection is not None:
+            del self.connection.data_received
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():
@@ -49,44 +87,71 @@ class Client(asyncssh.SSHClient):
         self._operator.banner(msg)
 
     async def public_key_auth_requested(self) -> Any:
-        """Asked after the agent's and the open keys were refused: now the locked ones."""
-        while self._place.locked:
-            path = self._place.locked[0]
-            key = self._unlocked.get(str(path))
-            if key is None and self._operator.there:
-                key = await self._unlock(path)
-            if key is None and not self._operator.there:
-                return None
-            self._place.locked.pop(0)
-            if key is not None:
-                return [key]
-        return None
+        """Asked when all that was offered before is refused."""
+        return await self.keys.next()
 
     async def password_auth_requested(self) -> str | None:
+        if not self._operator.there and not self._place.wanted:
+            self._place.wanted = "a password"
         return await self._secret(f"Password for {self._place.label}", "")
 
     def kbdint_auth_requested(self) -> str | None:
-        return "" if self._operator.there and not self.secrets_refused else None
+        if not self._operator.there:
+            self._place.wanted = "a password or a code"
+        if not self._operator.there or self.secrets_refused or not self._challenged:
+            return None
+        self._challenged = False
+        return ""
 
     async def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list[str] | None:
+        self._challenged = True
+        said = [clean(line, 200) for line in (name, *instructions.splitlines()[:20]) if line.strip()]
+        if not prompts:  # nothing is asked, something is told
+            for line in said:
+                self._operator.tell(line)
+            return []
         answers: list[str] = []
-        for prompt, _echo in prompts:
-            lines = [clean(line, 200) for line in (name, *instructions.splitlines()[:20], prompt) if line.strip()]
-            answer = await self._secret(f"Login to {self._place.label}", "\n".join(lines))
+        for prompt, echo in prompts[:_MAX_PROMPTS]:
+            text = "\n".join([*said, clean(prompt, 200)])
+            answer = await self._secret(f"Login to {self._place.label}", text, shown=bool(echo))
             if answer is None:
                 return None
             answers.append(answer)
         return answers
 
-    async def _secret(self, title: str, text: str) -> str | None:
-        if not self._operator.there or self.secrets_refused or self.secrets_asked >= 2 * TRIES:
+    async def password_change_requested(self, prompt: str, lang: str) -> Any:
+        """The server takes the password but wants another. As ssh does, the old one is asked for once more."""
+        said = "\n".join(clean(line, 200) for line in prompt.splitlines()[:20] if line.strip()) or "It wants a new password."
+        old = await self._secret(f"{self._place.label} wants a new password", f"{said}\nThe password until now:")
+        text = "The new password:"
+        while old is not None:
+            new = await self._secret(f"{self._place.label} wants a new password", text)
+            again = (
+                None if new is None else await self._secret(f"{self._place.label} wants a new password", "The same once more:")
+            )
+            if new is None or again is None:
+                break
+            if new == again:
+                return old, new
+            text = "They were not the same. The new password:"
+        return NotImplemented
+
+    def password_changed(self) -> None:
+        self._operator.tell(f"{self._place.label} has taken the new password")
+
+    def password_change_failed(self) -> None:
+        self._operator.tell(f"{self._place.label} did not take the new password")
+
+    async def _secret(self, title: str, text: str, *, shown: bool = False) -> str | None:
+        if not self._operator.there or self.secrets_refused or self.secrets_asked >= _MAX_ASKED:
             return None
-        if not text and self.secrets_asked >= TRIES:
+        if not text and self.passwords_asked >= TRIES:
             return None
         if not text:
-            text = "The last one was not accepted. Type it again." if self.secrets_asked else "It is not kept."
+            text = "The last one was not accepted. Type it again." if self.passwords_asked else "It is not kept."
+            self.passwords_asked += 1
         self.secrets_asked += 1
-        answer = await self._operator.answer(Question("secret", clean(title), text))
+        answer = await self._operator.answer(Question("shown" if shown else "secret", clean(title), text))
         self.secrets_refused = answer is None
         return answer
 

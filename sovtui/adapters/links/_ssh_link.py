@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import asyncssh
-from asyncssh.channel import SSHChannel
 
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
+from sovtui.adapters.links._shell import line as shell_line
+from sovtui.adapters.links._ssh_channel import Channel
+from sovtui.adapters.links._ssh_client import Client
+from sovtui.adapters.links._ssh_errors import detail_of, fault_of
+from sovtui.adapters.links._ssh_process import MAX_OUTPUT_BYTES, Process, TooMuch, end, read_all
+from sovtui.adapters.links._ssh_sessions import AGAIN_SECONDS, FREED_SECONDS, Crowded, Sessions
+from sovtui.adapters.links._traffic import counted
 from sovtui.core.clean import clean
+from sovtui.core.metered import KEEPALIVE_SECONDS
+from sovtui.core.reach import Evidence, Fault, Stage, judge
 from sovtui.ports.errors import Malformed, Refused, TimedOut, Unreachable
-from sovtui.ports.link import ByteStream, Completed, LineStream
+from sovtui.ports.link import ByteStream, Completed, LineStream, Patience
 
 T = TypeVar("T")
 
-MAX_SESSIONS = 8
-"""sshd allows ten sessions on a connection (MaxSessions); two are left to whoever shares it."""
-MAX_OUTPUT_BYTES = 64 << 20
 LATENCY_EVERY_SECONDS = 30.0
+LONG_LATENCY_SECONDS = 300.0
+"""The same of a link that is used sparingly."""
+CHECK_SECONDS = 0.6
+"""Between the keepalives that look whether a link still lives; three unanswered ones say that it does not."""
 _CLOSE_SECONDS = 1.0
 _CHUNK = 1 << 16
-_HIGH_WATER = 1 << 18
 
 
 class SshLink:
@@ -44,17 +52,27 @@ class SshLink:
         connection: asyncssh.SSHClientConnection,
         hops: list[asyncssh.SSHClientConnection],
         lost: asyncio.Future[Exception | None],
-        keepalive_seconds: float,
+        seen: Evidence,
+        hop_clients: Sequence[tuple[Client, str]] = (),
+        keepalive: tuple[float, int] = (1.5, 2),
     ) -> None:
+        """`seen`: what was known at the end of the login; `hop_clients`: who tells that a hop is lost, with its label."""
         self._host = host
         self._label = label
         self._connection = connection
         self._hops = hops
         self._lost = lost
+        self._seen = seen
+        self._hop_clients = hop_clients
+        self._keepalive = self._usual = keepalive
+        self._loss: Evidence | None = None
+        self._calm: asyncio.TimerHandle | None = None
         self._closed_here = False
+        self._latency_every = LATENCY_EVERY_SECONDS
+        self._traffic: tuple[int, int] | None = None
         self._latency: float | None = None
         self._measured = float("-inf")
-        self._sessions = asyncio.Semaphore(MAX_SESSIONS)
+        self._sessions = Sessions()
         self._strays: set[asyncio.Task[Any]] = set()
         self._measuring: asyncio.Task[None] | None = None
         lost.add_done_callback(self._on_lost)
@@ -72,50 +90,82 @@ class SshLink:
         """Whether what comes is compressed by ssh: then HTTP need not be."""
         return str(self._connection.get_extra_info("recv_compression", "none")) != "none"
 
+    @property
+    def traffic_bytes(self) -> tuple[int, int] | None:
+        """(sent, received) since it was made, TCP payload; None where nobody counts (a ProxyCommand, some systems)."""
+        first = self._hops[0] if self._hops else self._connection
+        self._traffic = counted(first.get_extra_info("socket")) or self._traffic
+        return self._traffic
+
+    def spare(self, on: bool) -> None:
+        """Use the link sparingly, or as usual again: fewer signs of life and measurements of its own."""
+        self._latency_every = LONG_LATENCY_SECONDS if on else LATENCY_EVERY_SECONDS
+        seconds, count = self._usual
+        self._keepalive = (max(seconds, KEEPALIVE_SECONDS), count) if on else self._usual
+        if self._calm is None:  # else it is being looked whether the link lives; then it goes on like this
+            self._calm_down()
+
     def start(self) -> None:
         """Keep the latency current. Whoever opens a session or a channel tells it too: the first one does at once."""
         self._measuring = asyncio.create_task(self._measure())
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float) -> Completed:
-        command = shlex.join(argv)
         process: asyncssh.SSHClientProcess[bytes] | None = None
         try:
-            async with asyncio.timeout(timeout_seconds), self._sessions:
-                process = await self._session(command, stdin, ends=True)
-                output, errors = await asyncio.gather(_all(process.stdout), _all(process.stderr))
+            async with asyncio.timeout(timeout_seconds):
+                process = await self._begun(argv, stdin, ends=True)
+                output, errors = await asyncio.gather(read_all(process.stdout), read_all(process.stderr))
                 await process.wait_closed()
         except TimeoutError:
-            raise TimedOut(
-                f"{self.called(argv)} took longer than {timeout_seconds:g} s on {self._label}, it was told to end"
-            ) from None
+            what = f"{self.called(argv)} took longer than {timeout_seconds:g} s on {self._label}, it was told to end"
+            if process is None and self._sessions.few:
+                what = f"{self.called(argv)} had no turn within {timeout_seconds:g} s: {self._label} {self._sessions.few}"
+            raise TimedOut(what) from None
         except (asyncssh.Error, OSError) as error:
             raise self.gone(f"{self.called(argv)} was cut off", error) from error
-        except _TooMuch:
+        except TooMuch:
             raise Malformed(f"{self.called(argv)} wrote more than {MAX_OUTPUT_BYTES >> 20} MiB on {self._label}") from None
         finally:
-            if process is not None and process.exit_status is None and process.exit_signal is None:
-                _end(process)
+            if process is not None:
+                if process.exit_status is None and process.exit_signal is None:
+                    end(process)
+                self._sessions.give_back()
         return Completed(self.status(process, argv), output, errors)
 
     @contextlib.asynccontextmanager
-    async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[LineStream]:
-        async with self._sessions:
-            try:
-                process = await self._session(shlex.join(argv), stdin)
-            except (asyncssh.Error, OSError) as error:
-                raise self.gone(f"{self.called(argv)} was not started", error) from error
-            follower = _Follower(self, process, argv)
-            try:
-                yield follower
-            finally:
-                await follower.aclose()
+    async def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AsyncIterator[LineStream]:
+        try:
+            process = await self._begun(argv, stdin, patience)
+        except (asyncssh.Error, OSError) as error:
+            raise self.gone(f"{self.called(argv)} was not started", error) from error
+        follower = _Follower(self, process, argv)
+        leaving: asyncio.Task[None] | None = None
+
+        async def close() -> None:
+            await follower.aclose()
+            self._sessions.left(patience, leave)
+            self._sessions.give_back()
+
+        def leave() -> None:
+            nonlocal leaving
+            follower.made_way = True
+            leaving = asyncio.create_task(close())
+
+        self._sessions.hold(patience, leave)
+        try:
+            yield follower
+        finally:
+            leaving = leaving or asyncio.create_task(close())
+            await asyncio.shield(leaving)
 
     async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(timeout_seconds):
-                opening = self._connection.create_connection(_Channel, host, port)
+                opening = self._connection.create_connection(Channel, host, port)
                 _, made = await self._kept(opening, lambda pair: pair[0].abort())
         except TimeoutError:
             raise TimedOut(f"{host}:{port} on {self._label} was not reached within {timeout_seconds:g} s") from None
@@ -133,7 +183,7 @@ class SshLink:
             raise self.gone(f"{host}:{port} cannot be reached", error) from error
         if host in ("127.0.0.1", "::1", "localhost"):
             self._note_latency(loop.time() - began)
-        session = cast(_Channel, made)
+        session = cast(Channel, made)
         session.name = f"{host}:{port} on {self._label}"
         return session
 
@@ -141,13 +191,46 @@ class SshLink:
         await asyncio.shield(self._lost)
         return self._why()
 
+    @property
+    def loss(self) -> Evidence | None:
+        return self._loss
+
+    @property
+    def own_address(self) -> str:
+        name = (self._hops or [self._connection])[0].get_extra_info("sockname")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+    def check(self) -> None:
+        """With keepalives in quick succession for a moment."""
+        if self._is_lost() or self._calm is not None:
+            return
+        seconds = max(CHECK_SECONDS, 1.5 * (self._latency or 0.0))
+        for connection in [*self._hops, self._connection]:
+            connection.set_keepalive(seconds, 2)
+        self._calm = asyncio.get_running_loop().call_later(4 * seconds, self._calm_down)
+
+    def _calm_down(self) -> None:
+        self._calm = None
+        if not self._is_lost():
+            for connection in [*self._hops, self._connection]:
+                connection.set_keepalive(*self._keepalive)
+
+    def abandon(self) -> None:
+        if not self._is_lost():
+            self._loss = replace(self._seen, stage=Stage.UP, fault=Fault.MOVED)
+            for connection in [self._connection, *reversed(self._hops)]:
+                connection.abort()
+
     async def aclose(self) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
         if self._measuring is not None:
             self._measuring.cancel()
             await asyncio.gather(self._measuring, return_exceptions=True)
-        self._closed_here = self._closed_here or not self._is_lost()
+        lost = self._is_lost()
+        self._closed_here = self._closed_here or not lost
         for connection in [self._connection, *reversed(self._hops)]:
-            connection.close()
+            connection.abort() if lost else connection.close()
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await connection.wait_closed()
@@ -161,19 +244,27 @@ class SshLink:
     def _on_lost(self, lost: asyncio.Future[Exception | None]) -> None:
         if self._measuring is not None:
             self._measuring.cancel()
+        self._loss = self._loss or self._end_of(lost.result())
         for hop in self._hops:
             hop.close()
+
+    def _end_of(self, error: Exception | None) -> Evidence:
+        """What the end says; that of a jump host comes first, for what goes through it ends with it."""
+        for client, label in self._hop_clients:
+            if client.lost.done():
+                error, where = client.lost.result(), replace(self._seen, label=label, target=self._label, host="", addresses=())
+                break
+        else:
+            where = self._seen
+        detail = detail_of(error) if error is not None else ""
+        fault = fault_of(error, Stage.UP) or Fault.CLOSED
+        return replace(where, stage=Stage.UP, fault=fault, detail=detail, seconds=0.0, via="")
 
     def _why(self) -> str:
         """The reason why there is no connection any more."""
         if self._closed_here:
             return f"the connection to {self._label} was closed here"
-        error = self._lost.result() if self._lost.done() else None
-        if error is None:
-            return f"{self._label} closed the connection"
-        if "keepalive" in str(error) or isinstance(error, TimeoutError):
-            return f"{self._label} does not answer any more"
-        return f"the connection to {self._label} was lost: {clean(str(error), 200)}"
+        return judge(self._loss or self._end_of(None)).sentence
 
     def _is_lost(self) -> bool:
         return self._lost.done() or self._connection.is_closed()
@@ -199,12 +290,41 @@ class SshLink:
     def called(argv: Sequence[str]) -> str:
         return f"`{clean(argv[0] if argv else '', 60)}`"
 
+    async def _begun(
+        self, argv: Sequence[str], stdin: bytes, patience: Patience = Patience.NONE, ends: bool = False
+    ) -> asyncssh.SSHClientProcess[bytes]:
+        """A session with this command, in its turn, which is to be given back. Raises `Unreachable` if there is none."""
+        loop = asyncio.get_running_loop()
+        until = None
+        while True:
+            try:
+                await self._sessions.take(patience)
+            except Crowded:
+                what = f"there is no session for {self.called(argv)}: {self._label} {self._sessions.few}"
+                raise Unreachable(what, "It waits until another has ended; more are better.") from None
+            try:
+                process = await self._session(shell_line(argv), stdin, ends)
+                self._sessions.granted += 1
+                return process
+            except BaseException as error:
+                refused = isinstance(error, asyncssh.ChannelOpenError) and not self._is_lost()
+                fewer = refused and self._sessions.refused()
+                freed_soon = refused and not fewer and self._sessions.granted > 0
+                self._sessions.give_back()
+                until = until or (loop.time() + FREED_SECONDS if freed_soon else None)
+                if not fewer and not (freed_soon and until is not None and loop.time() < until):
+                    raise
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def way_made(self, argv: Sequence[str]) -> Unreachable:
+        return Unreachable(f"{self.called(argv)} made way for something that is waited for: {self._label} {self._sessions.few}")
+
     async def _session(self, command: str, stdin: bytes, ends: bool = False) -> asyncssh.SSHClientProcess[bytes]:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        opening = self._connection.create_session(lambda: _Process(stdin, ends), command, encoding=None)
-        _, made = await self._kept(opening, lambda pair: _end(pair[1]))
-        process = cast(_Process, made)
+        opening = self._connection.create_session(lambda: Process(stdin, ends), command, encoding=None)
+        _, made = await self._kept(opening, lambda pair: end(pair[1]))
+        process = cast(Process, made)
         self._note_latency((loop.time() - began) / 2)
         return process
 
@@ -227,54 +347,12 @@ class SshLink:
         loop = asyncio.get_running_loop()
         while not self._lost.done():
             await asyncio.sleep(max(1.0, self._measured + LATENCY_EVERY_SECONDS - loop.time()))
-            if self._latency is None or loop.time() - self._measured >= LATENCY_EVERY_SECONDS:
+            if not self._sessions.free:
+                await asyncio.sleep(1.0)
+            elif self._latency is None or loop.time() - self._measured >= self._latency_every:
                 self._measured = loop.time()
                 with contextlib.suppress(Unreachable, Refused, Malformed):  # a login that may only forward has no session
                     await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)
-
-
-class _Process(asyncssh.SSHClientProcess[bytes]):
-    """A command whose input is sent right behind the request that starts it, as OpenSSH's client does.
-
-    One round trip less, except where the server (OpenSSH's is such a one) opens the window only once the command runs.
-    """
-
-    def __init__(self, stdin: bytes, ends: bool) -> None:
-        super().__init__()
-        self._given, self._ends = stdin, ends
-
-    def connection_made(self, chan: SSHChannel[bytes]) -> None:
-        super().connection_made(chan)
-        # Called when the channel is open and before the request is sent, which happens in this same turn of the loop.
-        asyncio.get_running_loop().call_soon(self._give, chan)
-
-    def _give(self, chan: SSHChannel[bytes]) -> None:
-        with contextlib.suppress(OSError):  # it may have ended already without reading
-            chan.write(self._given)
-            if self._ends:
-                chan.write_eof()
-
-
-class _TooMuch(Exception):
-    pass
-
-
-async def _all(reader: asyncssh.SSHReader[bytes]) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while part := await reader.read(_CHUNK):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_OUTPUT_BYTES:
-            raise _TooMuch
-    return b"".join(parts)
-
-
-def _end(process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Tell the remote process to end. sshd passes the signal to its process group, but not for root before 9.8."""
-    with contextlib.suppress(OSError, asyncssh.Error):
-        process.kill()
-    process.channel.abort()
 
 
 class _Follower:
@@ -285,6 +363,8 @@ class _Follower:
         self._process = process
         self._argv = argv
         self._errors: deque[bytes] = deque()
+        self.made_way = False
+        """It was ended for the sake of something less patient."""
         self._watching = asyncio.create_task(self._keep_errors())
 
     async def lines(self) -> AsyncIterator[bytes]:
@@ -323,6 +403,8 @@ class _Follower:
     async def _ended(self) -> int:
         await asyncio.gather(self._watching, return_exceptions=True)
         await self._process.wait_closed()
+        if self.made_way:
+            raise self._link.way_made(self._argv)
         return self._link.status(self._process, self._argv)
 
     async def _keep_errors(self) -> None:
@@ -332,76 +414,3 @@ class _Follower:
             size += len(part)
             while size - len(self._errors[0]) >= MAX_STDERR_BYTES:
                 size -= len(self._errors.popleft())
-
-
-class _Channel(asyncssh.SSHTCPSession[bytes]):
-    """A TCP stream on the host, through a channel of the connection."""
-
-    def __init__(self) -> None:
-        self.name = ""
-        self._channel: asyncssh.SSHTCPChannel[bytes] | None = None
-        self._buffer = bytearray()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._ended = False
-        self._error: Exception | None = None
-        self._paused = False
-
-    def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
-        self._channel = chan
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        self._buffer += data
-        self._wake.set()
-        if len(self._buffer) > _HIGH_WATER and not self._paused and self._channel is not None:
-            self._paused = True
-            self._channel.pause_reading()
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        self._wake.set()
-        return True  # keeps our half open, as a TCP socket does
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended, self._error, self._channel = True, exc, None
-        self._wake.set()
-        self._room.set()
-
-    def pause_writing(self) -> None:
-        self._room.clear()
-
-    def resume_writing(self) -> None:
-        self._room.set()
-
-    async def read(self, max_bytes: int) -> bytes:
-        while not self._buffer:
-            if self._error is not None:
-                raise Unreachable(f"the connection to {self.name} was lost: {clean(str(self._error), 200)}")
-            if self._ended:
-                return b""
-            self._wake.clear()
-            await self._wake.wait()
-        data = bytes(memoryview(self._buffer)[:max_bytes])
-        del self._buffer[:max_bytes]
-        if self._paused and len(self._buffer) < _HIGH_WATER // 2 and self._channel is not None:
-            self._paused = False
-            self._channel.resume_reading()
-        return data
-
-    async def write(self, data: bytes) -> None:
-        try:
-            if self._channel is not None:
-                self._channel.write(data)
-                await self._room.wait()
-        except (OSError, asyncssh.Error) as error:
-            raise Unreachable(f"the connection to {self.name} was closed: {clean(str(error), 200)}") from error
-        if self._channel is None:
-            raise Unreachable(f"the connection to {self.name} was closed")
-
-    def readable_or_closed(self) -> bool:
-        return bool(self._buffer) or self._ended or self._channel is None or self._channel.is_closing()
-
-    async def aclose(self) -> None:
-        if self._channel is not None:
-            self._channel.close() if self._ended else self._channel.abort()

@@ -1,28 +1,54 @@
-"""Where a login goes, as the operator's ssh_config says it: name, port, known_hosts, keys, jump hosts.
+"""Where a login goes, as the operator's ssh_config says it: name, port, known_hosts, keys, the way there.
 
 Nothing is connected here and no key is used.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import getpass
+import hashlib
+import ipaddress
+import os
 import re
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+from asyncssh.encryption import get_encryption_algs
+from asyncssh.kex import get_kex_algs
+from asyncssh.mac import get_mac_algs
+from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
-from sovtui.adapters.links import _known_hosts
+from sovtui.adapters.links import _known_hosts, _ssh_config
+from sovtui.adapters.links._ssh_config import Said
+from sovtui.adapters.links._ssh_way import Known
 from sovtui.adapters.links._target import Target
 from sovtui.adapters.links.ssh import Settings
-from sovtui.core.clean import clean
+from sovtui.core.clean import Clean, clean
 from sovtui.ports.errors import Refused
 
-_DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+CONNECT_SECONDS = 5.0
+"""Until a server must be reached, unless ConnectTimeout says otherwise: by then five tries have been made."""
+_DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
+_SYSTEM_KNOWN = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _TOKEN = re.compile(r"%(.)")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_ALGORITHMS: Mapping[str, tuple[str, Callable[[], list[bytes]]]] = {
+    "kexalgorithms": ("kex_algs", get_kex_algs),
+    "ciphers": ("encryption_algs", get_encryption_algs),
+    "macs": ("mac_algs", get_mac_algs),
+    "hostkeyalgorithms": ("server_host_key_algs", lambda: [*get_public_key_algs(), *get_certificate_algs()]),
+}
+_METHODS = {
+    "publickey": "pubkeyauthentication",
+    "keyboard-interactive": "kbdinteractiveauthentication",
+    "password": "passwordauthentication",
+}
 
 
 @dataclass(slots=True)
@@ -37,14 +63,63 @@ class Place:
     port: int = 22
     known_paths: list[Path] = field(default_factory=list)
     writable: Path | None = None
+    revoked: Path | None = None
+    """RevokedHostKeys."""
     alias: str | None = None
-    identities: list[Path] = field(default_factory=list)
+    strict: str = "ask"
+    """StrictHostKeyChecking for an unknown key: `ask`, `yes` (refused without a question) or `accept-new`."""
+    hashed: bool = False
+    """HashKnownHosts: names are written so that they cannot be read."""
+    named: list[Path] = field(default_factory=list)
+    """IdentityFile."""
+    usual: list[Path] = field(default_factory=list)
+    """The keys that ssh tries where none is named."""
+    certificates: list[Path] = field(default_factory=list)
+    only: bool = False
+    """IdentitiesOnly."""
+    agent: str = ""
+    """The agent's socket."""
+    agent_trouble: str = ""
+    """Why the agent gave no keys, if it should have."""
     locked: list[Path] = field(default_factory=list)
+    """Keys that the server may take and whose passphrase nobody gave."""
+    wanted: str = ""
+    """What it would have taken, had there been somebody to ask."""
+    quiet: bool = False
+    """BatchMode: nobody is asked anything."""
     tunnel: str | None = None
+    """ProxyJump."""
+    command: str | None = None
+    """ProxyCommand, its tokens replaced."""
+    family: int = 0
+    local_address: str | None = None
     timeout_seconds: float = 15.0
-    own_algorithms: bool = False
+    connect_seconds: float = 5.0
+    """Of these: until the server is reached at all."""
+    alive_seconds: float | None = None
+    """ServerAliveInterval."""
+    words: dict[str, Any] = field(default_factory=dict)
+    """What else ssh_config says, for `asyncssh.connect`."""
+    notes: tuple[Clean, ...] = ()
+    """What of ssh_config could not be taken into account."""
     accepted: list[asyncssh.SSHKey] = field(default_factory=list)
     """Accepted now, for this login, where there is no file to remember it in."""
+
+    formerly: str = ""
+    """What its host key was remembered by until somebody knew a better name."""
+    vouched: list[asyncssh.SSHKey] = field(default_factory=list)
+    """Host keys that `vouched_by` tells: only these are accepted, and known_hosts must not say otherwise."""
+    vouched_by: str = ""
+
+    def take(self, known: Known) -> None:
+        """What somebody knows of the place. A name that ssh_config gives its host key (HostKeyAlias) comes first."""
+        if known.called and not self.alias and _is_address(self.host):
+            self.formerly, self.alias = self.known_name, known.called
+        self.vouched_by = known.told_by
+        self.vouched = []
+        for line in known.host_keys:
+            with contextlib.suppress(ValueError, asyncssh.Error):
+                self.vouched.append(asyncssh.import_public_key(line))
 
     @property
     def known_name(self) -> str:
@@ -52,74 +127,128 @@ class Place:
 
 
 async def look_up(place: Place, settings: Settings) -> None:
-    """Fill in what ssh_config says of the place. Raises `Refused`."""
-    target = place.target
-    try:
-        options = await asyncssh.SSHClientConnectionOptions.construct(
-            None, host=target.name, config=config_words(settings), client_keys=None, **login_words(target)
-        )
-    except (OSError, asyncssh.Error, ValueError) as error:
-        text = clean(str(error))
-        raise Refused(f"the ssh configuration for {place.label} cannot be used: {text}", "Correct ssh_config.") from error
-    config = options.config
-    place.user, place.host, place.port = options.username, options.host, options.port
-    place.alias, place.tunnel = options.host_key_alias, options.tunnel
-    place.own_algorithms = bool(config.get("HostKeyAlgorithms"))
-    place.timeout_seconds = float(options.connect_timeout or settings.connect_timeout_seconds)
-    home = _home() / ".ssh"
-    tokens = {"%": "%", "d": str(home.parent), "h": place.host, "n": target.name, "p": str(place.port), "r": place.user}
-    tokens |= {"k": place.alias or place.host, "u": _local_user()}
+    """Fill in what ssh_config says of the place. Raises `Refused`, `Unreachable`."""
+    said = await _ssh_config.read(place.target, settings.config, place.label)
+    place.user, place.host, place.port = said.one("user"), said.one("hostname"), int(said.one("port"))
+    place.alias = said.one("hostkeyalias") or None
+    tokens = _tokens(place)
 
-    def expand(text: str) -> Path:
-        return _at_home(_TOKEN.sub(lambda found: tokens.get(found[1], found[0]), text))
+    def expand(text: str) -> str:
+        return _TOKEN.sub(lambda found: tokens.get(found[1], found[0]), text)
 
-    own = config.get("UserKnownHostsFile", None)
-    users = [home / "known_hosts", home / "known_hosts2"] if own is None else [expand(word) for word in own]
+    def path(text: str) -> Path:
+        return Path(expand(_VARIABLE.sub(lambda found: os.environ.get(found[1], ""), text))).expanduser()
+
+    place.tunnel = expand(said.one("proxyjump")) or None
+    place.command = None if place.tunnel else expand(said.one("proxycommand")) or None
+    if place.command and said.yes("proxyusefdpass"):
+        raise Refused(f"ProxyUseFdpass of {place.label} is not understood here", "Give a ProxyCommand that carries the data.")
+    place.family = _FAMILIES.get(said.one("addressfamily"), 0)
+    place.local_address = said.one("bindaddress") or None
+    place.timeout_seconds = _seconds(said.one("connecttimeout")) or settings.connect_timeout_seconds
+    place.connect_seconds = _seconds(said.one("connecttimeout")) or min(CONNECT_SECONDS, place.timeout_seconds)
+    place.alive_seconds = _seconds(said.one("serveraliveinterval")) or None
+    _look_up_hosts(place, said, settings, path)
+    home = Path.home() / ".ssh"
+    place.named = [path(word) for word in said.chosen("identityfile")]
+    place.usual = [] if place.named or said.silenced("identityfile") else [home / name for name in _DEFAULT_KEYS]
+    place.certificates = [path(word) for word in said.chosen("certificatefile")]
+    place.only = said.yes("identitiesonly")
+    place.agent = _agent(said, path)
+    place.words = _other_words(place, said)
+    place.quiet = said.yes("batchmode")
+    place.notes = said.notes
+
+
+def _look_up_hosts(place: Place, said: Said, settings: Settings, path: Callable[[str], Path]) -> None:
+    """Where known host keys are, and what to do with one that is not."""
+    home = Path.home() / ".ssh"
+    users = [path(word) for word in said.chosen("userknownhostsfile")]
+    if not users and not said.silenced("userknownhostsfile"):
+        users = [home / "known_hosts", home / "known_hosts2"]
+    system = [path(word) for word in said.chosen("globalknownhostsfile")]
+    if not system and not said.silenced("globalknownhostsfile"):
+        system = [Path(name) for name in _SYSTEM_KNOWN]
     if settings.known_hosts is not None:
-        users = [settings.known_hosts]
-    system = config.get("GlobalKnownHostsFile", None) or ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]
-    place.writable = users[0] if users and str(users[0]) != "/dev/null" else None
-    place.known_paths = users + ([] if settings.known_hosts is not None else [expand(word) for word in system])
-    named = [_at_home(word) for word in config.get("IdentityFile", None) or []]
-    candidates = named or [home / name for name in _DEFAULT_KEYS]
-    place.locked = await asyncio.to_thread(_locked, candidates)
-    # A named key that is not there is passed over, as ssh does; its public half may still pick one of the agent's.
-    halves = [path if path.exists() else path.with_name(path.name + ".pub") for path in named]
-    only = bool(config.get("IdentitiesOnly"))
-    place.identities = [half for half in halves if half.exists() and (only or half.suffix != ".pub")]
+        users, system = [settings.known_hosts], []
+    place.writable = users[0] if users and str(users[0]) != os.devnull else None
+    place.known_paths = users + system
+    place.revoked = path(said.one("revokedhostkeys")) if said.one("revokedhostkeys") else None
+    place.hashed = said.yes("hashknownhosts")
+    # ssh's `no` takes even a changed key (without a password); here a changed key is never taken.
+    new = said.no("stricthostkeychecking") or said.one("stricthostkeychecking").lower() == "accept-new"
+    place.strict = "accept-new" if new else "yes" if said.yes("stricthostkeychecking") else "ask"
 
 
-def config_words(settings: Settings) -> Any:
-    """What asyncssh takes as `config`."""
-    return () if settings.config is None else [str(path) for path in settings.config]
-
-
-def login_words(target: Target) -> dict[str, Any]:
-    """User and port, where the address names them; ssh_config does otherwise."""
-    words = {"username": target.user, "port": target.port}
-    return {word: value for word, value in words.items() if value is not None}
-
-
-def _locked(paths: Sequence[Path]) -> list[Path]:
-    """Those that need a passphrase."""
-    found = []
-    for path in paths:
-        try:
-            asyncssh.read_private_key(path)
-        except asyncssh.KeyImportError as error:
-            if str(error).startswith("Passphrase"):
-                found.append(path)
-        except (OSError, ValueError):
+def _other_words(place: Place, said: Said) -> dict[str, Any]:
+    words: dict[str, Any] = {}
+    for keyword, (word, known) in _ALGORITHMS.items():
+        chosen = [name for value in said.chosen(keyword) for name in value.split(",")]
+        if not chosen:
             continue
-    return found
+        if chosen[0][:1] in "+-^" or any(c in name for name in chosen for c in "*?"):
+            words[word] = ",".join(chosen)
+            continue
+        names = {name.decode() for name in known()}
+        words[word] = [name for name in chosen if name in names]
+        if not words[word]:
+            text = clean(", ".join(chosen), 200)
+            raise Refused(f"ssh_config asks for {keyword} {text} with {place.label}, and none of them is known here")
+    off = {method for method, keyword in _METHODS.items() if said.no(keyword)}
+    preferred = said.one("preferredauthentications").split(",") if said.one("preferredauthentications") else list(_METHODS)
+    words["preferred_auth"] = [method for method in preferred if method not in off and method in _METHODS] or ["none"]
+    amount, _, seconds = said.one("rekeylimit").partition(" ")
+    words |= {"rekey_bytes": amount} if amount not in ("", "0") else {}
+    words |= {"rekey_seconds": _seconds(seconds)} if _seconds(seconds) else {}
+    words["tcp_keepalive"] = not said.no("tcpkeepalive")
+    variables = [pair for value in said.chosen("setenv") for pair in [value.partition("=")] if pair[1]]
+    if variables:
+        words["env"] = {name: value for name, _, value in variables}
+    return words
 
 
-def _home() -> Path:
-    return Path.home()
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
-def _at_home(text: str) -> Path:
-    return Path(text).expanduser()
+def _agent(said: Said, path: Callable[[str], Path]) -> str:
+    text = said.one("identityagent")
+    if said.silenced("identityagent"):
+        return ""
+    if text in ("", "SSH_AUTH_SOCK"):
+        return os.environ.get("SSH_AUTH_SOCK", "")
+    return os.environ.get(text[1:], "") if text.startswith("$") and not text.startswith("${") else str(path(text))
+
+
+def _tokens(place: Place) -> dict[str, str]:
+    """What ssh replaces in its values."""
+    name, user = socket.gethostname(), _local_user()
+    seen = name + place.host + str(place.port) + place.user + (place.tunnel or "")
+    return {
+        "%": "%",
+        "C": hashlib.sha1(seen.encode()).hexdigest(),  # noqa: S324 - as ssh names a connection
+        "d": str(Path.home()),
+        "h": place.host,
+        "i": str(os.getuid()) if hasattr(os, "getuid") else "",
+        "j": place.tunnel or "",
+        "k": place.alias or place.target.name,
+        "L": name.partition(".")[0],
+        "l": name,
+        "n": place.target.name,
+        "p": str(place.port),
+        "r": place.user,
+        "u": user,
+    }
+
+
+def _seconds(text: str) -> float:
+    """`30`, `5m`, `1h30m`; 0 where it says nothing."""
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    return float(sum(int(number) * units[unit.lower()] for number, unit in re.findall(r"(\d+)([smhdwSMHDW]?)", text)))
 
 
 def _local_user() -> str:

@@ -18,6 +18,7 @@ from sovtui.core.clean import clean, clean_bytes
 from sovtui.ports.errors import HostKeyError, Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 
 MAX_BODY_BYTES = 16 << 20
+MAX_ADDRESSES = 100
 _ABOUT_THE_WIRE = frozenset((b"content-encoding", b"content-length", b"transfer-encoding"))
 
 
@@ -164,6 +165,8 @@ class _Client(httpx.AsyncClient):
     def __init__(self, *, transport: LinkTransport, **words: Any) -> None:
         super().__init__(transport=transport, **words)
         self.link_transport = transport
+        self.addresses: dict[str, str] = {}
+        """What errors call the paths asked so far; the same few are asked every second."""
 
 
 def _via(http: httpx.AsyncClient) -> str:
@@ -181,7 +184,12 @@ def _is_answer(status: int, parts: list[bytes]) -> bool:
 
 
 def _url(http: httpx.AsyncClient, path: str) -> str:
-    return str(http.build_request("GET", path).url).split("?", 1)[0]
+    known = http.addresses if isinstance(http, _Client) else {}
+    if path not in known:
+        if len(known) >= MAX_ADDRESSES:
+            known.clear()
+        known[path] = str(http.build_request("GET", path).url).split("?", 1)[0]
+    return known[path]
 
 
 def _is_html(reply: httpx.Response) -> bool:

@@ -13,7 +13,7 @@ from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._tcp import open_tcp
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed, TimedOut, Unreachable
-from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link
+from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience
 
 MAX_OUTPUT_BYTES = 64 << 20
 _GRACE_SECONDS = 0.5
@@ -72,7 +72,9 @@ class LocalLink:
         return Completed(status, b"".join(output), process.errors(MAX_OUTPUT_BYTES))
 
     @contextlib.asynccontextmanager
-    async def stream(self, argv: Sequence[str], *, stdin: bytes = b"") -> AsyncIterator[LineStream]:
+    async def stream(
+        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+    ) -> AsyncIterator[LineStream]:
         process = await self._start(argv)
         if isinstance(process, Completed):
             yield _Stillborn(process)

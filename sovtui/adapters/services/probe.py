@@ -1,27 +1,35 @@
 """The direct probe: one long-lived read-only sweep on the host, streamed as lines that say what changed.
 
-Source of unit states (`systemctl show`), memory (`/proc/meminfo`), CPU (`/proc/stat`) and of which action holds the
+Source of unit states (`systemctl show`), memory (`/proc/meminfo`), CPU and load (`/proc/stat`), disks and of which action holds the
 box's lock. Changes nothing; `onbox.probe` is the other end.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from sovtui.core.clean import clean
 from sovtui.core.events import ActionNoticed, Event, Sample, Samples, ServicesSeen
+from sovtui.core.metered import interval
 from sovtui.core.model import Service
 from sovtui.core.reading import fresh, unknown
+from sovtui.core.state import FigureKey
 from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
-from sovtui.ports.link import Link
-from sovtui.runtime import box
+from sovtui.ports.errors import PortError
+from sovtui.ports.link import LineStream, Link, Patience
+from sovtui.runtime import box, bundle
 
 SOURCE = "probe"
+_FIELDS = [field.name for field in fields(Service)]
+_PARTS, _AT = attrgetter(*_FIELDS), _FIELDS.index("at")
 _MEMORY = ("total", "available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used")
 
 
@@ -33,14 +41,30 @@ class Probe:
     def __init__(self, host: str, services: Iterable[str], clock: Clock, interval_seconds: float = 1.0) -> None:
         self.host = host
         self._services = tuple(services)
-        self._request = {"services": list(self._services), "interval": interval_seconds}
+        self._usual, self._interval = interval_seconds, interval_seconds
+        self._stream: LineStream | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._clock = clock
+
+    def spare(self, on: bool) -> None:
+        self._interval = interval(self._usual, metered=on)
+        if self._stream is not None:
+            self._telling = asyncio.create_task(self._tell(self._stream), name=f"pace {self.host}")
+
+    async def _tell(self, stream: LineStream) -> None:
+        """The far end takes another pace while it runs: starting it again would send its program again."""
+        with contextlib.suppress(PortError):
+            await stream.write(bundle.request_line({"interval": self._interval}))
+
+    def _opened(self, stream: LineStream) -> None:
+        self._stream = stream
 
     async def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
         """Batches until the link is lost. A beat renews the time of everything told before: unchanged is not old."""
         services: dict[str, Service] = {}
-        figures: dict[str, float] = {}
-        async with aclosing(box.lines(link, "probe", self._request)) as lines:
+        figures: dict[FigureKey, float] = {}
+        request = {"services": list(self._services), "interval": self._interval}
+        async with aclosing(box.lines(link, "probe", request, Patience.WATCHES, self._opened)) as lines:
             async for line in lines:
                 now = self._clock.now()
                 match line.get("t"):
@@ -52,20 +76,34 @@ class Probe:
                         figures.update(_memory(line))
                         yield (self._samples(figures, now),)
                     case "cpu":
-                        figures.update(_number("cpu.use_ratio", line.get("use_ratio")))
+                        for key, word in (("cpu.use_ratio", "use_ratio"), ("cpu.load_mean", "load"), ("cpu.count", "cpus")):
+                            figures.update(_number(key, line.get(word)))
                         yield (self._samples(figures, now),)
+                    case "disks":
+                        gone = {
+                            key: unknown("it is not mounted any more", SOURCE, now)
+                            for key in figures
+                            if key[0].startswith("disk.")
+                        }
+                        disks = _disks(line)
+                        figures = {key: value for key, value in figures.items() if key not in gone} | disks
+                        lost = tuple(
+                            Sample(key, reading, mount) for (key, mount), reading in gone.items() if (key, mount) not in disks
+                        )
+                        yield (self._samples(figures, now), Samples(self.host, lost))
                     case "action":
                         yield (ActionNoticed(self.host, clean(str(line.get("id") or ""))),)
                     case "beat":
-                        renewed = tuple(replace(service, at=now) for service in services.values())
+                        renewed = tuple(_renewed(service, now) for service in services.values())
                         services = {service.name: service for service in renewed}
                         yield (self._samples(figures, now), ServicesSeen(self.host, renewed))
                     case "problem":
                         reason = clean(str(line.get("reason", "")))
                         yield self._problem(str(line.get("what", "")), reason, services, now)
 
-    def _samples(self, figures: Mapping[str, float], now: datetime) -> Samples:
-        return Samples(self.host, tuple(Sample(key, fresh(value, now, SOURCE)) for key, value in figures.items()))
+    def _samples(self, figures: Mapping[FigureKey, float], now: datetime) -> Samples:
+        samples = (Sample(key, fresh(value, now, SOURCE), subject) for (key, subject), value in figures.items())
+        return Samples(self.host, tuple(samples))
 
     def _problem(self, what: str, reason: str, services: dict[str, Service], now: datetime) -> tuple[Event, ...]:
         """Something on the host does not answer; what it told before is kept, with the reason."""
@@ -96,6 +134,13 @@ class Probe:
         )
 
 
+def _renewed(service: Service, now: datetime) -> Service:
+    """The same, seen now. A beat renews all of them: `dataclasses.replace` takes three times as long."""
+    parts = [*_PARTS(service)]
+    parts[_AT] = now
+    return Service(*parts)
+
+
 def _moment(value: object) -> datetime | None:
     try:
         return datetime.fromtimestamp(value, UTC) if isinstance(value, (int, float)) and value > 0 else None
@@ -107,12 +152,21 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _number(key: str, value: object) -> dict[str, float]:
-    return {key: float(value)} if isinstance(value, (int, float)) and not isinstance(value, bool) else {}
+def _number(key: str, value: object, subject: str = "") -> dict[FigureKey, float]:
+    return {(key, subject): float(value)} if isinstance(value, (int, float)) and not isinstance(value, bool) else {}
 
 
-def _memory(line: Mapping[str, Any]) -> dict[str, float]:
-    figures: dict[str, float] = {}
+def _disks(line: Mapping[str, Any]) -> dict[FigureKey, float]:
+    figures: dict[FigureKey, float] = {}
+    for disk in line.get("disks", ()):
+        mount = clean(str(disk.get("mount") or ""), 100)
+        for word in ("total", "free") if mount else ():
+            figures.update(_number(f"disk.{word}_bytes", disk.get(word), mount))
+    return figures
+
+
+def _memory(line: Mapping[str, Any]) -> dict[FigureKey, float]:
+    figures: dict[FigureKey, float] = {}
     for word in _MEMORY:
         figures.update(_number(f"memory.{word}_bytes", line.get(word, line.get(f"{word}_bytes"))))
     return figures

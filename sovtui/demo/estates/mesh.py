@@ -116,6 +116,8 @@ def estate() -> Estate:
                 cached_bytes=int(19.2 * GIB),
                 swap_bytes=8 * GIB,
                 cpu_ratio=0.17,
+                cpus=16,
+                disks={"/": (1.0e12, 0.58), "/srv": (4.0e12, 0.83)},
                 gpu="NVIDIA GeForce RTX 4070 Ti",
                 gpu_total_bytes=12282 * MIB,
                 gpu_used_bytes=1170 * MIB,
@@ -141,13 +143,19 @@ def estate() -> Estate:
                 total_bytes=int(31.2 * GIB),
                 used_bytes=int(11.4 * GIB),
                 cached_bytes=int(14.8 * GIB),
+                disks={"/": (1.0e12, 0.47)},
                 services={
                     "docker.service": ServiceFacts("Docker", memory_bytes=204 * MIB, age_seconds=33 * DAY),
                     "container:reverse-proxy": ServiceFacts("Reverse proxy", memory_bytes=61 * MIB),
                     "container:git": ServiceFacts("Git", memory_bytes=233 * MIB),
                 },
             ),
-            "nas": HostFacts(total_bytes=int(7.6 * GIB), used_bytes=int(1.4 * GIB), cached_bytes=int(5.1 * GIB)),
+            "nas": HostFacts(
+                total_bytes=int(7.6 * GIB),
+                used_bytes=int(1.4 * GIB),
+                cached_bytes=int(5.1 * GIB),
+                disks={"/": (32e9, 0.31), "/volume1": (11.9e12, 0.74)},
+            ),
         },
         beside={
             "ollama": BesideFacts(

@@ -127,6 +127,8 @@ def estate() -> Estate:
                 cached_bytes=int(27.4 * GIB),
                 swap_bytes=16 * GIB,
                 cpu_ratio=0.06,
+                cpus=20,
+                disks={"/": (4.0e12, 0.71)},
                 gpu="NVIDIA GB10",
                 services={
                     QWEN: ServiceFacts("vLLM, Qwen 3.6", "inactive", "dead"),
@@ -163,6 +165,7 @@ def estate() -> Estate:
                 used_bytes=int(3.2 * GIB),
                 cached_bytes=int(6.4 * GIB),
                 cpu_ratio=0.11,
+                disks={"/": (512e9, 0.38), "/var/lib/prometheus": (256e9, 0.64)},
                 services={
                     "prometheus.service": ServiceFacts("Prometheus", memory_bytes=int(1.1 * GIB)),
                     "alertmanager.service": ServiceFacts("Alertmanager", memory_bytes=58 * MIB),
@@ -175,6 +178,8 @@ def estate() -> Estate:
                 used_bytes=int(0.7 * GIB),
                 cached_bytes=int(0.6 * GIB),
                 cpu_ratio=0.03,
+                cpus=2,
+                disks={"/": (40e9, 0.52)},
                 latency_seconds=0.061,
                 services={
                     "caddy.service": ServiceFacts("Caddy", memory_bytes=47 * MIB, age_seconds=40 * DAY),
@@ -188,6 +193,7 @@ def estate() -> Estate:
                 cached_bytes=int(5.1 * GIB),
                 cpu_ratio=0.04,
                 latency_seconds=0.043,
+                disks={"/": (32e9, 0.22), "/volume1": (15.9e12, 0.91)},
                 services={
                     "smbd.service": ServiceFacts("File shares", memory_bytes=66 * MIB, age_seconds=70 * DAY),
                     "nfs-server.service": ServiceFacts("NFS", "active", "exited", 70 * DAY),

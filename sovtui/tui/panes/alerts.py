@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sovtui.core import text
 from sovtui.core.clean import clean
+from sovtui.core.issues import actionable, severity_rank
 from sovtui.core.model import Alert, AlertState
 from sovtui.core.state import State
 from sovtui.tui.arrange import Want
@@ -13,21 +14,15 @@ from sovtui.tui.panes.base import Copy, Item, ListPane, View
 from sovtui.tui.present import BLANK, Row, Span, cut, facts, pad, paragraph, row, spread, wrap
 
 STATES = (AlertState.ACTIVE, AlertState.PENDING, AlertState.UNPROCESSED, AlertState.ACKNOWLEDGED, AlertState.INHIBITED)
-SEVERITIES = {"critical": 0, "page": 0, "error": 1, "high": 1, "warning": 2, "info": 4, "none": 5}
 _SIGNS = {AlertState.ACTIVE: "▲", AlertState.ACKNOWLEDGED: "✔", AlertState.INHIBITED: "–"}
 OLD_AFTER_SECONDS = 60.0
 """A list of alerts older than this is shown as stale."""
 
 
-def actionable(state: State) -> list[Alert]:
-    """Those that fire and nobody has acknowledged."""
-    return [alert for alert in state.alerts if alert.state is AlertState.ACTIVE]
-
-
 def order(alert: Alert) -> tuple[int, int, float, str]:
     """Actionable first, then by severity, then the newest."""
     since = alert.since.timestamp() if alert.since else 0.0
-    return STATES.index(alert.state), SEVERITIES.get(alert.severity.lower(), 3), -since, alert.fingerprint
+    return STATES.index(alert.state), severity_rank(alert), -since, alert.fingerprint
 
 
 def old_seconds(state: State) -> float | None:
@@ -41,7 +36,7 @@ def old_seconds(state: State) -> float | None:
 def severity_role(alert: Alert) -> str:
     if alert.state is not AlertState.ACTIVE:
         return "label"
-    rank = SEVERITIES.get(alert.severity.lower(), 3)
+    rank = severity_rank(alert)
     return "bad" if rank <= 1 else "warn" if rank <= 3 else "accent"
 
 
@@ -57,7 +52,7 @@ def count_span(view: View) -> tuple[str, str]:
     old = old_seconds(state)
     if old is not None:
         return f"{words} {text.STALE_SIGN}{text.age(old)}", "stale"
-    worst = min((SEVERITIES.get(alert.severity.lower(), 3) for alert in actionable(state)), default=9)
+    worst = min((severity_rank(alert) for alert in actionable(state)), default=9)
     return words, "label" if not count else "bad" if worst <= 1 else "warn"
 
 

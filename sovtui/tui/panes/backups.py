@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sovtui.core import text
+from sovtui.core.issues import backup_word
 from sovtui.core.model import Backup
 from sovtui.core.state import State
 from sovtui.tui.arrange import Want
@@ -13,16 +14,13 @@ from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, r
 _SIGNS = {"ok": "●", "late": "▲", "failed": "✖", "running": "◐"}
 
 
+_ROLES = {"ok": "ok", "late": "bad", "failed": "warn", "running": "accent", "unknown": "nothing"}
+
+
 def judge(backup: Backup, state: State) -> Span:
     """`ok`, `late`, `running`, `failed` or `unknown`, with a role."""
-    if backup.last_result == "running":
-        return "running", "accent"
-    if backup.last_success_at is None:
-        return ("failed", "bad") if backup.last_result == "failed" else ("unknown", "nothing")
-    old = (state.now - backup.last_success_at).total_seconds()
-    if backup.max_age_seconds is not None and old > backup.max_age_seconds:
-        return "late", "bad"
-    return ("failed", "warn") if backup.last_result == "failed" else ("ok", "ok")
+    word = backup_word(backup, state.now)
+    return word, "bad" if word == "failed" and backup.last_success_at is None else _ROLES[word]
 
 
 class BackupsPane(ListPane):

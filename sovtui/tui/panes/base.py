@@ -216,6 +216,8 @@ class ListPane(Pane):
         self._held = False
         """Whether the cursor was put where it is by hand; until then it is on the first entry."""
         self._items: list[Item] = []
+        self._made: tuple[View, list[Item]] | None = None
+        """All entries of a view: the keys ask again for what has just been drawn."""
         self._top = 0
         self._owners: list[str] = []
 
@@ -253,7 +255,9 @@ class ListPane(Pane):
 
     def chosen(self, view: View) -> str:
         """The entry that an action would be about; also while the pane is hidden."""
-        ids = [item.id for item in self._kept(self.items(view, 80))]
+        known = self._made
+        items = known[1] if known is not None and known[0] is view else self.items(view, 80)
+        ids = [item.id for item in self._kept(items)]
         return self.cursor if self._held and self.cursor in ids else ids[0] if ids else ""
 
     def _kept(self, items: list[Item]) -> list[Item]:
@@ -265,6 +269,7 @@ class ListPane(Pane):
     def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
         head = self.head(view, width)
         everything = self.items(view, width - 1)
+        self._made = (view, everything)
         self._items = self._kept(everything)
         if not self._items:
             self._owners = []

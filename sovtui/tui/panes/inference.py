@@ -265,8 +265,10 @@ class InferencePane(Pane):
         ]
         peak = max((level for _, level in points), default=0.0)
         usual = band(points, now.timestamp())
-        told = f"usually {usual[0]:.0f}–{usual[1]:.0f}, " if usual and width >= 60 else ""
-        right = row((f"10 min: {told}peak {peak:.0f}" if width >= 52 else f"peak {peak:.0f}", "label")) if points else BLANK
+        told = [f"10 min: usually {usual[0]:.0f}–{usual[1]:.0f}, peak {peak:.0f}"] if usual else []
+        told += [f"10 min: peak {peak:.0f}", f"peak {peak:.0f}"] if points else []
+        room = width - against.cells - 2  # what is said of now is never cut for what was before
+        right = next((row((words, "label")) for words in told if len(words) <= room), BLANK)
         return [*rows, spread(against, right, width)]
 
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:

@@ -34,7 +34,9 @@ BREATH = 64
 """After so many lines at once the keys get their turn."""
 COPIES = 30
 REDRAW_SECONDS = 0.2
-"""Lines that arrive within this time are shown together."""
+"""Lines that arrive within this time are shown together, where the log is what is looked at."""
+BESIDE_SECONDS = 1.0
+"""Beside another pane all but the first wait for the room's next drawing, so that one serves for all; this long at most."""
 AGAIN_SECONDS = 5.0
 
 OpenLog = Callable[[str, str, str], AsyncIterator[LogLine]]
@@ -83,7 +85,7 @@ class LogPane(Pane):
         """The service chosen by hand; empty follows the hot mode."""
         self._following: tuple[str, str] = ("", "")
         self._reader: asyncio.Task[None] | None = None
-        self._due = False
+        self._due: asyncio.TimerHandle | None = None
         self._back = 0
         """How many lines the view is scrolled back from the end."""
         self._paused = False
@@ -122,6 +124,7 @@ class LogPane(Pane):
 
     def on_unmount(self) -> None:
         self._stop()
+        self._not_due()
 
     def _check(self) -> None:
         """Start, change or stop following, by what is visible and reachable."""
@@ -203,7 +206,7 @@ class LogPane(Pane):
             self._check()
 
     def add(self, line: LogLine) -> None:
-        """Keep one more line; it is shown within `REDRAW_SECONDS`."""
+        """Keep one more line; it is shown within `REDRAW_SECONDS`, or `BESIDE_SECONDS`."""
         if self.held:
             self._skipped += len(self._later) == LATER
             self._later.append(line)
@@ -237,13 +240,18 @@ class LogPane(Pane):
         return sum(1 for line in news if self._keeps(line))
 
     def _soon(self) -> None:
-        if not self._due and self.is_attached:
-            self._due = True
-            self.set_timer(REDRAW_SECONDS, self._now)
+        if self._due is None and self.is_attached:
+            soon = REDRAW_SECONDS if self.has_focus or not self._visible else BESIDE_SECONDS
+            self._due = asyncio.get_running_loop().call_later(soon, self.redraw)
 
-    def _now(self) -> None:
-        self._due = False
-        self.redraw()
+    def _not_due(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def redraw(self) -> None:
+        self._not_due()
+        super().redraw()
 
     # keys
 

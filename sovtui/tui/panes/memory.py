@@ -13,6 +13,7 @@ from sovtui.core.reading import Reading, Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Pane, View
+from sovtui.tui.panes.host import disk_rows, engines_of
 from sovtui.tui.present import (
     BLANK,
     RIGHT,
@@ -57,6 +58,8 @@ class MemoryPane(Pane):
         columns = max(1, width // FIGURE_CELLS)
         legend = -(-max(3, len(shares(view.host)) if view.host else 3) // max(1, width // LEGEND_CELLS))
         lines = 1 + legend + -(-6 // columns) + gpus
+        if view.host is not None and engines_of(view.host.spec):
+            lines += min(3, len(view.host.subjects("disk.total_bytes")))
         return Want(2 + lines, least=7)
 
     def heading(self, view: View) -> str:
@@ -83,7 +86,10 @@ class MemoryPane(Pane):
         forecasts = self._forecasts(host, width)
         if forecasts and len(rows) + 2 <= height:
             rows += [BLANK, *forecasts] if len(rows) + 1 + len(forecasts) <= height else forecasts
-        return rows[:height]
+        if not engines_of(host.spec):
+            return rows[:height]  # the disks stand in the pane of the host
+        disks = disk_rows(host, view.state.now, width) if host.subjects("disk.total_bytes") else []
+        return [*rows, *disks][:height]
 
     def copies(self, view: View) -> list[Copy]:
         host = view.host

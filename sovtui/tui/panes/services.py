@@ -6,6 +6,7 @@ import math
 from functools import partial
 
 from sovtui.core import text
+from sovtui.core.issues import LOOPS_FROM
 from sovtui.core.model import ActionRun, LinkPhase, Service
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
@@ -21,8 +22,6 @@ ROLES = {
     "failed": "bad", "missing": "bad", "activating": "warn", "deactivating": "warn", "reloading": "warn", "active": "ok",
     "inactive": "label",
 }  # fmt: skip
-LOOPS_FROM = 3
-"""A service restarted this often without being started by hand goes before the healthy ones."""
 
 
 def rank(service: Service) -> tuple[int, str]:

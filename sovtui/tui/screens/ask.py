@@ -27,8 +27,9 @@ class AskScreen(Dialog[str]):
         self.question = question
 
     @property
-    def _secret(self) -> bool:
-        return self.question.kind == "secret"
+    def _typed(self) -> bool:
+        """Whether something is typed. What is typed for `shown` may be seen."""
+        return self.question.kind != "host-key"
 
     def heading(self) -> str:
         return self.question.title
@@ -37,20 +38,20 @@ class AskScreen(Dialog[str]):
         return paragraph(self.question.text, width)
 
     def fields(self) -> ComposeResult:
-        if self._secret:
-            field = Input(password=True, id="secret")
+        if self._typed:
+            field = Input(password=self.question.kind != "shown", id="secret")
             field.cursor_blink = False
             yield field
 
     def touches(self) -> Sequence[Touch]:
-        leave = Touch("leave", "esc", "Refuse" if not self._secret else "Leave it")
-        if self._secret:
+        leave = Touch("leave", "esc", "Refuse" if not self._typed else "Leave it")
+        if self._typed:
             return (Touch("yes", "enter", "Go on", current=True), leave)
         return (Touch("yes", "y", "Yes, I know it"), leave)
 
     def answer(self, id: str) -> None:
         if id == "yes":
-            self.dismiss(self.query_one("#secret", Input).value if self._secret else "yes")
+            self.dismiss(self.query_one("#secret", Input).value if self._typed else "yes")
         else:
             super().answer(id)
 
@@ -59,6 +60,6 @@ class AskScreen(Dialog[str]):
         self.dismiss(message.value)
 
     def on_key(self, event: events.Key) -> None:
-        if not self._secret and event.character in ("y", "n"):
+        if not self._typed and event.character in ("y", "n"):
             event.stop()
             self.answer("yes" if event.character == "y" else "leave")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 from sovtui.tui.inert import inert
 from sovtui.tui.keymap import matches
 from sovtui.tui.screens.dialog import Dialog
+from sovtui.tui.widgets.keybar import Touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +31,70 @@ class Choice:
 
 
 class ChooseScreen(Dialog[str]):
-    """Answers the id of what was chosen, or None."""
+    """Answers the id of what was chosen, or None. `make` gives the choices anew when what is told has changed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "move(1)", "down", show=False),
+        Binding("k", "move(-1)", "up", show=False),
+    ]
     AUTO_FOCUS = "OptionList"
 
-    def __init__(self, title: str, choices: Sequence[Choice]) -> None:
+    def __init__(self, title: str, choices: Sequence[Choice], make: Callable[[], Sequence[Choice]] | None = None) -> None:
         super().__init__(classes="-choose")
         self._heading = title
         self.choices = tuple(choices)
+        self._make = make
 
     def heading(self) -> str:
         return self._heading
 
     def fields(self) -> ComposeResult:
-        yield OptionList(*(Option(_prompt(choice), id=f"c{index}") for index, choice in enumerate(self.choices)))
+        yield OptionList(*_options(self.choices))
+
+    def touches(self) -> Sequence[Touch]:
+        return (Touch("leave", "q", "Leave"),)
+
+    def renew(self) -> None:
+        """Show what is told now. The highlight stays on its entry."""
+        new = tuple(self._make()) if self._make is not None else self.choices
+        if new == self.choices or not self.is_mounted:
+            return
+        listed = self.query_one(OptionList)
+        at = listed.highlighted
+        chosen = self.choices[at].id if at is not None else ""
+        old, self.choices = self.choices, new
+        if [choice.id for choice in old] == [choice.id for choice in new]:
+            for index, (before, after) in enumerate(zip(old, new, strict=True)):
+                if before != after:
+                    listed.replace_option_prompt_at_index(index, _prompt(after))
+            return
+        listed.clear_options()
+        listed.add_options(_options(new))
+        listed.highlighted = next((i for i, choice in enumerate(new) if choice.id == chosen), 0 if new else None)
+
+    def action_move(self, by: int) -> None:
+        listed = self.query_one(OptionList)
+        if by > 0:
+            listed.action_cursor_down()
+        else:
+            listed.action_cursor_up()
 
     @on(OptionList.OptionSelected)
     def _selected(self, message: OptionList.OptionSelected) -> None:
         message.stop()
-        self.dismiss(self.choices[message.option_index].id)
+        if (id := self.choices[message.option_index].id) != "":
+            self.dismiss(id)
 
     def on_key(self, event: events.Key) -> None:
         for choice in self.choices:
-            if choice.key and matches(choice.key, event.key, event.character):
+            if choice.key and choice.enabled and matches(choice.key, event.key, event.character):
                 event.stop()
                 self.dismiss(choice.id)
                 return
+
+
+def _options(choices: Sequence[Choice]) -> list[Option]:
+    return [Option(_prompt(choice), id=f"c{index}") for index, choice in enumerate(choices)]
 
 
 def _prompt(choice: Choice) -> Content:

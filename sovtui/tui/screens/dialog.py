@@ -12,7 +12,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
 from sovtui.tui.arrange import PHONE_BELOW
 from sovtui.tui.inert import inert
@@ -43,10 +43,11 @@ class Answers(KeyBar):
 
 
 class Dialog(ModalScreen[Answer], Generic[Answer]):
-    """A modal question. Escape always leaves without doing anything."""
+    """A modal question. Escape, and q where nothing is typed, always leave without doing anything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "leave", show=False),
+        Binding("q", "leave", "leave", show=False),  # a phone's keyboard has no Escape; a field that is typed in keeps its q
         Binding("ctrl+c", "leave", "leave", show=False, priority=True),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ModalScreen.COMPONENT_CLASSES, *LOOKS}
@@ -117,6 +118,8 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         self.query_one("#text", Widget).scroll_relative(y=by, animate=False)
 
     def on_key(self, event: events.Key) -> None:
+        if isinstance(self.focused, OptionList):
+            return  # there they go from one entry to the next
         if event.key in ("down", "up", "pagedown", "pageup"):
             step = 1 if event.key in ("down", "up") else 8
             self.scroll_text(step if "down" in event.key else -step)

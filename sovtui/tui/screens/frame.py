@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from sovtui.tui.arrange import LEAST, ORDER, Kind, Placed, arrange, bars, kind_of
+from sovtui.tui.arrange import LEAST, ORDER, Kind, Placed, arrange, bars, kind_of, order
 from sovtui.tui.jump import letters
 from sovtui.tui.panes import pane_classes
 from sovtui.tui.panes.actions import acting
@@ -66,13 +66,15 @@ class Frame(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.view: View | None = None
-        self.current = "inference"
+        self.current = ORDER[0]
         self.zoomed = False
         self._lead = self.current
         """The pane that the others are arranged around. A tap does not change it: nothing may move under a finger."""
         self.jumping = False
         """A letter is asked for: the next key goes to the pane that shows it."""
-        self._panes: dict[str, Pane] = {name: pane() for name, pane in pane_classes().items()}
+        self._every: dict[str, Pane] = {name: pane() for name, pane in pane_classes().items()}
+        self.first = ORDER[0]
+        """The pane in front of the others: what is served, or what matters of a host where nothing is."""
         self._laid: object = None
         self._travel_height = 0
         """Rows that say which moment is shown; none while it is now."""
@@ -94,7 +96,7 @@ class Frame(Screen[None]):
         yield TimelineBar(id="travel")
         yield Lines(id="notice")
         yield TabBar(id="tabs")
-        yield Body(*self._panes.values())
+        yield Body(*self._every.values())
         field = Input(placeholder="only what holds …", id="filter")
         field.cursor_blink = False
         small = Lines(id="small")
@@ -111,8 +113,21 @@ class Frame(Screen[None]):
     def kind(self) -> Kind:
         return kind_of(self.size.width)
 
+    @property
+    def _panes(self) -> dict[str, Pane]:
+        """Those there are for this host, now."""
+        return {name: self._every[name] for name in order(self.first)}
+
     def pane(self, name: str) -> Pane:
-        return self._panes[name]
+        return self._every[name]
+
+    def lead_with(self, name: str) -> None:
+        """Put this pane where the first one is."""
+        if name == self.first:
+            return
+        old, self.first = self.first, name
+        self.current, self._lead = (name if one == old else one for one in (self.current, self._lead))
+        self._laid = None
 
     # arranging
 
@@ -136,10 +151,11 @@ class Frame(Screen[None]):
             width = size.width if kind is Kind.PHONE else size.width // 2
             wants = {name: pane.want(view, width - 2) for name, pane in self._panes.items()}
             whole, busy = Size(size.width, rest), acting(view.host, view.state.now)
-            regions = arrange(whole, wants, current=self.current if self.zoomed else self._lead, zoomed=self.zoomed, acting=busy)
+            lead = self.current if self.zoomed else self._lead
+            regions = arrange(whole, wants, current=lead, zoomed=self.zoomed, acting=busy, first=self.first)
             if self.current not in regions:
                 self._lead = self.current
-                regions = arrange(whole, wants, current=self.current, acting=busy)
+                regions = arrange(whole, wants, current=self.current, acting=busy, first=self.first)
         signature = (size, tuple(heights.items()), tuple(regions.items()))
         if signature == self._laid:
             return
@@ -157,12 +173,13 @@ class Frame(Screen[None]):
             self._panes[self.current].display = True
             if not isinstance(self.focused, Input):
                 self._focus(self._panes[self.current])
-        for name, pane in self._panes.items():
+        for name, pane in self._every.items():
             pane.display = name in regions
         self._panes[self.current].refresh(layout=True)  # of a child: the body keeps what it arranged until one of those asks
 
     def show_pane(self, name: str) -> None:
-        """Make a pane the current one and visible."""
+        """Make a pane the current one and visible. One that is not there for this host: the first."""
+        name = name if name in self._panes else self.first
         self.current = self._lead = name
         self.lay_out()
         pane = self._panes[name]
@@ -198,7 +215,8 @@ class Frame(Screen[None]):
             self._panes[self.current].first()
 
     def action_next_pane(self, by: int) -> None:
-        self.show_pane(ORDER[(ORDER.index(self.current) + by) % len(ORDER)])
+        names = order(self.first)
+        self.show_pane(names[(names.index(self.current) + by) % len(names)])
 
     def action_zoom(self) -> None:
         self.zoomed = not self.zoomed
@@ -216,12 +234,12 @@ class Frame(Screen[None]):
         elif pane.filter:
             pane.filter = ""
         else:
-            self.show_pane("inference")
+            self.show_pane(self.first)
 
     @on(Pane.Chosen)
     def _pane_chosen(self, message: Pane.Chosen) -> None:
         message.stop()
-        if message.name != self.current and self._panes[message.name].has_focus:
+        if message.name != self.current and self._every[message.name].has_focus and message.name in self._panes:
             self.current = message.name
             self.draw()
 

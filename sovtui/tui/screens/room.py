@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,25 +15,32 @@ from textual.worker import Worker, WorkerState
 
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Wish
+from sovtui.core.issues import Issue, issues
+from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import State
 from sovtui.runtime.hub import Hub
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, LEAST, TWO_ROWS_OF_TILES_FROM, Kind
 from sovtui.tui.backlog import Backlog
 from sovtui.tui.conduct import Conductor
+from sovtui.tui.estate import PANES, host_choices, issue_choices
 from sovtui.tui.inert import inert
 from sovtui.tui.inspector import Inspector
 from sovtui.tui.jump import STAY, jump_tabs, jump_touches
 from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
-from sovtui.tui.offers import every_key, farewell, host_choices, menu_choices, target_choices
+from sovtui.tui.linkfacts import METERED, link_rows
+from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes.base import ListPane, View
+from sovtui.tui.panes.host import HostPane, first_pane
 from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import RING, LogPane
 from sovtui.tui.present import Row, paragraph
-from sovtui.tui.screens.choose import ChooseScreen
+from sovtui.tui.said import Said
+from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import Frame, StatusBar
 from sovtui.tui.screens.help import HelpScreen
+from sovtui.tui.silence import Silence
 from sovtui.tui.status import notice, status_rows
 from sovtui.tui.then import touches as then_touches
 from sovtui.tui.touches import BELONGS, MORE, key_touches, tab_touches
@@ -55,10 +63,15 @@ class Room(Frame):
         self._specs = all_specs()
         self.host_name = next(iter(hub.state.hosts), "")
         self._keys: list[Key] = []
+        self._list: ChooseScreen | None = None
+        """What is open and wants to be told anew."""
         self._conductor = Conductor(hub, self._push, self.tell)
         self._inspector = Inspector(hub, self._push, self.tell, lambda: self.view, self._to_clipboard)
+        self._said = Said()
         self.travel = Traveller(hub, self._travelled, self.tell, self._push, partial(self.run_worker, exit_on_error=False))
         self.travel.about = self._about
+        self.silence = Silence(hub, self._heard)
+        self.travel.begin = lambda: self.silence.last_alive(self.travel.live, self.host_name)
 
     def on_mount(self) -> None:
         log = self._panes["log"]
@@ -75,8 +88,29 @@ class Room(Frame):
         if self.host_name not in state.hosts:
             self.host_name = next(iter(state.hosts), "")
         self.view = View(state, self.host_name, self._hub.config, self.travel.then)
+        self.lead_with(first_pane(self.view))
+        if not self.travel.on:
+            self._host_pane.last = self.silence.see(self.view)
         self.draw()
         self._inspector.renew()
+        for words in self._said.news(self.travel.live) if self.is_mounted else ():
+            self.tell(words)
+        if self._list is not None:
+            self._list.renew()
+
+    @property
+    def _host_pane(self) -> HostPane:
+        pane = self._every[HostPane.NAME]
+        assert isinstance(pane, HostPane)
+        return pane
+
+    def _heard(self) -> None:
+        """Something was told of a host that is silent."""
+        self.travel.hold(self.silence.stretch)
+        self._host_pane.last = self.silence.last
+        if self.is_mounted:
+            self.take(self.travel.live)
+            self._host_pane.redraw()
 
     def _travelled(self) -> None:
         """Another moment is to be shown."""
@@ -171,7 +205,8 @@ class Room(Frame):
             self.land(event.character or event.key)
             return
         host = self.travel.live.hosts.get(self.host_name)
-        if host is not None and host.link.phase is LinkPhase.DOWN and not self.travel.on:
+        phase = host.link.phase if host is not None and not self.travel.on else LinkPhase.UP
+        if phase is LinkPhase.DOWN or (phase is LinkPhase.REFUSED and event.key == "enter"):
             self._hub.reconnect(self.host_name)
         if self.travel.key(event.key, event.character):
             event.stop()
@@ -262,6 +297,12 @@ class Room(Frame):
                 self.action_zoom()
             case "host":
                 self.run_worker(self._choose_host(), exit_on_error=False)
+            case "link":
+                self.run_worker(self._inspector.show("The link", link_rows), group="open", exit_on_error=False)
+            case "metered":
+                self._meter()
+            case "issues":
+                self.run_worker(self._choose_issue(), exit_on_error=False)
             case "help":
                 self.app.push_screen(self._help())
             case "palette":
@@ -306,9 +347,47 @@ class Room(Frame):
     async def _choose_host(self) -> None:
         if self.view is None:
             return
-        answer = await self._push(ChooseScreen("Which host?", host_choices(self.view)))
+        answer = await self._listed("Which host?", lambda: host_choices(self.travel.live))
         if answer:
             self.go_to_host(answer)
+
+    async def _choose_issue(self) -> None:
+        if self.view is None:
+            return
+        answer = await self._listed("What is wrong anywhere", lambda: issue_choices(self.travel.live))
+        found = next((issue for issue in issues(self.travel.live) if answer and issue.key == answer), None)
+        if found is not None:
+            self.go_to_issue(found)
+
+    def _meter(self, wish: Metered | None = None) -> None:
+        """Use the link of this host sparingly, or as usual."""
+        host = self.travel.live.hosts.get(self.host_name)
+        if host is None or host.link.kind == "local":
+            self.tell("There is no link that could be metered: this is this machine.", "warning")
+            return
+        wish = wish or (Metered.OFF if host.metered else Metered.ON)
+        self._hub.meter(self.host_name, wish)
+        self.tell(METERED[wish].format(self.host_name), "information")
+
+    def go_to_issue(self, issue: Issue) -> None:
+        """Look at what is wrong, where it is."""
+        if self.travel.on:
+            self.travel.leave()
+        if issue.host:
+            self.go_to_host(issue.host)
+        pane = self._every[PANES[issue.kind]]
+        if isinstance(pane, ListPane) and issue.target:
+            pane.filter = ""
+            pane.hold(issue.target)
+        self.show_pane(pane.NAME)
+
+    async def _listed(self, title: str, make: Callable[[], list[Choice]]) -> Any:
+        """One of a list that is told anew while it is open."""
+        self._list = ChooseScreen(title, make(), make)
+        try:
+            return await self._push(self._list)
+        finally:
+            self._list = None
 
     def go_to_host(self, name: str) -> None:
         """Look at another host."""
@@ -328,6 +407,9 @@ class Room(Frame):
         found += [
             Command(f"Show {pane.TITLE.lower()}", "pane", partial(self.show_pane, name)) for name, pane in self._panes.items()
         ]
+        found.append(
+            Command("Metered link: as it seems fit", "by path and round trip", partial(self._meter, Metered.AUTO)),
+        )
         found += [Command(f"Host {name}", "look at this host", partial(self.go_to_host, name)) for name in view.state.hosts]
         themes = sorted(self.app.available_themes)
         found += [Command(f"Theme {name}", "colours, until sovtui ends", partial(self._theme, name)) for name in themes]

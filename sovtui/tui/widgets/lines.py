@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sovtui.tui.inert import inert
-from sovtui.tui.present import BLANK, ROLES, Row, cell_len, fit
+from sovtui.tui.present import BLANK, ROLES, Row, Span, cell_len, fit
 
 LOOKS = frozenset(f"lines--{role}" for role in (*ROLES, "cursor", "chosen"))
 """Component classes, kept once per screen: on every widget they would double the cost of a start."""
@@ -25,6 +25,9 @@ class Lines(Widget):
     def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._rows: list[Row] = [safe(line) for line in rows]
+        self._given: list[Row] = []
+        """What the rows were made of, at `_given_wide`: most come again as they were."""
+        self._given_wide = -1
         self._looks: dict[tuple[str, str], Style] = {}
         self.repaints = 0
         """Rows handed to the screen as changed; read by tests."""
@@ -40,14 +43,21 @@ class Lines(Widget):
 
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows from now on."""
-        wide = self.size.width
-        new = [fit(safe(line), wide) for line in rows] if wide else [safe(line) for line in rows]
-        old = self._rows
+        wide, height = self.size
+        given, old = list(rows), self._rows
+        if wide == self._given_wide and given == self._given:
+            return
+        before_given = self._given if wide == self._given_wide else []
+        new = [
+            old[y] if y < len(before_given) and line == before_given[y] else fit(safe(line), wide) if wide else safe(line)
+            for y, line in enumerate(given)
+        ]
+        self._given, self._given_wide = given, wide
         if new == old:
             return
         self._rows = new
         regions = []
-        for y in range(min(max(len(new), len(old)), self.size.height)):
+        for y in range(min(max(len(new), len(old)), height)):
             before, after = (lines[y] if y < len(lines) else BLANK for lines in (old, new))
             if before != after:
                 start, end = _changed(before, after, wide)
@@ -105,29 +115,39 @@ def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
     """The columns between which two rows differ."""
     if before.mark != after.mark:
         return 0, wide
-    old, new = _characters(before), _characters(after)
-    same = 0
-    for one, other in zip(old, new, strict=False):
-        if one != other:
-            break
-        same += 1
-    start = _cells(new[:same])
-    end = max(before.cells, after.cells)
-    if before.cells == after.cells:
-        rest = min(len(old), len(new)) - same
-        alike = 0
-        while alike < rest and old[-1 - alike] == new[-1 - alike]:
-            alike += 1
-        end -= _cells(new[len(new) - alike :])
-    return start, max(end, start + 1)
+    old, new = list(before.spans), list(after.spans)
+    cells, end = before.cells, after.cells
+    start = 0
+    while old and new and old[0] == new[0]:  # whole spans first: nearly always the same ones come again
+        start += cell_len(new[0][0])
+        del old[0], new[0]
+    if cells != end:
+        return start + _common(old, new), max(cells, end, start + 1)
+    while old and new and old[-1] == new[-1]:
+        end -= cell_len(new[-1][0])
+        del old[-1], new[-1]
+    head = _common(old, new)
+    if len(old) == len(new) == 1 and old[0][1] == new[0][1]:
+        one, other = old[0][0], new[0][0]
+        least = min(len(one), len(other)) - _alike(one, other)
+        tail = 0
+        while tail < least and one[-1 - tail] == other[-1 - tail]:
+            tail += 1
+        end -= cell_len(other[len(other) - tail :])
+    return start + head, max(end, start + head + 1)
 
 
-def _characters(line: Row) -> list[tuple[str, str]]:
-    return [(char, role) for words, role in line.spans for char in words]
+def _common(old: Sequence[Span], new: Sequence[Span]) -> int:
+    """How many cells at the beginning of the first two spans are the same."""
+    if not old or not new or old[0][1] != new[0][1]:
+        return 0
+    words = new[0][0]
+    return cell_len(words[: _alike(old[0][0], words)])
 
 
-def _cells(characters: Sequence[tuple[str, str]]) -> int:
-    return cell_len("".join(char for char, _ in characters))
+def _alike(one: str, other: str) -> int:
+    """How many characters at the beginning are the same."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 class Sheet(Lines):

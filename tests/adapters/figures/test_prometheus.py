@@ -16,7 +16,7 @@ from sovtui.adapters.engines.base import Windows
 from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import HostAnswer, Series, take_gpus, take_memory, take_units
 from sovtui.config.schema import BackupConfig, HostConfig, ModeConfig
-from sovtui.core.events import BackupsSeen, Samples, ServicesSeen
+from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Service
 from sovtui.core.reading import Status, fresh
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
@@ -402,3 +402,51 @@ def test_memory_and_units_of_node_exporter(version: str) -> None:
     take_units(answer, [s for s in rows if s.labels["__name__"] == "node_systemd_unit_state" and s.value == 1])
     assert answer.units["litellm.service"] == "failed" and answer.units["vllm@qwen3-32b.service"] == "active"
     assert "vllm@other.service" not in answer.units
+
+
+async def test_disks_and_load_come_from_prometheus_only_where_the_probe_is_silent() -> None:
+    made = config(spark=spark())
+    size, room_ = ({"__name__": f"node_filesystem_{word}_bytes", "instance": "spark:9100"} for word in ("size", "avail"))
+    rows = [({**size, "mountpoint": "/"}, 1e12), ({**room_, "mountpoint": "/"}, 1e11), ({**size, "mountpoint": "/odd"}, 1e12)]
+    server = Server({"d0": rows, "l0": [({"instance": "spark:9100"}, 0.7)], "t0": [({"instance": "spark:9100"}, SERVER_TIME)]})
+    asking, room = source(made, server, FakeClock()), Room(made)
+    await asking.poll(room.state, room.put)
+    host = room.state.hosts["spark"]
+    assert host.reading("disk.free_bytes", "/").value == 1e11
+    assert host.reading("cpu.load_mean").value == 0.7
+    assert host.subjects("disk.total_bytes") == ("/",), "a size without room tells nothing"
+    room.put(Samples("spark", (Sample("cpu.load_mean", fresh(0.8, NOW + timedelta(seconds=5), "probe")),)))
+    await asking.poll(room.state, room.put)
+    assert '"d0"' in server.queries[0] and '"d0"' not in server.queries[-1] and '"l0"' not in server.queries[-1]
+
+
+def memory_of(*instances: str) -> Rows:
+    """Every machine has its own."""
+    found: Rows = {"m0": [], "t0": []}
+    for index, instance in enumerate(instances):
+        for word in ("MemTotal", "MemAvailable"):
+            found["m0"].append(({"__name__": f"node_memory_{word}_bytes", "instance": instance}, 100.0 + index))
+        found["t0"].append(({"instance": instance}, SERVER_TIME))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("instances", "expected"),
+    [
+        (("spark:9100", "mgmt:9100"), 100.0),
+        (("mgmt:9100",), None),  # spark is silent: what is left is of the others
+        (("mgmt.lan:9100",), None),
+        (("localhost:9100",), None),  # Prometheus calls its own machine so, and runs on mgmt
+        (("localhost:9100", "10.0.0.5:9100"), 101.0),
+        (("10.0.0.5:9100",), 100.0),
+    ],
+)
+async def test_the_figures_of_another_host_are_never_taken_for_those_of_a_silent_one(
+    instances: tuple[str, ...], expected: float | None
+) -> None:
+    made = config(spark=spark(), mgmt=HostConfig(role="management"))
+    assert made.prometheus is not None
+    made = replace(made, prometheus=replace(made.prometheus, via="mgmt"))
+    asking, room = source(made, Server(memory_of(*instances)), FakeClock()), Room(made)
+    await asking.poll(room.state, room.put)
+    assert room.state.hosts["spark"].reading("memory.available_bytes").value == expected

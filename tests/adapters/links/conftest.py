@@ -17,6 +17,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from sovtui.adapters.links import _ssh_config
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.link import Link, Question
 
@@ -28,6 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.mkdir()
     monkeypatch.setenv("HOME", str(path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(_ssh_config, "SYSTEM_FILES", ())  # a distribution may say anything there
     return path
 
 
@@ -139,7 +141,9 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
     async def start(
         *,
         password: str | None = None,
+        change_to: str | None = None,
         challenge: str | None = None,
+        prompts: tuple[tuple[str, bool], ...] = (("Code: ", False),),
         forward: bool = True,
         sessions: bool = True,
         banner: str = "",
@@ -171,16 +175,21 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
                 return password is not None
 
             def validate_password(self, username: str, given: str) -> bool:
+                if given == password and change_to is not None:
+                    raise asyncssh.PasswordChangeRequired("It is too old.\nTake \x1b[31manother")
                 return given == password
+
+            def change_password(self, username: str, old: str, new: str) -> bool:
+                return (old, new) == (password, change_to)
 
             def kbdint_auth_supported(self) -> bool:
                 return challenge is not None
 
             def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
-                return ("Two steps", "Look at \x1b[31myour phone", "", [("Code: ", False)])
+                return ("Two steps", "Look at \x1b[31myour phone", "", list(prompts))
 
             def validate_kbdint_response(self, username: str, responses: Any) -> bool:
-                return list(responses) == [challenge]
+                return " ".join(responses) == challenge
 
             def session_requested(self) -> bool:
                 return sessions
@@ -316,7 +325,7 @@ class Operator:
         return self._answers.pop(0)
 
 
-async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)

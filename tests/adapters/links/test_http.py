@@ -134,6 +134,35 @@ async def http(request: pytest.FixtureRequest, web: Web, serve: ServerMaker) -> 
             yield made
 
 
+async def test_head_and_body_go_together(web: Web):
+    """Over ssh each is two packets otherwise."""
+    written: list[bytes] = []
+
+    async def get_link() -> Link:
+        return link
+
+    async with linked(dialer_for("local", "spark")) as link:
+        usual = link.open_tcp
+
+        async def watched(host: str, port: int, *, timeout_seconds: float) -> Any:
+            stream = await usual(host, port, timeout_seconds=timeout_seconds)
+            write = stream.write
+
+            async def noting(data: bytes) -> None:
+                written.append(data)
+                await write(data)
+
+            stream.write = noting  # type: ignore[method-assign]
+            return stream
+
+        link.open_tcp = watched  # type: ignore[method-assign]
+        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+            await request(http, "POST", "/small", content=b"x" * 100)
+            assert len(written) == 1 and written[0].endswith(b"x" * 100)
+            await request(http, "POST", "/large", content=b"y" * 100_000)
+            assert web.requests[-1][2] == b"y" * 100_000
+
+
 async def test_forty_at_once_and_then_one_connection_is_used_again(http: httpx.AsyncClient, web: Web):
     replies = await asyncio.gather(*(get_json(http, f"/n?{n}") for n in range(40)))
     assert [reply["path"] for reply in replies] == [f"/n?{n}" for n in range(40)]
@@ -354,3 +383,38 @@ async def test_a_synchronous_request_can_be_given_up(http: httpx.AsyncClient, we
 async def test_the_loop_itself_must_not_wait(http: httpx.AsyncClient):
     with pytest.raises(RuntimeError, match="thread"):
         session_of(LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=5)).get(f"{http.base_url}/x")
+
+
+async def test_head_and_body_of_a_request_go_in_one_piece(serve: ServerMaker, web: Web):
+    """Each piece is a packet of ssh, and asyncssh sends an empty one before each."""
+    server = await serve()
+    server.trust()
+    async with linked(server.dialer()) as link:
+        pieces: list[int] = []
+
+        class Noting:
+            def __init__(self, stream: Any) -> None:
+                self._stream = stream
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._stream, name)
+
+            async def write(self, data: bytes) -> None:
+                pieces.append(len(data))
+                await self._stream.write(data)
+
+        opened = link.open_tcp
+
+        async def open_tcp(host: str, port: int, *, timeout_seconds: float) -> Any:
+            return Noting(await opened(host, port, timeout_seconds=timeout_seconds))
+
+        link.open_tcp = open_tcp  # type: ignore[method-assign]
+
+        async def get() -> Link:
+            return link
+
+        async with client(get, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+            await http.post("/json", content=b"query=1" * 100)
+            assert len(pieces) == 1
+            await http.post("/json", content=b"x" * 100_000)
+        assert len(web.requests[1][2]) == 100_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -307,3 +308,26 @@ def test_kinds_are_found_by_file_name():
     for word in ("telnet", "http", "_tcp", "../ssh", ""):
         with pytest.raises(ValueError, match="there are: local, ssh"):
             dialer_for(word, "spark")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counted by Linux")
+async def test_what_goes_over_the_link_is_counted_by_the_kernel(far_place: Any):
+    dialer = (await server_at(far_place)).dialer()
+    async with linked(dialer) as made:
+        link: Any = made
+        before = link.traffic_bytes
+        assert before is not None and min(before) > 500, "the login itself"
+        noise = os.urandom(200_000)
+        done = await link.run(["cat"], stdin=noise, timeout_seconds=10)
+        assert done.stdout == noise
+        after = link.traffic_bytes
+        for old, new in zip(before, after, strict=True):
+            assert 200_000 < new - old < 240_000
+        link.spare(True)  # fewer signs of life; it works as before
+        assert (await link.run(["true"], timeout_seconds=5)).exit_status == 0
+        link.spare(False)
+
+
+async def test_this_machine_counts_nothing():
+    async with linked(dialer_for("local", "here")) as link:
+        assert getattr(link, "traffic_bytes", None) is None

@@ -27,7 +27,7 @@ UP = {"t": "services", "services": [{"name": name, "active": "active"} for name 
     ],
 )
 async def test_problem_is_told_of_whom_it_concerns(monkeypatch: pytest.MonkeyPatch, what: str, hit: set[str]) -> None:
-    async def lines(_link: Link, _verb: str, _request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    async def lines(_link: Link, _verb: str, _request: Mapping[str, Any], *_: object) -> AsyncGenerator[dict[str, Any], None]:
         yield UP
         yield {"t": "problem", "what": what, "reason": "it does not answer"}
 

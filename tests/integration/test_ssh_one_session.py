@@ -1,0 +1,57 @@
+"""A box whose sshd gives one session at a time: a switch is started, followed and cancelled all the same, on the screen too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.box import Box, wait_for
+from tests.integration.operator import Operator, Terminal, busy, empty, loaded, ready
+
+ONE = "/etc/ssh/sshd_config.d/one-session.conf"
+
+
+@pytest.fixture
+def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
+    empty(box)
+    box.write(ONE, "MaxSessions 1\n")
+    box.systemctl("reload", "ssh")
+    assert "maxsessions 1\n" in box.root("sshd -T").stdout
+    try:
+        yield Operator.at(box, tmp_path)
+        wait_for(lambda: not busy(box), 60, "the action's end")
+    finally:
+        box.root(["rm", "-f", ONE])
+        box.systemctl("reload", "ssh")
+        empty(box)
+
+
+def test_commands(operator: Operator, box: Box) -> None:
+    told = operator.ok("switch", "qwen", "--yes")
+    assert loaded(box) == ["qwen"] and ready(box, "qwen")
+    assert "verify" in told.stderr, "its steps are followed"
+    host = operator.host()
+    assert host["link"]["phase"] == "up"
+    assert "active" in [service["active"] for service in host["services"]], "the probe tells them"
+    assert operator.ok("logs", "vllm-qwen36.service").stdout
+
+
+def test_the_screen_switches_and_cancels(operator: Operator, box: Box, tmp_path: Path) -> None:
+    box.tune("sglang-mistral4", load_seconds=8.0)
+    terminal = Terminal(operator, tmp_path, 120, 40)
+    try:
+        terminal.wait(r"restartme.service +active", 30)
+        terminal.press("2")
+        terminal.wait(r"(?i)switch.* mistral", 20)
+        terminal.until(lambda: loaded(box) == ["mistral"], 30, "the engine's start")
+        cancelled = operator.run("cancel")
+        assert cancelled.returncode == 0, cancelled.stderr
+        terminal.until(lambda: not busy(box), 60, "the end of what was cancelled")
+        assert loaded(box) == []
+        screen = terminal.wait(r"restartme.service +active", 30)  # the probe is back
+        assert not re.search(r"probe: ", screen), screen
+    finally:
+        terminal.close()

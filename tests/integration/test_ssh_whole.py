@@ -1,0 +1,216 @@
+"""The whole way as a person has it: the screen and the commands, a real terminal, OpenSSH's own server, codes and banners."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.opensshd import Site, Sshd, public
+from tests.integration.operator import Terminal
+from tests.integration.test_ssh_login import PAM_CODE, TOTP_KEY, code_now
+
+BANNER = "Authorized use only. \x1b[31mRed\x1b[0m\n"
+
+
+@dataclass
+class Client:
+    """Somebody with a home and a configuration, as `Terminal` wants one."""
+
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        keep = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TMPDIR")}
+        root = str(Path(__file__).parents[2])
+        return {**keep, "HOME": str(self.home), "USER": "me", "LOGNAME": "me", "PYTHONUTF8": "1", "PYTHONPATH": root}
+
+    def argv(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "sovtui", *words]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.argv(*words), env=self.environment, capture_output=True, text=True, timeout=60, check=False,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def guarded(site: Site) -> Sshd:
+    """A server with a banner that wants a password and a code."""
+    if not list(Path("/lib").glob("*/security/pam_google_authenticator.so")):
+        pytest.skip("libpam-google-authenticator is not installed")
+    totp = site.folder / "totp"
+    totp.write_text(f'{TOTP_KEY}\n" TOTP_AUTH\n" WINDOW_SIZE 17\n')
+    totp.chmod(0o400)
+    (site.folder / "banner").write_text(BANNER)
+    return site.server(
+        f"KbdInteractiveAuthentication yes\nAuthenticationMethods keyboard-interactive\nBanner {site.folder}/banner\n",
+        pam=PAM_CODE.format(folder=site.folder, more="echo_verification_code"),
+    )
+
+
+@pytest.fixture
+def client(site: Site, guarded: Sshd) -> Client:
+    (site.home / ".config" / "sovtui").mkdir(parents=True)
+    (site.home / ".config" / "sovtui" / "config.toml").write_text(
+        f'[host.spark]\nlink = "ssh"\naddress = "ops@127.0.0.1:{guarded.port}"\n'
+    )
+    return Client(site.home)
+
+
+@pytest.fixture
+def terminal(client: Client, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    made: list[Terminal] = []
+
+    def sit(*words: str, columns: int = 100, rows: int = 30) -> Terminal:
+        made.append(Terminal(client, tmp_path, columns, rows, *words))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield sit
+    for one in made:
+        with contextlib.suppress(OSError):
+            one.close()
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(120, 40), (44, 80)])
+def test_the_screen_asks_key_password_and_code(terminal: Callable[..., Terminal], guarded: Sshd, columns: int, rows: int) -> None:
+    seat = terminal(columns=columns, rows=rows)
+    seat.wait(r"Is this really spark", 30)
+    screen = seat.wait(r"remember it\?", 5)
+    flat = re.sub(r"[^\w:+/=.]+", "", screen)
+    line = subprocess.run(["ssh-keygen", "-lf", f"{guarded.host_key}.pub"], capture_output=True, text=True, check=True).stdout
+    assert line.split()[1] in flat
+    seat.press("y")
+    seat.wait(r"Password:", 15)
+    seat.type("correct horse")
+    assert "horse" not in seat.screen()
+    seat.press("Enter")
+    seat.wait(r"Verification code:", 15)
+    code = code_now()
+    seat.type(code)
+    seat.wait(code, 5)  # the server said that it may be seen
+    seat.press("Enter")
+    screen = seat.wait(r"spark says:", 20)
+    assert "link up" in screen and "Authorized use only. Red" in re.sub(r"[^\w.]+", " ", screen), screen
+    seat.press("q")
+
+
+def test_a_command_asks_on_the_terminal_though_its_output_is_a_file(client: Client, site: Site, guarded: Sshd) -> None:
+    site.trust(guarded)
+    out = site.home / "out.json"
+    script = site.home / "go.sh"
+    words = " ".join(client.argv("status", "--json"))
+    script.write_text(f"cd / && exec {words} < /dev/null > {out} 2> {site.home}/err\n")
+    seat = Seat(client, "sh", str(script))
+    seat.wait(r"Password:", 30)
+    seat.wait(r"secret \(not shown\):", 5)
+    seat.type("correct horse\n")
+    seat.wait(r"Verification code:", 15)
+    seat.type(f"{code_now()}\n")
+    seat.ended()
+    told = json.loads(out.read_text())
+    assert told["hosts"][0]["link"]["phase"] == "up"
+    assert "horse" not in seat.seen
+    err = (site.home / "err").read_text()
+    assert "spark says:\n  Authorized use only. Red\n" in err and "\x1b" not in err
+
+
+def test_without_a_terminal_it_says_what_to_do(client: Client, site: Site, guarded: Sshd) -> None:
+    site.trust(guarded)
+    done = client.run("status", "--json")
+    told = json.loads(done.stdout)
+    reason = " ".join(told["hosts"][0]["link"]["reason"].split())
+    assert told["hosts"][0]["link"]["phase"] == "refused"
+    assert "it may take a password or a code, and nobody can be asked here" in reason and "ssh-copy-id" in reason
+    assert "Authorized use only. Red" in done.stderr and "\x1b" not in done.stderr
+
+
+class Seat:
+    """A pseudo-terminal with one command in its foreground."""
+
+    def __init__(self, client: Client, *words: str) -> None:
+        import pty
+
+        pid, self._fd = pty.fork()
+        if pid == 0:
+            os.execvpe(words[0], list(words), client.environment)
+        self.pid, self.seen = pid, ""
+
+    def wait(self, pattern: str, seconds: float) -> None:
+        import select
+
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.seen):
+            assert time.monotonic() < end, self.seen
+            if select.select([self._fd], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self._fd, 4096).decode()
+                except OSError:
+                    time.sleep(0.05)
+
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def ended(self) -> None:
+        os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+
+HOMES = """\
+import asyncio, json, os, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from sovtui.adapters.links._ssh_place import Place, look_up
+from sovtui.adapters.links._target import parse
+from sovtui.adapters.links.ssh import Settings
+from sovtui.adapters.links import _ssh_config
+async def main():
+    found = []
+    for way in ("ssh -G", "parser"):
+        if way == "parser":
+            _ssh_config.ssh_program = lambda: None
+            await asyncio.sleep(0)
+        place = Place("box", parse("box"))
+        await look_up(place, Settings("box", "box", parse("box"), None, None, 1.5, 2, 15.0, None))
+        found.append([place.user, place.port, str(place.named[0]), str(place.known_paths[0]), place.tunnel])
+    print(json.dumps(found))
+asyncio.run(main())
+"""
+
+
+def test_the_users_and_the_systems_own_files_where_ssh_finds_them_itself(site: Site, tmp_path: Path) -> None:
+    """In a mount namespace where the list of users names this home and /etc/ssh is this one."""
+    assert public(site.key)
+    etc = site.folder / "etc"
+    (etc / "ssh_config.d").mkdir(parents=True)
+    (etc / "ssh_config").write_text("Include /etc/ssh/ssh_config.d/*.conf\nHost *\n Port 2200\n")
+    (etc / "ssh_config.d" / "ten.conf").write_text("Host box\n User systems\n ProxyJump jump\n")
+    site.config("Include more/*\nHost *\n IdentityFile ~/.ssh/id_%h\n")
+    (site.home / ".ssh" / "more").mkdir()
+    (site.home / ".ssh" / "more" / "one").write_text("Host box\n HostName real\n UserKnownHostsFile ~/.ssh/known_%h\n")
+    script = tmp_path / "homes.py"
+    script.write_text(HOMES)
+    home = str(site.home)
+    listed = site.folder / "passwd"
+    listed.write_text(re.sub(r"(?m)^(root:[^\n]*:)[^:\n]*(:[^:\n]*)$", rf"\g<1>{home}\g<2>", Path("/etc/passwd").read_text()))
+    mounts = f"mount --bind {listed} /etc/passwd && mount --bind {etc} /etc/ssh"
+    inside = f"{mounts} && exec {sys.executable} {script} {Path(__file__).parents[2]}"
+    done = subprocess.run(
+        ["unshare", "-m", "--propagation", "private", "sh", "-c", inside],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": home},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = ["systems", 2200, f"{home}/.ssh/id_real", f"{home}/.ssh/known_real", "jump"]
+    assert json.loads(done.stdout) == [expected, expected]
