@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,14 @@ async def told(hub: Control, holds: Any, seconds: float = 15.0) -> State:
 
 
 @pytest.fixture
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path / "state"
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield tmp_path / "state"
+    for handler in [one for one in root.handlers if one not in before]:  # the hub's file, which later tests do not want
+        root.removeHandler(handler)
+        handler.close()
 
 
 async def test_a_host_of_the_tailnet_is_reached_and_its_path_is_told(sshd: Sshd, tmp_path: Path, state_home: Path) -> None:
