@@ -176,7 +176,7 @@ def test_a_dead_box_is_explained_from_the_management_host(pair: tuple[Box, Box],
         assert "what it last did" in screen and "HostSilent" in screen, screen
         late.press("t")
         late.wait(r"THEN \d+:\d+:\d+", 5)
-        screen = late.wait(r"from Prometheus", 15)
+        screen = late.wait(r"from Prometheus|spark gave its last sample", 15)
         assert died - 15 < moment(screen, died) <= died + 5, screen
         late.wait(r"restartme(.service)? +active", 10)
         screen = late.screen()
