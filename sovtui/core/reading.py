@@ -73,11 +73,13 @@ def unsupported(reason: str, source: str = "") -> Reading:
 
 
 def merge(old: Reading, new: Reading) -> Reading:
-    """Which of two readings of one figure is kept: the newest value; nothing never hides a fresh value of another source."""
+    """Which of two readings of one figure is kept: the newest value; what one source does not know hides no value of another."""
     if new.value is not None:
         if old.value is not None and old.status is Status.FRESH and old.at and new.at and new.at < old.at:
             return old
         return new
+    if old.value is not None and new.status is Status.UNKNOWN and old.source != new.source:
+        return old  # what one has told and another knows nothing of was told all the same; fresh or not, its age is its own
     if old.status is Status.FRESH and old.source != new.source:
         return old
     if old.value is not None and new.status is Status.UNKNOWN and new.at is None:

@@ -16,6 +16,9 @@ STALE_SIGN = "~"
 
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
+WITHOUT = {"prometheus": "history is missing meanwhile; live figures come from the hosts themselves"}
+"""What is lost, and what is not, while a source does not answer."""
+
 
 def size(value_bytes: float) -> str:
     """`56.2 GiB`: powers of 1024, three significant figures."""

@@ -71,6 +71,7 @@ class Simulated:
         self.host = host
         self._running: list[tuple[str, str]] = []
         self._followed: dict[str, int] = {}
+        self._calls: list[tuple[float, words.Call]] = []
 
     @property
     def now(self) -> float:
@@ -101,6 +102,8 @@ class Simulated:
             case words.Explain(service):
                 lines = tuple(clean(line.text) for line in self.world.journals.newest(self.host, service, 40))
                 yield words.Explained(self.now, service, lines)
+            case words.Call(url, _, body):
+                self._calls.append((self.now + self.world.beside.takes_seconds(url, body), effect))
             case words.Run(verb, service):
                 self._run(verb, service)
             case words.Follow(service):
@@ -114,6 +117,11 @@ class Simulated:
                 continue  # systemctl waits for the end of the job
             self._running.remove((verb, service))
             yield words.Ran(self.now, verb, service, True)
+        for due, call in tuple(self._calls):
+            if due <= self.now:
+                self._calls.remove((due, call))
+                status, body = self.world.beside.call(call.url, call.path, call.body)
+                yield words.Called(self.now, status, body, self.world.now.timestamp())
         for service, seen in self._followed.items():
             total = self.world.journals.written(self.host, service)
             if total > seen:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from sovtui.config.schema import Config
-from sovtui.core.model import Alert, AlertState, Silence
+from sovtui.core.model import Alert, AlertState, Part, Silence
 from sovtui.demo import estates
 
 SOURCE = "demo"
@@ -40,6 +40,38 @@ class ModeFacts:
     version: str = ""
     accept_ratio: float | None = None
     """None: no speculative decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model that an Ollama has."""
+
+    name: str
+    size_bytes: int
+    """Of its file."""
+    context_tokens: int | None = None
+    at_begin: bool = False
+    """It is loaded when the demo begins."""
+    pinned: bool = False
+
+
+def _no_parts(start: datetime, now: datetime) -> tuple[Part, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class BesideFacts:
+    """How an engine beside the modes behaves."""
+
+    models: tuple[ModelFacts, ...] = ()
+    """Of an Ollama: what it has."""
+    parts: Callable[[datetime, datetime], tuple[Part, ...]] = _no_parts
+    """Of a router, from the beginning and now: its deployments and chains."""
+    decode_tok_s: float = 0.0
+    follows_traffic: bool = False
+    """It works when the hot mode does: its requests come through it."""
+    context_tokens: int | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +131,8 @@ class Estate:
     """What does not load in the scenario `failed`."""
     remote: str
     """The host that is lost in the scenario `alerting`; empty: none."""
+    beside: dict[str, BesideFacts] = field(default_factory=dict)
+    """Engines beside the modes of the box, by name."""
     switching_seconds: float = 10.0
     """How long the switch of the scenario `switching` has run."""
     usual_alerts: Callable[[datetime], tuple[Alert, ...]] = lambda now: ()

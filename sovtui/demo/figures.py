@@ -104,6 +104,9 @@ class Figures:
 
     def _engine_figures(self, mode: str) -> Iterator[tuple[str, Reading]]:
         facts, now = self._estate.modes[mode], self._moment.now
+        if self._engines.configs[mode].engine == "comfyui":
+            yield from self._pictures(mode)
+            return
         if not self._engines.ready(mode):
             for figure in OF_AN_ENGINE:
                 yield f"engine.{figure}", unknown("its engine is not running", SOURCE, now)
@@ -137,6 +140,21 @@ class Figures:
                 continue
             value = values[figure]
             yield key, unknown("no traffic in the window", SOURCE, now) if value is None else fresh(value, now, SOURCE)
+
+    def _pictures(self, mode: str) -> Iterator[tuple[str, Reading]]:
+        """One at a time, and no tokens."""
+        now, left = self._moment.now, self._traffic.requests + self._traffic.waiting
+        ready = self._engines.ready(mode)
+        values = {
+            "running": float(min(1, left)),
+            "waiting": float(max(0, left - 1)),
+            "memory_bytes": self._memory.held.get(mode, 0.0),
+        }
+        for figure, value in values.items():
+            yield f"engine.{figure}", fresh(value, now, SOURCE) if ready else unknown("its engine is not running", SOURCE, now)
+        for figure in OF_AN_ENGINE:
+            if figure not in values:
+                yield f"engine.{figure}", unsupported("ComfyUI makes pictures, not tokens", SOURCE)
 
     def _points(self) -> Iterator[tuple[str, str, str, float]]:
         for host, facts in self._estate.hosts.items():

@@ -14,6 +14,7 @@ from sovtui.core.events import BackupsSeen, Curve, EngineSeen, Event, Samples, S
 from sovtui.core.model import Service
 from sovtui.demo.alerts import Alerts
 from sovtui.demo.backups import Backups
+from sovtui.demo.beside import Beside
 from sovtui.demo.engines import Engines
 from sovtui.demo.estate import SOURCE, Estate
 from sovtui.demo.figures import Figures
@@ -42,6 +43,7 @@ class World:
         self.engines = Engines(estate, moment, chance, self.memory, self._supervisor, self.journals)
         self.traffic = Traffic(estate, moment, chance, self.engines, self.journals)
         self._hardware = Hardware(estate, chance)
+        self.beside = Beside(estate, moment, self.memory, self._supervisor, lambda: self.traffic.requests)
         self._figures = Figures(estate, moment, self.memory, self._hardware, self.engines, self.traffic)
         self._again: set[str] = set()
         """Services to be started again once they are gone."""
@@ -83,6 +85,7 @@ class World:
         self._supervisor.loop_restarts()
         self._backups.each_second()
         self.alerts.expire()
+        self.beside.move()
         if self._moment.steps % 40 == 0:
             self.traffic.tell()
         self._figures.keep()
@@ -187,6 +190,8 @@ class World:
         events: list[Event] = [Samples(host, tuple(self._figures.samples(host))), ServicesSeen(host, self.services(host))]
         if host == self.estate.box:
             events += [EngineSeen(host, mode, self.engines.seen(mode)) for mode in self.estate.modes]
+            events += [EngineSeen(host, name, self.beside.seen(name)) for name in self.beside.configs]
+            events.append(Samples(host, tuple(self.beside.samples())))
         if backups := self._backups.seen(host):
             events.append(BackupsSeen(host, backups))
         return tuple(events)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 
@@ -36,7 +36,7 @@ MANNERS = {
 _OTHER = Manner()
 
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)$")
+_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:Z|([+-])(\d\d):(\d\d))$")
 
 
 def moment(text: str) -> float | None:
@@ -44,11 +44,11 @@ def moment(text: str) -> float | None:
     match = _MOMENT.match(text)
     if not match:
         return None
-    zone = "+00:00" if match.group(2) == "Z" else match.group(2)
-    try:
-        return datetime.strptime(match.group(1) + zone, "%Y-%m-%dT%H:%M:%S%z").timestamp()
-    except (ValueError, OverflowError):
+    year, month, day, hours, minutes, seconds = (int(part) for part in match.groups()[:6])
+    if not (1 <= month <= 12 and 1 <= day <= 31 and year):
         return None
+    ahead = 3600 * int(match[8]) + 60 * int(match[9]) if match[7] else 0
+    return float(calendar.timegm((year, month, day, hours, minutes, seconds)) - (-ahead if match[7] == "-" else ahead))
 
 
 def manner(engine: str) -> Manner:

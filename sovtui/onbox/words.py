@@ -244,26 +244,8 @@ class End:
 
 
 Effect = Union[
-    Look,
-    CheckRights,
-    Measure,
-    Drop,
-    Explain,
-    Weigh,
-    Prove,
-    Call,
-    Wait,
-    Run,
-    Command,
-    Halt,
-    Follow,
-    Held,
-    Released,
-    Step,
-    Kept,
-    Figures,
-    End,
-]
+    Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Call, Wait, Run, Command, Halt, Follow, Held, Released, Step, Kept, Figures, End
+]  # fmt: skip
 Effects = tuple[Effect, ...]
 ASKED = (Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Call, Wait)
 SCRIPT = "switch command"

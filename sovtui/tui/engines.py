@@ -63,14 +63,16 @@ def strained(view: ModeView, width: int) -> list[Row]:
 
 def parts(engine: Engine, now: datetime, width: int, most: int) -> list[Row]:
     """What is behind an engine, the troubled first; on two lines each where they need and find them. What has no room is counted."""
-    rows = [line for part in engine.parts for line in _tall(part, now, width)]
-    if len(rows) <= max(0, most):
-        return rows
-    rows = [_part(part, now, width) for part in engine.parts]
-    if len(rows) <= max(0, most):
-        return rows
+    ordered = sorted(engine.parts, key=lambda part: not part.trouble)
+    for roomy in (True, None, False):  # all that need two lines, only the troubled, none
+        rows: list[Row] = []
+        for part in ordered:
+            two = part.trouble if roomy is None else roomy
+            rows += _tall(part, now, width) if two else [_part(part, now, width)]
+        if len(rows) <= max(0, most):
+            return rows
     left = len(rows) - max(0, most - 1)
-    bad = sum(1 for part in engine.parts[max(0, most - 1) :] if part.trouble)
+    bad = sum(1 for part in ordered[max(0, most - 1) :] if part.trouble)
     more = row((f"  and {left} more{f', {bad} of them in trouble' if bad else ''}", "warn" if bad else "label"))
     return [*rows[: most - 1], more] if most > 0 else []
 
@@ -83,7 +85,7 @@ def _part(part: Part, now: datetime, width: int) -> Row:
         return spread(left, row((words, "label")), width)
     kept = min(len(words), WORDS_KEPT) + 2 if words else 0
     left = _named(part, max(8, width - left.cells + cell_len(part.name) - kept))
-    return row(*left.spans, "  ", (words, "label"))
+    return fit(row(*left.spans, "  ", (words, "label")), width)
 
 
 def _tall(part: Part, now: datetime, width: int) -> list[Row]:
@@ -180,6 +182,12 @@ def _beside(view: View, host: Host, found: ModeView, width: int) -> list[Row]:
         return [spread(left, row(*tail.spans, *kind.spans), width)]
     first = spread(left, kind, width) if left.cells + 1 + kind.cells <= width else fit(left, width)
     return [first, *(row("  ", *line.spans) for line in flow(told, width - 2))]
+
+
+def name_line(found: ModeView, width: int) -> Row:
+    """One line for one beside the modes: its state, and why."""
+    left = [(f"{sign(found)} ", role(found)), (found.mode.title, "plain"), (f"  {found.word}", role(found))]
+    return fit(row(*left, (f"  {found.strain.sentence if found.strain else found.reason}", "label")), width)
 
 
 def _told(view: View, host: Host, found: ModeView) -> list[Span]:

@@ -69,7 +69,12 @@ def metered(port: int) -> Iterator[Meter]:
 
 
 def measure(seconds: float) -> list[Row]:
-    with remote(engines=ENGINES) as box, metered(box.port) as meter:
+    """The bar is for what is steady: services and figures that stay as they are; what moves comes on top."""
+    return [_bytes_row(seconds, still=True), _bytes_row(seconds, still=False), _in_a_box(seconds)]
+
+
+def _bytes_row(seconds: float, *, still: bool) -> Row:
+    with remote(engines=ENGINES, still=still) as box, metered(box.port) as meter:
         box.log_rate(0)
         box.through(meter.port)
         with Terminal.python(["-m", "sovtui"], box.env) as terminal:
@@ -80,31 +85,24 @@ def measure(seconds: float) -> list[Row]:
             time.sleep(seconds)
             took = time.monotonic() - began
             up, down, used = meter.up - up, meter.down - down, probe_seconds(box.sshd.pid) - used
-    total, percent = (up + down) / took, used / took * 100
-    return [
-        Row(
-            "wire",
-            f"bytes over the link, one box, {ENGINES} engines, 40 units at 1 Hz, steady",
-            f"<= {BYTES_BAR:.0f} B/s",
-            f"{total:.0f} B/s ({up / took:.0f} up, {down / took:.0f} down)",
-            total <= BYTES_BAR,
-            {"up_bytes": up, "down_bytes": down, "seconds": took},
-        ),
-        _probe_row("processor of the probe, 40 pretended units", percent, {"probe_cpu_s": used, "seconds": took}),
-        _in_a_box(seconds),
-    ]
-
-
-def _probe_row(figure: str, percent: float, details: dict[str, float]) -> Row:
-    bar = f"<= {PROBE_BAR_PERCENT:.0f} % of one core"
-    return Row("wire", figure, bar, f"{percent:.2f} %", percent <= PROBE_BAR_PERCENT, details)
+    total = (up + down) / took
+    probe = f"the probe takes {used / took * 100:.2f} % of a core there"
+    return Row(
+        "wire",
+        f"bytes over the link, one box, {ENGINES} engines, 40 units at 1 Hz, " + ("steady" if still else "every figure moving"),
+        f"<= {BYTES_BAR:.0f} B/s" if still else "",
+        f"{total:.0f} B/s ({up / took:.0f} up, {down / took:.0f} down); {probe}",
+        total <= BYTES_BAR if still else None,
+        {"up_bytes": up, "down_bytes": down, "probe_cpu_s": used, "seconds": took},
+    )
 
 
 def _in_a_box(seconds: float) -> Row:
     """The same in a booted box: its own systemd, its own units, 40 of them watched."""
     figure = "processor of the probe in a booted box, 40 units of its systemd"
+    bar = f"<= {PROBE_BAR_PERCENT:.0f} % of one core"
     if reason := why_not():
-        return Row("wire", figure, f"<= {PROBE_BAR_PERCENT:.0f} % of one core", f"not measured: {reason}", None)
+        return Row("wire", figure, bar, f"not measured: {reason}", None)
     with tempfile.TemporaryDirectory() as folder:
         box = boot()
         try:
@@ -130,7 +128,9 @@ def _in_a_box(seconds: float) -> Row:
                 watcher.wait(10)
         finally:
             box.down()
-    return _probe_row(f"{figure} ({len(listed.split())})", used / took * 100, {"probe_cpu_s": used, "seconds": took})
+    percent = used / took * 100
+    details = {"probe_cpu_s": used, "seconds": took, "units": len(listed.split())}
+    return Row("wire", figure, bar, f"{percent:.2f} %, {len(listed.split())} units", percent <= PROBE_BAR_PERCENT, details)
 
 
 def probe_seconds(of: int) -> float:

@@ -15,7 +15,7 @@ from sovtui.config.show import EXAMPLES, config_text, example, schema_keys, sche
 
 HOST = '[host.spark]\naddress = "ops@spark"\n'
 MODE = HOST + '[[host.spark.mode]]\nname = "qwen"\nservices = ["qwen.service"]\n'
-ENGINES = ("vllm", "sglang", "ollama", "comfyui")
+ENGINES = ("vllm", "sglang", "ollama", "comfyui", "litellm", "llamacpp")
 ACTIONS = {"drop-caches": "c", "backup": "b", "logs": "l", "acknowledge": "a", "unacknowledge": "a", "(tab)": "tab"}
 
 

@@ -78,3 +78,11 @@ def test_durations(seconds: float, shown: str) -> None:
 )
 def test_sizes(size: float, shown: str) -> None:
     assert text.size(size) == shown
+
+
+def test_what_another_source_does_not_know_hides_no_value_even_a_stale_one() -> None:
+    """The probe's last figures of a host that died stay, though Prometheus has no series of it any more."""
+    told = Reading(7.0, Status.STALE, NOW, "probe", "the link is down")
+    assert merge(told, unknown("no such series", "prometheus", NOW)) is told
+    assert merge(told, unknown("no such series", "probe", NOW)).value is None
+    assert merge(told, fresh(8.0, NOW, "prometheus")).value == 8.0

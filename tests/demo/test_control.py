@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sovtui.actions.spec import Wish
-from sovtui.core.model import ActionRun, AlertState, LinkPhase
+from sovtui.actions.spec import Verdict, Wish
+from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase
 from sovtui.core.modes import hot_modes
 from sovtui.core.reading import Status
 from sovtui.demo import build, feed
@@ -107,3 +107,24 @@ async def test_alerts_and_logs():
         assert (await hub.execute(hub.plan("unacknowledge", Wish("spark", alert.fingerprint)))).exit_code == 0
         lines = [line async for line in hub.logs("spark", "container:open-webui", follow=False)]
         assert any(line.level == "error" for line in lines)
+
+
+async def test_models_of_the_mesh_are_loaded_pinned_and_let_go():
+    async with running("healthy", "mesh") as hub:
+        host = hub.state.hosts["gpubox"]
+        await until(lambda: hub.state.hosts["gpubox"].engines.get("ollama", host.engines.get("x")) is not None)
+
+        def held() -> dict[str, bool]:
+            return {part.name: part.pinned for part in hub.state.hosts["gpubox"].engines["ollama"].parts}
+
+        assert held() == {"nomic-embed-text:latest": True, "llama3.1:8b": False}
+        outcome = await hub.execute(hub.plan("pin", Wish("gpubox", "ollama/llama3.2:3b")))
+        assert outcome.exit_code == 0 and "stays until somebody unloads it" in outcome.message
+        await until(lambda: held().get("llama3.2:3b") is True)
+        big = hub.plan("load", Wish("gpubox", "ollama/qwen2.5-coder:32b"))
+        assert big.verdict is Verdict.ASK and "does not fit" in big.reason
+        outcome = await hub.execute(big)
+        assert outcome.exit_code == 5 and "of it on the CPU" in outcome.message
+        await until(lambda: hub.state.hosts["gpubox"].engines["ollama"].phase is EnginePhase.SPILLED)
+        assert (await hub.execute(hub.plan("unload", Wish("gpubox", "ollama/qwen2.5-coder:32b")))).exit_code == 0
+        await until(lambda: "qwen2.5-coder:32b" not in held())

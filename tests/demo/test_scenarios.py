@@ -9,7 +9,7 @@ import pytest
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.clean import clean
 from sovtui.core.model import AlertState, LinkPhase
-from sovtui.core.modes import Heat, hot_modes, mode_views, unified
+from sovtui.core.modes import Heat, beside_views, hot_modes, mode_views, unified
 from sovtui.core.reading import Status
 from sovtui.core.state import State
 from sovtui.demo import PICTURE_TIME, SCENARIOS, build, still
@@ -185,3 +185,14 @@ def test_the_other_estates_have_every_scenario(where: str, name: str):
 
 def test_the_mesh_has_a_hundred_services():
     assert len(scenario("healthy", "mesh").hosts["gpubox"].services) >= 95
+
+
+@pytest.mark.parametrize(("where", "engines"), [("mesh", {"ollama", "router"}), ("modes", {"floor", "router"})])
+def test_engines_beside_the_modes_are_told_with_their_cooldown(where: str, engines: set[str]):
+    state = scenario("healthy", where)
+    host = next(iter(state.hosts.values()))
+    assert {view.mode.name for view in beside_views(host)} == engines
+    assert all(view.heat is Heat.HOT for view in beside_views(host))
+    (cooling,) = (part for part in host.engines["router"].parts if part.state == "cooldown")
+    assert cooling.trouble and cooling.ends_at is not None and 900 < (cooling.ends_at - state.now).total_seconds() < 2000
+    assert "1 in cooldown of" in host.engines["router"].reason

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from tests.box import pretend_loader
 from tests.box.box import Box
 
 IMAGE = "localhost/pretend"
 ENGINE = "/usr/local/lib/pretend/pretend_engine.py"
+LOADER = "/usr/local/lib/pretend/pretend_loader.py"
 MOUNTS = ("/usr:/usr:ro", "/etc/pretend:/etc/pretend:ro")
 SLEEP = ("/bin/sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait")
 """Ends at once when it is asked to: without a handler PID 1 of a container ignores SIGTERM."""
@@ -61,6 +64,12 @@ def engine_words(kind: str, model: str, port: int, unit: str, knobs: Mapping[str
 def engine(box: Box, name: str, kind: str, model: str, port: int, knobs: Mapping[str, float], restart: str = "no") -> None:
     """A container with a pretend engine that is not started yet."""
     create(box, name, *engine_words(kind, model, port, name, knobs), restart=restart)
+
+
+def loader(box: Box, name: str, kind: str, port: int, *words: str) -> None:
+    """A container with a pretended Ollama or ComfyUI that is not started yet."""
+    box.write(LOADER, Path(pretend_loader.__file__).read_text())
+    create(box, name, "/usr/bin/python3", LOADER, "--kind", kind, "--port", str(port), *words)
 
 
 def project(box: Box, name: str, engine: list[str]) -> None:

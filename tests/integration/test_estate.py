@@ -136,7 +136,7 @@ def test_a_dead_box_is_explained_from_the_management_host(pair: tuple[Box, Box],
         died = time.time()
         spark.down()
         terminal.wait(r"link down|silent", 15)
-        terminal.wait(r"what it last did", 45)
+        terminal.wait(r"what it last did", 90)
         screen = terminal.wait(r"HostSilent", 30)
         assert re.search(r"HostSilent\s+critical since \d+:\d+:\d+", screen), screen
         screen = terminal.wait(r"last sample \d+:\d+:\d+", 30)

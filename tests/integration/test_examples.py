@@ -16,6 +16,7 @@ from tests.box.box import Box, boot, wait_for
 from tests.integration import containers
 from tests.integration.operator import Operator, busy
 
+SMALL = "llama3.1:8b"
 HOSTS = "spark mgmt edge nas rig gpubox dockhost"
 QUICK: dict[str, float] = {"load_seconds": 0.5, "warmup_seconds": 0.1, "memory_mb": 30}
 SLEEPER = "[Service]\nExecStart=/bin/sleep infinity\n"
@@ -144,7 +145,8 @@ def test_modes_exclusive_modes_above_a_floor(machine: Box, tmp_path: Path) -> No
     for name, model in engines.items():
         containers.engine(box, name, "vllm", model, 8000, QUICK)
     creative = ["creative-" + x for x in ("comfyui", "tts", "audio-worker", "music", "musetalk", "hallo2", "latentsync")]
-    for name in (*creative, "litellm-proxy"):
+    containers.loader(box, "creative-comfyui", "comfyui", 8188)
+    for name in (*creative[1:], "litellm-proxy"):
         containers.create(box, name, *containers.SLEEP)
     start(box, "litellm-proxy", "creative-musetalk")
     operator = operator_of(box, tmp_path, "modes", "rig")
@@ -171,11 +173,11 @@ def test_modes_exclusive_modes_above_a_floor(machine: Box, tmp_path: Path) -> No
 
 def test_mesh_one_exclusive_mode_beside_ollama_and_the_router(machine: Box, tmp_path: Path) -> None:
     box = machine
-    if "comfyui" not in box.root(["podman", "ps", "--all", "--format", "{{.Names}}"]).stdout.split():
-        containers.create(box, "comfyui", *containers.SLEEP)
+    box.root(["podman", "rm", "--force", "--ignore", "comfyui"])
+    containers.loader(box, "comfyui", "comfyui", 8188)
     floor = ("ollama", "litellm")
-    for name in floor:
-        containers.create(box, name, *containers.SLEEP)
+    containers.loader(box, "ollama", "ollama", 11434, "--model", f"{SMALL}=4900000", "--load-seconds", "1")
+    containers.create(box, "litellm", *containers.SLEEP)
     start(box, *floor)
     operator = operator_of(box, tmp_path, "mesh", "gpubox")
     before = [pid(box, f"container:{name}") for name in floor]
@@ -183,3 +185,16 @@ def test_mesh_one_exclusive_mode_beside_ollama_and_the_router(machine: Box, tmp_
         operator.ok("switch", mode)
         assert up(box, ("container:comfyui",)) == expected
         assert [pid(box, f"container:{name}") for name in floor] == before
+        if mode == "image":
+            operator.ok("free")
+            assert "GPU memory came back" in str(operator.newest_receipt()[-1]["reason"])
+
+    for words, held in ((("load", SMALL), "ready"), (("pin", SMALL), "pinned"), (("unload", SMALL, "--yes"), "")):
+        operator.ok(*words)
+        (host,) = operator.json("status", "--host", "gpubox")["hosts"]
+        told = next(e for e in host["engines"] if e["name"] == "ollama")
+        assert [("pinned" if part["pinned"] else part["state"]) for part in told["parts"]] == ([held] if held else [])
+        assert operator.newest_receipt()[-1]["outcome"] == "done"
+    assert [pid(box, f"container:{name}") for name in floor] == before
+    refused = operator.run("load", "nosuch")
+    assert refused.returncode == 2 and SMALL in refused.stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,6 @@ print(json.dumps(stamps))
 
 @pytest.mark.parametrize("mode", ["qwen", "mistral"])
 def test_decode_agrees_with_a_client_that_counts(box: Box, tmp_path: Path, mode: str) -> None:
-    import json
-
     empty(box)
     operator = Operator.at(box, tmp_path)
     operator.ok("switch", mode, "--yes")
@@ -145,3 +145,60 @@ def test_with_prometheus_stopped_the_rest_lives_and_says_why(box: Box, tmp_path:
         wait_for(lambda: box.http(9090, "/-/ready")[0] == 200, 30, "Prometheus")
         empty(box)
     assert not ready(box, "qwen")
+
+
+def test_prometheus_may_come_and_go_while_somebody_looks(box: Box, tmp_path: Path) -> None:
+    """Everything but history stays live while it is stopped; once it runs again it is asked again, by the same process."""
+    empty(box)
+    operator = Operator.at(box, tmp_path)
+    operator.ok("switch", "qwen", "--yes")
+    watch = subprocess.Popen(
+        operator.argv("status", "--json", "--watch"),
+        env=operator.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def seen(holds: Callable[[dict[str, Any], dict[str, Any]], bool], what: str, seconds: float = 30.0) -> dict[str, Any]:
+        assert watch.stdout is not None
+        began = time.monotonic()
+        for line in watch.stdout:
+            state = json.loads(line)
+            (source,) = (s for s in state["sources"] if s["name"] == "prometheus")
+            host: dict[str, Any] = next(h for h in state["hosts"] if h["name"] == "testbox")
+            if holds(source, host):
+                return host
+            assert time.monotonic() - began < seconds, f"{what}: {source}"
+        raise AssertionError(f"the command ended before {what}")
+
+    def live(host: dict[str, Any]) -> bool:
+        """Each group of figures, none of them old."""
+        engine = next(e for e in host["engines"] if e["mode"] == "qwen")
+        told = [host["memory"][f"memory.{key}_bytes"] for key in ("total", "available", "cached", "droppable")]
+        told += [host["cpu"]["cpu.use_ratio"]]
+        told += [engine["figures"][f"engine.{key}"] for key in ("running", "waiting", "decode_tok_s", "kv_use_ratio")]
+        services = {s["name"]: s["active"] for s in host["services"]}
+        return (
+            all(reading["status"] == "fresh" for reading in told)
+            and engine["phase"] == "ready"
+            and services["restartme.service"] == "active"
+            and host["backups"][0]["last_success_at"] is not None
+        )
+
+    try:
+        seen(lambda source, host: source["ok"] is True and live(host), "a first answer")
+        box.systemctl("stop", "prometheus")
+        seen(lambda source, host: source["ok"] is False and live(host), "live figures without Prometheus")
+        for _ in range(5):  # and they stay so
+            seen(lambda source, host: source["ok"] is False and live(host), "figures that stay live", 3.0)
+        told = " ".join(operator.ok("status").stdout.split())
+        assert "prometheus: " in told and "history is missing meanwhile" in told, told
+        box.systemctl("start", "prometheus")
+        seen(lambda source, host: source["ok"] is True and live(host), "its return")
+    finally:
+        watch.kill()
+        watch.communicate()
+        box.systemctl("start", "prometheus")
+        wait_for(lambda: box.http(9090, "/-/ready")[0] == 200, 30, "Prometheus")
+        empty(box)

@@ -187,30 +187,53 @@ asyncio.run(main())
 """
 
 
-def test_the_users_and_the_systems_own_files_where_ssh_finds_them_itself(site: Site, tmp_path: Path) -> None:
-    """In a mount namespace where the list of users names this home and /etc/ssh is this one."""
-    assert public(site.key)
-    etc = site.folder / "etc"
-    (etc / "ssh_config.d").mkdir(parents=True)
-    (etc / "ssh_config").write_text("Include /etc/ssh/ssh_config.d/*.conf\nHost *\n Port 2200\n")
-    (etc / "ssh_config.d" / "ten.conf").write_text("Host box\n User systems\n ProxyJump jump\n")
-    site.config("Include more/*\nHost *\n IdentityFile ~/.ssh/id_%h\n")
-    (site.home / ".ssh" / "more").mkdir()
-    (site.home / ".ssh" / "more" / "one").write_text("Host box\n HostName real\n UserKnownHostsFile ~/.ssh/known_%h\n")
-    script = tmp_path / "homes.py"
+def looked_up(site: Site, folder: Path, etc: Path, hosts: str = "") -> list[list[object]]:
+    """What both ways of reading say of `box` in a mount namespace where the list of users names this home and /etc/ssh is `etc`."""
+    script, listed, names = folder / "homes.py", site.folder / "passwd", site.folder / "hosts"
     script.write_text(HOMES)
-    home = str(site.home)
-    listed = site.folder / "passwd"
-    listed.write_text(re.sub(r"(?m)^(root:[^\n]*:)[^:\n]*(:[^:\n]*)$", rf"\g<1>{home}\g<2>", Path("/etc/passwd").read_text()))
-    mounts = f"mount --bind {listed} /etc/passwd && mount --bind {etc} /etc/ssh"
-    inside = f"{mounts} && exec {sys.executable} {script} {Path(__file__).parents[2]}"
+    names.write_text(Path("/etc/hosts").read_text() + hosts)
+    home = rf"\g<1>{site.home}\g<2>"
+    listed.write_text(re.sub(r"(?m)^(root:[^\n]*:)[^:\n]*(:[^:\n]*)$", home, Path("/etc/passwd").read_text()))
+    mounts = [
+        f"mount --bind {source} {target}"
+        for source, target in ((listed, "/etc/passwd"), (names, "/etc/hosts"), (etc, "/etc/ssh"))
+    ]
+    inside = " && ".join([*mounts, f"exec {sys.executable} {script} {Path(__file__).parents[2]}"])
     done = subprocess.run(
         ["unshare", "-m", "--propagation", "private", "sh", "-c", inside],
         capture_output=True,
         text=True,
-        env={**os.environ, "HOME": home},
+        env={**os.environ, "HOME": str(site.home)},
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    found: list[list[object]] = json.loads(done.stdout)
+    return found
+
+
+def test_the_users_and_the_systems_own_files_where_ssh_finds_them_itself(site: Site, tmp_path: Path) -> None:
+    assert public(site.key)
+    etc, home = site.folder / "etc", site.home
+    (etc / "ssh_config.d").mkdir(parents=True)
+    (etc / "ssh_config").write_text("Include /etc/ssh/ssh_config.d/*.conf\nHost *\n Port 2200\n")
+    (etc / "ssh_config.d" / "ten.conf").write_text("Host box\n User systems\n ProxyJump jump\n")
+    site.config("Include more/*\nHost *\n IdentityFile ~/.ssh/id_%h\n")
+    (home / ".ssh" / "more").mkdir()
+    (home / ".ssh" / "more" / "one").write_text("Host box\n HostName real\n UserKnownHostsFile ~/.ssh/known_%h\n")
     expected = ["systems", 2200, f"{home}/.ssh/id_real", f"{home}/.ssh/known_real", "jump"]
-    assert json.loads(done.stdout) == [expected, expected]
+    assert looked_up(site, tmp_path, etc) == [expected, expected]
+
+
+def test_canonical_names(site: Site, tmp_path: Path) -> None:
+    assert public(site.key)
+    etc, home = site.folder / "etc", site.home
+    etc.mkdir()
+    (etc / "ssh_config").write_text("Host box.lab.example\n Port 2200\n")
+    site.config(
+        "CanonicalizeHostname yes\nCanonicalDomains nowhere.invalid lab.example\nIdentityFile ~/.ssh/id_%h\n"
+        "Match canonical host *.lab.example\n User canon\n ProxyJump jump\n"
+    )
+    # ssh asks for the name with its final dot, which a list of hosts has to have too
+    found = looked_up(site, tmp_path, etc, "127.0.0.1 box.lab.example box.lab.example.\n")
+    expected = ["canon", 2200, f"{home}/.ssh/id_box.lab.example", f"{home}/.ssh/known_hosts", "jump"]
+    assert found == [expected, expected]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sovtui.onbox import loaded
+from sovtui.onbox import asking, loaded
 from sovtui.onbox.plan import BadRequest
 from sovtui.onbox.rights import commands_of
 from tests.box.pretend_loader import Comfyui, Ollama
@@ -198,6 +198,20 @@ def test_killed_after_every_event_it_leaves_nothing_half_done(kind: str) -> None
         play(on, request(kind, engine=ENGINE, model=SMALL), kill_after=count)
         on.run_until(on.now + 20)
         assert run(kind, on).outcome == "done", count
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-20T13:38:31Z", 1795181911.0),
+        ("2026-11-20T14:38:31.837530119+01:00", 1795181911.0),
+        ("2026-11-20T08:08:31.1-05:30", 1795181911.0),
+        ("2026-13-20T08:08:31Z", None),
+        ("soon", None),
+    ],
+)
+def test_moments(text: str, at: float | None) -> None:
+    assert asking.moment(text) == at
 
 
 def test_answers_of_the_recorded_kind() -> None:

@@ -72,6 +72,8 @@ def test_python_39_and_standard_library(path: Path) -> None:
         "rights",
         "signatures",
         "asking",
+        "loaded",
+        "models",
     ],
 )
 def test_pure(name: str) -> None:

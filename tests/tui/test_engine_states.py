@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from sovtui.core.reading import fresh
 from sovtui.core.state import State, reduce
 from sovtui.tui.panes.base import View
 from sovtui.tui.panes.inference import InferencePane, heat_span
+from sovtui.tui.panes.memory import MemoryPane
 from tests.adapters.engines.pretend import Room, Server, ready_server, recorded
 from tests.tui.conftest import SIZES
 from tests.tui.engine_states import CELLS, ENGINES, STATES, Play, made
@@ -305,3 +307,76 @@ async def test_nothing_is_wider_or_higher_than_the_pane(size: tuple[int, int]) -
     width, height = size
     rows = InferencePane().rows(View(room.state, "spark", Config()), width, height)
     assert len(rows) <= height
+
+
+# -- several of everything ---------------------------------------------------------------------------
+
+LONG = ("qwen2.5-coder:32b-instruct-q4_K_M", "llama3.1:8b-instruct-fp16", "nomic-embed-text:latest")
+
+
+@pytest.mark.parametrize("width", [96, 42, 33])
+async def test_three_models_of_an_ollama_keep_their_states_however_long_their_names(width: int) -> None:
+    rows = [
+        {"name": name, "size": 20 << 30, "size_vram": (20 << 30) - (n == 0) * (7 << 30), "context_length": 8192}
+        for n, name in enumerate(LONG)
+    ]
+    server = Server(api__ps={"models": rows}, api__tags={"models": [{"name": name} for name in LONG]})
+    room = Room(server, "ollama", model="")
+    room.unit("active")
+    await room.poll()
+    for height in (40, 16):
+        shown = [row.plain for row in InferencePane().rows(View(room.state, "spark", Config()), width, height)]
+        assert len(shown) <= height and all(len(line) <= width for line in shown)
+        assert any(line.startswith("▲ qwen2.5") and " spilled" in line for line in shown), shown
+    tall = [row.plain for row in InferencePane().rows(View(room.state, "spark", Config()), width, 40)]
+    assert sum(bool(re.search(r"^  (llama|nomic).* ready( |$)", line)) for line in tall) == 2, tall
+    assert "35 % on the CPU" in " ".join(tall)
+
+
+async def test_two_models_of_a_llama_swap_are_both_told() -> None:
+    running: list[dict[str, Any]] = [
+        {"model": "qwen3-coder-30b-a3b", "state": "ready", "cmd": "llama-server", "proxy": "http://127.0.0.1:10001", "ttl": 600},
+        {"model": "gemma-3-27b-it-qat", "state": "starting", "cmd": "llama-server", "proxy": "http://127.0.0.1:10002"},
+    ]
+    server = ready_server("llamaswap")
+    server.routes |= {"/running": {"running": running}, "/v1/models": {"data": [{"id": row["model"]} for row in running]}}
+    room = Room(server, "llamaswap", model="")
+    room.unit("active")
+    await room.poll()
+    told = flat(text(room, 42, 40))
+    assert "qwen3-coder-30b-a3b ready" in told and "gemma-3-27b-it-qat starting" in told and "unloads after 10 min idle" in told
+
+
+def with_gpus(state: State, count: int) -> State:
+    samples = []
+    for number in range(count):
+        told = {"use_ratio": 0.93, "power_watts": 684.0, "temperature_celsius": 61.0 + number}
+        told |= {"memory_used_bytes": 71.2 * 2**30, "memory_total_bytes": 79.6 * 2**30}
+        samples += [Sample(f"gpu.{key}", fresh(level, state.now, "nvml"), str(number)) for key, level in told.items()]
+    return reduce(state, Samples("spark", tuple(samples)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("width", [64, 49, 42, 33])
+async def test_every_gpu_has_a_line_at_every_width(count: int, width: int) -> None:
+    state = with_gpus(await made("vllm", "busy"), count)
+    view = View(state, "spark", Config())
+    height = MemoryPane().want(view, width).rows - 2
+    shown = [row.plain for row in MemoryPane().rows(view, width, height)]
+    assert len(shown) <= height and all(len(line) <= width for line in shown)
+    assert sum("93 %" in line for line in shown) == count and f"{61 + count - 1} °C" in flat(" ".join(shown))
+    assert sum("79.6 GiB" in line for line in shown) == count
+    assert "total" in " ".join(shown) and "swap used" in " ".join(shown)
+
+
+async def test_eight_gpus_without_room_are_told_together() -> None:
+    state = with_gpus(await made("vllm", "busy"), 8)
+    shown = [row.plain for row in MemoryPane().rows(View(state, "spark", Config()), 33, 12)]
+    told = flat(" ".join(shown))
+    assert "8 GPUs 93 % to 93 %" in told and "up to 68 °C" in told and "mem 570 of 637 GiB" in told and "total" in told
+
+
+async def test_an_engine_in_trouble_beside_the_modes_has_a_line_where_nothing_else_has() -> None:
+    room = await beside()
+    room.state = reduce(room.state, EngineSeen("spark", "floor", Engine(EnginePhase.DEAD, reason="it is gone")))
+    assert "✖ CPU floor dead it is gone" in flat(text(room, 43, 8))

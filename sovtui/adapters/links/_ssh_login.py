@@ -17,6 +17,7 @@ from sovtui.adapters.links._ssh_host_keys import believed, judge
 from sovtui.adapters.links._ssh_link import SshLink
 from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place, look_up
+from sovtui.adapters.links._ssh_quiet import quieten
 from sovtui.adapters.links._ssh_way import Command, Plain, Road, Through, Way
 from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Settings
@@ -135,6 +136,7 @@ class _Login:
             raise self._on_the_way() or of_way(self.course.evidence(Fault.SILENCE)) from None
         finally:
             await self._operator.over()
+        quieten(connection)
         seen, alive = self.course.evidence(), (self._alive(place), self._settings.keepalive_count)
         link = SshLink(self._settings.host, place.label, connection, list(self.hops), client.lost, seen, self.course.hops, alive)
         link.start()

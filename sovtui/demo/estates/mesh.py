@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sovtui.config.load import loads
 from sovtui.config.schema import Config
 from sovtui.config.show import example
-from sovtui.core.model import Alert
-from sovtui.demo.estate import DAY, GIB, HOUR, MIB, Estate, HostFacts, ModeFacts, ServiceFacts, alert
+from sovtui.core.model import Alert, Part
+from sovtui.demo.estate import DAY, GIB, HOUR, MIB, BesideFacts, Estate, HostFacts, ModeFacts, ModelFacts, ServiceFacts, alert
 
 STACKS = [
     "paperless",
@@ -82,6 +82,21 @@ def more_alerts(now: datetime) -> tuple[Alert, ...]:
     )
 
 
+def deployments(start: datetime, now: datetime) -> tuple[Part, ...]:
+    """What the router sends to: one has failed twice and is skipped for an hour."""
+    end = start + timedelta(minutes=31)
+    cooling = now < end
+    return (
+        Part("bulk: cloud-v3", "cooldown" if cooling else "ready", cooling, "cloud", ends_at=end if cooling else None),
+        Part("bulk: local-8b", "ready", detail="local at 127.0.0.1:11434 llama3.1:8b"),
+        Part("bulk: frontier", "unused", detail="cloud"),
+        Part("private: local-8b", "ready", detail="local at 127.0.0.1:11434 llama3.1:8b"),
+        Part("embeddings: local-embed", "ready", detail="local at 127.0.0.1:11434 nomic-embed-text"),
+        Part("writing: frontier", "ready", detail="cloud"),
+        Part("bulk → local-8b → frontier", "chain", cooling, "taken 4× in 5 min" if cooling else ""),
+    )
+
+
 def estate() -> Estate:
     return Estate(
         name="mesh",
@@ -141,6 +156,19 @@ def estate() -> Estate:
                 cached_bytes=int(5.1 * GIB),
                 disks={"/": (32e9, 0.31), "/volume1": (11.9e12, 0.74)},
             ),
+        },
+        beside={
+            "ollama": BesideFacts(
+                models=(
+                    ModelFacts("nomic-embed-text:latest", 274 * MIB, 2048, at_begin=True, pinned=True),
+                    ModelFacts("llama3.1:8b", int(4.9e9), 8192, at_begin=True),
+                    ModelFacts("llama3.2:3b", int(2.0e9), 8192),
+                    ModelFacts("mistral:7b", int(4.4e9), 8192),
+                    ModelFacts("qwen2.5-coder:32b", int(19e9), 8192),
+                ),
+                version="0.33.0",
+            ),
+            "router": BesideFacts(parts=deployments, version="1.106.2"),
         },
         modes={"image": ModeFacts(int(8.1 * GIB), int(6.5 * GIB), load_seconds=7.0, stop_seconds=1.0, shards=2)},
     )

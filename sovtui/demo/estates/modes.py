@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from sovtui.config.load import loads
 from sovtui.config.show import example
-from sovtui.demo.estate import DAY, GIB, MIB, Estate, HostFacts, ModeFacts, ServiceFacts
+from sovtui.core.model import Part
+from sovtui.demo.estate import DAY, GIB, MIB, BesideFacts, Estate, HostFacts, ModeFacts, ServiceFacts
 
 
 def _off(description: str) -> ServiceFacts:
     return ServiceFacts(description, "inactive", "exited", 2 * DAY)
+
+
+def deployments(start: datetime, now: datetime) -> tuple[Part, ...]:
+    """What the router sends to: the GPU is back, and still skipped."""
+    end = start + timedelta(minutes=36)
+    cooling = now < end
+    return (
+        Part(
+            "personal: gpu",
+            "cooldown" if cooling else "ready",
+            cooling,
+            "local at 127.0.0.1:8000",
+            ends_at=end if cooling else None,
+        ),
+        Part("personal: cloud-1", "ready", detail="cloud"),
+        Part("personal: cloud-2", "unused", detail="cloud"),
+        Part("private: cpu", "ready", detail="local at 127.0.0.1:8001"),
+        Part("personal → cloud-1 → cloud-2 → cpu", "chain", cooling, "taken 2× in 5 min" if cooling else ""),
+    )
 
 
 def estate() -> Estate:
@@ -58,6 +80,10 @@ def estate() -> Estate:
                 },
                 backups={"local": (5.7 * DAY, "success"), "offsite": (9.4 * DAY, "failed")},
             )
+        },
+        beside={
+            "floor": BesideFacts(decode_tok_s=14.2, context_tokens=32768, version="b7421"),
+            "router": BesideFacts(parts=deployments, decode_tok_s=92.0, follows_traffic=True, version="1.106.2"),
         },
         modes={
             "forensic": ModeFacts(int(29.1 * GIB), int(17.4 * GIB), 275.0, 231.0, 15.0, 1.4, 4, 184320, "0.20.1"),

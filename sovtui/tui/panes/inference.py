@@ -133,7 +133,8 @@ class InferencePane(Pane):
         hot = found is not None and found.heat is Heat.HOT  # of others the reason stands where the speed would be
         rows += len(self._engine(host, found, width, roomy=True)) if host and found and hot else 1
         rows += len(host.spec.modes) + 1 + engines.rows_wanted(view, host, found, width) if host else 1
-        return Want(rows, least=10)
+        besides = len(host.spec.beside) if host else 0
+        return Want(rows, least=min(17, 11 + 3 * besides) if besides else 10)
 
     def badge(self, view: View) -> tuple[str, str]:
         if view.host is None:
@@ -186,7 +187,11 @@ class InferencePane(Pane):
             rows.append(row((pad("modes", width), "label")))
         self._modes_at = len(rows)
         rows += modes[: max(0, height - len(rows))]
-        return [*rows, *engines.beside(view, host, width, height - len(rows))][:height]
+        rows = [*rows, *engines.beside(view, host, width, height - len(rows))][:height]
+        bad = troubled(host)
+        if bad is not None and not any(bad.mode.title in line.plain for line in rows[self._modes_at + len(modes) :]):
+            rows[-1:] = [engines.name_line(bad, width)]  # there is no room for those beside: for the one in trouble there is
+        return rows
 
     def copies(self, view: View) -> list[Copy]:
         found = subject(view.host) if view.host else None

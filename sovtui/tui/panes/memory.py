@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sovtui.core import text
@@ -14,7 +14,24 @@ from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.panes.host import disk_rows, engines_of
-from sovtui.tui.present import BLANK, Row, Span, bar, cut, flow, grid, paragraph, reading_role, row, value, wrap
+from sovtui.tui.present import (
+    BLANK,
+    RIGHT,
+    Row,
+    Span,
+    bar,
+    cell_len,
+    cut,
+    fit,
+    flow,
+    grid,
+    pad,
+    paragraph,
+    reading_role,
+    row,
+    value,
+    wrap,
+)  # fmt: skip
 
 SWAP_MATTERS = 0.1
 """Share of swap in use from which it is marked."""
@@ -36,10 +53,11 @@ class MemoryPane(Pane):
     SHORT = "Mem"
 
     def want(self, view: View, width: int) -> Want:
-        gpus = len(gpu_names(view.host)) if view.host else 0
+        names = gpu_names(view.host) if view.host else ()
+        gpus = len(self._gpu(view, view.host, names[0], width)) if view.host and len(names) == 1 else len(names)
         columns = max(1, width // FIGURE_CELLS)
         legend = -(-max(3, len(shares(view.host)) if view.host else 3) // max(1, width // LEGEND_CELLS))
-        lines = 1 + legend + -(-6 // columns) + gpus * (1 if width >= 48 else 2)
+        lines = 1 + legend + -(-6 // columns) + gpus
         if view.host is not None and engines_of(view.host.spec):
             lines += min(3, len(view.host.subjects("disk.total_bytes")))
         return Want(2 + lines, least=7)
@@ -62,9 +80,9 @@ class MemoryPane(Pane):
         host = view.host
         assert host is not None
         rows = self._gauge(view, host, width)
-        for gpu in gpu_names(host):
-            rows += self._gpu(view, host, gpu, width)
-        rows += grid(self._figures(view, host), width, FIGURE_CELLS)
+        figures = grid(self._figures(view, host), width, FIGURE_CELLS)
+        rows += self._gpus(view, host, width, height - len(rows) - len(figures))
+        rows += figures
         forecasts = self._forecasts(host, width)
         if forecasts and len(rows) + 2 <= height:
             rows += [BLANK, *forecasts] if len(rows) + 1 + len(forecasts) <= height else forecasts
@@ -138,18 +156,95 @@ class MemoryPane(Pane):
             ("CPU", value("cpu.use_ratio", host.reading("cpu.use_ratio"), view.state.now)),
         ]
 
-    def _gpu(self, view: View, host: Host, gpu: str, width: int) -> list[Row]:
-        def told(key: str) -> Span:
-            return value(f"gpu.{key}", host.reading(f"gpu.{key}", gpu), view.state.now)
+    def _gpus(self, view: View, host: Host, width: int, most: int) -> list[Row]:
+        """One alone as it flows; several as a table, or all in one line where that has no room."""
+        gpus = gpu_names(host)
+        if len(gpus) < 2:
+            return [line for gpu in gpus for line in self._gpu(view, host, gpu, width)]
+        if len(gpus) > max(2, most):
+            return _together(view, host, gpus, width)
+        return _table(view, host, gpus, width)
 
-        used, total = told("memory_used_bytes"), told("memory_total_bytes")
-        memory: Span = (used[0], used[1])
-        if host.reading("gpu.memory_total_bytes", gpu).value is not None:
-            memory = (f"{used[0]} of {total[0]}", used[1])
-        name = gpu if gpu.lower().startswith("gpu") else f"GPU {gpu}"
-        power, heat = told("power_watts"), told("temperature_celsius")
-        parts = [row((name, "title")), row(told("use_ratio")), row(power), row(heat), row(("mem ", "label"), memory)]
+    def _gpu(self, view: View, host: Host, gpu: str, width: int) -> list[Row]:
+        use, power, heat, memory = _cells(view, host, gpu)
+        parts = [row((_name(gpu), "title")), row(use), row(power), row(heat), row(("mem ", "label"), memory)]
         return flow(parts, width)[:2]
+
+
+def _name(gpu: str) -> str:
+    return gpu if gpu.lower().startswith("gpu") else f"GPU {gpu}"
+
+
+def _cells(view: View, host: Host, gpu: str) -> list[Span]:
+    """Use, power, temperature, memory."""
+
+    def told(key: str) -> Span:
+        return value(f"gpu.{key}", host.reading(f"gpu.{key}", gpu), view.state.now)
+
+    used, total = told("memory_used_bytes"), told("memory_total_bytes")
+    if host.reading("gpu.memory_total_bytes", gpu).value is not None:
+        used = (f"{used[0]} of {total[0]}", used[1])
+    return [told("use_ratio"), told("power_watts"), told("temperature_celsius"), used]
+
+
+def _table(view: View, host: Host, gpus: Sequence[str], width: int) -> list[Row]:
+    """A line per GPU, its figures below each other; the tighter the narrower, and what matters least goes first."""
+    cells = {gpu: _cells(view, host, gpu) for gpu in gpus}
+    short = {gpu: [*found[:3], _short(found[3])] for gpu, found in cells.items()}
+    bare = {gpu: [found[0], found[2], found[3]] for gpu, found in short.items()}
+    for table, name, gap in (
+        (cells, _name, "  "),
+        (short, _name, "  "),
+        (short, _name, " "),
+        (short, str, " "),
+        (bare, str, " "),
+    ):
+        rows = [_line(name(gpu), found, table, gap, name) for gpu, found in table.items()]
+        if max(line.cells for line in rows) <= width:
+            return rows
+    return [fit(line, width) for line in rows]
+
+
+def _line(name: str, found: list[Span], table: dict[str, list[Span]], gap: str, named: Callable[[str], str]) -> Row:
+    wide = [max(cell_len(other[i][0]) for other in table.values()) for i in range(len(found))]
+    spans: list[Span] = [(pad(name, max(cell_len(named(gpu)) for gpu in table)), "title")]
+    for (words, role), cells in zip(found, wide, strict=True):
+        spans += [(gap, "plain"), (pad(words, cells, RIGHT), role)]
+    return Row(tuple(spans))
+
+
+def _short(memory: Span) -> Span:
+    """`71.2 of 79.6 GiB` of `71.2 GiB of 79.6 GiB`."""
+    used, of, total = memory[0].partition(" of ")
+    number, _, unit = used.partition(" ")
+    return (f"{number} of {total}", memory[1]) if of and unit and total.endswith(f" {unit}") else memory
+
+
+def _together(view: View, host: Host, gpus: Sequence[str], width: int) -> list[Row]:
+    """All of them at once: from the least to the most busy, the hottest, power and memory added up."""
+
+    def of(key: str) -> list[Reading]:
+        return [host.reading(f"gpu.{key}", gpu) for gpu in gpus]
+
+    def told(key: str, reduce: Callable[[list[float]], float]) -> Span:
+        found = [r.value for r in of(key) if r.value is not None]
+        worst = next((r for r in of(key) if r.status is not Status.FRESH), of(key)[0])
+        whole = (
+            replace(worst, value=reduce(found)) if len(found) == len(gpus) else replace(worst, value=None, status=Status.UNKNOWN)
+        )
+        return value(f"gpu.{key}", whole, view.state.now)
+
+    use, busiest = told("use_ratio", min), told("use_ratio", max)
+    memory = (f"{told('memory_used_bytes', sum)[0]} of {told('memory_total_bytes', sum)[0]}", told("memory_used_bytes", sum)[1])
+    heat = told("temperature_celsius", max)
+    parts = [
+        row((f"{len(gpus)} GPUs", "title")),
+        row((f"{use[0]} to {busiest[0]}", busiest[1])),
+        row(told("power_watts", sum)),
+        row((f"up to {heat[0]}", heat[1])),
+        row(("mem ", "label"), _short(memory)),
+    ]
+    return flow(parts, width)[:3]
 
 
 def gpu_names(host: Host) -> tuple[str, ...]:

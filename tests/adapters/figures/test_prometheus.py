@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sovtui.adapters.engines.base import Windows
 from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import HostAnswer, Series, take_gpus, take_memory, take_units
+from sovtui.adapters.figures.api import _form
 from sovtui.config.schema import BackupConfig, HostConfig, ModeConfig
 from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Service
@@ -450,3 +451,10 @@ async def test_the_figures_of_another_host_are_never_taken_for_those_of_a_silent
     asking, room = source(made, Server(memory_of(*instances)), FakeClock()), Room(made)
     await asking.poll(room.state, room.put)
     assert room.state.hosts["spark"].reading("memory.available_bytes").value == expected
+
+
+def test_a_form_holds_what_was_asked_and_escapes_no_more_than_it_must() -> None:
+    expression = 'a{b=~"c|d.+:9",e!="f\\\\g;&%+ ü"}[5m] / ~1 > 2'
+    made = _form(expression)
+    assert parse_qs(made.decode(), separator="&")["query"] == [expression]
+    assert all(code in made for code in (b"%3B", b"%26", b"%25", b"%2B", b"+/+")) and b"%28" not in made and b"%7B" not in made

@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from sovtui.adapters.links import _ssh_link, dialer_for, local
+from sovtui.adapters.links._ssh_quiet import quieten
 from sovtui.ports.errors import Refused, TimedOut, Unreachable
 from sovtui.ports.link import Link
 
@@ -331,3 +332,43 @@ async def test_what_goes_over_the_link_is_counted_by_the_kernel(far_place: Any):
 async def test_this_machine_counts_nothing():
     async with linked(dialer_for("local", "here")) as link:
         assert getattr(link, "traffic_bytes", None) is None
+
+
+async def test_no_empty_packet_goes_before_each_of_ours(serve: ServerMaker) -> None:
+    """asyncssh puts one there whatever the cipher; over one in CBC mode it stays."""
+    server = await serve()
+    server.trust()
+    async with linked(server.dialer()) as link:
+        connection = link._connection  # type: ignore[attr-defined]
+        kinds: list[int] = []
+        log = connection.log_sent_packet
+
+        def noting(kind: int, *words: Any) -> None:
+            kinds.append(kind)
+            log(kind, *words)
+
+        connection.log_sent_packet = noting
+        assert (await link.run(["true"], timeout_seconds=5)).exit_status == 0
+    assert kinds and 2 not in kinds
+
+
+def test_the_empty_packet_stays_where_it_guards_something() -> None:
+    class Connection:
+        sent: ClassVar[list[int]] = []
+
+        def __init__(self, cipher: str) -> None:
+            self.cipher = cipher
+
+        def get_extra_info(self, name: str) -> str:
+            return self.cipher
+
+        def send_packet(self, kind: int) -> None:
+            self.sent.append(kind)
+
+    for cipher, kept in (("aes256-cbc", True), ("3des-cbc", True), ("", True), ("chacha20-poly1305@openssh.com", False)):
+        connection = Connection(cipher)
+        quieten(connection)  # type: ignore[arg-type]
+        connection.sent.clear()
+        connection.send_packet(2)
+        connection.send_packet(94)
+        assert connection.sent == ([2, 94] if kept else [94]), cipher
