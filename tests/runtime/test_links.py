@@ -210,7 +210,7 @@ async def test_an_own_address_that_is_gone_loses_the_link_at_once():
 
     network = FakeNetwork()
     async with keeping(FakeDialer(make), network, Pace(steady_seconds=0.0)) as (links, told):
-        await until(lambda: made)
+        await until(lambda: told and told[-1].phase is LinkPhase.UP)
         await links.stir()
         assert (made[0].checks, made[0].lost.done()) == (1, False), "the address is still there: it is only looked at"
         network.mine = {"10.0.0.7"}

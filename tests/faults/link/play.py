@@ -89,7 +89,7 @@ async def _through(
     made: Scene, result: Result, told: Told, dice: random.Random, count: int, only: Sequence[str], end: float
 ) -> None:
     await _settled(made)
-    result.before, names = Size.now(), task_names()
+    result.before, names = await Size.at_rest(), task_names()
     share = max(1, count // LANES) if count >= LANES else 0
     queues = {JUMP: cases(JUMP_KINDS, share, dice, only)}
     rest = cases(PROXY, count - len(queues[JUMP]), dice, only)
@@ -113,14 +113,14 @@ async def _through(
 
     await asyncio.gather(*(work(lane) for lane in made.lanes.values()))
     await _settled(made)
-    result.after, result.tasks = Size.now(), _more(names)
+    result.after, result.tasks = await Size.at_rest(), _more(names)
 
 
 async def _in_box(
     made: Scene, result: Result, told: Told, dice: random.Random, count: int, only: Sequence[str], end: float
 ) -> None:
     await _settled(made)
-    before, names_before = Size.now(), task_names()
+    before, names_before = await Size.at_rest(), task_names()
     kinds = (*BOX, *NAME_KINDS)
     names = {kind.name for kind in NAME_KINDS}
     queue = cases(kinds, count, dice, only)
@@ -139,7 +139,7 @@ async def _in_box(
         if end and time.monotonic() > end:
             break
     await _settled(made)
-    after = Size.now()
+    after = await Size.at_rest()
     if result.before is None or after.tasks > before.tasks or after.descriptors > before.descriptors:
         result.before, result.after, result.tasks = before, after, _more(names_before)
 
@@ -167,12 +167,12 @@ async def losses(client: Client, folder: Path, count: int, told: Callable[[str],
         lane = made.lanes["lane1"]
         await _losses(lane, 20)  # caches fill
         await _settled(made)
-        result.before, names = Size.now(), task_names()
+        result.before, names = await Size.at_rest(), task_names()
         for part in range(10):
             await _losses(lane, count // 10)
             told(f"{(part + 1) * (count // 10):5} losses: {Size.now()}")
         await _settled(made)
-        result.after, result.tasks = Size.now(), _more(names)
+        result.after, result.tasks = await Size.at_rest(), _more(names)
     return result
 
 
