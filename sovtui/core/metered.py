@@ -19,7 +19,7 @@ INTERVAL_SECONDS = 10.0
 TIMES = 5.0
 """How much more rarely what is asked anyway less often is asked."""
 LONGEST_SECONDS = 300.0
-KEEPALIVE_SECONDS = 20.0
+KEEPALIVE_SECONDS = 5.0
 """Of a metered link: a loss is noticed after three times that."""
 
 
