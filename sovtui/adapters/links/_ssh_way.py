@@ -204,6 +204,7 @@ class _Running:
             with contextlib.suppress(TimeoutError):  # something that made itself independent may hold its standard error
                 async with asyncio.timeout(END_SECONDS):
                     await self._process.wait()
+            self._process._transport.close()  # type: ignore[attr-defined]  # else the end of a pipe waits for its end
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

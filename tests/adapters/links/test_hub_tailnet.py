@@ -20,6 +20,8 @@ from tests.adapters.tailnet.pretend import PretendDaemon, node, pong, recorded
 
 from .conftest import Sshd
 
+pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
+
 NAME = "spark.nowhere.invalid"
 
 

@@ -19,6 +19,8 @@ from sovtui.ports.link import Link
 
 from .conftest import Gate, ServerMaker, Sshd, alive, linked, until
 
+pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
+
 AWKWARD = ["", " ", "it's", '"', "$HOME", "`id`", "a\nb", "\\", "*", "ü€", "-n", "a;b", "#", "!x"]
 
 

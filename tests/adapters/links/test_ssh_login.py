@@ -21,6 +21,8 @@ from tests.faults.link.proxy import Proxy
 
 from .conftest import Operator, ServerMaker, linked, until, write_key
 
+pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -26,6 +26,8 @@ from tests.adapters.tailnet.pretend import AT, DATA, Clock, PretendDaemon, by_co
 
 from .conftest import Operator, Server, ServerMaker, Sshd, linked, until
 
+pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
+
 HERE = "127.0.0.1"
 NOBODY = Daemon(Places(sockets=(), mac_library="/nowhere", commands=()), Clock())
 

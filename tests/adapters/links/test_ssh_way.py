@@ -19,6 +19,8 @@ from sovtui.ports.errors import Refused, Unreachable
 
 from .conftest import Operator, Server, ServerMaker, alive, linked, until
 
+pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
+
 RELAY = """\
 import os, selectors, socket, sys
 sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))
