@@ -16,6 +16,8 @@ import pytest
 from sovtui.__main__ import _actions, _engines
 from tests.fakes.terminal import Terminal
 
+pytestmark = pytest.mark.integration  # the program itself, started anew each time
+
 HEAVY = ("textual", "rich", "asyncssh", "httpx", "psutil", "pynvml", "requests", "cattrs", "asyncio")
 
 

@@ -16,6 +16,8 @@ from sovtui.onbox.judge import cannot_start, floor_within, readiness
 from sovtui.onbox.plan import ModePlan, Request
 from sovtui.onbox.words import Looked
 
+pytestmark = pytest.mark.integration  # a command line tool as a process of its own
+
 PROJECT = containers.PROJECT
 TOOL = """#!/usr/bin/env python3
 import json, os, sys

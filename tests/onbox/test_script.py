@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 import time
 
+import pytest
+
 from sovtui.onbox.script import Script, plain
 from sovtui.onbox.words import Command
+
+pytestmark = pytest.mark.integration  # real processes, and the seconds they are given to end
 
 
 def run(text: str, timeout: float = 20.0, **env: str) -> tuple[bool, str, list[str], float]:

@@ -16,6 +16,8 @@ from sovtui.config.load import loads
 from sovtui.core.model import LinkPhase
 from sovtui.runtime.control import Control
 
+pytestmark = pytest.mark.integration  # real servers and some seconds of their pace
+
 NOWHERE = 40
 """Hosts whose name nobody answers for: each blocks a thread of the resolver."""
 
