@@ -46,6 +46,7 @@ _ALL = (
     Figure("memory.shared_bytes", Unit.BYTES, "shared"),
     Figure("memory.swap_total_bytes", Unit.BYTES, "swap"),
     Figure("memory.swap_used_bytes", Unit.BYTES, "swap used"),
+    Figure("memory.apart_ratio", Unit.RATIO, "between what Prometheus and the host say", stale_after_seconds=60),
     Figure("cpu.use_ratio", Unit.RATIO, "CPU", curve=True),
     Figure("cpu.load_mean", Unit.COUNT, "load"),
     Figure("cpu.count", Unit.COUNT, "processors", stale_after_seconds=60),

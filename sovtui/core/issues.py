@@ -106,6 +106,10 @@ def _of_host(host: Host, now: datetime) -> Iterator[Issue]:
         title = "refuses us" if host.link.phase is LinkPhase.REFUSED else "cannot be reached"
         yield Issue(Grade.NOW, "link", host.spec.name, title, host.link.reason, host.link.since)
     elif host.link.phase is LinkPhase.UP:
+        apart = host.reading("memory.apart_ratio")
+        if apart.fresh_value:
+            title = "Prometheus and the host disagree on its memory"
+            yield Issue(Grade.LOOK, "source", host.spec.name, title, f"{apart.reason}. Is `instance` that of another machine?")
         yield from _engines(host)
         yield from _services(host, now)
         yield from _disks(host)

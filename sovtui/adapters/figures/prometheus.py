@@ -29,6 +29,9 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Refused
 from sovtui.ports.source import Emit
 
+COMPARE_EVERY_SECONDS = 15.0
+"""What the host itself tells every second is only asked this often, to compare."""
+LONGEST_INTERVAL_SECONDS = 3.0
 BAD_FOR_SECONDS = 300.0
 """An expression that was refused is left out this long."""
 LEARN_EVERY_SECONDS = 600.0
@@ -47,7 +50,7 @@ class PrometheusSource:
         """`client` has the url of `[prometheus]` as its base address; `adapters` by engine name."""
         assert config.prometheus is not None
         self._config, self._adapters, self._client, self._clock = config, dict(adapters), client, clock
-        self.interval_seconds = float(config.prometheus.interval)
+        self._interval = float(config.prometheus.interval)
         self.timeout_seconds = 2 * float(config.prometheus.timeout) + 1
         self.offset_seconds: float | None = None
         """This clock minus Prometheus'; None before the first answer."""
@@ -55,7 +58,7 @@ class PrometheusSource:
         self._intervals: dict[int, float] = {}
         """Scrape interval by port."""
         self._usual: float | None = None
-        self._learned_at = -math.inf
+        self._learned_at = self._compared_at = -math.inf
         self.version = ""
         """As it says itself; empty: not told, or not asked yet."""
         self._bad: dict[str, tuple[float, str]] = {}
@@ -66,10 +69,19 @@ class PrometheusSource:
         """What is asked while the engines that run, and what the probe tells, stay the same."""
         self._teller = Teller(config, self._adapters, self.at)
 
+    @property
+    def interval_seconds(self) -> float:
+        """As configured; rarer where nothing is scraped so often: a quarter of the shortest scrape interval, three seconds at most."""
+        shortest = min((*self._intervals.values(), *([self._usual] if self._usual else [])), default=0.0)
+        return max(self._interval, min(LONGEST_INTERVAL_SECONDS, shortest / 4))
+
     async def poll(self, state: State, emit: Emit) -> str:
         if self._clock.monotonic() - self._learned_at > LEARN_EVERY_SECONDS:
             await self._learn()
-        asked = self.questions(state)
+        compare = self._clock.monotonic() - self._compared_at >= COMPARE_EVERY_SECONDS
+        if compare:
+            self._compared_at = self._clock.monotonic()
+        asked = self.questions(state, compare=compare)
         sent_at = self._clock.now()
         series = await self._ask([q for q in asked if q.expression not in self._bad])
         self._set_offset(sent_at, series)
@@ -99,8 +111,11 @@ class PrometheusSource:
         """A time of the server by this machine's clock: ages stay right though the clocks differ."""
         return datetime.fromtimestamp(server_time + (self.offset_seconds or 0.0), UTC)
 
-    def questions(self, state: State | None) -> list[Question]:
-        """All expressions for now: engines whose units do not run are not asked for. Without a state: all."""
+    def questions(self, state: State | None, *, compare: bool = True) -> list[Question]:
+        """All expressions for now: engines whose units do not run are not asked for. Without a state: all.
+
+        `compare`: also for memory and processor where the host tells them itself.
+        """
         hosts = self._config.host
         probed: frozenset[str] = frozenset()
         measured: frozenset[str] = frozenset()
@@ -113,11 +128,14 @@ class PrometheusSource:
             for m, mode in enumerate(with_engines(host))
             if mode.engine in self._adapters and mode.url and (state is None or _may_run(state.hosts.get(name), mode))
         )
-        shape = (self._learned_at, probed, measured, tuple((h, m) for h, m, *_ in engines))
+        told = frozenset() if compare else measured
+        shape = (self._learned_at, probed, measured, told, tuple((h, m) for h, m, *_ in engines))
         if shape != self._shape:  # the same is asked every second for hours
             found = ask.host_questions(self._config, self.windows_for(9100))
             found = [q for q in found if q.kind != "units" or q.host not in probed]
             found = [q for q in found if q.kind not in ("disk", "load") or q.host not in measured]
+            found = [q for q in found if q.kind not in ("memory", "cpu") or q.host not in told]
+            found = [q for q in found if q.kind != "host-time" or q.host not in told & probed]
             for h, m, name, mode in engines:
                 span = self.windows_for(ask.port_of(mode.url))
                 found += ask.engine_questions(self._config, name, mode, self._adapters[mode.engine], span, f"e{h}_{m}")

@@ -16,11 +16,15 @@ from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Backup, Service
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
 from sovtui.core.state import Host
+from sovtui.core.text import size
 from sovtui.ports.source import Emit
 
 SOURCE = "prometheus"
 PROBE_IS_FRESH_SECONDS = 8.0
 """More than the probe's beat: unchanged is not old."""
+TOGETHER_SECONDS = 3.0
+"""Two readings so close in time should say the same of something that moves."""
+APART = "memory.apart_ratio"
 _MISSING = "Prometheus has no such series"
 _HOST_FIGURES = (*MEMORY.values(), "memory.cached_bytes", "memory.droppable_bytes", "memory.swap_used_bytes", "cpu.use_ratio")
 
@@ -54,15 +58,18 @@ class Teller:
         }
         readings.update({key: unsupported(reason, SOURCE) for key, reason in answer.unsupported.items()})
         reason = answer.reason or f"{_MISSING} for {name}"
-        for figure in _HOST_FIGURES:
+        kinds = {q.kind for q in asked}
+        for figure in _HOST_FIGURES if "memory" in kinds else ():
             readings.setdefault((figure, ""), unknown(reason, SOURCE, now))
+        if (apart := _apart(host, readings, now)) is not None:
+            readings[APART, ""] = apart
         for q in asked:
             if q.kind == "engine-time":
                 readings.update(self._engine(name, q.subject, asked, by_tag, now))
             if q.expression in self._bad:
                 self._mark(readings, q, now)
         for key, old in host.figures.items():  # a GPU, or an engine, that Prometheus no longer tells of
-            if old.source == SOURCE and old.known and key not in readings:
+            if old.source == SOURCE and old.known and key not in readings and key[0] not in (APART, *_HOST_FIGURES):
                 readings[key] = unknown("its services do not run" if key[0].startswith("engine.") else reason, SOURCE, now)
         samples = [Sample(k, r, subject) for (k, subject), r in readings.items() if _news(host, k, subject, r)]
         if samples:
@@ -160,6 +167,27 @@ class Teller:
             new = replace(old, last_success_at=self._at(value), at=now, source=SOURCE, reason="")
         same = replace(new, at=old.at) == old and old.at is not None and (now - old.at).total_seconds() < 30
         return None if same else new
+
+
+def _apart(host: Host, readings: Mapping[tuple[str, str], Reading], now: datetime) -> Reading | None:
+    """How far Prometheus and the host itself are apart about its memory, as a share of it; 0 where they agree, None if not both tell.
+
+    Nothing is averaged: what the host tells is shown, and that they differ is said.
+    """
+    total = host.reading("memory.total_bytes").fresh_value
+    if not total:
+        return None
+    found, worst, words = None, 0.0, ""
+    for figure, name, bound in (("memory.total_bytes", "memory", 0.02), ("memory.available_bytes", "available memory", 0.1)):
+        here, there = host.reading(figure), readings.get((figure, ""), Reading())
+        if here.fresh_value is None or here.source in ("", SOURCE) or there.value is None or here.at is None or there.at is None:
+            continue
+        if abs((here.at - there.at).total_seconds()) > TOGETHER_SECONDS and figure != "memory.total_bytes":
+            continue
+        found, apart = True, abs(here.fresh_value - there.value) / total
+        if apart > max(bound, worst):
+            worst, words = apart, f"Prometheus: {size(there.value)} of {name}; {host.spec.name} itself: {size(here.fresh_value)}"
+    return replace(fresh(worst, now, SOURCE), reason=words) if found else None
 
 
 def _news(host: Host, figure: str, subject: str, new: Reading) -> bool:

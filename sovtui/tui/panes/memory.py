@@ -82,6 +82,8 @@ class MemoryPane(Pane):
         host = view.host
         assert host is not None
         rows = self._gauge(view, host, width)
+        if host.reading("memory.apart_ratio").fresh_value:
+            rows += paragraph(f"▲ {host.reading('memory.apart_ratio').reason}", width, "warn")[:2]
         figures = grid(self._figures(view, host), width, FIGURE_CELLS)
         rows += self._gpus(view, host, width, height - len(rows) - len(figures))
         rows += figures

@@ -17,8 +17,9 @@ from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import HostAnswer, Series, take_gpus, take_memory, take_units
 from sovtui.adapters.figures.api import _form
 from sovtui.config.schema import BackupConfig, HostConfig, ModeConfig
-from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
-from sovtui.core.model import Service
+from sovtui.core.events import BackupsSeen, LinkChanged, Sample, Samples, ServicesSeen
+from sovtui.core.issues import issues
+from sovtui.core.model import Link, LinkPhase, Service
 from sovtui.core.reading import Status, fresh
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
 from tests.adapters.figures.estate import NOW, Room, config, source, spark, vector
@@ -458,3 +459,62 @@ def test_a_form_holds_what_was_asked_and_escapes_no_more_than_it_must() -> None:
     made = _form(expression)
     assert parse_qs(made.decode(), separator="&")["query"] == [expression]
     assert all(code in made for code in (b"%3B", b"%26", b"%25", b"%2B", b"+/+")) and b"%28" not in made and b"%7B" not in made
+
+
+GIB = float(1 << 30)
+
+
+async def test_what_the_host_tells_itself_is_asked_now_and_then_and_compared() -> None:
+    made = config(spark=spark())
+    server = Server(
+        {
+            "m0": node(MemTotal=64 * GIB, MemAvailable=30 * GIB),
+            "c0": [({"instance": "spark:9100"}, 0.5)],
+            "t0": [({"instance": "spark:9100"}, SERVER_TIME)],
+        }
+    )
+    clock = FakeClock()
+    asking, room = source(made, server, clock), Room(made)
+
+    def probed(total: float) -> None:
+        told = {"memory.total_bytes": total, "memory.available_bytes": 31 * GIB, "cpu.load_mean": 0.8, "cpu.use_ratio": 0.25}
+        room.put(Samples("spark", tuple(Sample(key, fresh(value, clock.now(), "probe")) for key, value in told.items())))
+
+    probed(64 * GIB)
+    await asking.poll(room.state, room.put)
+    assert room.state.hosts["spark"].reading("memory.apart_ratio").value == 0
+    clock.passed += 1
+    probed(64 * GIB)
+    await asking.poll(room.state, room.put)
+    assert '"m0"' in server.queries[0] and '"m0"' not in server.queries[1] and '"c0"' not in server.queries[1]
+    host = room.state.hosts["spark"]
+    assert (host.reading("memory.total_bytes").value, host.reading("memory.total_bytes").source) == (64 * GIB, "probe")
+    clock.passed += 15
+    server.time += 16
+    server.rows["t0"] = [({"instance": "spark:9100"}, server.time - 5)]
+    probed(122 * GIB)
+    await asking.poll(room.state, room.put)
+    host = room.state.hosts["spark"]
+    assert host.reading("memory.total_bytes").value == 122 * GIB, "the host itself is believed, nothing is averaged"
+    apart = host.reading("memory.apart_ratio")
+    assert apart.value == pytest.approx(58 / 122)
+    assert apart.reason == "Prometheus: 64.0 GiB of memory; spark itself: 122 GiB"
+    room.put(LinkChanged("spark", Link(LinkPhase.UP)))
+    (found,) = [issue for issue in issues(room.state) if "disagree" in issue.title]
+    assert found.host == "spark" and "64.0 GiB" in found.detail
+
+
+@pytest.mark.parametrize(("scraped", "asked_every"), [("1s", 1.0), ("5s", 1.25), ("1m", 3.0)])
+async def test_nothing_is_asked_far_more_often_than_it_is_scraped(scraped: str, asked_every: float) -> None:
+    made = config(spark=spark())
+    target = {"scrapeUrl": "http://spark:9100/metrics", "scrapeInterval": scraped}
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v1/targets":
+            return httpx.Response(200, json={"status": "success", "data": {"activeTargets": [target]}})
+        return Server()(request)
+
+    prometheus = source(made, serve)
+    assert prometheus.interval_seconds == 1.0
+    await prometheus.poll(Room(made).state, lambda _: None)
+    assert prometheus.interval_seconds == asked_every
