@@ -1,1 +1,6 @@
 """What speaks to the outside: links, services, figures, engines, alerts, backups. Nothing above knows their libraries."""
+
+import sys
+
+# httpx's command line, which nobody calls here, would bring click and half of Rich along where they are installed.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]

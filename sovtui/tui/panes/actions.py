@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from statistics import median
 
 from sovtui.core import text
 from sovtui.core.catalog import CATALOG
@@ -45,7 +44,11 @@ def usual_seconds(host: Host, run: ActionRun) -> float | None:
         for r in host.receipts
         if (r.kind, r.target) == (run.kind, run.target) and r.seconds and outcome_span(r)[1] == "ok"
     ]
-    return median(took) if took else None
+    if not took:
+        return None
+    from statistics import median  # brings decimal and fractions along, and most starts see no action
+
+    return median(took)
 
 
 def elapsed(run: ActionRun, now: datetime) -> float:
