@@ -38,7 +38,7 @@ screen: $(VENV)/.dev ## the control room, key by key, picture by picture
 
 integration: $(VENV)/.dev
 	@sh tests/box/packages.sh
-	@$(BIN)/pytest -q -n 3 --dist loadfile -m integration --durations=15
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m integration --durations=15
 
 pictures: $(VENV)/.dev ## draw screenshots/ anew
 	@$(BIN)/python -m tests.pictures screenshots

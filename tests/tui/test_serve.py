@@ -112,7 +112,7 @@ class Page:
         self.socket = socket
         self.seen = b""
 
-    async def until(self, wanted: bytes, seconds: float = 20.0) -> None:
+    async def until(self, wanted: bytes, seconds: float = 40.0) -> None:
         async with asyncio.timeout(seconds):
             while wanted not in self.seen:
                 message = await self.socket.receive()

@@ -236,7 +236,7 @@ def test_a_terminal_with_ascii_alone_gets_nothing_else(env: dict[str, str]) -> N
             terminal.press(keys)
             terminal.read(seconds=0.3)
         words = re.sub(rb"\x1b\[[\d;]*m", b"", terminal.all)
-        assert words.isascii() and b"+- Inference - Qwen" in words and b"* link up" in words
+        assert words.isascii() and b"+- Inference - Qwen" in words and b"* direct" in words
         terminal.press(b"q")
         assert terminal.ended()[0] == 0
 
