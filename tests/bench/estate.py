@@ -7,6 +7,7 @@ process (`tests.bench.many`): an ssh server that says what fifty probes would. T
 from __future__ import annotations
 
 import contextlib
+import select
 import statistics
 import sys
 import tempfile
@@ -26,6 +27,7 @@ HOSTS, SERVICES = 50, 200
 CPU_BAR_PERCENT = 25.0
 KEY_BAR_SECONDS = 0.050
 SETTLE_SECONDS = 15.0
+ALL_UP_SECONDS = 90.0
 
 
 def measure(seconds: float) -> list[Row]:
@@ -99,6 +101,8 @@ def estate(hosts: int = HOSTS, services: int = SERVICES) -> Iterator[tuple[Path,
         )
 
         def ready() -> None:
-            assert boxes.stdout is not None and boxes.stdout.readline().strip() == b"all"
+            assert boxes.stdout is not None
+            assert select.select([boxes.stdout], [], [], ALL_UP_SECONDS)[0], f"not all were up within {ALL_UP_SECONDS:g} s"
+            assert boxes.stdout.readline().strip() == b"all"
 
         yield home, ready

@@ -40,7 +40,7 @@ class Boxes:
         self._probed = 0
 
     async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        verb = (process.command or "").split()[-1:]
+        verb = [word.strip("'") for word in (process.command or "").split()[-1:]]  # it may be quoted once more
         try:
             await process.stdin.readexactly(int(await process.stdin.readexactly(8)))
             request = json.loads(await process.stdin.readline() or b"{}")
