@@ -90,7 +90,7 @@ class Answers(BaseHTTPRequestHandler):
             case "/api/v1/status/buildinfo":
                 told = {"status": "success", "data": {"version": "2.53.0"}}
             case "/api/v1/targets":
-                targets = [{"scrapeInterval": "1s", "scrapeUrl": f"http://127.0.0.1:{port}/metrics"} for port in (9100, 8000)]
+                targets = [{"scrapeInterval": "5s", "scrapeUrl": f"http://127.0.0.1:{port}/metrics"} for port in (9100, 8000)]
                 told = {"status": "success", "data": {"activeTargets": targets}}
             case "/api/v1/query_range":
                 told = self._range(parse_qs(urlsplit(self.path).query)["query"][0])

@@ -89,7 +89,8 @@ def _bytes_row(seconds: float, *, still: bool) -> Row:
     probe = f"the probe takes {used / took * 100:.2f} % of a core there"
     return Row(
         "wire",
-        f"bytes over the link, one box, {ENGINES} engines, 40 units at 1 Hz, " + ("steady" if still else "every figure moving"),
+        f"bytes over the link, one box, {ENGINES} engines, 40 units at 1 Hz, scraped every 5 s, "
+        + ("steady" if still else "every figure moving"),
         f"<= {BYTES_BAR:.0f} B/s" if still else "",
         f"{total:.0f} B/s ({up / took:.0f} up, {down / took:.0f} down); {probe}",
         total <= BYTES_BAR if still else None,
