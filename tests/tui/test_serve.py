@@ -135,7 +135,7 @@ async def test_keys_and_size_go_through_and_leaving_closes_the_page(tmp_path, mo
         await page.until(b"PrismaQuant")
         await page.until("╭".encode())
         await page.send("stdin", "?")
-        await page.until(b"Every key and what it does")
+        await page.until(b"Stop what is hot")
         await page.send("stdin", "\x1b")
         await asyncio.sleep(0.4)  # Escape alone is told from Alt by what does not follow
         page.seen = b""
