@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from sovtui.actions.spec import Plan, Verdict, Wish
@@ -51,9 +52,14 @@ def on_box(action: str, title: str, state: State, config: Config, wish: Wish) ->
 def unknown_name(what: str, name: str, known: object) -> str:
     """`no mode "qwn" is configured; did you mean "qwen"?`"""
     names = [str(n) for n in known] if isinstance(known, (list, tuple, dict, set)) else []
-    near = get_close_matches(name, names, 1)
-    hint = f'; did you mean "{near[0]}"?' if near else f"; known: {', '.join(names)}" if names else ""
+    hint = nearest(name, names, f"known: {', '.join(names)}" if names else "")
     return f'no {what} "{name}" is configured{hint}'
+
+
+def nearest(name: str, names: Sequence[str], else_: str) -> str:
+    """`; did you mean "qwen"?`, or what else there is to say."""
+    near = get_close_matches(name, names, 1)
+    return f'; did you mean "{near[0]}"?' if near else f"; {else_}" if else_ else ""
 
 
 def unit_command(verb: str, service: str) -> str | None:

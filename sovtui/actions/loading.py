@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
-from sovtui.actions.guards import USAGE, on_box, refuse
+from sovtui.actions.guards import USAGE, nearest, on_box, refuse
 from sovtui.actions.request import ROUTERS, box_engine
 from sovtui.actions.spec import Plan, Verdict, Wish
 from sovtui.config.schema import Config
@@ -85,9 +84,7 @@ def found_on(action: str, verb: str, state: State, config: Config, wish: Wish) -
         return refuse(action, wish, title, f"{engine.title or engine.name} does not serve now: {told.reason or told.phase}")
     known = [part.name for part in (*told.installed, *told.parts)]
     if known and not any(spelling in known for spelling in spellings(model)):
-        near = get_close_matches(model, known, 1)
-        few = f"{', '.join(known[:5])}{', …' if len(known) > 5 else ''}"
-        hint = f'; did you mean "{near[0]}"?' if near else f"; it has: {few}"
+        hint = nearest(model, known, f"it has: {', '.join(known[:5])}{', …' if len(known) > 5 else ''}")
         return refuse(action, wish, title, f'{engine.title or engine.name} has no model "{model}"{hint}', USAGE)
     if any(part.state == "remote" and part.name in spellings(model) for part in told.installed):
         return refuse(action, wish, title, f"{model} is computed elsewhere: there is nothing to load here", USAGE)

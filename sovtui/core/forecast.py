@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sovtui.core.model import Mode
 from sovtui.core.modes import RUNNING, unified
+from sovtui.core.once import once_per_host
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.onbox.forecast import UNKNOWN, Forecast, Holding, Pool, forecast, peak
@@ -11,8 +12,14 @@ from sovtui.onbox.forecast import UNKNOWN, Forecast, Holding, Pool, forecast, pe
 
 def forecast_view(host: Host, mode: Mode) -> tuple[str, str]:
     """`fits`, `fits-after-drop`, `too-small` or `unknown`, and a sentence with the numbers (empty where there is nothing to say)."""
-    told = judge(host, mode)
+    told = _forecasts(host)[mode.name]
     return told.word, told.sentence
+
+
+@once_per_host
+def _forecasts(host: Host) -> dict[str, Forecast]:
+    """By mode: several panes ask for each, and more than once per drawing."""
+    return {mode.name: judge(host, mode) for mode in host.spec.modes}
 
 
 def judge(host: Host, mode: Mode) -> Forecast:

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from sovtui.onbox import judge, signatures
 from sovtui.onbox.plan import Request
 from sovtui.onbox.words import (
-    EXITS,
     Began,
     Cancelled,
     CheckRights,
     Drop,
     Dropped,
     Effects,
-    End,
     Event,
     Explain,
     Explained,
@@ -37,6 +35,7 @@ from sovtui.onbox.words import (
     size,
     span,
 )
+from sovtui.onbox.work import Work, close, finish
 
 POLL = 0.5
 STEADY = 2.0
@@ -44,27 +43,16 @@ RESTART_LIMIT = 300.0
 
 
 @dataclass(frozen=True)
-class Chore:
+class Chore(Work):
     """Where such an action is."""
 
-    request: Request
-    phase: str = ""
-    step: str = ""
-    now: float = 0.0
-    began: float = 0.0
-    since: float = 0.0
     before: tuple[tuple[str, float], ...] = ()
     base: int = 0
     returned: bool = False
     refused: str = ""
     seen: bool = False
     steady_at: float | None = None
-    cancelled: str = ""
-    """How it was cancelled, as a sentence without a stop; empty if it was not."""
     stopping: bool = False
-    outcome: str = ""
-    reason: str = ""
-    ended: bool = False
 
 
 Result = tuple[Chore, Effects]
@@ -97,17 +85,17 @@ def advance(s: Chore, event: Event) -> Result:
             return s, ()
         return replace(s, returned=True, refused="" if event.ok else event.reason or "no reason given"), ()
     if s.cancelled and s.phase in ("look", "rights", "before"):
-        return _finish(s, "cancelled", f"{s.cancelled} before anything was changed")
+        return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
     if isinstance(event, Tick):
         return s, (Look((service,)),)
     if isinstance(event, Rights):
         if event.missing:
-            return _finish(s, "failed", "; ".join(event.missing))
+            return finish(s, "failed", "; ".join(event.missing))
         return replace(s, phase="before"), (Measure(),)
     if isinstance(event, Measured):
         return _on_measured(s, event, verb)
     if isinstance(event, Dropped):
-        return _close(
+        return close(
             s, "done" if event.ok else "failed", "" if event.ok else f"the page cache could not be dropped: {event.reason}"
         )
     if isinstance(event, Explained):
@@ -124,14 +112,14 @@ def advance(s: Chore, event: Event) -> Result:
 def _on_look(s: Chore, seen: Looked, verb: str) -> Result:
     request, unit = s.request, seen.unit(s.request.service)
     if seen.reason:
-        return _finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
+        return finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
     why = judge.cannot_start(unit, request.host)
     if not why and verb == "start" and unit.up:
         why = f"{unit.name} runs already"
     if not why and verb == "restart":
         why = _two_modes(request, seen)
     if why:
-        return _finish(s, "failed", why)
+        return finish(s, "failed", why)
     return replace(s, phase="rights", base=unit.restarts), (CheckRights((Need(verb, unit.name, unit.up),)),)
 
 
@@ -154,7 +142,7 @@ def _on_measured(s: Chore, measured: Measured, verb: str) -> Result:
         reason = s.reason
         if s.request.kind == "drop-caches" and s.outcome == "done":
             reason = _gain(s.before, measured)
-        s, effects = _finish(s, s.outcome, reason)
+        s, effects = finish(s, s.outcome, reason)
         return s, (Figures("after", measured.values), *effects)
     done = (Figures("before", measured.values), Step("preflight", "done", s.now - s.since))
     s = replace(s, before=measured.values, since=s.now)
@@ -182,11 +170,11 @@ def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
     if trouble or not ended:
         return s, (Wait(POLL),)
     if s.stopping:
-        return _close(s, "cancelled", f"{s.cancelled}: {unit.name} was stopped before its end")
+        return close(s, "cancelled", f"{s.cancelled}: {unit.name} was stopped before its end")
     if s.refused or unit.active == "failed" or unit.result not in ("", "success"):
         how = f"{unit.name} failed ({unit.result}, status {unit.status})" if unit.active == "failed" else s.refused
         return replace(s, phase="explain", reason=how), (Explain(unit.name),)
-    return _close(s, "done", f"{unit.name} ended well after {span(s.now - s.since)}")
+    return close(s, "done", f"{unit.name} ended well after {span(s.now - s.since)}")
 
 
 def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
@@ -202,24 +190,13 @@ def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
     if s.returned and unit.active == "active":
         s = replace(s, steady_at=s.now if s.steady_at is None else s.steady_at)
         if s.now - (s.steady_at or 0.0) >= STEADY:
-            return _close(s, "done", f"{unit.name} was restarted and stays active")
+            return close(s, "done", f"{unit.name} was restarted and stays active")
     if s.now - s.since > RESTART_LIMIT:
-        return _close(s, "failed", f"{unit.name} was not active within {span(RESTART_LIMIT)}")
+        return close(s, "failed", f"{unit.name} was not active within {span(RESTART_LIMIT)}")
     return s, (Wait(POLL),)
 
 
 def _on_explained(s: Chore, answer: Explained) -> Result:
     find = signatures.last_error if s.request.kind == "backup" else signatures.find_cause
     cause = find(answer.lines) or (answer.reason and f"its journal tells nothing: {answer.reason}")
-    return _close(s, "failed", f"{s.reason}: {cause}" if cause else s.reason)
-
-
-def _close(s: Chore, outcome: str, reason: str) -> Result:
-    step = Step(s.step, "done" if outcome == "done" else "failed", s.now - s.since, reason)
-    return replace(s, phase="after", outcome=outcome, reason=reason, step=""), (step, Measure())
-
-
-def _finish(s: Chore, outcome: str, reason: str) -> Result:
-    step = (Step(s.step, "failed", s.now - s.since, reason),) if s.step else ()
-    end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1))
-    return replace(s, ended=True, outcome=outcome, reason=reason, step=""), (*step, end)
+    return close(s, "failed", f"{s.reason}: {cause}" if cause else s.reason)

@@ -8,13 +8,11 @@ from sovtui.onbox import judge, loaded, signatures
 from sovtui.onbox.forecast import Pool, forecast
 from sovtui.onbox.plan import ModePlan, Request
 from sovtui.onbox.words import (
-    EXITS,
     Began,
     Call,
     Called,
     Cancelled,
     Effects,
-    End,
     Event,
     Figures,
     Follow,
@@ -32,6 +30,7 @@ from sovtui.onbox.words import (
     Weighed,
     span,
 )
+from sovtui.onbox.work import Work, close, finish
 
 POLL = 0.5
 SETTLE_SECONDS = 15.0
@@ -39,15 +38,9 @@ SETTLE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Errand:
+class Errand(Work):
     """Where such an action is."""
 
-    request: Request
-    phase: str = ""
-    step: str = ""
-    now: float = 0.0
-    began: float = 0.0
-    since: float = 0.0
     first: Looked | None = None
     before: tuple[loaded.Held, ...] = ()
     queue: float = 0.0
@@ -55,10 +48,6 @@ class Errand:
     """When the engine had answered: from then on the effect is looked for."""
     said: str = ""
     detail: str = ""
-    cancelled: str = ""
-    outcome: str = ""
-    reason: str = ""
-    ended: bool = False
 
     @property
     def engine(self) -> ModePlan:
@@ -90,7 +79,7 @@ def advance(s: Errand, event: Event) -> Result:
     if isinstance(event, Line):
         return _on_line(s, event)
     if s.cancelled and s.phase in ("look", "list", "queue", "weigh", "before"):
-        return _finish(s, "cancelled", f"{s.cancelled} before anything was changed")
+        return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
     if s.phase == "look" and isinstance(event, Looked):
         return _on_look(s, event)
     if s.phase in ("list", "check", "undo-check") and isinstance(event, Called):
@@ -128,10 +117,10 @@ def _on_line(s: Errand, event: Line) -> Result:
 
 def _on_look(s: Errand, seen: Looked) -> Result:
     if seen.reason:
-        return _finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
+        return finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
     down = [x for x in s.engine.services if not seen.unit(x).serving]
     if down:
-        return _finish(s, "failed", f"{down[0]} does not run")
+        return finish(s, "failed", f"{down[0]} does not run")
     s = replace(s, first=seen, phase="list")
     return s, (_list(s),)
 
@@ -142,7 +131,7 @@ def _on_list(s: Errand, answer: Called) -> Result:
         return _on_check(s, rows)
     if rows is None:
         why = loaded.refusal(answer.status, answer.body) or "what it says is not understood"
-        return _finish(s, "failed", f"{s.engine.name} cannot be asked what it holds: {why}")
+        return finish(s, "failed", f"{s.engine.name} cannot be asked what it holds: {why}")
     s = replace(s, before=rows)
     brings = s.request.kind in ("load", "pin") and loaded.find(rows, s.request.model) is None
     if brings:
@@ -162,7 +151,7 @@ def _on_weighed(s: Errand, weighed: Weighed) -> Result:
     busy = [x for x in weighed.loads if x.total]
     if busy and not consent.busy:
         told = "; ".join(f"{x.mode} is busy ({x.source})" for x in busy)
-        return _finish(s, "refused", f"{told}. Nothing was touched; confirm it to go on")
+        return finish(s, "refused", f"{told}. Nothing was touched; confirm it to go on")
     values = dict(weighed.values)
     free = values.get("gpu.memory.free_bytes")
     used = values.get("gpu.memory.used_bytes")
@@ -178,7 +167,7 @@ def _on_weighed(s: Errand, weighed: Weighed) -> Result:
         s.request.model, s.request.needs, pool, reserve=s.request.reserve, drop_caches=False, foreign=weighed.foreign
     )
     if told_fit.bad and not consent.not_fitting:
-        return _finish(s, "refused", f"{told_fit.sentence.rstrip('.')}. Nothing was touched; confirm it to go on")
+        return finish(s, "refused", f"{told_fit.sentence.rstrip('.')}. Nothing was touched; confirm it to go on")
     words = told_fit.sentence.rstrip(".") if told_fit.word != "unknown" else ""
     return _enter_before(replace(s, detail=words))
 
@@ -192,7 +181,7 @@ def _enter_before(s: Errand) -> Result:
 
 def _on_measured(s: Errand, measured: Measured) -> Result:
     if s.phase == "after":
-        done, effects = _finish(s, s.outcome, s.reason)
+        done, effects = finish(s, s.outcome, s.reason)
         return done, (Figures("after", measured.values), *effects)
     if s.phase != "before":
         return s, ()
@@ -217,14 +206,14 @@ def _on_answer(s: Errand, answer: Called) -> Result:
     if why:
         late = s.now - s.since >= s.request.ready_timeout and not answer.status
         words = f"it did not answer within {span(s.request.ready_timeout)}" if late else why
-        return _close(s, "cancelled" if s.cancelled else "failed", f"{s.engine.name} did not do it: {words}")
+        return close(s, "cancelled" if s.cancelled else "failed", f"{s.engine.name} did not do it: {words}")
     if s.cancelled and s.request.kind in ("load", "pin") and loaded.find(s.before, s.request.model) is None:
         path, body = loaded.request(s.engine.engine, "unload", s.request.model, None)
         s = replace(s, phase="undo")
         return s, (Call(s.engine.url, path, body, 30.0),)
     if s.queue:
         count = f"{s.queue:.0f} {'prompt' if s.queue == 1 else 'prompts'}"
-        return _close(s, "done", f"it frees its memory once the {count} in its queue have ended")
+        return close(s, "done", f"it frees its memory once the {count} in its queue have ended")
     s = replace(s, phase="check", answered=s.now)
     return s, (_list(s),)
 
@@ -241,16 +230,5 @@ def _on_check(s: Errand, rows: tuple[loaded.Held, ...] | None) -> Result:
         found = loaded.Proof("warned", found.sentence)
     if s.phase == "undo-check":
         ended = "was unloaded again" if found.word == "done" else f"was loaded all the same: {found.sentence}"
-        return _close(s, "cancelled", f"{s.cancelled}: {s.request.model} {ended}")
-    return _close(s, found.word, found.sentence)
-
-
-def _close(s: Errand, outcome: str, reason: str) -> Result:
-    step = Step(s.step, "done" if outcome == "done" else "failed", s.now - s.since, reason)
-    return replace(s, phase="after", outcome=outcome, reason=reason, step=""), (step, Measure())
-
-
-def _finish(s: Errand, outcome: str, reason: str) -> Result:
-    step = (Step(s.step, "failed", s.now - s.since, reason),) if s.step else ()
-    end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1))
-    return replace(s, ended=True, outcome=outcome, reason=reason, step=""), (*step, end)
+        return close(s, "cancelled", f"{s.cancelled}: {s.request.model} {ended}")
+    return close(s, found.word, found.sentence)

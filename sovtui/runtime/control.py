@@ -163,8 +163,7 @@ class Control:
         keeper = self._links.keepers[host]
         while True:
             link = await keeper.when_up()
-            for wake in self._wakes:
-                wake.set()  # who asked in vain while there was none asks again
+            self._wake()  # who asked in vain while there was none asks again
             with contextlib.suppress(PortError, TimeoutError):
                 runs = await self._dispatcher.receipts(host)
                 for run in runs:

@@ -69,6 +69,7 @@ def test_python_39_and_standard_library(path: Path) -> None:
         "judge",
         "plan",
         "words",
+        "work",
         "rights",
         "signatures",
         "asking",

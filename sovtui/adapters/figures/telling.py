@@ -177,7 +177,7 @@ def _apart(host: Host, readings: Mapping[tuple[str, str], Reading], now: datetim
     total = host.reading("memory.total_bytes").fresh_value
     if not total:
         return None
-    found, worst, words = None, 0.0, ""
+    found, worst, words = False, 0.0, ""
     for figure, name, bound in (("memory.total_bytes", "memory", 0.02), ("memory.available_bytes", "available memory", 0.1)):
         here, there = host.reading(figure), readings.get((figure, ""), Reading())
         if here.fresh_value is None or here.source in ("", SOURCE) or there.value is None or here.at is None or there.at is None:

@@ -11,7 +11,6 @@ import re
 import shlex
 import socket
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from asyncssh.config import ConfigParseError, SSHClientConfig
 
 from sovtui.adapters.links._ssh_config import Said
 from sovtui.adapters.links._target import Target
+from sovtui.core.addresses import is_address
 from sovtui.core.clean import Clean, clean
 from sovtui.ports.errors import Refused
 
@@ -81,11 +81,8 @@ def _canonical(name: str, config: _Config) -> str | None:
     domains = options.get("CanonicalDomains") or []
     if not options.get("CanonicalizeHostname") or name.count(".") > int(options.get("CanonicalizeMaxDots", 1)):
         return None
-    try:
-        ip_address(name)
+    if is_address(name):
         return None
-    except ValueError:
-        pass
     for domain in domains:
         try:
             socket.getaddrinfo(f"{name}.{domain}", None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
-import ipaddress
 import os
 import re
 import socket
@@ -28,6 +27,7 @@ from sovtui.adapters.links._ssh_config import Said
 from sovtui.adapters.links._ssh_way import Known
 from sovtui.adapters.links._target import Target
 from sovtui.adapters.links.ssh import Settings
+from sovtui.core.addresses import is_address
 from sovtui.core.clean import Clean, clean
 from sovtui.ports.errors import Refused
 
@@ -113,7 +113,7 @@ class Place:
 
     def take(self, known: Known) -> None:
         """What somebody knows of the place. A name that ssh_config gives its host key (HostKeyAlias) comes first."""
-        if known.called and not self.alias and _is_address(self.host):
+        if known.called and not self.alias and is_address(self.host):
             self.formerly, self.alias = self.known_name, known.called
         self.vouched_by = known.told_by
         self.vouched = []
@@ -205,14 +205,6 @@ def _other_words(place: Place, said: Said) -> dict[str, Any]:
     if variables:
         words["env"] = {name: value for name, _, value in variables}
     return words
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _agent(said: Said, path: Callable[[str], Path]) -> str:

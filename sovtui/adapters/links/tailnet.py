@@ -6,7 +6,6 @@ Without a daemon that can be asked all of this comes down to an address and know
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from sovtui.adapters.links._ssh_way import Command, Given, Known, Road, Way
 from sovtui.adapters.tailnet import socks
 from sovtui.adapters.tailnet.cache import NAME, Cache
 from sovtui.core import tailnet_words, text
+from sovtui.core.addresses import is_address
 from sovtui.core.reach import Evidence, Fault, Stage
 from sovtui.core.reach import Tailnet as Sight
 from sovtui.core.tailnet import NoSuchPeer, Peer, Tailnet, find
@@ -129,7 +129,7 @@ class Guide:
         """Nobody tells: the address that it is, or had, else the one in the configuration."""
         addresses: tuple[str, ...] = ()
         said = reason if CONFIGURED in reason else f"{reason}; {CONFIGURED}"
-        if _is_address(self.wanted):
+        if is_address(self.wanted):
             addresses, said = (self.wanted,), reason.removesuffix(f"; {CONFIGURED}")
         elif use_cache and (known := await asyncio.to_thread(self._cache.get, self.wanted)) is not None:
             addresses = known.addresses
@@ -205,11 +205,3 @@ def guided(
     """An ssh dialer that goes through the tailnet, and its guide. `folder` holds the memory of addresses; nothing is read yet."""
     guide = Guide(host, wanted, daemon, Cache(folder / NAME), clock, socks5=socks5)
     return Guided(guide, address, **words), guide
-
-
-def _is_address(word: str) -> bool:
-    try:
-        ipaddress.ip_address(word)
-    except ValueError:
-        return False
-    return True

@@ -6,13 +6,14 @@ One small file of the user's (mode 0600). Whatever goes wrong with it is no reas
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from sovtui.core.addresses import is_address
 
 NAME = "tailnet.json"
 MAX_BYTES = 1 << 20
@@ -37,7 +38,7 @@ class Cache:
         entry = self._read().get(name.lower())
         if not isinstance(entry, dict) or not isinstance(entry.get("addresses"), list) or not isinstance(entry.get("at"), str):
             return None
-        addresses = tuple(a for a in entry["addresses"][:8] if isinstance(a, str) and _is_address(a))
+        addresses = tuple(a for a in entry["addresses"][:8] if isinstance(a, str) and is_address(a))
         with contextlib.suppress(ValueError):
             at = datetime.fromisoformat(entry["at"])
             if addresses and at.tzinfo is not None:
@@ -66,11 +67,3 @@ class Cache:
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -59,7 +59,7 @@ class MemoryPane(Pane):
         legend = -(-max(3, len(shares(view.host)) if view.host else 3) // max(1, width // LEGEND_CELLS))
         lines = 1 + legend + -(-6 // columns) + gpus
         if view.host is not None:
-            lines += max((len(found) for word, found in self._forecasts(view.host, width) if word == "too-small"), default=0)
+            lines += max((len(_told(*one, width)) for one in _forecasts(view.host) if one[1] == "too-small"), default=0)
         if view.host is not None and engines_of(view.host.spec):
             lines += min(3, len(view.host.subjects("disk.total_bytes")))
         return Want(2 + lines, least=7)
@@ -87,7 +87,7 @@ class MemoryPane(Pane):
         figures = grid(self._figures(view, host), width, FIGURE_CELLS)
         rows += self._gpus(view, host, width, height - len(rows) - len(figures))
         rows += figures
-        forecasts = [found for _, found in self._forecasts(host, width)]
+        forecasts = [_told(*one, width) for one in _forecasts(host)]
         if forecasts and len(rows) + 1 + sum(len(found) for found in forecasts) <= height:
             rows.append(BLANK)
         for found in forecasts:  # each whole or not at all
@@ -131,17 +131,6 @@ class MemoryPane(Pane):
             legend.append(("▒ droppable", value("memory.droppable_bytes", drop, now)))
         return [*rows, *grid(legend, width, LEGEND_CELLS)]
 
-    def _forecasts(self, host: Host, width: int) -> list[tuple[str, list[Row]]]:
-        """Per mode that is not up whether it would fit now, and that in words with the numbers."""
-        told = []
-        for mode in host.spec.modes:
-            word, sentence = forecast_view(host, mode)
-            if word in FORECASTS and sentence:
-                sign, role = FORECASTS[word]
-                first, *rest = wrap(f"{mode.name}: {sentence}", width - 2)
-                told.append((word, [row((f"{sign} ", role), (first, "plain")), *(row("  ", (line, "plain")) for line in rest)]))
-        return sorted(told, key=lambda one: one[0] != "too-small")
-
     def _figures(self, view: View, host: Host) -> list[tuple[str, Span]]:
         def told(key: str) -> Span:
             return value(f"memory.{key}_bytes", host.reading(f"memory.{key}_bytes"), view.state.now)
@@ -184,6 +173,19 @@ class MemoryPane(Pane):
         room = max(4, width - 6 - cell_len(words))
         gauge = bar([(share, "█", look), (1 - share, "░", "label")], room)
         return [flow(parts, width)[0], row(("mem ", "label"), *gauge.spans, "  ", (words, role))]
+
+
+def _forecasts(host: Host) -> list[tuple[str, str, str]]:
+    """Per mode that is not up its name, whether it would fit now, and that in words with the numbers; who does not fit comes first."""
+    found = [(mode.name, *forecast_view(host, mode)) for mode in host.spec.modes]
+    told = [one for one in found if one[1] in FORECASTS and one[2]]
+    return sorted(told, key=lambda one: one[1] != "too-small")
+
+
+def _told(name: str, word: str, sentence: str, width: int) -> list[Row]:
+    sign, role = FORECASTS[word]
+    first, *rest = wrap(f"{name}: {sentence}", width - 2)
+    return [row((f"{sign} ", role), (first, "plain")), *(row("  ", (line, "plain")) for line in rest)]
 
 
 def _name(gpu: str) -> str:

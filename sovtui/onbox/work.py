@@ -1,0 +1,43 @@
+"""What the machine of every smaller action remembers, and the two moves with which it ends. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sovtui.onbox.plan import Request
+from sovtui.onbox.words import EXITS, Effects, End, Measure, Step
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where an action is."""
+
+    request: Request
+    phase: str = ""
+    step: str = ""
+    now: float = 0.0
+    began: float = 0.0
+    since: float = 0.0
+    """When the step began."""
+    cancelled: str = ""
+    """How it was cancelled, as a sentence without a stop; empty if it was not."""
+    outcome: str = ""
+    reason: str = ""
+    ended: bool = False
+
+
+W = TypeVar("W", bound=Work)
+
+
+def close(s: W, outcome: str, reason: str) -> tuple[W, Effects]:
+    """The step is over and with it what was to be done: what is left are the figures after it."""
+    step = Step(s.step, "done" if outcome == "done" else "failed", s.now - s.since, reason)
+    return replace(s, phase="after", outcome=outcome, reason=reason, step=""), (step, Measure())
+
+
+def finish(s: W, outcome: str, reason: str) -> tuple[W, Effects]:
+    """The action is over; a step that was not closed has failed."""
+    step = (Step(s.step, "failed", s.now - s.since, reason),) if s.step else ()
+    end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1))
+    return replace(s, ended=True, outcome=outcome, reason=reason, step=""), (*step, end)
