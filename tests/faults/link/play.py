@@ -37,6 +37,14 @@ class Result:
     tasks: list[str] = field(default_factory=list)
     """Which there are more of afterwards."""
     sizes: list[tuple[float, Size]] = field(default_factory=list)
+    """After each fault, at seconds of the monotonic clock."""
+
+    def keep(self, record: Record, made: Scene, *, lean: bool) -> None:
+        """`lean`: of what went well its sentences are not kept, so that a soak measures the program and not itself."""
+        if lean and not record.problems:
+            record.said.clear()
+        self.records.append(record)
+        self.sizes.append((time.monotonic(), Size.now(made.hub)))
 
     @property
     def leaks(self) -> list[str]:
@@ -107,8 +115,7 @@ async def _through(
                 return
             number += 1
             record = await drill(lane, queue.pop(0), number)
-            result.records.append(record)
-            result.sizes.append((time.monotonic(), Size.now()))
+            result.keep(record, made, lean=bool(end))
             told(record)
 
     await asyncio.gather(*(work(lane) for lane in made.lanes.values()))
@@ -131,8 +138,7 @@ async def _in_box(
         number += 1
         lane = made.lanes[NAMED if kind.name in names else DIRECT]
         record = await drill(lane, kind, number)
-        result.records.append(record)
-        result.sizes.append((time.monotonic(), Size.now()))
+        result.keep(record, made, lean=bool(end))
         told(record)
         made.hub.reconnect()  # a lane beside may have been refused meanwhile
         await made.live()
@@ -223,8 +229,25 @@ def verdict(result: Result) -> str:
     lines += [f"{what}: {n}" for what, n in wrong.most_common()]
     lines.append(f"before: {result.before}")
     lines.append(f"after:  {result.after}")
+    if spans := by_ten_minutes(result.sizes):
+        lines += ["held in the median of each ten minutes:", *spans]
     lines += [f"LEAK {leak}" for leak in result.leaks] or ["no task, descriptor or memory was left behind"]
     return "\n".join(lines)
+
+
+def by_ten_minutes(sizes: Sequence[tuple[float, Size]]) -> list[str]:
+    """How what the process held developed, where it was watched for more than ten minutes."""
+    parts: dict[int, list[Size]] = {}
+    for at, size in sizes:
+        parts.setdefault(int((at - sizes[0][0]) // 600), []).append(size)
+    lines = []
+    for part, of in parts.items() if len(parts) > 1 else ():
+        rss, record = (statistics.median(kib) / 1024 for kib in ([x.rss_kib for x in of], [x.record_kib for x in of]))
+        middle = (
+            f"{statistics.median(x.tasks for x in of):.0f} tasks, {statistics.median(x.descriptors for x in of):.0f} descriptors"
+        )
+        lines.append(f"  minute {part * 10:3} on: {middle}, {rss:.1f} MiB, of which the record {record:.1f}")
+    return lines
 
 
 def document(result: Result, **words: Any) -> dict[str, Any]:
@@ -232,5 +255,5 @@ def document(result: Result, **words: Any) -> dict[str, Any]:
         **words,
         "runs": [record.document() for record in result.records],
         "leaks": result.leaks,
-        "sizes": [[round(at, 1), size.tasks, size.descriptors, size.rss_kib] for at, size in result.sizes],
+        "sizes": [[round(at, 1), size.tasks, size.descriptors, size.rss_kib, size.record_kib] for at, size in result.sizes],
     }

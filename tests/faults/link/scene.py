@@ -32,12 +32,16 @@ class Size:
     tasks: int
     descriptors: int
     rss_kib: int
+    record_kib: int = 0
+    """What the record of the last hour takes of it, which grows for an hour by intention."""
 
     @classmethod
-    def now(cls) -> Size:
+    def now(cls, hub: Control | None = None) -> Size:
         gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return cls(len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), pages * os.sysconf("SC_PAGE_SIZE") >> 10)
+        rss_kib = pages * os.sysconf("SC_PAGE_SIZE") >> 10
+        record_kib = hub.record.size_bytes >> 10 if hub is not None else 0
+        return cls(len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), rss_kib, record_kib)
 
     @classmethod
     async def at_rest(cls) -> Size:
