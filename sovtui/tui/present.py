@@ -74,7 +74,14 @@ BLANK = Row()
 
 def row(*spans: Span | str, mark: str = "") -> Row:
     """A row of spans; a bare text is in the plain role."""
-    return Row(tuple((s, "plain") if isinstance(s, str) else s for s in spans if s and (isinstance(s, str) or s[0])), mark)
+    kept: list[Span] = []
+    for span in spans:
+        if isinstance(span, str):
+            if span:
+                kept.append((span, "plain"))
+        elif span[0]:
+            kept.append(span)
+    return Row(tuple(kept), mark)
 
 
 def cut(words: str, cells: int) -> str:
@@ -249,14 +256,14 @@ def curve(
     if cells <= 0 or rows <= 0:
         return []
     each = seconds / cells
-    last = int(now // each)
-    sums: dict[int, tuple[float, int]] = {}
+    first = int(now // each) - cells + 1
+    totals, counts = [0.0] * cells, [0] * cells
     for at, level in points:
-        column = int(at // each) - last + cells - 1
+        column = int(at // each) - first
         if 0 <= column < cells:
-            total, count = sums.get(column, (0.0, 0))
-            sums[column] = (total + level, count + 1)
-    means = {column: total / count for column, (total, count) in sums.items()}
+            totals[column] += level
+            counts[column] += 1
+    means = {column: totals[column] / count for column, count in enumerate(counts) if count}
     high = max([top, *means.values()], default=0.0)
     lines = []
     for line in range(rows - 1, -1, -1):
