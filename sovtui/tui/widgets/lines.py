@@ -107,6 +107,10 @@ class Lines(Widget):
             found.append(Segment(" " * (end - max(at, start)), base))
         return found
 
+    def forget(self) -> None:
+        """Drop what was painted: it is needed again when all is painted anew, which makes it then."""
+        self._styles_cache.clear()
+
     def inner(self, region: Region) -> Region:
         """Of the region that it takes, the one without its frame."""
         return region.shrink(self.styles.gutter)
