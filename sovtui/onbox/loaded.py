@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sovtui.onbox import asking
-from sovtui.onbox.words import size
+from sovtui.onbox.phrases import size
 
 LIST = {"ollama": "/api/ps", "comfyui": "/system_stats"}
 """Where each tells what it holds."""

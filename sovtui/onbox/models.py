@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, loaded, signatures
 from sovtui.onbox.forecast import Pool, forecast
+from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import ModePlan, Request
+from sovtui.onbox.things import LoadProbe
 from sovtui.onbox.words import (
     Began,
     Call,
@@ -18,7 +20,6 @@ from sovtui.onbox.words import (
     Follow,
     Kept,
     Line,
-    LoadProbe,
     Look,
     Looked,
     Measure,
@@ -28,7 +29,6 @@ from sovtui.onbox.words import (
     Wait,
     Weigh,
     Weighed,
-    span,
 )
 from sovtui.onbox.work import Work, close, finish
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from sovtui.onbox import machine
 from sovtui.onbox.plan import Request, parse
+from sovtui.onbox.things import Answer, Load, Unit
 from sovtui.onbox.words import (
     ASKED,
     SCRIPT,
-    Answer,
     Began,
     Call,
     Called,
@@ -35,7 +35,6 @@ from sovtui.onbox.words import (
     Held,
     Kept,
     Line,
-    Load,
     Look,
     Looked,
     Measure,
@@ -48,7 +47,6 @@ from sovtui.onbox.words import (
     Run,
     Step,
     Tick,
-    Unit,
     Wait,
     Weigh,
     Weighed,
