@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sovtui.actions.guards import refuse
-from sovtui.actions.loading import found_on, in_memory, loaded_models, said
+from sovtui.actions.loading import LOADERS, found_on, in_memory, loaded_models, said
 from sovtui.actions.request import box_engine
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config
@@ -40,4 +40,5 @@ SPEC = Spec(
     plan=plan,
     order=44,
     targets=loaded_models,
+    engines=LOADERS,
 )

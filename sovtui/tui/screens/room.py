@@ -32,7 +32,7 @@ from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import LogPane
 from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import StatusBar
-from sovtui.tui.screens.help import HelpScreen
+from sovtui.tui.screens.help import HelpScreen, mode_keys
 from sovtui.tui.screens.scene import Scene
 from sovtui.tui.then import touches as then_touches
 from sovtui.tui.touches import BELONGS, MORE, key_touches, tab_touches
@@ -243,9 +243,13 @@ class Room(Scene):
 
     def _help(self) -> HelpScreen:
         overrides = self._hub.config.screen.keys
-        modes = self.view.host.spec.modes if self.view and self.view.host else ()
-        keys = " ".join([*(m.key for m in modes if m.key), "0"])
-        return HelpScreen(self._specs, overrides, keys, read_only=bool(self.view and self.view.state.read_only))
+        state = self.travel.live
+        hosts = [self.view.host] if self.view and self.view.host and self.view.host.spec.modes else state.hosts.values()
+        modes = [mode.key for host in hosts for mode in host.spec.modes]
+        there = {
+            id: spec for id, spec in self._specs.items() if spec.served(state.hosts.values()) and (modes or spec.target != "mode")
+        }
+        return HelpScreen(there, overrides, mode_keys(modes), read_only=state.read_only)
 
     async def _menu(self) -> None:
         answer = await self._push(ChooseScreen("Commands", menu_choices(self._keys, self._panes)))
