@@ -51,7 +51,7 @@ from sovtui.onbox.words import (
     Weigh,
     Weighed,
 )
-from tests.box.pretend_loader import Comfyui, Ollama
+from tests.box.pretend_loader import Loader
 
 GIB = float(1 << 30)
 WALL = 1.79e9
@@ -107,7 +107,7 @@ class World:
         self.tokens = True
         self.eaten = 0.0
         """Memory that somebody else takes."""
-        self.loaders: dict[str, Ollama | Comfyui] = {}
+        self.loaders: dict[str, Loader] = {}
         """What answers calls, by address."""
         self.gpu: tuple[float, float] | None = None
         """Free and used memory of a card."""
@@ -206,7 +206,11 @@ class World:
                 post(Called(self.now, 0))
                 return
             status, told = loader.answer(method, call.path, call.body, WALL + self.now)
-            post(Called(self.now, status, "" if told is None else json.dumps(told), WALL + self.now))
+            post(
+                Called(
+                    self.now, status, told if isinstance(told, str) else "" if told is None else json.dumps(told), WALL + self.now
+                )
+            )
 
         seconds = loader.seconds(method, call.path) if loader is not None else 0.0
         if seconds >= call.timeout:
