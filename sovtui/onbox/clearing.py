@@ -7,8 +7,9 @@ from dataclasses import replace
 from sovtui.onbox.ending import then
 from sovtui.onbox.failing import fail
 from sovtui.onbox.loading import enter_command, enter_start
+from sovtui.onbox.phrases import size, span
 from sovtui.onbox.switchstate import MEMORY_LIMIT, POLL, Result, Switching, done, looking, plus, run, step
-from sovtui.onbox.words import Drop, Dropped, Looked, Measure, Measured, Step, Wait, size, span
+from sovtui.onbox.words import Drop, Dropped, Looked, Measure, Measured, Step, Wait
 
 
 def enter_stop(s: Switching) -> Result:

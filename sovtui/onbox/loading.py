@@ -7,6 +7,7 @@ from dataclasses import replace
 from sovtui.onbox import judge, signatures
 from sovtui.onbox.ending import close, then
 from sovtui.onbox.failing import command, explain, fail
+from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import NONE
 from sovtui.onbox.switchstate import (
     POLL,
@@ -23,7 +24,7 @@ from sovtui.onbox.switchstate import (
     starting,
     step,
 )
-from sovtui.onbox.words import Follow, Looked, Prove, Proved, Run, Wait, span
+from sovtui.onbox.words import Follow, Looked, Prove, Proved, Run, Wait
 
 APPEAR = 10.0
 """How long services may take to come up after the owner's command has ended well."""

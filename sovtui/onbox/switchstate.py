@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, signatures
+from sovtui.onbox.phrases import size, span
 from sovtui.onbox.plan import ModePlan, Request
-from sovtui.onbox.words import SCRIPT, Effect, Effects, Kept, Line, LoadProbe, Look, Looked, Probe, Ran, Run, Step, size, span
+from sovtui.onbox.things import LoadProbe, Probe
+from sovtui.onbox.words import SCRIPT, Effect, Effects, Kept, Line, Look, Looked, Ran, Run, Step
 
 POLL = 0.5
 MEMORY_LIMIT = 60.0

@@ -8,8 +8,9 @@ from sovtui.onbox import judge
 from sovtui.onbox.ending import then
 from sovtui.onbox.failing import enter_undo_start, fail
 from sovtui.onbox.loading import start_services
+from sovtui.onbox.phrases import span
 from sovtui.onbox.switchstate import POLL, Result, Switching, starting
-from sovtui.onbox.words import Looked, Wait, span
+from sovtui.onbox.words import Looked, Wait
 
 
 def on_undo_stop(s: Switching, seen: Looked) -> Result:

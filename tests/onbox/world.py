@@ -11,10 +11,10 @@ from typing import Any
 
 from sovtui.onbox import machine
 from sovtui.onbox.plan import Request, parse
+from sovtui.onbox.things import Answer, Load, Unit
 from sovtui.onbox.words import (
     ASKED,
     SCRIPT,
-    Answer,
     Began,
     Call,
     Called,
@@ -35,7 +35,6 @@ from sovtui.onbox.words import (
     Held,
     Kept,
     Line,
-    Load,
     Look,
     Looked,
     Measure,
@@ -48,12 +47,11 @@ from sovtui.onbox.words import (
     Run,
     Step,
     Tick,
-    Unit,
     Wait,
     Weigh,
     Weighed,
 )
-from tests.box.pretend_loader import Comfyui, Ollama
+from tests.box.pretend_loader import Loader
 
 GIB = float(1 << 30)
 WALL = 1.79e9
@@ -109,7 +107,7 @@ class World:
         self.tokens = True
         self.eaten = 0.0
         """Memory that somebody else takes."""
-        self.loaders: dict[str, Ollama | Comfyui] = {}
+        self.loaders: dict[str, Loader] = {}
         """What answers calls, by address."""
         self.gpu: tuple[float, float] | None = None
         """Free and used memory of a card."""
@@ -208,7 +206,11 @@ class World:
                 post(Called(self.now, 0))
                 return
             status, told = loader.answer(method, call.path, call.body, WALL + self.now)
-            post(Called(self.now, status, "" if told is None else json.dumps(told), WALL + self.now))
+            post(
+                Called(
+                    self.now, status, told if isinstance(told, str) else "" if told is None else json.dumps(told), WALL + self.now
+                )
+            )
 
         seconds = loader.seconds(method, call.path) if loader is not None else 0.0
         if seconds >= call.timeout:
