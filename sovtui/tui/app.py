@@ -47,6 +47,8 @@ SETTLE_SECONDS = 0.2
 """After the last change of size, when it is the last."""
 SETTLED_SECONDS = 5.0
 """After this time everything that is imported late is there."""
+NEW_OBJECTS = 5000
+"""So many more than before are looked through for what nobody uses: every few minutes. Little of what a second makes needs that."""
 CLOSE_SECONDS = 2.0
 """How long links and sources may take to close; then the program ends without them."""
 
@@ -186,6 +188,7 @@ class ControlRoom(App[None]):
 
         gc.collect()
         gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
         heap.give_back()
 
     def on_exit_app(self) -> None:
