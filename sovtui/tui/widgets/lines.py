@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
-from textual.geometry import Region
+from textual.geometry import Region, Size
+from textual.messages import Update
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -43,6 +44,12 @@ class Lines(Widget):
         """What is shown, as text."""
         return "\n".join(line.plain for line in self._rows)
 
+    @property
+    def size(self) -> Size:
+        """What is inside the frame; Textual's own looks for the widget on the screen each time."""
+        gutter, (width, height) = self.styles.gutter, self.outer_size
+        return Size(max(0, width - gutter.width), max(0, height - gutter.height))
+
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows from now on."""
         wide, height = self.size
@@ -66,7 +73,15 @@ class Lines(Widget):
                 regions.append(Region(start, y, max(1, end - start), 1))
         self.repaints += len(regions)
         if regions:
+            self._repaint(regions)
+
+    def _repaint(self, regions: Sequence[Region]) -> None:
+        """As `refresh`, without a turn of its own for each widget, and without forgetting what only another size or style changes."""
+        if not self.is_mounted or not self.display:
             self.refresh(*regions)
+            return
+        self._set_dirty(*regions)
+        self.screen.post_message(Update(self))
 
     def render_line(self, y: int) -> Strip:
         wide = self.size.width
@@ -91,6 +106,10 @@ class Lines(Widget):
         if at < end:
             found.append(Segment(" " * (end - max(at, start)), base))
         return found
+
+    def forget(self) -> None:
+        """Drop what was painted: it is needed again when all is painted anew, which makes it then."""
+        self._styles_cache.clear()
 
     def inner(self, region: Region) -> Region:
         """Of the region that it takes, the one without its frame."""
