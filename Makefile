@@ -50,10 +50,11 @@ bench: $(VENV)/.dev ## what the screen costs, as a table: start, bytes, processo
 	@sh tests/box/packages.sh
 	@$(BIN)/python -m tests.bench
 
-faults: $(VENV)/.dev ## the fault tables: 300 switches with a fault injected into each, 240 faults of the link
+faults: $(VENV)/.dev ## the fault tables: 300 switches with a fault injected into each, 240 faults of the link, and a box that dies
 	@sh tests/box/packages.sh
 	@$(BIN)/python -m tests.faults --count 300
 	@$(BIN)/python -m tests.faults.link --count 160 --box 80
+	@$(BIN)/python -m tests.faults.dead_box
 
 clean:
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

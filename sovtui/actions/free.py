@@ -49,4 +49,5 @@ SPEC = Spec(
     plan=plan,
     order=45,
     targets=names,
+    engines=KINDS,
 )

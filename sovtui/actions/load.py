@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sovtui.actions.loading import bring, other_models
+from sovtui.actions.loading import LOADERS, bring, other_models
 from sovtui.actions.spec import Plan, Spec, Wish
 from sovtui.config.schema import Config
 from sovtui.core.state import State
@@ -17,9 +17,10 @@ SPEC = Spec(
     id="load",
     title="Load model",
     key="",
-    help="Bring a model of Ollama into memory before somebody asks for it.",
+    help="Bring a model of Ollama or llama-swap into memory before somebody asks for it.",
     target="model",
     plan=plan,
     order=42,
     targets=other_models,
+    engines=LOADERS,
 )

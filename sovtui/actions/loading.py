@@ -13,9 +13,13 @@ from sovtui.core.model import SERVING, Engine, EnginePhase, Mode, Part
 from sovtui.core.modes import Heat, mode_view
 from sovtui.core.serving import NAMES
 from sovtui.core.state import Host, State
+from sovtui.onbox.loaded import CUTS
+from sovtui.onbox.plan import WHO_CAN
 
-LOADERS = ("ollama",)
+LOADERS = WHO_CAN["load"]
 """Engines that load and unload models when they are asked to."""
+PINNERS = WHO_CAN["pin"]
+"""Those that can also be asked how long one stays."""
 UP = (*SERVING, EnginePhase.ASLEEP)
 
 
@@ -30,8 +34,8 @@ def said(host: Host, engine: Mode) -> Engine:
 
 
 def in_memory(engine: Engine, model: str) -> Part | None:
-    """The model among those that are loaded."""
-    return next((part for part in engine.parts if part.name in spellings(model)), None)
+    """The model among those that are loaded, or on their way there."""
+    return next((part for part in engine.parts if part.name in spellings(model) and part.state != "stopping"), None)
 
 
 def spellings(model: str) -> tuple[str, ...]:
@@ -44,11 +48,11 @@ def loaded_models(host: Host) -> tuple[str, ...]:
     return tuple(f"{one.name}/{part.name}" for one in engines(host, LOADERS) for part in said(host, one).parts)
 
 
-def other_models(host: Host) -> tuple[str, ...]:
+def other_models(host: Host, kinds: tuple[str, ...] = LOADERS) -> tuple[str, ...]:
     """`ENGINE/MODEL` of all that could be loaded and is not."""
     return tuple(
         f"{one.name}/{part.name}"
-        for one in engines(host, LOADERS)
+        for one in engines(host, kinds)
         for part in said(host, one).installed
         if part.state != "remote" and in_memory(said(host, one), part.name) is None
     )
@@ -58,11 +62,11 @@ def unpinned_models(host: Host) -> tuple[str, ...]:
     """`ENGINE/MODEL` of all that does not stay for ever."""
     loaded = tuple(
         f"{one.name}/{part.name}"
-        for one in engines(host, LOADERS)
+        for one in engines(host, PINNERS)
         for part in said(host, one).parts
         if not part.pinned and part.state != "remote"
     )
-    return (*loaded, *other_models(host))
+    return (*loaded, *other_models(host, PINNERS))
 
 
 def found_on(action: str, verb: str, state: State, config: Config, wish: Wish) -> Plan | tuple[Host, Mode, str]:
@@ -76,10 +80,14 @@ def found_on(action: str, verb: str, state: State, config: Config, wish: Wish) -
     engine = next((one for one in engines(host, LOADERS) if one.name == name), None)
     if engine is None or not model:
         there = ", ".join(one.name for one in engines(host, LOADERS))
-        why = f"Engines that load models: {there}" if there else "no Ollama is configured here: add a [[host.NAME.engine]]"
+        none = "neither an Ollama nor a llama-swap is configured here: add a [[host.NAME.engine]]"
+        why = f"Engines that load models: {there}" if there else none
         return refuse(action, wish, title, f'"{wish.target}" is no ENGINE/MODEL of {wish.host}. {why}', USAGE)
     title = f"{verb} {model} in {engine.title or engine.name} on {wish.host}"
     told = said(host, engine)
+    if engine.engine not in PINNERS and (action == "pin" or "for" in wish.options):
+        why = f"how long a model of {NAMES[engine.engine]} stays is said in its own configuration, as ttl"
+        return refuse(action, wish, title, why, USAGE)
     if told.phase not in UP:
         return refuse(action, wish, title, f"{engine.title or engine.name} does not serve now: {told.reason or told.phase}")
     known = [part.name for part in (*told.installed, *told.parts)]
@@ -101,12 +109,19 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
     told = said(host, engine)
     there, keep = in_memory(told, model), wish.options.get("for")
     if there is not None and (there.pinned if action == "pin" else keep is None):
-        return refuse(action, wish, title, f"{model} is {'pinned' if there.pinned else 'loaded'} already")
+        return refuse(
+            action, wish, title, f"{model} is {'pinned' if there.pinned and engine.engine in PINNERS else 'loaded'} already"
+        )
     busy, memory = ([], "") if there is not None else (_busy(host, engine), "")
     size = next((part.size_bytes for part in told.installed if part.name in spellings(model)), None)
+    size = size or needed(host, engine, model)
+    others = [part.name for part in told.parts if part.name not in spellings(model)] if engine.engine in CUTS else []
     if there is None:
         fit = model_forecast(host, model, size)
-        memory = f"{fit.sentence} What does not fit is computed on the CPU, many times slower." if fit.bad else ""
+        worse = "What does not fit is computed on the CPU, many times slower."
+        if engine.engine in CUTS:
+            worse = f"It may fit once {', '.join(others)} has made way for it." if others else ""
+        memory = f"{fit.sentence} {worse}".strip() if fit.bad else ""
     every = wish.options.get("consent") == "all"
     settings = config.host[wish.host]
     plan: dict[str, Any] = {**box_engine(host, engine), "model": model, "memory": settings.memory}
@@ -128,8 +143,14 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
         " ".join([*busy, *([memory] if memory else [])]),
         steps=(
             *(("ask who is at work, and whether it fits",) if there is None else ()),
-            f"ask {NAMES.get(engine.engine, engine.engine)} to keep {model} {how}",
-            "prove that it is in memory, and where",
+            *(
+                (
+                    f"ask {NAMES[engine.engine]} for {model}: what has to make way for it goes once its requests have ended",
+                    "prove that it runs",
+                )
+                if engine.engine in CUTS
+                else (f"ask {NAMES[engine.engine]} to keep {model} {how}", "prove that it is in memory, and where")
+            ),
         ),
         request={
             "kind": action,
@@ -138,6 +159,27 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
             "consent": {"busy": every or bool(busy), "not_fitting": every or bool(memory)},
         },
     )
+
+
+def needed(host: Host, engine: Mode, model: str) -> int | None:
+    """What a mode of the same address says that this model takes, in bytes."""
+    same = (mode for mode in host.spec.modes if mode.url == engine.url and mode.model == model)
+    return next((mode.needs_bytes for mode in same if mode.needs_bytes), None)
+
+
+def cut_off(host: Host, engine: Mode, model: str) -> str:
+    """What an unload would cut off; empty where it waits, or where nothing runs."""
+    if engine.engine not in CUTS:
+        return ""
+    name = NAMES[engine.engine]
+    running, waiting = (host.reading(f"engine.{what}", engine.name) for what in ("running", "waiting"))
+    count = (running.fresh_value or 0) + (waiting.fresh_value or 0)
+    if count:
+        what = f"{count:.0f} {'request' if count == 1 else 'requests'}"
+        return f"{name} is busy with {what} and does not wait for them: those of {model} would be cut off."
+    if running.fresh_value is None:
+        return f"Whether {model} is at work cannot be told now, and {name} does not wait: its requests would be cut off."
+    return ""
 
 
 def _busy(host: Host, engine: Mode) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sovtui.actions.loading import bring, unpinned_models
+from sovtui.actions.loading import PINNERS, bring, unpinned_models
 from sovtui.actions.spec import Plan, Spec, Wish
 from sovtui.config.schema import Config
 from sovtui.core.state import State
@@ -22,4 +22,5 @@ SPEC = Spec(
     plan=plan,
     order=43,
     targets=unpinned_models,
+    engines=PINNERS,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -80,3 +80,11 @@ class Spec:
     """Place in footer and help."""
     targets: Callable[[Host], tuple[str, ...]] | None = None
     """What it can be applied to now, where no pane lists that: asked for in a menu, and all of it in the palette."""
+    engines: tuple[str, ...] = ()
+    """Kinds of engine that it asks; without one of them on any host nothing is said of it. Empty: it needs none."""
+
+    def served(self, hosts: Iterable[Host]) -> bool:
+        """Whether one of these hosts has what it asks."""
+        return not self.engines or any(
+            engine.engine in self.engines for host in hosts for engine in (*host.spec.modes, *host.spec.beside)
+        )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from sovtui.actions.guards import refuse
-from sovtui.actions.loading import found_on, in_memory, loaded_models, said
+from sovtui.actions.loading import LOADERS, PINNERS, cut_off, found_on, in_memory, loaded_models, said
 from sovtui.actions.request import box_engine
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config
 from sovtui.core.state import State
+from sovtui.onbox.loaded import CUTS
 
 
 def plan(state: State, config: Config, wish: Wish) -> Plan:
-    """Cuts nothing off: a request that runs ends first. Asks where somebody has pinned it."""
+    """Asks where somebody has pinned it, and where the engine would cut its requests off instead of waiting for them."""
     found = found_on("unload", "Unload", state, config, wish)
     if isinstance(found, Plan):
         return found
@@ -20,14 +21,22 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
     there = in_memory(said(host, engine), model)
     if there is None:
         return refuse("unload", wish, title, f"{model} is not in memory")
+    pinned = there.pinned and engine.engine in PINNERS
+    loss = cut_off(host, engine, model)
+    when = "at once" if engine.engine in CUTS else "once its requests have ended"
     return Plan(
         "unload",
         wish,
         title,
-        Verdict.ASK if there.pinned else Verdict.GO,
-        f"{model} is pinned: somebody wants it to stay." if there.pinned else "",
-        steps=(f"ask it to let {model} go, once its requests have ended", "prove that it is gone"),
-        request={"kind": "unload", "target": wish.target, "plan": {**box_engine(host, engine), "model": model}},
+        Verdict.ASK if pinned or loss else Verdict.GO,
+        f"{model} is pinned: somebody wants it to stay." if pinned else loss,
+        steps=(f"ask it to let {model} go, {when}", "prove that it is gone"),
+        request={
+            "kind": "unload",
+            "target": wish.target,
+            "plan": {**box_engine(host, engine), "model": model},
+            "consent": {"busy": bool(loss) or wish.options.get("consent") == "all"},
+        },
     )
 
 
@@ -35,9 +44,10 @@ SPEC = Spec(
     id="unload",
     title="Unload model",
     key="",
-    help="Let go a model of Ollama once its requests have ended; its memory comes back.",
+    help="Let go a model of Ollama or llama-swap; its memory comes back.",
     target="model",
     plan=plan,
     order=44,
     targets=loaded_models,
+    engines=LOADERS,
 )

@@ -119,7 +119,9 @@ def _model_place(session: Session, model: str) -> tuple[str, str, str]:
     if len(places) == 1:
         return (*places[0], model)
     if not places:
-        raise Failure(Exit.USAGE, "No engine that loads models (Ollama) is configured: add it as [[host.NAME.engine]].")
+        raise Failure(
+            Exit.USAGE, "No engine that loads models (Ollama, llama-swap) is configured: add it as [[host.NAME.engine]]."
+        )
     raise Failure(
         Exit.USAGE, f"Several engines load models: {', '.join(f'{e} on {h}' for h, e in places)}. Say ENGINE/MODEL, and --host."
     )

@@ -39,7 +39,7 @@ class Narrator:
     def __init__(self) -> None:
         self.run: ActionRun | None = None
         self._told: dict[int, str] = {}
-        self._lines: tuple[str, ...] = ()
+        self._lines = 0
 
     def __call__(self, run: ActionRun) -> None:
         if self.run is None:
@@ -50,9 +50,9 @@ class Narrator:
             if self._told.get(index) != step.state:
                 self._told[index] = step.state
                 say(step_line(step))
-        for line in _new_lines(self._lines, run.lines):
+        for line in run.lines_after(self._lines):
             say(f"        | {line}")
-        self._lines = run.lines
+        self._lines = run.line_count
 
 
 def step_line(step: Step) -> str:
@@ -60,14 +60,6 @@ def step_line(step: Step) -> str:
     took = f", {text.duration(step.seconds)}" if step.seconds is not None else ""
     detail = f": {step.detail}" if step.detail else ""
     return f"  {step.state:<8} {step.name}{took}{detail}"
-
-
-def _new_lines(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
-    """The lines of a moving window that have not been told yet."""
-    for length in range(min(len(old), len(new)), 0, -1):
-        if old[-length:] == new[:length]:
-            return new[length:]
-    return new
 
 
 @contextlib.contextmanager

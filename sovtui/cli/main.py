@@ -90,19 +90,19 @@ def parser() -> argparse.ArgumentParser:
     on_box("backup", "Run a configured backup and follow it to its end.").add_argument("name", metavar="NAME")
     on_box("restart", "Restart a watched service and wait until it stays up.").add_argument("service", metavar="SERVICE")
     for name, what in (
-        ("load", "Load a model of Ollama before somebody asks for it."),
+        ("load", "Load a model of Ollama or llama-swap before somebody asks for it."),
         ("pin", "Load a model of Ollama and keep it until somebody unloads it."),
-        ("unload", "Let go a model of Ollama once its requests have ended."),
+        ("unload", "Let go a model: of Ollama once its requests have ended, of llama-swap at once."),
     ):
         one = on_box(name, what)
-        one.add_argument("model", metavar="MODEL", help="its name as Ollama has it, or ENGINE/MODEL")
+        one.add_argument("model", metavar="MODEL", help="its name as the engine has it, or ENGINE/MODEL")
         if name == "load":
             one.add_argument(
                 "--for",
                 dest="duration",
                 default="",
                 metavar="DURATION",
-                help="how long it stays without a request; default: Ollama's own",
+                help="how long it stays without a request (Ollama); default: the engine's own",
             )
     on_box("free", "Let ComfyUI unload its models and free its memory.").add_argument(
         "engine", nargs="?", default="", metavar="ENGINE", help="its name in the configuration, if there are several"

@@ -304,10 +304,22 @@ class ActionRun:
     seconds: float | None = None
     figures: tuple[tuple[str, float], ...] = ()
     """`before.memory.available_bytes` and the like."""
+    dropped_lines: int = 0
+    """How many came before `lines` and are no longer held."""
 
     @property
     def running(self) -> bool:
         return not self.outcome
+
+    @property
+    def line_count(self) -> int:
+        """All lines so far."""
+        return self.dropped_lines + len(self.lines)
+
+    def lines_after(self, count: int) -> tuple[str, ...]:
+        """What came after the first `count` lines, as far as it is still held."""
+        new = max(0, self.line_count - count)
+        return self.lines[-new:] if new else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,10 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
         return _step(run, line)
     if kind == "line":
         text = clean(_raw(line, "text"))
-        return replace(run, lines=(*run.lines, text)[-MAX_LINES:]) if text.strip() else run
+        if not text.strip():
+            return run
+        lines = (*run.lines, text)[-MAX_LINES:]
+        return replace(run, lines=lines, dropped_lines=run.line_count + 1 - len(lines))
     if kind == "figures":
         return _figures(run, line)
     if kind == "end":

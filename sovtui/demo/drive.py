@@ -9,7 +9,7 @@ from typing import Any
 from sovtui.core.clean import clean
 from sovtui.demo.play import Play, Script
 from sovtui.demo.world import World
-from sovtui.onbox import machine, words
+from sovtui.onbox import machine, things, words
 from sovtui.onbox.plan import parse
 
 
@@ -94,7 +94,7 @@ class Simulated:
                 )
                 yield words.Measured(self.now, values)
             case words.Weigh(probes):
-                yield words.Weighed(self.now, tuple(words.Load(p.mode) for p in probes))
+                yield words.Weighed(self.now, tuple(things.Load(p.mode) for p in probes))
             case words.Prove():
                 yield words.Proved(self.now, True, "one token came")
             case words.Command():
@@ -141,12 +141,12 @@ class Simulated:
                 self.world.reset_failed(self.host, service)
         self._running.append((verb, service))
 
-    def _unit(self, name: str) -> words.Unit:
+    def _unit(self, name: str) -> things.Unit:
         unit = self.world.units(self.host).get(name)
         if unit is None:
-            return words.Unit(name, "missing", load="not-found")
+            return things.Unit(name, "missing", load="not-found")
         alive = unit.main_pid is not None
-        return words.Unit(
+        return things.Unit(
             name,
             unit.active,
             unit.sub,
@@ -159,8 +159,8 @@ class Simulated:
             (self.world.now - unit.since).total_seconds() if alive else None,
         )
 
-    def _probe(self, url: str, health: bool) -> words.Answer:
+    def _probe(self, url: str, health: bool) -> things.Answer:
         for mode in self.world.estate.config.host[self.host].mode:
             if mode.url == url and self.world.engines.ready(mode.name):
-                return words.Answer(url, 200, (mode.model,) if mode.model else ("model",), 200 if health else None)
-        return words.Answer(url, 0, (), 0 if health else None)
+                return things.Answer(url, 200, (mode.model,) if mode.model else ("model",), 200 if health else None)
+        return things.Answer(url, 0, (), 0 if health else None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sovtui.onbox import box, containers, rights
 from sovtui.onbox.plan import kind_of
-from sovtui.onbox.words import Need
+from sovtui.onbox.things import Need
 
 _SYSTEMCTL = ("systemctl", "--no-ask-password")
 

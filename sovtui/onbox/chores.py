@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, signatures
+from sovtui.onbox.phrases import size, span
 from sovtui.onbox.plan import Request
+from sovtui.onbox.things import Need, Unit
 from sovtui.onbox.words import (
     Began,
     Cancelled,
@@ -24,16 +26,12 @@ from sovtui.onbox.words import (
     Looked,
     Measure,
     Measured,
-    Need,
     Ran,
     Rights,
     Run,
     Step,
     Tick,
-    Unit,
     Wait,
-    size,
-    span,
 )
 from sovtui.onbox.work import Work, close, finish
 

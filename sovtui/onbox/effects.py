@@ -10,9 +10,9 @@ from sovtui.onbox import box, journal, load, services, web
 from sovtui.onbox.authority import Authority
 from sovtui.onbox.plan import Request
 from sovtui.onbox.script import Script
+from sovtui.onbox.things import Answer, Probe, Unit
 from sovtui.onbox.words import (
     SCRIPT,
-    Answer,
     Call,
     Called,
     CheckRights,
@@ -31,14 +31,12 @@ from sovtui.onbox.words import (
     Looked,
     Measure,
     Measured,
-    Probe,
     Prove,
     Proved,
     Ran,
     Rights,
     Run,
     Tick,
-    Unit,
     Wait,
     Weigh,
     Weighed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sovtui.onbox.words import size
+from sovtui.onbox.phrases import size
 
 FITS = "fits"
 AFTER_DROP = "fits-after-drop"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sovtui.onbox import asking
 from sovtui.onbox.plan import NONE, ModePlan, Request, kind_of
-from sovtui.onbox.words import Answer, Looked, Need, Probe, Unit
+from sovtui.onbox.things import Answer, Need, Probe, Unit
+from sovtui.onbox.words import Looked
 
 
 def asks_http(mode: ModePlan) -> bool:

@@ -12,7 +12,8 @@ import threading
 import time
 
 from sovtui.onbox import box, cgroups, queues, services, web
-from sovtui.onbox.words import Load, LoadProbe, Weigh, Weighed
+from sovtui.onbox.things import Load, LoadProbe
+from sovtui.onbox.words import Weigh, Weighed
 
 BUSY_USE = 15.0
 """Percent of GPU use, in each of three samples, that counts as work: a moving window alone makes as much by itself."""

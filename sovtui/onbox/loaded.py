@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from sovtui.onbox import asking
-from sovtui.onbox.words import size
+from sovtui.onbox.phrases import size
 
-LIST = {"ollama": "/api/ps", "comfyui": "/system_stats"}
+LIST = {"ollama": "/api/ps", "comfyui": "/system_stats", "llamaswap": "/running"}
 """Where each tells what it holds."""
 QUEUE = {"comfyui": "/prompt"}
 """Where it tells how much it has to do, if that keeps it from acting at once."""
+CUTS = ("llamaswap",)
+"""Engines that do not wait for a model's requests when they are asked to let it go."""
+_ROWS = {"ollama": "models", "comfyui": "devices", "llamaswap": "running"}
 TEN_YEARS = 10 * 365 * 86400.0
 """An end further ahead than this is none: for ever is told as one some 292 years ahead."""
 CAME_BACK = 0.5
@@ -28,7 +32,9 @@ class Held:
     on_gpu: float = 0.0
     pinned: bool = False
     leaving: bool = False
-    """It is unloaded as soon as its request ends."""
+    """It is unloaded as soon as its request ends, or is on its way out."""
+    coming: bool = False
+    """It is on its way into memory."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,14 @@ class Proof:
 def held(engine: str, body: str, at: float) -> tuple[Held, ...] | None:
     """What it holds at this time of day; None where the answer is something else."""
     told = _json(body)
-    rows: Any = told.get("models" if engine == "ollama" else "devices") if isinstance(told, dict) else None
+    rows: Any = told.get(_ROWS[engine]) if isinstance(told, dict) else None
     if not isinstance(rows, list):
         return None
     rows = [row for row in rows if isinstance(row, dict)]
     if engine == "ollama":
         return tuple(_model(row, at) for row in rows)
+    if engine == "llamaswap":
+        return tuple(_server(row) for row in rows)
     return tuple(Held(str(row.get("name", ""))[:200], _number(row.get("torch_vram_total"))) for row in rows)
 
 
@@ -60,6 +68,12 @@ def _model(row: dict[str, Any], at: float) -> Held:
     )
 
 
+def _server(row: dict[str, Any]) -> Held:
+    """A server that llama-swap has started for a model. What it holds is not told."""
+    state = row.get("state")
+    return Held(str(row.get("model", ""))[:300], leaving=state == "stopping", coming=state == "starting")
+
+
 def waiting(body: str) -> float:
     """How many prompts are in its queue, the running one included; 0 where that is not told."""
     told = _json(body)
@@ -68,7 +82,13 @@ def waiting(body: str) -> float:
 
 
 def request(engine: str, kind: str, model: str, keep: float | None) -> tuple[str, str]:
-    """Path and body of what is asked. No prompt: nothing is computed."""
+    """Path and body of what is asked. No prompt: nothing is computed.
+
+    llama-swap loads a model for whatever is asked of its server; its own page asks for the first page there.
+    """
+    if engine == "llamaswap":
+        name = quote(model, safe="/")
+        return (f"/api/models/unload/{name}", "{}") if kind == "unload" else (f"/upstream/{name}/", "")
     if engine == "comfyui":
         return "/free", json.dumps({"unload_models": True, "free_memory": True})
     body: dict[str, Any] = {"model": model, "stream": False}
@@ -79,14 +99,22 @@ def request(engine: str, kind: str, model: str, keep: float | None) -> tuple[str
     return "/api/generate", json.dumps(body)
 
 
-def refusal(status: int, body: str) -> str:
-    """Why it did not do it, in its own words; empty where it did."""
+def refusal(status: int, body: str, engine: str = "", kind: str = "") -> str:
+    """Why it did not do it, in its own words; empty where it did.
+
+    What llama-swap's model says to being asked is no refusal: it is there, and that is proved by the list.
+    """
     if status == 200:
         return ""
     if not status:
         return "it did not answer"
     told = _json(body)
     said = told.get("error") if isinstance(told, dict) else None
+    own = isinstance(said, str) or body.startswith("llama-swap:") or (isinstance(told, dict) and "src" in told)
+    if engine == "llamaswap" and kind == "load" and status < 500 and not own:
+        return ""
+    if isinstance(said, dict):
+        said = said.get("message")
     words = " ".join((said if isinstance(said, str) else body).split())[:300]
     return f"it answers {status}{f': {words}' if words else ''}"
 
@@ -118,6 +146,8 @@ def proof(kind: str, model: str, before: tuple[Held, ...], now: tuple[Held, ...]
         return Proof("done", f"{model} is unloaded" + (f": {size(old.size)} came back" if old and old.size else ""))
     if row is None or row.leaving:
         return Proof("waits", f"{model} is not in memory")
+    if row.coming:
+        return Proof("waits", f"{model} is still starting")
     if kind == "pin" and not row.pinned:
         return Proof("waits", f"{model} is in memory, but not for ever")
     stays = ", and stays until somebody unloads it" if row.pinned else ""
@@ -125,7 +155,7 @@ def proof(kind: str, model: str, before: tuple[Held, ...], now: tuple[Held, ...]
         share = max(1, round(100 * (row.size - row.on_gpu) / row.size))
         return Proof("warned", f"{model} is loaded, but {share} % of it on the CPU: it does not fit into GPU memory{stays}")
     where = " on the CPU alone" if row.size and not row.on_gpu else ""
-    return Proof("done", f"{model} is loaded{where}, {size(row.size)}{stays}")
+    return Proof("done", f"{model} is loaded{where}{f', {size(row.size)}' if row.size else ''}{stays}")
 
 
 def _json(body: str) -> Any:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, loaded, signatures
 from sovtui.onbox.forecast import Pool, forecast
+from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import ModePlan, Request
+from sovtui.onbox.things import LoadProbe
 from sovtui.onbox.words import (
     Began,
     Call,
@@ -18,7 +20,6 @@ from sovtui.onbox.words import (
     Follow,
     Kept,
     Line,
-    LoadProbe,
     Look,
     Looked,
     Measure,
@@ -28,7 +29,6 @@ from sovtui.onbox.words import (
     Wait,
     Weigh,
     Weighed,
-    span,
 )
 from sovtui.onbox.work import Work, close, finish
 
@@ -140,18 +140,23 @@ def _on_list(s: Errand, answer: Called) -> Result:
         probes = tuple(LoadProbe(m.name, m.engine, m.url, m.services) for m in others if m.url)
         known = judge.all_services(s.request)
         return replace(s, phase="weigh"), (Weigh(probes, s.engine.services or known, known),)
+    if s.request.kind == "unload" and s.engine.engine in loaded.CUTS:
+        mine = LoadProbe(s.engine.name, s.engine.engine, s.engine.url, s.engine.services)
+        return replace(s, phase="weigh"), (Weigh((mine,)),)
     if s.engine.engine in loaded.QUEUE:
         return replace(s, phase="queue"), (Call(s.engine.url, loaded.QUEUE[s.engine.engine]),)
     return _enter_before(s)
 
 
 def _on_weighed(s: Errand, weighed: Weighed) -> Result:
-    """Refuse what would slow others down or would not fit and was not agreed to."""
+    """Refuse what would slow others down, cut them off or would not fit and was not agreed to."""
     consent = s.request.consent
     busy = [x for x in weighed.loads if x.total]
     if busy and not consent.busy:
         told = "; ".join(f"{x.mode} is busy ({x.source})" for x in busy)
         return finish(s, "refused", f"{told}. Nothing was touched; confirm it to go on")
+    if s.request.kind == "unload":
+        return _enter_before(s)
     values = dict(weighed.values)
     free = values.get("gpu.memory.free_bytes")
     used = values.get("gpu.memory.used_bytes")
@@ -189,7 +194,7 @@ def _on_measured(s: Errand, measured: Measured) -> Result:
     path, body = loaded.request(s.engine.engine, request.kind, request.model, request.keep)
     ended = (Figures("before", measured.values), Step("preflight", "done", s.now - s.since, s.detail))
     s = replace(s, phase="ask", step=request.kind, since=s.now)
-    timeout = request.ready_timeout if request.kind in ("load", "pin") else 30.0
+    timeout = request.ready_timeout if request.kind in ("load", "pin") else _end_seconds(s)
     return s, (
         *ended,
         Step(request.kind, "running", None, f"{request.model} in {s.engine.name}" if request.model else s.engine.name),
@@ -198,8 +203,13 @@ def _on_measured(s: Errand, measured: Measured) -> Result:
     )
 
 
+def _end_seconds(s: Errand) -> float:
+    """How long it may take to let go: where a server is stopped for it, as long as that may take."""
+    return s.request.stop_timeout if s.engine.engine in loaded.CUTS else 30.0
+
+
 def _on_answer(s: Errand, answer: Called) -> Result:
-    why = loaded.refusal(answer.status, answer.body)
+    why = loaded.refusal(answer.status, answer.body, s.engine.engine, s.request.kind)
     if s.phase == "undo":
         s = replace(s, phase="undo-check", answered=s.now)
         return s, (_list(s),)
@@ -210,7 +220,7 @@ def _on_answer(s: Errand, answer: Called) -> Result:
     if s.cancelled and s.request.kind in ("load", "pin") and loaded.find(s.before, s.request.model) is None:
         path, body = loaded.request(s.engine.engine, "unload", s.request.model, None)
         s = replace(s, phase="undo")
-        return s, (Call(s.engine.url, path, body, 30.0),)
+        return s, (Call(s.engine.url, path, body, _end_seconds(s)),)
     if s.queue:
         count = f"{s.queue:.0f} {'prompt' if s.queue == 1 else 'prompts'}"
         return close(s, "done", f"it frees its memory once the {count} in its queue have ended")

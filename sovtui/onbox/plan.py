@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-WHO_CAN = {"load": ("ollama",), "unload": ("ollama",), "pin": ("ollama",), "free": ("comfyui",)}
+WHO_CAN = {"load": ("ollama", "llamaswap"), "unload": ("ollama", "llamaswap"), "pin": ("ollama",), "free": ("comfyui",)}
 """What is asked of an engine that loads and unloads by itself, and which can be asked."""
 MODEL_KINDS = tuple(WHO_CAN)
 KINDS = ("switch", "drop-caches", "backup", "restart", *MODEL_KINDS)

@@ -8,6 +8,7 @@ from sovtui.onbox import judge, weighing
 from sovtui.onbox.clearing import enter_stop
 from sovtui.onbox.ending import finish, then
 from sovtui.onbox.failing import fail
+from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import NONE
 from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
 from sovtui.onbox.words import (
@@ -24,7 +25,6 @@ from sovtui.onbox.words import (
     Wait,
     Weigh,
     Weighed,
-    span,
 )
 
 DRAINED = 2

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sovtui.onbox import asking, web
-from sovtui.onbox.words import Load
+from sovtui.onbox.things import Load
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+([0-9.eE+-]+|NaN)")
 _LLAMA = ("llamacpp:requests_processing", "llamacpp:requests_deferred")

@@ -10,7 +10,7 @@ from typing import Any
 
 from sovtui.onbox import box, cgroups, containers
 from sovtui.onbox.plan import kind_of, supervisor_of
-from sovtui.onbox.words import Unit
+from sovtui.onbox.things import Unit
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,Description,StateChangeTimestamp,"

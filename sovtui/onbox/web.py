@@ -8,7 +8,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from sovtui.onbox import asking
-from sovtui.onbox.words import Answer, Probe
+from sovtui.onbox.things import Answer, Probe
 
 MAX_BODY = 1 << 20
 

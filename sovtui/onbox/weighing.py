@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sovtui.onbox.forecast import Forecast, Holding, Pool, forecast, peak
 from sovtui.onbox.plan import ModePlan, Request
-from sovtui.onbox.words import LoadProbe, Looked, Weighed
+from sovtui.onbox.things import LoadProbe
+from sovtui.onbox.words import Looked, Weighed
 
 
 def running_modes(request: Request, stop: tuple[str, ...], looked: Looked) -> tuple[ModePlan, ...]:

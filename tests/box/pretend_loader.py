@@ -1,7 +1,7 @@
-"""A pretended Ollama or ComfyUI: what it holds, and what it does when it is asked to load, keep, or let go. Standard library only.
+"""A pretended Ollama, llama-swap or ComfyUI: what it holds, and what it does when asked to load, keep, or let go. Standard library only.
 
 As a program it listens: `pretend_loader.py --kind ollama --port 11434 --model llama3.1:8b=4900000000 --gpu-bytes 12000000000`.
-Answers have the shape of the recorded ones (Ollama 0.33, ComfyUI 0.3).
+Answers have the shape of the recorded ones (Ollama 0.33, llama-swap v250, ComfyUI 0.3).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 FOR_EVER = 292 * 365.25 * 86400.0
 FIVE_MINUTES = 300.0
@@ -88,6 +89,78 @@ class Ollama:
         return self.load_seconds if (method, path) == ("POST", "/api/generate") else 0.0
 
 
+class Llamaswap:
+    """One model at a time: another one takes its place once its requests have ended. It knows no sizes."""
+
+    def __init__(self, *models: str, load_seconds: float = 0.0, aliases: dict[str, str] | None = None) -> None:
+        self.models = models
+        self.aliases = aliases or {}
+        self.load_seconds = load_seconds
+        self.state: dict[str, str] = {}
+        self.working: dict[str, int] = {}
+        """Requests that each model works on."""
+        self.cut_off = 0
+        """Requests that an unload has ended."""
+        self.broken: set[str] = set()
+        """Models whose server does not start."""
+        self.deaf = False
+        """It says yes and does nothing."""
+        self.asked: list[tuple[str, str]] = []
+
+    def answer(self, method: str, path: str, body: str, now: float) -> Answer:
+        self.asked.append((method, path))
+        if (method, path) == ("GET", "/running"):
+            return 200, {"running": [self._row(name) for name in self.state]}
+        if (method, path) == ("GET", "/v1/models"):
+            return 200, {"object": "list", "data": [*map(self._listed, self.models), self._peer()]}
+        if (method, path) == ("GET", "/api/version"):
+            return 200, {"version": "v250", "commit": "0bdb3720", "build_date": "2026-08-22"}
+        name = unquote(path.partition("/upstream/")[2].rstrip("/")) if path.startswith("/upstream/") else ""
+        if name:
+            return self._serve(self.aliases.get(name, name))
+        name = unquote(path.partition("/api/models/unload/")[2])
+        if method == "POST" and name:
+            return self._unload(self.aliases.get(name, name))
+        return 404, "404 page not found"
+
+    def _serve(self, name: str) -> Answer:
+        if name not in self.models:
+            return 404, "llama-swap: model not found"
+        if name in self.broken:
+            return 502, "llama-swap: upstream command exited prematurely"
+        if not self.deaf:
+            self.state = {name: "ready"}
+        return 404, {"detail": "Not Found"}  # vLLM has no first page: that is its word, not llama-swap's
+
+    def _unload(self, name: str) -> Answer:
+        if name not in self.models:
+            return 404, "llama-swap: model not found"
+        if not self.deaf:
+            self.cut_off += self.working.pop(name, 0)
+            self.state.pop(name, None)
+        return 200, "OK"
+
+    def _row(self, name: str) -> dict[str, Any]:
+        command = f"vllm serve /srv/models/{name} --port 10001"
+        told = {"model": name, "state": self.state[name], "cmd": command, "proxy": "http://127.0.0.1:10001", "ttl": 0}
+        return {**told, "name": "", "description": ""}
+
+    def _listed(self, name: str) -> dict[str, Any]:
+        own: dict[str, Any] = {"type": "model"}
+        if aliases := [alias for alias, of in self.aliases.items() if of == name]:
+            own["aliases"] = aliases
+        status = {"value": "loaded" if name in self.state else "unloaded"}
+        return {"id": name, "object": "model", "owned_by": "llama-swap", "status": status, "meta": {"llamaswap": own}}
+
+    @staticmethod
+    def _peer() -> dict[str, Any]:
+        meta = {"llamaswap": {"type": "peer", "peerID": "spark2"}}
+        return {"id": "spark2/big", "object": "model", "owned_by": "llama-swap", "status": {"value": "unloaded"}, "meta": meta}
+
+    def seconds(self, method: str, path: str) -> float:
+        return self.load_seconds if path.startswith("/upstream/") else 0.0
+
+
 class Comfyui:
     """What torch holds, and how many prompts are in the queue."""
 
@@ -123,6 +196,9 @@ class Comfyui:
         return 0.0
 
 
+Loader = Ollama | Llamaswap | Comfyui
+
+
 class Handler(BaseHTTPRequestHandler):
     """Whatever is asked, the loader of the server answers it."""
 
@@ -138,9 +214,9 @@ class Handler(BaseHTTPRequestHandler):
         loader: Any = self.server.loader  # type: ignore[attr-defined]
         time.sleep(loader.seconds(method, self.path))
         status, told = loader.answer(method, self.path, body, time.time())
-        data = b"" if told is None else json.dumps(told).encode()
+        data = b"" if told is None else told.encode() if isinstance(told, str) else json.dumps(told).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/plain" if isinstance(told, str) else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -151,15 +227,20 @@ class Handler(BaseHTTPRequestHandler):
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kind", choices=("ollama", "comfyui"), required=True)
+    parser.add_argument("--kind", choices=("ollama", "llamaswap", "comfyui"), required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--gpu-bytes", type=float, default=12e9)
     parser.add_argument("--load-seconds", type=float, default=0.0)
     said = parser.parse_args(argv)
     models = {name: float(size) for name, _, size in (one.partition("=") for one in said.model)}
+    loader: Loader = Comfyui()
+    if said.kind == "ollama":
+        loader = Ollama(models, said.gpu_bytes, said.load_seconds)
+    elif said.kind == "llamaswap":
+        loader = Llamaswap(*models, load_seconds=said.load_seconds)
     server = ThreadingHTTPServer(("127.0.0.1", said.port), Handler)
-    server.loader = Ollama(models, said.gpu_bytes, said.load_seconds) if said.kind == "ollama" else Comfyui()  # type: ignore[attr-defined]
+    server.loader = loader  # type: ignore[attr-defined]
     server.serve_forever()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from sovtui.cli.diagnostics import link_told
+from sovtui.cli.diagnostics import Narrator, link_told
+from sovtui.core import receipts
 from sovtui.core.events import ActionChanged, EngineSeen, Event, LinkChanged, ServicesSeen
 from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part, Service
 from sovtui.core.reach import Verdict
@@ -20,9 +22,8 @@ from tests.fakes.hub import ID, NOW, healthy, run
 
 
 def test_a_switch_that_loses_nothing_asks_nobody(command: Command) -> None:
-    command.options = {
-        "progress": [run(), run("done", seconds=3.2, lines=("a", "b")), run("done", seconds=3.2, lines=("b", "c"))]
-    }
+    moved = replace(run("done", seconds=3.2, lines=("b", "c")), dropped_lines=1)
+    command.options = {"progress": [run(), run("done", seconds=3.2, lines=("a", "b")), moved]}
     told = command("switch", "mistral")
     assert (told.code, told.out) == (0, "")
     assert command.executed == ["switch mistral"]
@@ -282,6 +283,23 @@ def test_without_an_engine_that_loads_it_says_what_to_add(command: Command) -> N
     told = command("load", "x")
     assert told.code == 2 and "[[host.NAME.engine]]" in told.err
     assert command("free").code == 2
+
+
+def test_every_line_is_told_once_also_of_many_that_are_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    begin = {"t": "begin", "v": 1, "id": ID, "kind": "switch", "target": "qwen", "who": "ann", "at": "2026-11-20T20:00:00Z"}
+    texts = [*["waiting for the socket"] * 250, "a", "b", "a", "b", *["waiting for the socket"] * 3]
+    narrate, action = Narrator(), receipts.apply(None, begin)
+    for text in texts:
+        action = receipts.apply(action, {"t": "line", "text": text})
+        assert action is not None
+        narrate(action)
+        narrate(action)  # a step of it has changed meanwhile, no line came
+    told = [line.partition("| ")[2] for line in capsys.readouterr().err.splitlines() if "| " in line]
+    assert told == texts
+    assert action is not None
+    late = Narrator()
+    late(action)  # one who comes later is told what is still held
+    assert len([line for line in capsys.readouterr().err.splitlines() if "| " in line]) == receipts.MAX_LINES == len(action.lines)
 
 
 def test_a_link_that_goes_and_comes_while_something_is_followed_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,6 +152,7 @@ def test_prometheus_may_come_and_go_while_somebody_looks(box: Box, tmp_path: Pat
     empty(box)
     operator = Operator.at(box, tmp_path)
     operator.ok("switch", "qwen", "--yes")
+    operator.ok("backup", "nas")
     watch = subprocess.Popen(
         operator.argv("status", "--json", "--watch"),
         env=operator.environment,
@@ -183,21 +184,34 @@ def test_prometheus_may_come_and_go_while_somebody_looks(box: Box, tmp_path: Pat
             f"{key} {reading['status']}: {reading['reason']}" for key, reading in told.items() if reading["status"] != "fresh"
         ]
         found += [f"qwen {engine['phase']}"] if engine["phase"] != "ready" else []
+        found += [f"backup {b['name']}: {b['reason']}" for b in host["backups"] if b["age_seconds"] is None]
         return found + ([] if services["restartme.service"] == "active" else [f"restartme {services['restartme.service']}"])
+
+    def backup(host: dict[str, Any]) -> dict[str, Any]:
+        (found,) = host["backups"]
+        return dict(found)
 
     def live(host: dict[str, Any]) -> bool:
         return not old(host)
 
     try:
         seen(lambda source, host: source["ok"] is True and live(host), "a first answer")
+        first = seen(lambda _, host: backup(host)["source"] == "prometheus" and not backup(host)["reason"], "its metric")
         box.systemctl("stop", "prometheus")
         seen(lambda source, host: source["ok"] is False and live(host), "live figures without Prometheus")
         for _ in range(5):  # and they stay so
             seen(lambda source, host: source["ok"] is False and live(host), "figures that stay live", 3.0)
         told = " ".join(operator.ok("status").stdout.split())
         assert "prometheus: " in told and "history is missing meanwhile" in told, told
+        operator.ok("backup", "nas")  # nobody counts it now, and the box tells of it all the same
+        then = seen(
+            lambda _, host: backup(host)["last_success_at"] > backup(first)["last_success_at"], "a backup meanwhile", 60.0
+        )
+        assert backup(then)["source"] in ("probe", "receipt") and "Prometheus, which has its metric" in backup(then)["reason"]
+        assert backup(then)["age_seconds"] < 60 and backup(then)["late"] is False
         box.systemctl("start", "prometheus")
         seen(lambda source, host: source["ok"] is True and live(host), "its return")
+        seen(lambda _, host: backup(host)["source"] == "prometheus" and not backup(host)["reason"], "its metric again", 60.0)
     finally:
         watch.kill()
         watch.communicate()

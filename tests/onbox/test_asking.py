@@ -14,7 +14,8 @@ import pytest
 
 from sovtui.onbox import asking, judge, load, web
 from sovtui.onbox.plan import ModePlan
-from sovtui.onbox.words import Answer, Looked, Probe, Unit
+from sovtui.onbox.things import Answer, Probe, Unit
+from sovtui.onbox.words import Looked
 from tests.onbox.world import World, box, play, request
 
 DATA = Path(__file__).parents[1] / "data"

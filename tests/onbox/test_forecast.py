@@ -6,7 +6,7 @@ import pytest
 
 from sovtui.onbox import load, queues
 from sovtui.onbox.forecast import AFTER_DROP, FITS, TOO_SMALL, UNKNOWN, Holding, Pool, forecast, peak
-from sovtui.onbox.words import Load, LoadProbe
+from sovtui.onbox.things import Load, LoadProbe
 
 G = float(1 << 30)
 

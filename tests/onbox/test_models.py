@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from sovtui.onbox import asking, loaded
 from sovtui.onbox.plan import BadRequest
 from sovtui.onbox.rights import commands_of
-from tests.box.pretend_loader import Comfyui, Ollama
+from tests.box.pretend_loader import Comfyui, Llamaswap, Ollama
 from tests.onbox.world import GIB, WALL, Service, Story, World, box, play, request
 
 SMALL, BIG = "llama3.1:8b", "qwen2.5-coder:32b"
 ENGINE = {"name": "ollama", "services": ["ollama.service"], "url": "http://x:9", "engine": "ollama", "model": ""}
+SWAPPED = "qwen/qwen3-8b:q4"
+SWAP = {"name": "swap", "services": ["llama-swap.service"], "url": "http://x:7", "engine": "llamaswap", "model": ""}
 COMFY = {"name": "pictures", "services": [], "url": "http://x:8", "engine": "comfyui", "model": ""}
 
 
@@ -70,7 +73,7 @@ def test_pin_keeps_it_for_ever_and_unload_lets_it_go() -> None:
 
 def test_a_name_without_a_tag_means_latest() -> None:
     on = world(Ollama({"nomic:latest": 3e8}))
-    on.loaders["http://x:9"].models["nomic"] = 3e8  # type: ignore[union-attr]
+    ollama_of(on).models["nomic"] = 3e8
     assert loaded.find((loaded.Held("nomic:latest"),), "nomic") is not None
     assert loaded.find((loaded.Held("org/nomic:q4"),), "org/nomic") is None
 
@@ -164,6 +167,80 @@ def test_free_gives_memory_back_and_never_cuts_a_picture_off() -> None:
     deaf.deaf = True
     assert run("free", world(comfy=deaf)).outcome == "warned"
     assert run("free", world(comfy=Comfyui(held=0))).reason == "it held nothing"
+
+
+def swap_box(swap: Llamaswap) -> World:
+    on = world()
+    on.services["llama-swap.service"] = Service("llama-swap.service")
+    on.start_up("llama-swap.service")
+    on.loaders["http://x:7"] = swap
+    return on
+
+
+def run_swap(kind: str, on: World, model: str = SWAPPED, consent: dict[str, bool] | None = None, cancel_at: str = "") -> Story:
+    return play(on, request(kind, consent=consent, engine=SWAP, model=model), cancel_at=cancel_at)
+
+
+def test_llama_swap_loads_by_being_asked_for_its_server_and_its_list_is_the_proof() -> None:
+    swap = Llamaswap(SWAPPED, "gpt-oss-120b", load_seconds=3.0)
+    on = swap_box(swap)
+    story = run_swap("load", on)
+    assert (story.outcome, story.reason) == ("done", f"{SWAPPED} is loaded")
+    assert ("GET", "/upstream/qwen/qwen3-8b%3Aq4/") in swap.asked and on.commands == []
+    assert run_swap("load", on, "gpt-oss-120b").outcome == "done" and swap.state == {"gpt-oss-120b": "ready"}
+    story = run_swap("unload", on, "gpt-oss-120b")
+    assert (story.outcome, story.reason, swap.state) == ("done", "gpt-oss-120b is unloaded", {})
+
+
+def test_llama_swap_does_not_wait_so_a_busy_one_is_unloaded_only_when_that_was_agreed() -> None:
+    swap = Llamaswap(SWAPPED)
+    on = swap_box(swap)
+    run_swap("load", on)
+    swap.working = {SWAPPED: 2}
+    on.services["llama-swap.service"].requests = 2
+    story = run_swap("unload", on)
+    assert story.outcome == "refused" and "swap is busy" in story.reason and swap.cut_off == 0
+    assert not [path for _, path in swap.asked if "unload" in path]
+    assert run_swap("unload", on, consent={"busy": True}).outcome == "done" and swap.cut_off == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "says"),
+    [
+        ("unknown", "failed", "it answers 404: llama-swap: model not found"),
+        ("broken", "failed", "it answers 502: llama-swap: upstream command exited prematurely"),
+        ("deaf", "warned", f"{SWAPPED} is not in memory"),
+        ("busy elsewhere", "refused", "a is busy"),
+    ],
+)
+def test_what_llama_swap_cannot_do_says_why(fault: str, outcome: str, says: str) -> None:
+    swap = Llamaswap() if fault == "unknown" else Llamaswap(SWAPPED)
+    on = swap_box(swap)
+    swap.broken, swap.deaf = {SWAPPED} if fault == "broken" else set(), fault == "deaf"
+    on.services["a.service"].requests = 2.0 if fault == "busy elsewhere" else 0.0
+    story = run_swap("load", on)
+    assert story.outcome == outcome and says in story.reason
+
+
+def test_a_cancelled_load_of_llama_swap_is_unloaded_again() -> None:
+    swap = Llamaswap(SWAPPED, load_seconds=3.0)
+    story = run_swap("load", swap_box(swap), cancel_at="load")
+    assert story.outcome == "cancelled" and "was unloaded again" in story.reason and not swap.state
+
+
+def test_answers_of_llama_swap() -> None:
+    running = {"running": [{"model": "a", "state": "starting"}, {"model": "b", "state": "stopping"}]}
+    rows = loaded.held("llamaswap", json.dumps(running), 0.0)
+    assert rows is not None and loaded.held("llamaswap", '{"models": []}', 0.0) is None
+    assert loaded.proof("load", "a", (), rows) == loaded.Proof("waits", "a is still starting")
+    assert loaded.proof("load", "b", (), rows).word == "waits" and loaded.proof("unload", "b", rows, rows).word == "waits"
+    refusal = loaded.refusal(404, '{"src": "llama-swap", "error": {"message": "model not found"}}', "llamaswap", "load")
+    assert refusal == "it answers 404: model not found"
+    assert loaded.refusal(404, '{"error": "Model not found"}', "llamaswap", "load").endswith("Model not found")  # v200
+    assert loaded.refusal(404, '{"error": {"message": "File Not Found"}}', "llamaswap", "load") == "", "its server's own word"
+    assert loaded.refusal(404, '{"error": {"message": "File Not Found"}}', "llamaswap", "unload")
+    with pytest.raises(BadRequest, match="cannot be asked to pin"):
+        request("pin", engine=SWAP, model=SWAPPED)
 
 
 @pytest.mark.parametrize("kind", ["load", "unload", "pin", "free"])

@@ -420,7 +420,8 @@ def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypa
 
     from sovtui.onbox import effects
     from sovtui.onbox.authority import Authority
-    from sovtui.onbox.words import Event, Look, Looked, Ran, Run, Unit
+    from sovtui.onbox.things import Unit
+    from sovtui.onbox.words import Event, Look, Looked, Ran, Run
 
     state, looking, go_on = {"active": "inactive"}, threading.Event(), threading.Event()
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from sovtui.actions import all_specs
 from sovtui.config.schema import Config, EngineConfig, HostConfig
 from sovtui.config.specs import host_specs
 from sovtui.core.events import EngineSeen, LinkChanged
 from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part
 from sovtui.core.state import State, initial, reduce
+from sovtui.tui.pictures import Still
 from sovtui.tui.screens.choose import ChooseScreen
+from sovtui.tui.screens.help import HelpScreen
+from sovtui.tui.screens.room import Room
 from tests.tui.conftest import SIZES
 
 pytestmark = pytest.mark.screen
@@ -76,3 +80,26 @@ async def test_the_palette_has_every_model(stage: Any) -> None:
 async def test_read_only_offers_none_of_it(stage: Any) -> None:
     async with stage(replace(models(SMALL)), SIZES["normal"], estate="models", read_only=True) as s:
         assert not [c.title for c in s.app.room.commands() if "model" in c.title.lower()]
+
+
+async def test_the_help_tells_of_models_only_where_an_engine_loads_them(stage: Any) -> None:
+    every = {"Load model", "Pin model", "Unload model", "Free memory"}
+    async with stage(models(SMALL), SIZES["normal"], estate="models") as s:
+        await s.press("question_mark")
+        await s.until(lambda: isinstance(s.screen, HelpScreen))
+        assert every <= set(titles_of(s.screen))
+    without = Config(
+        host={"gpubox": HostConfig(engine=(EngineConfig(name="ollama", engine="ollama", url="http://127.0.0.1:1"),))}
+    )
+    assert titles_of(Room(Still(initial(host_specs(without), NOW), without))._help()) == every - {"Free memory"}
+    assert not titles_of(Room(Still(initial((), NOW), Config()))._help())
+
+
+def titles_of(screen: HelpScreen) -> set[str]:
+    """Of the actions that no key is for."""
+    rows = [line.plain for line in screen.body(90)]
+    shown = [
+        spec.title for spec in all_specs().values() for line in rows[: rows.index("")] if line[1:].strip().startswith(spec.title)
+    ]
+    assert "Drop caches" in shown and "Switch mode" not in shown, "there is no mode"
+    return {title for title in shown if any(line.startswith("≡") and title in line for line in rows)}

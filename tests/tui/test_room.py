@@ -24,7 +24,7 @@ from sovtui.tui.screens.acknowledge import AcknowledgeScreen
 from sovtui.tui.screens.ask import AskScreen
 from sovtui.tui.screens.choose import ChooseScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
-from sovtui.tui.screens.help import HelpScreen, help_rows
+from sovtui.tui.screens.help import HelpScreen, help_rows, mode_keys
 
 from .conftest import SIZES
 
@@ -189,6 +189,12 @@ async def test_help_lists_every_spec_and_every_screen_key(stage):
         assert isinstance(s.screen, HelpScreen)
         await s.press("escape")
         assert s.screen is s.room
+
+
+def test_the_keys_of_modes_are_told_in_few_cells():
+    assert mode_keys(["1", "2", "3", "4", ""]) == "1–4, 0"
+    assert mode_keys(["9", "2", "1", "5"]) == "1–2, 5, 9, 0"
+    assert mode_keys([]) == "0"
 
 
 async def test_the_palette_has_every_action_on_every_target(stage):

@@ -15,6 +15,8 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.source import Emit
 
 _WORKED = ("done", "warned")
+SILENT_SECONDS = 20.0
+"""Once Prometheus has not answered for so long, the box itself is believed instead of its metric."""
 
 
 class BackupsSource:
@@ -35,10 +37,11 @@ class BackupsSource:
             return ""
         now = self._clock.now()
         runs = (*host.receipts, *([host.action] if host.action else []))
+        silent = _is_silent(state, now)
         news = []
         for config in self._backups:
             old = host.backups.get(config.name) or Backup(config.name, config.service, float(config.max_age))
-            new = judge(config, old, host.services.get(config.service), runs, now)
+            new = judge(config, old, host.services.get(config.service), runs, now, silent=silent)
             if replace(new, at=old.at) != old or old.at is None:
                 news.append(new)
         if news:
@@ -49,16 +52,33 @@ class BackupsSource:
         """Nothing is held open."""
 
 
-def judge(config: BackupConfig, old: Backup, service: Service | None, runs: Sequence[ActionRun], now: datetime) -> Backup:
+def _is_silent(state: State, now: datetime) -> bool:
+    """Whether Prometheus cannot tell a metric: it does not answer, and has not for a while."""
+    source = state.sources.get(("prometheus", ""))
+    if source is None or source.ok is not False:
+        return False
+    return source.last_ok_at is None or (now - source.last_ok_at).total_seconds() > SILENT_SECONDS
+
+
+def judge(
+    config: BackupConfig,
+    old: Backup,
+    service: Service | None,
+    runs: Sequence[ActionRun],
+    now: datetime,
+    *,
+    silent: bool = False,
+) -> Backup:
     """What is known now. A success once seen is not forgotten: systemd itself forgets it at the next failure.
 
-    With a metric configured Prometheus tells the last success, and only the last result is taken from the unit.
+    With a metric configured Prometheus tells the last success, and only the last result is taken from the unit. While
+    Prometheus is `silent` a later success that the unit or a receipt tells counts, and the reason says who tells.
     """
     new = replace(old, service=config.service, max_age_seconds=float(config.max_age), at=now)
     known = service is not None and service.active not in ("unknown", "")
     if known and service is not None:
         new = replace(new, last_result=_result(service))
-    if config.metric:
+    if config.metric and not silent:
         return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not told its metric yet")
     found = [(old.last_success_at, old.source)] if old.last_success_at else []
     if known and service is not None and (ended := _ended_well(service)):
@@ -66,8 +86,17 @@ def judge(config: BackupConfig, old: Backup, service: Service | None, runs: Sequ
     found += [(ended, "receipt") for run in runs if (ended := _receipt(config, run))]
     if found:
         at, source = max(found, key=lambda pair: pair[0])
-        return replace(new, last_success_at=at, source=source, reason="")
-    return replace(new, reason=_why_unknown(config, service))
+        return replace(new, last_success_at=at, source=source, reason=_instead(source, known) if config.metric else "")
+    why = _why_unknown(config, service)
+    return replace(new, reason=f"Prometheus does not answer; {why}" if config.metric else why)
+
+
+def _instead(source: str, known: bool) -> str:
+    """Whose word it is while nobody can be asked for the metric."""
+    if source == "prometheus":
+        later = "; the box tells of no later one" if known else ""
+        return f"as Prometheus told last, which does not answer now{later}"
+    return f"told by its {'receipt' if source == 'receipt' else 'unit'}: Prometheus, which has its metric, does not answer"
 
 
 def _result(service: Service) -> str:

@@ -39,6 +39,7 @@ from sovtui.ports.errors import PortError
 
 MODELS_EVERY_SECONDS = 30.0
 MOST_UPSTREAMS = 4
+MOST_MODELS = 200
 
 _KINDS: tuple[tuple[str, EngineAdapter], ...] = (("llama-server", LLAMACPP), ("sglang", SGLANG), ("vllm", VLLM))
 """What a command line holds, and who then answers."""
@@ -151,6 +152,10 @@ class Llamaswap(WithoutMetrics):
 
     async def probe(self, client: httpx.AsyncClient, expected_model: str, past: Past, monotonic: float) -> Engine:
         """Ready is the expected model in state `ready`; one that does not run is asleep: the next request starts it."""
+        engine = await self._judge(client, expected_model, past, monotonic)
+        return replace(engine, installed=past.own.get("installed", ()))
+
+    async def _judge(self, client: httpx.AsyncClient, expected_model: str, past: Past, monotonic: float) -> Engine:
         status, told = await json_at(client, "/running")
         rows = told.get("running") if isinstance(told, Mapping) else None
         if status in (401, 403):
@@ -196,14 +201,19 @@ class Llamaswap(WithoutMetrics):
         status, told = await json_at(client, "/v1/models")
         data = told.get("data") if status == 200 and isinstance(told, Mapping) else None
         known: dict[str, str] = {}
+        installed: list[Part] = []
         for row in data if isinstance(data, list) else ():
             if isinstance(row, Mapping) and isinstance(row.get("id"), str):
                 known[row["id"]] = row["id"]
                 meta = row.get("meta")
                 own = meta.get("llamaswap") if isinstance(meta, Mapping) else None
-                aliases = own.get("aliases") if isinstance(own, Mapping) else None
+                own = own if isinstance(own, Mapping) else {}
+                aliases = own.get("aliases")
+                if own.get("type", "model") in ("model", "peer"):  # an alias, a selector, a profile is no model of its own
+                    elsewhere = own.get("type") == "peer" or "peerID" in own
+                    installed.append(Part(clean(row["id"], 200), "remote" if elsewhere else "installed"))
                 known |= {str(alias): row["id"] for alias in (aliases if isinstance(aliases, list) else ())}
-        past.own["known"] = known
+        past.own["known"], past.own["installed"] = known, tuple(installed[:MOST_MODELS])
         if not past.version_asked:
             _, told = await json_at(client, "/api/version")
             past.version = clean(str(told.get("version", "")), 40) if isinstance(told, Mapping) else ""

@@ -33,9 +33,12 @@ TIMEOUTS_UNTIL_HUNG = 4
 KEEP_SECONDS = 300.0
 """Scrapes are kept as long as the longest window."""
 SPACING_SECONDS = 10.0
+LINK_SECONDS = 20.0
+"""So long a link may be dead before it is noticed, metered ones included: an engine's silence in that time was the link's."""
 LATENCY_SECONDS = 60.0
 
 _UP = (*SERVING, EnginePhase.ASLEEP)
+_SILENT = (EnginePhase.UNKNOWN, EnginePhase.DEAD, EnginePhase.HUNG)
 _TOLD_BY_PROMETHEUS = ("engine.running", "engine.decode_tok_s")
 
 MakeClient = Callable[[str, str], httpx.AsyncClient]
@@ -55,6 +58,8 @@ class _Watched:
     scrapes: deque[Scrape] = field(default_factory=deque)
     """At most one in ten seconds, besides the newest."""
     last: Engine = field(default_factory=Engine)
+    heard: Engine | None = None
+    """What it last answered, with the time; None once what was told of it since is not for want of an answer."""
 
 
 class EnginesSource:
@@ -95,6 +100,8 @@ class EnginesSource:
         host = state.hosts.get(self.host)
         if host is None:
             return ""
+        if host.link.phase is not LinkPhase.UP:
+            self._take_back(emit)
         if host.link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED):
             raise Unreachable(
                 f"{self.host} is not reached: {host.link.reason or host.link.phase}"
@@ -109,7 +116,18 @@ class EnginesSource:
         for client in self._clients:
             await client.aclose()
 
+    def _take_back(self, emit: Emit) -> None:
+        """Engines that fell silent with the link: of them is known what they last answered, not that they are dead or hung."""
+        for watched in self._watched:
+            heard, watched.heard = watched.heard, None
+            if heard is None or heard.at is None or watched.last.phase not in _SILENT:
+                continue
+            if (self._clock.now() - heard.at).total_seconds() <= LINK_SECONDS:
+                watched.past.failures, watched.last = 0, heard
+                emit(EngineSeen(self.host, watched.mode.name, replace(heard, reason="the link is down")))
+
     async def _look(self, watched: _Watched, host: Host, emit: Emit) -> None:
+        old = host.engines.get(watched.mode.name, Engine())
         services = [host.services[name] for name in watched.mode.services if name in host.services]
         stopped = [s.name for s in services if s.active not in (*RUNNING, "unknown")]
         if _began_anew(watched.pids, services) or stopped:
@@ -118,7 +136,12 @@ class EnginesSource:
         if stopped:
             engine = Engine(EnginePhase.ABSENT, reason=f"{stopped[0]} does not run")
         else:
-            engine = await self._ask(watched, services, host.link.phase)
+            try:
+                engine = await self._ask(watched, services, host.link.phase)
+            except PortError as error:
+                if old.phase is EnginePhase.UNKNOWN:
+                    emit(EngineSeen(self.host, watched.mode.name, replace(old, reason=str(error))))
+                return
         now = self._clock.now()
         readings: dict[str, Reading] = {}
         if engine.phase in (*_UP, EnginePhase.WARMING):
@@ -127,15 +150,18 @@ class EnginesSource:
             engine = _asleep(engine, host, watched.mode, readings)
         else:
             readings = self._gone(host, watched.mode, engine, now)
-        old = host.engines.get(watched.mode.name, Engine())
         if engine.phase in (EnginePhase.STARTING, EnginePhase.WARMING):
             engine = replace(engine, progress=engine.progress or _told_by_action(host, watched.mode) or old.progress)
         watched.last = engine
-        emit(EngineSeen(self.host, watched.mode.name, replace(engine, at=now)))
+        engine = replace(engine, at=now)
+        if not watched.past.failures:
+            watched.heard = engine
+        emit(EngineSeen(self.host, watched.mode.name, engine))
         if readings:
             emit(Samples(self.host, tuple(Sample(key, r, watched.mode.name) for key, r in readings.items())))
 
     async def _ask(self, watched: _Watched, services: list[Service], link: LinkPhase) -> Engine:
+        """Raises `PortError` where the link does not stand: that says nothing of the engine."""
         past, mode = watched.past, watched.mode
         past.at = self._clock.now()
         try:
@@ -145,7 +171,7 @@ class EnginesSource:
                 engine = await watched.adapter.probe(watched.client, mode.model, past, self._clock.monotonic())
         except PortError as error:
             if link is not LinkPhase.UP:
-                return Engine(EnginePhase.UNKNOWN, reason=str(error))
+                raise
             past.failures += 1
             patience = TIMEOUTS_UNTIL_HUNG if isinstance(error, TimedOut) else REFUSALS_UNTIL_DEAD
             return self._silent(past, services, watched.last, str(error), patience)

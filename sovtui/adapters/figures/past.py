@@ -180,7 +180,9 @@ class RangeStretch:
         sampled = [q.subject for q in asked if q.kind == "engine-time" and by_tag.get(q.tag)]
         for mode in host.spec.modes:
             if mode.name not in sampled:
-                put(EngineSeen(host.spec.name, mode.name, Engine(reason="it gave Prometheus no figures then")))
+                ran = bool(mode.services) and all(host.services[s].active == "active" for s in mode.services)
+                reason = f"{'its services ran, but ' if ran else ''}it gave Prometheus no figures then"
+                put(EngineSeen(host.spec.name, mode.name, Engine(reason=reason)))
                 continue
             asleep = host.reading("engine.asleep", mode.name)
             phase = EnginePhase.ASLEEP if asleep.status is Status.FRESH and asleep.value else EnginePhase.READY

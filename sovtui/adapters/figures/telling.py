@@ -14,7 +14,7 @@ from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import names_of, others_of, with_engines
 from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Backup, Service
-from sovtui.core.reading import Reading, fresh, unknown, unsupported
+from sovtui.core.reading import Reading, Status, fresh, unknown, unsupported
 from sovtui.core.state import Host
 from sovtui.core.text import size
 from sovtui.ports.source import Emit
@@ -37,6 +37,8 @@ class Teller:
         self._config, self._adapters, self._at = config, adapters, at
         self._bad: Mapping[str, str] = {}
         self.told: dict[tuple[str, str], datetime] = {}
+        self._known: set[str] = set()
+        """Hosts that Prometheus has told of."""
 
     def tell(
         self,
@@ -57,20 +59,28 @@ class Teller:
             key: fresh(value, gpu_at if key[0].startswith("gpu.") else node_at, SOURCE) for key, value in answer.figures.items()
         }
         readings.update({key: unsupported(reason, SOURCE) for key, reason in answer.unsupported.items()})
-        reason = answer.reason or f"{_MISSING} for {name}"
+        if answer.figures:
+            self._known.add(name)
+        silent = not answer.figures and name in self._known  # its last values are the last there are: they stay, as old ones
+        reason = f"Prometheus has no newer sample of {name}" if silent else answer.reason or f"{_MISSING} for {name}"
+        since = None if silent else now
         kinds = {q.kind for q in asked}
         for figure in _HOST_FIGURES if "memory" in kinds else ():
-            readings.setdefault((figure, ""), unknown(reason, SOURCE, now))
+            readings.setdefault((figure, ""), unknown(reason, SOURCE, since))
         if (apart := _apart(host, readings, now)) is not None:
             readings[APART, ""] = apart
         for q in asked:
             if q.kind == "engine-time":
-                readings.update(self._engine(name, q.subject, asked, by_tag, now))
+                told = self._engine(name, q.subject, asked, by_tag, now)
+                readings.update(
+                    {key: unknown(reason, SOURCE) if silent and r.status is Status.UNKNOWN else r for key, r in told.items()}
+                )
             if q.expression in self._bad:
                 self._mark(readings, q, now)
         for key, old in host.figures.items():  # a GPU, or an engine, that Prometheus no longer tells of
             if old.source == SOURCE and old.known and key not in readings and key[0] not in (APART, *_HOST_FIGURES):
-                readings[key] = unknown("its services do not run" if key[0].startswith("engine.") else reason, SOURCE, now)
+                gone = "its services do not run" if key[0].startswith("engine.") and not silent else reason
+                readings[key] = unknown(gone, SOURCE, since)
         samples = [Sample(k, r, subject) for (k, subject), r in readings.items() if _news(host, k, subject, r)]
         if samples:
             emit(Samples(name, tuple(samples)))
@@ -191,6 +201,8 @@ def _apart(host: Host, readings: Mapping[tuple[str, str], Reading], now: datetim
 
 
 def _news(host: Host, figure: str, subject: str, new: Reading) -> bool:
-    """That there is still nothing is no news."""
+    """That there is still nothing is no news, nor that there is nothing newer."""
     old = host.reading(figure, subject)
+    if new.at is None and (old.status, old.reason, old.source) == (Status.STALE, new.reason, new.source):
+        return False
     return new.value is not None or (old.status, old.reason, old.source) != (new.status, new.reason, new.source)

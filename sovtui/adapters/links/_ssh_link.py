@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import asyncssh
 
-from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._shell import line as shell_line
 from sovtui.adapters.links._ssh_channel import Channel
 from sovtui.adapters.links._ssh_client import Client
 from sovtui.adapters.links._ssh_errors import detail_of, fault_of
+from sovtui.adapters.links._ssh_follower import CLOSE_SECONDS, Follower
 from sovtui.adapters.links._ssh_process import MAX_OUTPUT_BYTES, Process, TooMuch, end, read_all
 from sovtui.adapters.links._ssh_sessions import AGAIN_SECONDS, FREED_SECONDS, Crowded, Sessions
 from sovtui.adapters.links._traffic import counted
@@ -36,8 +35,6 @@ LONG_LATENCY_SECONDS = 300.0
 """The same of a link that is used sparingly."""
 CHECK_SECONDS = 0.6
 """Between the keepalives that look whether a link still lives; three unanswered ones say that it does not."""
-_CLOSE_SECONDS = 1.0
-_CHUNK = 1 << 16
 
 
 class SshLink:
@@ -140,7 +137,7 @@ class SshLink:
             process = await self._begun(argv, stdin, patience)
         except (asyncssh.Error, OSError) as error:
             raise self.gone(f"{self.called(argv)} was not started", error) from error
-        follower = _Follower(self, process, argv)
+        follower = Follower(self, process, argv)
         leaving: asyncio.Task[None] | None = None
 
         async def close() -> None:
@@ -232,7 +229,7 @@ class SshLink:
         for connection in [self._connection, *reversed(self._hops)]:
             connection.abort() if lost else connection.close()
             try:
-                async with asyncio.timeout(_CLOSE_SECONDS):
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await connection.wait_closed()
             except TimeoutError:
                 connection.abort()
@@ -353,64 +350,3 @@ class SshLink:
                 self._measured = loop.time()
                 with contextlib.suppress(Unreachable, Refused, Malformed):  # a login that may only forward has no session
                     await self.run(["true"], timeout_seconds=LATENCY_EVERY_SECONDS)
-
-
-class _Follower:
-    """The output of a running command."""
-
-    def __init__(self, link: SshLink, process: asyncssh.SSHClientProcess[bytes], argv: Sequence[str]) -> None:
-        self._link = link
-        self._process = process
-        self._argv = argv
-        self._errors: deque[bytes] = deque()
-        self.made_way = False
-        """It was ended for the sake of something less patient."""
-        self._watching = asyncio.create_task(self._keep_errors())
-
-    async def lines(self) -> AsyncIterator[bytes]:
-        try:
-            async for line in split_lines(self._process.stdout.read):
-                yield line
-        except (asyncssh.Error, OSError) as error:
-            raise self._link.gone(f"{self._link.called(self._argv)} was cut off", error) from error
-        await self._ended()
-
-    async def write(self, data: bytes) -> None:
-        try:
-            self._process.stdin.write(data)
-            await self._process.stdin.drain()
-        except (asyncssh.Error, OSError) as error:
-            raise self._link.gone(f"{self._link.called(self._argv)} takes no more input", error) from error
-
-    async def result(self) -> Completed:
-        status = await self._ended()
-        return Completed(status, b"", b"".join(self._errors)[-MAX_STDERR_BYTES:])
-
-    async def aclose(self) -> None:
-        process = self._process
-        if not process.is_closing():
-            with contextlib.suppress(OSError, asyncssh.Error):
-                process.stdin.write_eof()
-        process.close()
-        self._watching.cancel()
-        await asyncio.gather(self._watching, return_exceptions=True)
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await process.wait_closed()
-        except TimeoutError:
-            process.channel.abort()  # it never read its input
-
-    async def _ended(self) -> int:
-        await asyncio.gather(self._watching, return_exceptions=True)
-        await self._process.wait_closed()
-        if self.made_way:
-            raise self._link.way_made(self._argv)
-        return self._link.status(self._process, self._argv)
-
-    async def _keep_errors(self) -> None:
-        size = 0
-        while part := await self._process.stderr.read(_CHUNK):
-            self._errors.append(part)
-            size += len(part)
-            while size - len(self._errors[0]) >= MAX_STDERR_BYTES:
-                size -= len(self._errors.popleft())

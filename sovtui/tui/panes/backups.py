@@ -66,7 +66,7 @@ class BackupsPane(ListPane):
         pairs.append(("told by", (backup.source or text.UNKNOWN_SIGN, "label")))
         pairs.append(("service", (backup.service, "plain")))
         if backup.reason:
-            pairs.append(("because", (backup.reason, "stale")))
+            pairs.append(("because" if backup.last_success_at is None else "note", (backup.reason, "stale")))
         rows += facts(pairs, width)
         rows += [BLANK, row(("runs that left a receipt", "label"))]
         runs = [run for run in host.receipts if run.kind == "backup" and run.target in (backup.name, backup.service)]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
 from sovtui.actions.spec import Spec
 from sovtui.tui.keymap import LOCAL, MOVES, SCREEN, key_of
-from sovtui.tui.present import BLANK, Row, cut, pad, paragraph, row
+from sovtui.tui.present import BLANK, Row, pad, paragraph, row
 from sovtui.tui.screens.dialog import Dialog
 from sovtui.tui.widgets.keybar import Touch
 
 MORE = "≡"
 """In the place of a key, for what is in the menu and the palette only."""
+WIDE = 70
+"""Cells from which on keys, titles and sentences stand in columns."""
 SIGNS = (
     ("?", "nothing", "not known: nobody answered"),
     ("12.3 ~42s", "stale", "the last value, that long ago"),
@@ -25,25 +27,40 @@ SIGNS = (
 )
 
 
+def mode_keys(keys: Iterable[str]) -> str:
+    """The keys that switch, in few cells: `1–4, 0`."""
+    runs: list[list[int]] = []
+    for number in sorted({int(key) for key in keys if key}):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join([*(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs), "0"])
+
+
 def help_rows(
     specs: Mapping[str, Spec], overrides: Mapping[str, str], width: int, *, mode_keys: str = "1–9, 0", read_only: bool = False
 ) -> list[Row]:
     """All of it at this width."""
-    rows: list[Row] = [row(("actions", "title"))]
+    parts: list[tuple[str, list[tuple[str, str, str]]]] = [("actions", []), ("screen", [])]
     for spec in specs.values():
         keys = key_of(spec.id, spec.key, overrides) or (mode_keys if spec.target == "mode" else MORE)
-        off = "  (off: read-only)" if read_only and spec.dangerous else ""
-        rows += _entry(keys, f"{spec.title}{off}", spec.help, width)
-    rows += [BLANK, row(("screen", "title"))]
-    for id, key, title, help in SCREEN:
-        rows += _entry(key_of(id, key, overrides), title, help, width)
+        off = "(off: read-only) " if read_only and spec.dangerous else ""
+        parts[0][1].append((keys, spec.title, f"{off}{spec.help}"))
+    parts[1][1].extend((key_of(id, key, overrides), title, help) for id, key, title, help in SCREEN)
     for pane in dict.fromkeys(entry[0] for entry in LOCAL):
-        rows += [BLANK, row((f"in the {pane}", "title"))]
-        for _, id, key, title, help in (entry for entry in LOCAL if entry[0] == pane):
-            rows += _entry(key_of(id, key, overrides), title, help, width)
+        mine = [(key_of(id, key, overrides), title, help) for of, id, key, title, help in LOCAL if of == pane]
+        parts.append((f"in the {pane}", mine))
+    every = [entry for _, entries in parts for entry in entries]
+    columns = (2 + max(len(keys) for keys, _, _ in every), 2 + max(len(title) for _, title, _ in every))
+    rows: list[Row] = []
+    for heading, entries in parts:
+        rows += [*([BLANK] if rows else []), row((heading, "title"))]
+        for entry in entries:
+            rows += _entry(*entry, width, columns)
     rows += [BLANK, row(("moving", "title"))]
     for keys, words in MOVES:
-        rows += _entry(keys, "", words, width)
+        rows += _entry(keys, "", words, width, columns)
     rows += [BLANK, row(("signs", "title"))]
     for sign, role, words in SIGNS:
         first, *rest = paragraph(words, width - 13, "label")
@@ -51,13 +68,13 @@ def help_rows(
     return rows
 
 
-def _entry(keys: str, title: str, help: str, width: int) -> list[Row]:
-    if width >= 70:
-        wide = 27 if not title else 10
-        head = row((pad(cut(keys, wide - 1), wide), "key"), (pad(title, 16) if title else "", "strong"))
+def _entry(keys: str, title: str, help: str, width: int, columns: tuple[int, int]) -> list[Row]:
+    """`columns`: cells for keys and for titles, where there is room for columns."""
+    if width >= WIDE:
+        head = row((pad(keys, columns[0]), "key"), (pad(title, columns[1]), "strong")) if title else row((pad(keys, 27), "key"))
         first, *rest = paragraph(help, width - head.cells, "label")
         return [row(*head.spans, *first.spans), *(row(" " * head.cells, *line.spans) for line in rest)]
-    first_row = row((pad(keys, 8) if title else keys, "key"), (title, "strong"))
+    first_row = row((pad(keys, max(8, columns[0])) if title else keys, "key"), (title, "strong"))
     return [first_row, *paragraph(help, width, "label", indent=8 if width >= 40 else 2)]
 
 

@@ -1,4 +1,4 @@
-"""The control room: what it shows and what its keys do. It passes on; it decides nothing about the box."""
+"""The control room: what its keys and touches do. It passes on; it decides nothing about the box."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
-from textual.screen import Screen
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
@@ -18,13 +17,10 @@ from sovtui.actions.spec import Wish
 from sovtui.core.issues import Issue, issues
 from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import LinkPhase
-from sovtui.core.state import State
 from sovtui.runtime.hub import Hub
-from sovtui.tui.arrange import HEIGHT_OF_THUMBS, LEAST, TWO_ROWS_OF_TILES_FROM, Kind
-from sovtui.tui.backlog import Backlog
+from sovtui.tui.arrange import HEIGHT_OF_THUMBS, TWO_ROWS_OF_TILES_FROM, Kind
 from sovtui.tui.conduct import Conductor
 from sovtui.tui.estate import PANES, host_choices, issue_choices
-from sovtui.tui.inert import inert
 from sovtui.tui.inspector import Inspector
 from sovtui.tui.jump import STAY, jump_tabs, jump_touches
 from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
@@ -32,124 +28,40 @@ from sovtui.tui.linkfacts import METERED, link_rows
 from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
 from sovtui.tui.panes.base import ListPane, View
-from sovtui.tui.panes.host import HostPane, first_pane
 from sovtui.tui.panes.inference import InferencePane
-from sovtui.tui.panes.log import RING, LogPane
-from sovtui.tui.present import Row, paragraph
-from sovtui.tui.said import Said
+from sovtui.tui.panes.log import LogPane
 from sovtui.tui.screens.choose import Choice, ChooseScreen
-from sovtui.tui.screens.frame import Frame, StatusBar
-from sovtui.tui.screens.help import HelpScreen
-from sovtui.tui.silence import Silence
-from sovtui.tui.status import notice, status_rows
+from sovtui.tui.screens.frame import StatusBar
+from sovtui.tui.screens.help import HelpScreen, mode_keys
+from sovtui.tui.screens.scene import Scene
 from sovtui.tui.then import touches as then_touches
 from sovtui.tui.touches import BELONGS, MORE, key_touches, tab_touches
-from sovtui.tui.travel import Traveller
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
-from sovtui.tui.widgets.lines import Lines
 from sovtui.tui.widgets.timeline import TimelineBar
 
 
-class Room(Frame):
-    """One screen for everything. Reads the hub's state through `take`; speaks to the hub by wishes."""
+class Room(Scene):
+    """One screen for everything. Speaks to the hub by wishes."""
 
     CSS_PATH = "../sovtui.tcss"
     """Read with the room, not with the app: the first frame does without it."""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "leave", "quit", show=False)]
 
     def __init__(self, hub: Hub) -> None:
-        super().__init__()
-        self._hub = hub
+        super().__init__(hub)
         self._specs = all_specs()
-        self.host_name = next(iter(hub.state.hosts), "")
         self._keys: list[Key] = []
         self._list: ChooseScreen | None = None
         """What is open and wants to be told anew."""
         self._conductor = Conductor(hub, self._push, self.tell)
         self._inspector = Inspector(hub, self._push, self.tell, lambda: self.view, self._to_clipboard)
-        self._said = Said()
-        self.travel = Traveller(hub, self._travelled, self.tell, self._push, partial(self.run_worker, exit_on_error=False))
-        self.travel.about = self._about
-        self.silence = Silence(hub, self._heard)
-        self.travel.begin = lambda: self.silence.last_alive(self.travel.live, self.host_name)
 
-    def on_mount(self) -> None:
-        log = self._panes["log"]
-        assert isinstance(log, LogPane)
-        log.open_log = lambda host, service, since: self._hub.logs(host, service, since=since, lines=RING if since else 200)
-        log.backlog = Backlog(self._hub, log.redraw)
-        self.show_pane(self.current)
-
-    # data
-
-    def take(self, state: State) -> None:
-        """The newest state. All that changes the screen from outside comes through here."""
-        state = self.travel.see(state)
-        if self.host_name not in state.hosts:
-            self.host_name = next(iter(state.hosts), "")
-        self.view = View(state, self.host_name, self._hub.config, self.travel.then)
-        self.lead_with(first_pane(self.view))
-        if not self.travel.on:
-            self._host_pane.last = self.silence.see(self.view)
-        self.draw()
+    def _renew(self) -> None:
         self._inspector.renew()
-        for words in self._said.news(self.travel.live) if self.is_mounted else ():
-            self.tell(words)
         if self._list is not None:
             self._list.renew()
 
-    @property
-    def _host_pane(self) -> HostPane:
-        pane = self._every[HostPane.NAME]
-        assert isinstance(pane, HostPane)
-        return pane
-
-    def _heard(self) -> None:
-        """Something was told of a host that is silent."""
-        self.travel.hold(self.silence.stretch)
-        self._host_pane.last = self.silence.last
-        if self.is_mounted:
-            self.take(self.travel.live)
-            self._host_pane.redraw()
-
-    def _travelled(self) -> None:
-        """Another moment is to be shown."""
-        self.set_class(self.travel.on, "-then")
-        self.take(self.travel.live)
-
-    def _about(self) -> str:
-        """What the pane in front is about, as the beginning of a mark's key."""
-        pane = self._panes[self.current]
-        kind = {"alerts": "alert", "actions": "action"}.get(self.current)
-        return f"{kind} {pane.cursor}" if kind and isinstance(pane, ListPane) and pane.cursor else ""
-
-    def draw(self) -> None:
-        """Bring everything visible up to date with the view."""
-        view = self.view
-        if view is None or not self.is_mounted or not self.size.width:
-            return
-        kind = self.kind
-        told, axis = self.travel.rows(self.size.width, kind)
-        self._travel_height = len(told)
-        self.lay_out()
-        self.query_one("#travel", TimelineBar).tell(told, axis)
-        self.query_one("#status", Lines).show(status_rows(view, self.size.width, kind))
-        if not self._roomy:
-            self.query_one("#small", Lines).show(self._small(view))
-            return
-        self.query_one("#notice", Lines).show(self._notice_rows(view))
-        for pane in self._panes.values():
-            pane.view = view
-        self._offer(view)
-
-    def _notice_rows(self, view: View) -> list[Row]:
-        words, role = notice(view)
-        return paragraph(f"▲ {words}", self.size.width, role)[: 3 if self.kind is Kind.PHONE else 2] if words else []
-
-    def _small(self, view: View) -> list[Row]:
-        least = f"This is {self.size.width}×{self.size.height}; sovtui shows its panes from {LEAST[0]}×{LEAST[1]} on."
-        words, role = notice(view)
-        return [*paragraph(least, self.size.width, "label"), *(paragraph(words, self.size.width, role) if words else [])]
+    # keys
 
     def _chosen(self, view: View) -> dict[str, str]:
         """What an action without a name would be about, by kind of target."""
@@ -330,9 +242,13 @@ class Room(Frame):
 
     def _help(self) -> HelpScreen:
         overrides = self._hub.config.screen.keys
-        modes = self.view.host.spec.modes if self.view and self.view.host else ()
-        keys = " ".join([*(m.key for m in modes if m.key), "0"])
-        return HelpScreen(self._specs, overrides, keys, read_only=bool(self.view and self.view.state.read_only))
+        state = self.travel.live
+        hosts = [self.view.host] if self.view and self.view.host and self.view.host.spec.modes else state.hosts.values()
+        modes = [mode.key for host in hosts for mode in host.spec.modes]
+        there = {
+            id: spec for id, spec in self._specs.items() if spec.served(state.hosts.values()) and (modes or spec.target != "mode")
+        }
+        return HelpScreen(there, overrides, mode_keys(modes), read_only=state.read_only)
 
     async def _menu(self) -> None:
         answer = await self._push(ChooseScreen("Commands", menu_choices(self._keys, self._panes)))
@@ -388,12 +304,6 @@ class Room(Frame):
         finally:
             self._list = None
 
-    def go_to_host(self, name: str) -> None:
-        """Look at another host."""
-        if self.view is not None and name in self.view.state.hosts:
-            self.host_name = name
-            self.take(self.travel.live)
-
     # palette
 
     def commands(self) -> list[Command]:
@@ -416,18 +326,6 @@ class Room(Frame):
 
     def _theme(self, name: str) -> None:
         self.app.theme = name
-
-    # telling and asking
-
-    def tell(self, words: str, severity: str = "information") -> None:
-        """A passing notice. Foreign text is inert in it."""
-        seconds = 2.0 if severity == "begun" else max(5.0, len(words) / 12)
-        level: Any = "information" if severity == "begun" else severity
-        sign = {"warning": "▲ ", "error": "✖ "}.get(severity, "")
-        self.notify(sign + inert(words), severity=level, timeout=seconds, markup=False)
-
-    async def _push(self, screen: Screen[Any]) -> Any:
-        return await self.app.push_screen_wait(screen)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A failure of ours is told, not fatal: the room stays."""

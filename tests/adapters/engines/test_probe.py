@@ -136,10 +136,42 @@ async def test_a_lost_link_is_no_dead_engine() -> None:
             await room.poll()
     room.link(LinkPhase.CONNECTING)
     for _ in range(3):
-        assert (await room.poll()).phase is EnginePhase.UNKNOWN
+        await room.source.poll(room.state, room._put)
+        assert room.state.hosts["spark"].engines["qwen"].phase is EnginePhase.READY, "what was last known of it"
     server.up = True
     room.link(LinkPhase.UP)
     assert (await room.poll()).phase is EnginePhase.READY
+
+
+async def test_an_engine_that_fell_silent_with_the_link_is_what_it_last_was() -> None:
+    server = Server(health=200, v1__models=MODELS)
+    room = Room(server, told=lambda host, mode: True)
+    room.unit("active")
+    ready = await room.poll()
+    server.slow.add("/health")
+    phases = [(await room.poll()).phase for _ in range(4)]
+    assert phases[-1] is EnginePhase.HUNG, "nobody knows yet that it is the link"
+    room.link(LinkPhase.DOWN)
+    with pytest.raises(Unreachable):
+        await room.poll()
+    told = room.state.hosts["spark"].engines["qwen"]
+    assert (told.phase, told.models, told.at, told.reason) == (EnginePhase.READY, ready.models, ready.at, "the link is down")
+    room.link(LinkPhase.UP)
+    assert (await room.poll()).phase is EnginePhase.UNKNOWN, "counted anew"
+
+
+async def test_an_engine_that_hung_long_before_the_link_went_stays_so() -> None:
+    server = Server(health=200, v1__models=MODELS)
+    room = Room(server, told=lambda host, mode: True)
+    room.unit("active")
+    await room.poll()
+    server.slow.add("/health")
+    for _ in range(4):
+        await room.poll(10.0)
+    room.link(LinkPhase.DOWN)
+    with pytest.raises(Unreachable):
+        await room.poll()
+    assert room.state.hosts["spark"].engines["qwen"].phase is EnginePhase.HUNG
 
 
 async def test_no_figures_are_read_where_prometheus_has_fresh_ones() -> None:

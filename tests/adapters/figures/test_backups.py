@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sovtui.adapters.backups.units import BackupsSource, judge
 from sovtui.config.schema import BackupConfig
-from sovtui.core.events import BackupsSeen
-from sovtui.core.model import ActionRun, Backup, Service
+from sovtui.core.events import BackupsSeen, ServicesSeen, SourceChanged
+from sovtui.core.model import ActionRun, Backup, Service, Source
 from tests.adapters.figures.estate import NOW, Room, config, spark
 from tests.fakes.world import FakeClock
 
@@ -63,6 +64,40 @@ def test_with_a_metric_the_unit_tells_only_the_result() -> None:
     backup = judge(metric, old, service, (), NOW)
     assert (backup.last_success_at, backup.source, backup.last_result) == (BEFORE, "prometheus", "failed")
     assert "has not told" in judge(metric, Backup("nas"), service, (), NOW).reason
+
+
+def test_while_prometheus_is_silent_the_box_itself_tells_and_it_is_said_who() -> None:
+    metric = BackupConfig(name="nas", service="backup-nas.service", metric="m")
+    later = Service("backup-nas.service", "inactive", "dead", "success", NOW - timedelta(minutes=5), source="probe")
+    old = Backup("nas", last_success_at=BEFORE, source="prometheus")
+    backup = judge(metric, old, later, (), NOW, silent=True)
+    assert (backup.last_success_at, backup.source) == (later.since, "probe")
+    assert backup.reason == "told by its unit: Prometheus, which has its metric, does not answer"
+    earlier = replace(later, since=BEFORE - timedelta(hours=9))
+    backup = judge(metric, old, earlier, (), NOW, silent=True)
+    assert (backup.last_success_at, backup.source) == (BEFORE, "prometheus")
+    assert backup.reason == "as Prometheus told last, which does not answer now; the box tells of no later one"
+    assert judge(metric, old, None, (), NOW, silent=True).reason == "as Prometheus told last, which does not answer now"
+    run = ActionRun("1", "backup", "nas", "me", NOW - timedelta(minutes=1), outcome="done", seconds=6.0)
+    assert judge(metric, old, earlier, (run,), NOW, silent=True).reason.startswith("told by its receipt: ")
+    unknown = judge(metric, Backup("nas"), Service("backup-nas.service", "failed", result="exit-code"), (), NOW, silent=True)
+    assert unknown.last_success_at is None and unknown.reason.startswith("Prometheus does not answer; its last run failed")
+
+
+async def test_one_answer_that_is_late_is_no_silence() -> None:
+    metric = BackupConfig(name="nas", service="backup-nas.service", metric="m")
+    room = Room(config(spark=spark()))
+    source = BackupsSource("spark", (metric,), FakeClock())
+    room.put(BackupsSeen("spark", (Backup("nas", last_success_at=BEFORE, source="prometheus"),)))
+    room.put(ServicesSeen("spark", (Service("backup-nas.service", "inactive", "dead", "success", NOW, source="probe"),)))
+    for seconds, who in ((5, "prometheus"), (30, "probe")):
+        room.put(
+            SourceChanged(
+                Source("prometheus", ok=False, reason="gone", last_ok_at=FakeClock().now() - timedelta(seconds=seconds))
+            )
+        )
+        await source.poll(room.state, room.put)
+        assert room.state.hosts["spark"].backups["nas"].source == who
 
 
 def test_missing_and_unknown_units() -> None:

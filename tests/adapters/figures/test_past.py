@@ -96,6 +96,19 @@ async def test_what_the_box_did_before_it_died(library: bool) -> None:
     assert broken.reading("memory.available_bytes").fresh_value == 40e9
 
 
+async def test_an_engine_that_nobody_scraped_is_unknown_but_its_services_ran() -> None:
+    def unscraped(request: httpx.Request) -> httpx.Response:
+        answer = matrix(request).json() if request.url.path == "/api/v1/query_range" else None
+        if answer is None:
+            return matrix(request)
+        rows = [row for row in answer["data"]["result"] if not row["metric"]["k"].startswith("e0")]
+        return httpx.Response(200, json={"status": "success", "data": {"resultType": "matrix", "result": rows}})
+
+    host = (await states(unscraped))(-300).hosts["spark"]
+    view = mode_view(host, host.spec.modes[0])
+    assert (view.heat, view.reason) == (Heat.UNKNOWN, "its services ran, but it gave Prometheus no figures then")
+
+
 async def test_after_its_death_all_is_unknown_and_nothing_is_zero() -> None:
     at = await states()
     state = at(300)

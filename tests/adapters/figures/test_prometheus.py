@@ -246,6 +246,27 @@ async def test_engines_whose_units_do_not_run_are_not_asked_for() -> None:
     assert gone.value is None and gone.reason == "its services do not run"
 
 
+async def test_the_last_figures_of_a_host_that_fell_silent_stay_as_old_ones() -> None:
+    made = config(spark=spark())
+    rows: Rows = {**memory_of("spark:9100"), "e0_0t": [({}, SERVER_TIME - 1)], "e0_0_2": [({}, 3.0)]}
+    room, server = Room(made), Server(rows)
+    prometheus = source(made, server)
+    await prometheus.poll(room.state, room.put)
+    before = room.state.hosts["spark"]
+    assert before.reading("memory.available_bytes").status is before.reading("engine.running", "qwen").status is Status.FRESH
+    rows.clear()
+    for _ in range(2):
+        await prometheus.poll(room.state, room.put)
+    host = room.state.hosts["spark"]
+    for key in (("memory.total_bytes", ""), ("memory.available_bytes", ""), ("engine.running", "qwen")):
+        old, new = before.figures[key], host.figures[key]
+        assert (new.value, new.at, new.status) == (old.value, old.at, Status.STALE), key
+        assert new.reason == "Prometheus has no newer sample of spark"
+    never = Room(made)
+    await source(made, Server({})).poll(never.state, never.put)
+    assert never.state.hosts["spark"].reading("memory.total_bytes").reason == "Prometheus has no such series for spark"
+
+
 async def test_nan_is_unknown() -> None:
     made = config(spark=spark())
     rows: Rows = {"e0_0t": [({}, SERVER_TIME)], "e0_0_5": [({}, float("nan"))], "c0": [({"instance": "a:1"}, float("nan"))]}

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 from sovtui.actions.spec import Wish
-from sovtui.cli.diagnostics import _new_lines
 from sovtui.core.model import ActionRun, LinkPhase
 from sovtui.runtime.links import Pace
 from tests.faults.link.box_kinds import root
@@ -48,14 +47,14 @@ async def _follow(made: Scene, cuts: int) -> tuple[int, int, int, Wrong]:
     heard: list[str] = []
     narrated: list[str] = []
     steps: list[tuple[str, str]] = []
-    before: tuple[str, ...] = ()
+    before = 0
 
     def progress(run: ActionRun) -> None:
         nonlocal before
-        narrated.extend(_new_lines(before, run.lines))
-        if len(run.lines) < len(before):
-            wrong.append(f"the narration went back, from {len(before)} lines to {len(run.lines)}")
-        before = run.lines
+        narrated.extend(run.lines_after(before))
+        if run.line_count < before:
+            wrong.append(f"the narration went back, from {before} lines to {run.line_count}")
+        before = run.line_count
         now = [(step.name, step.state) for step in run.steps]
         steps.extend(one for one in now if one not in steps)
 

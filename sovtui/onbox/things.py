@@ -1,0 +1,102 @@
+"""What effects and events are about: services, engines, what they have to do. Frozen, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_UP = ("active", "activating", "reloading", "refreshing", "deactivating", "maintenance")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A service as its supervisor tells it now."""
+
+    name: str
+    active: str = "unknown"
+    sub: str = ""
+    result: str = ""
+    load: str = ""
+    pid: int = 0
+    procs: int = 0
+    """Processes left in its control group."""
+    restarts: int = 0
+    status: int = 0
+    """Exit status of the main process."""
+    age: float | None = None
+    """Seconds since its main process began."""
+    cpu: float | None = None
+    """Processor seconds that it has used, and bytes read; None where the supervisor does not count."""
+    read: float | None = None
+    part_of: str = ""
+    """The compose project that a container belongs to, `compose:NAME`."""
+
+    @property
+    def up(self) -> bool:
+        """It runs, or is on its way up or down: it may hold memory."""
+        return self.active in _UP
+
+    @property
+    def serving(self) -> bool:
+        return self.active in ("active", "activating", "reloading", "refreshing")
+
+    @property
+    def gone(self) -> bool:
+        return not self.up and not self.pid and not self.procs
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An engine to be asked."""
+
+    url: str
+    health: bool = True
+    engine: str = ""
+    """How it is to be asked: see `asking`."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: HTTP statuses, 0 where nobody answered; `health` is None where it was not asked."""
+
+    url: str
+    models: int = 0
+    ids: tuple[str, ...] = ()
+    health: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.models in (200, 401, 403) or self.health == 200
+
+
+@dataclass(frozen=True)
+class LoadProbe:
+    """An engine to be asked how much it has to do."""
+
+    mode: str
+    engine: str
+    url: str
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a mode has to do now. `known` is False where nothing exact could tell."""
+
+    mode: str
+    running: float = 0.0
+    waiting: float = 0.0
+    known: bool = False
+    source: str = ""
+
+    @property
+    def total(self) -> float:
+        return self.running + self.waiting
+
+
+@dataclass(frozen=True)
+class Need:
+    """A command that will be needed, and whether its unit is up now."""
+
+    verb: str
+    service: str
+    up: bool = False
