@@ -12,10 +12,9 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from sovtui.core.marks import Mark, turns
 from sovtui.core.model import ActionRun, HostSpec
@@ -53,23 +52,52 @@ class _Kept:
     sources: Packed
     hosts: tuple[_KeptHost, ...]
 
+    def parts(self) -> Iterator[Packed]:
+        yield self.sources
+        for host in self.hosts:
+            yield from (host.services, host.rest)
+
 
 @dataclass(frozen=True, slots=True)
 class _KeptHost:
     spec: HostSpec
     action: ActionRun | None
     receipts: tuple[ActionRun, ...]
+    services: Packed
     rest: Packed
 
 
-@dataclass(slots=True)
-class _Series:
-    """How one host, or the sources, were packed last."""
+class _Part:
+    """One part of the state, packed again only when it is another."""
 
-    packer: Packer
-    value: object = None
-    at: float = -math.inf
-    kept: Any = None
+    def __init__(self) -> None:
+        self._packer = Packer()
+        self._value: object = None
+        self._packed: Packed | None = None
+
+    def packed(self, value: object) -> Packed:
+        if self._packed is None or value is not self._value:
+            self._value, self._packed = value, self._packer.pack(value)
+        return self._packed
+
+
+class _Series:
+    """How one host was packed last."""
+
+    def __init__(self) -> None:
+        self.services, self.rest = _Part(), Packer()
+        self.value: Host | None = None
+        self.at = -math.inf
+        self.kept: _KeptHost | None = None
+
+    def keep(self, host: Host, at: float) -> None:
+        """Specs, actions and receipts are shared with the states around; the curves are kept elsewhere.
+
+        The services are half of all, and news of them come every few seconds only.
+        """
+        rest = self.rest.pack(replace(host, spec=_NO_SPEC, action=None, receipts=(), curves={}, services={}))
+        self.value, self.at = host, at
+        self.kept = _KeptHost(host.spec, host.action, host.receipts, self.services.packed(host.services), rest)
 
 
 class Record:
@@ -85,7 +113,8 @@ class Record:
         self._turns_of_block = 0
         self._newest: State | None = None
         self._series: dict[str, _Series] = {}
-        """By host; the sources under the empty name."""
+        """By host."""
+        self._sources = _Part()
         self._noted: deque[Mark] = deque(maxlen=NOTED)
         self._curves: dict[str, dict[FigureKey, tuple[array[float], array[float]]]] = {}
 
@@ -109,23 +138,20 @@ class Record:
         self._forget(at)
 
     def _pack(self, at: float, turned: bool, state: State, first: set[str]) -> _Kept:
-        sources = self._series.setdefault("", _Series(Packer()))
-        if sources.value is not state.sources:
-            sources.value, sources.kept = state.sources, sources.packer.pack(dict(state.sources))
-        for name in self._series.keys() - state.hosts.keys() - {""}:
+        for name in self._series.keys() - state.hosts.keys():
             del self._series[name]
         changed = []
         for name, host in state.hosts.items():
-            series = self._series.setdefault(name, _Series(Packer()))
+            series = self._series.setdefault(name, _Series())
             if series.value is not host:
                 changed.append((name not in first, series.at, name, host, series))
         most = max(AT_ONCE, math.ceil(len(state.hosts) / BLOCK_SECONDS))
         changed.sort(key=lambda one: one[:3])
         for index, (_, last, name, host, series) in enumerate(changed):
             if index < most or name in first or last == -math.inf:
-                series.value, series.at, series.kept = host, at, _kept_host(host, series.packer)
-        hosts = tuple(self._series[name].kept for name in state.hosts)
-        return _Kept(at, turned, replace(state, hosts={}, sources={}), sources.kept, hosts)
+                series.keep(host, at)
+        hosts = tuple(kept for name in state.hosts if (kept := self._series[name].kept) is not None)
+        return _Kept(at, turned, replace(state, hosts={}, sources={}), self._sources.packed(state.sources), hosts)
 
     def _forget(self, now: float) -> None:
         while self._new and self._new[0].at < now - self._fine:
@@ -186,7 +212,7 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """What the packed states take, without what is shared."""
-        packed = {id(p): p for kept in (*self._old, *self._new) for p in (kept.sources, *(host.rest for host in kept.hosts))}
+        packed = {id(p): p for kept in (*self._old, *self._new) for p in kept.parts()}
         keys = {id(p.key): len(p.key) for p in packed.values()}
         return sum(len(p.body) for p in packed.values()) + sum(keys.values())
 
@@ -232,14 +258,11 @@ class Record:
         return found
 
 
-def _kept_host(host: Host, packer: Packer) -> _KeptHost:
-    """Specs, actions and receipts are shared with the states around; the curves are kept elsewhere."""
-    rest = packer.pack(replace(host, spec=_NO_SPEC, action=None, receipts=(), curves={}))
-    return _KeptHost(host.spec, host.action, host.receipts, rest)
-
-
 def _unpack(kept: _Kept) -> State:
     hosts = {
-        one.spec.name: replace(unpack(one.rest), spec=one.spec, action=one.action, receipts=one.receipts) for one in kept.hosts
+        one.spec.name: replace(
+            unpack(one.rest), spec=one.spec, action=one.action, receipts=one.receipts, services=unpack(one.services)
+        )
+        for one in kept.hosts
     }
     return replace(kept.bare, hosts=hosts, sources=unpack(kept.sources))

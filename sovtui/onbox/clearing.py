@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sovtui.onbox.ending import then
 from sovtui.onbox.failing import fail
+from sovtui.onbox.insisting import again
 from sovtui.onbox.loading import enter_command, enter_start
 from sovtui.onbox.phrases import size, span
 from sovtui.onbox.switchstate import MEMORY_LIMIT, POLL, Result, Switching, done, looking, plus, run, step
@@ -52,7 +53,8 @@ def on_gone(s: Switching, seen: Looked) -> Result:
             else f"{', '.join(ports)} still answers though its services are stopped"
         )
         return fail(s, seen.reason or f"{what} after {span(s.request.stop_timeout)}")
-    return s, (Wait(POLL),)
+    s, runs = again(s, seen, s.to_stop)
+    return s, (*runs, Wait(POLL))
 
 
 def on_memory(s: Switching, measured: Measured) -> Result:

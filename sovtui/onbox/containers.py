@@ -110,6 +110,9 @@ def silent(code: int, errors: str) -> str:
 def _container(raw: dict[str, Any]) -> Told:
     state = raw["State"]
     status, code, pid = str(state.get("Status", "")), int(state.get("ExitCode") or 0), int(state.get("Pid") or 0)
+    job = str(((raw.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name", "")) in ("", "no")
+    if status == "stopped" and not job:
+        status = "restarting"  # podman's word between the end of a process and what follows: its restart policy has the say
     result, active = "success", "inactive"
     if status in ("running", "paused"):
         active = "active"
@@ -141,7 +144,7 @@ def _container(raw: dict[str, Any]) -> Told:
         "status": code,
         "cgroups": (group,) if group else (),
         "part_of": f"compose:{project}" if project else "",
-        "job": str(((raw.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name", "")) in ("", "no"),
+        "job": job,
     }
 
 

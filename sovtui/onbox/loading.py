@@ -7,6 +7,7 @@ from dataclasses import replace
 from sovtui.onbox import judge, signatures
 from sovtui.onbox.ending import close, then
 from sovtui.onbox.failing import command, explain, fail
+from sovtui.onbox.insisting import again
 from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import NONE
 from sovtui.onbox.switchstate import (
@@ -17,6 +18,7 @@ from sovtui.onbox.switchstate import (
     done,
     guarded,
     hinted,
+    left_behind,
     looking,
     noted,
     plus,
@@ -101,6 +103,11 @@ def start_services(s: Switching, seen: Looked) -> Result:
 
 
 def on_start(s: Switching, seen: Looked) -> Result:
+    s, runs = again(s, seen, left_behind(s))
+    return plus(runs, _starting(s, seen))
+
+
+def _starting(s: Switching, seen: Looked) -> Result:
     mode, services = s.request.mode(s.mode), starting(s)
     s = noted(s, seen)
     refused = [(x, why) for verb, x, why in s.refused if verb == "start" and x in services]
@@ -139,6 +146,11 @@ def _enter_ready(s: Switching, detail: str) -> Result:
 
 
 def on_ready(s: Switching, seen: Looked) -> Result:
+    s, runs = again(s, seen, left_behind(s))
+    return plus(runs, _readying(s, seen))
+
+
+def _readying(s: Switching, seen: Looked) -> Result:
     mode = s.request.mode(s.mode)
     s = noted(s, seen)
     refused = [(x, why) for verb, x, why in s.refused if verb == "start" and x in mode.services]
@@ -159,7 +171,8 @@ def on_ready(s: Switching, seen: Looked) -> Result:
     s = replace(s, wrong_at=(s.now if s.wrong_at is None else s.wrong_at) if wrong else None)
     if s.wrong_at is not None and s.now - s.wrong_at >= STEADY:
         return fail(s, state.detail)
-    if state.verdict == "ready" and not seen.reason:
+    beside = ", ".join(x for x in left_behind(s) if not seen.unit(x).gone)
+    if state.verdict == "ready" and not seen.reason and not beside:
         steady = s.now if s.steady_at is None else s.steady_at
         if answer.health == 200 if judge.asks_http(mode) else s.now - steady >= STEADY:
             return then(s, state.detail, _ready)
@@ -168,6 +181,8 @@ def on_ready(s: Switching, seen: Looked) -> Result:
         s = replace(s, steady_at=None)
     if s.now - s.since > s.request.ready_timeout:
         seconds = span(s.request.ready_timeout)
+        if beside and not seen.reason:
+            return fail(s, f"{beside} came back and could not be stopped within {seconds}")
         return explain(s, seen.reason or f"{mode.name} was not ready within {seconds}", mode.services[0])
     s, news = hinted(s, seen)
     return s, (*news, Wait(POLL))

@@ -97,7 +97,7 @@ def looking(s: Switching) -> Look:
         return Look(s.to_stop, _gone_probes(s))
     if s.phase in ("start", "ready", "undo-start"):
         mode = s.request.mode(s.mode)
-        beside = () if s.undoing else judge.foreign(s.request, mode)  # something else may start one of them again
+        beside = left_behind(s) if s.undoing else judge.foreign(s.request, mode)  # something may start one of them again
         if s.phase == "ready":
             rare = mode.engine == "sglang" and not (s.answers and s.now - s.health_at >= HEALTH_EVERY)
             return Look((*mode.services, *beside), judge.probe_of(mode, not rare))
@@ -116,6 +116,11 @@ def starting(s: Switching) -> tuple[str, ...]:
     """The services of the mode being waited for; on the way back also the tenants that come with it."""
     mode = s.request.mode(s.mode)
     return judge.brought_back(s.request, mode, s.to_stop) if s.undoing else mode.services
+
+
+def left_behind(s: Switching) -> tuple[str, ...]:
+    """On the way back: what this switch had started and what does not belong to what it goes back to."""
+    return tuple(x for x in s.started if x not in starting(s)) if s.undoing else ()
 
 
 def _gone_probes(s: Switching) -> tuple[Probe, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from sovtui.onbox import judge
 from sovtui.onbox.ending import then
 from sovtui.onbox.failing import enter_undo_start, fail
+from sovtui.onbox.insisting import again
 from sovtui.onbox.loading import start_services
 from sovtui.onbox.phrases import span
 from sovtui.onbox.switchstate import POLL, Result, Switching, starting
@@ -21,16 +22,20 @@ def on_undo_stop(s: Switching, seen: Looked) -> Result:
     if refused or s.now - s.since > s.request.stop_timeout:
         left = ", ".join(x for x in s.started if not seen.unit(x).gone) or "the switch command"
         return fail(s, refused[0] if refused else f"{left} did not stop within {span(s.request.stop_timeout)}")
-    return s, (Wait(POLL),)
+    s, runs = again(s, seen, s.started)
+    return s, (*runs, Wait(POLL))
 
 
 def on_undo_clear(s: Switching, seen: Looked) -> Result:
     previous = s.request.mode(s.previous)
     others = [x for x in judge.foreign(s.request, previous) if not seen.unit(x).gone and x not in starting(s)]
     watched = (*others, *starting(s))
-    leaving = any(seen.unit(x).active == "deactivating" or ("stop", x) in s.pending for x in watched)
-    if leaving and s.now - s.since <= s.request.stop_timeout:
-        return s, (Wait(POLL),)
+    revived = any(x in s.started for x in others)
+    leaving = revived or any(seen.unit(x).active == "deactivating" or ("stop", x) in s.pending for x in watched)
+    refused = any(verb == "stop" and x in others for verb, x, _ in s.refused)
+    if leaving and not refused and s.now - s.since <= s.request.stop_timeout:
+        s, runs = again(s, seen, (x for x in others if x in s.started))
+        return s, (*runs, Wait(POLL))
     if seen.reason or others:
         return fail(s, seen.reason or f"{', '.join(others)} still runs")
     return start_services(replace(s, phase="undo-start", refused=()), seen)

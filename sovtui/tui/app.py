@@ -25,13 +25,14 @@ from textual.theme import BUILTIN_THEMES
 from textual.timer import Timer
 
 from sovtui.config.surroundings import look, served
-from sovtui.tui import themes
+from sovtui.tui import heap, themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
 from sovtui.tui.ending import QUIT_SECONDS, Ending
 from sovtui.tui.narrow import narrow
 from sovtui.tui.palette import RoomProvider
 from sovtui.tui.screens.opening import Opening
 from sovtui.tui.terminal import TerminalDriver, driver_for
+from sovtui.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from sovtui.config.surroundings import Glyphs
@@ -47,6 +48,10 @@ SETTLE_SECONDS = 0.2
 """After the last change of size, when it is the last."""
 SETTLED_SECONDS = 5.0
 """After this time everything that is imported late is there."""
+NEW_OBJECTS = 5000
+"""So many more than before are looked through for what nobody uses: every few minutes. Little of what a second makes needs that."""
+GIVE_BACK_SECONDS = 600.0
+"""How often memory that is free is given back to the system."""
 CLOSE_SECONDS = 2.0
 """How long links and sources may take to close; then the program ends without them."""
 
@@ -151,7 +156,6 @@ class ControlRoom(App[None]):
         assert callable(self._given)
         gc.enable()  # `__main__` stopped it for the first frame
         try:
-            await asyncio.to_thread(_share_heap)
             hub, read = await asyncio.gather(asyncio.to_thread(self._given), asyncio.to_thread(_read_themes))
             await asyncio.to_thread(importlib.import_module, "sovtui.tui.screens.room")
             await self._enter(hub, *read)
@@ -179,13 +183,17 @@ class ControlRoom(App[None]):
         self.run_worker(self._follow_themes(), exit_on_error=False)
         self.set_timer(SETTLED_SECONDS, self._set_aside)
 
-    @staticmethod
-    def _set_aside() -> None:
-        """What has been made so far stays: the collector need not look at it ever again. What imports left free is given back."""
-        from sovtui.tui import heap
-
+    def _set_aside(self) -> None:
+        """What has been made so far stays: the collector need not look at it ever again. What is free is given back, now and then."""
         gc.collect()
         gc.freeze()
+        gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
+        self._give_back()
+        self.set_interval(GIVE_BACK_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        for widget in self.room.query(Lines):
+            widget.forget()
         heap.give_back()
 
     def on_exit_app(self) -> None:
@@ -289,17 +297,12 @@ def _read_themes() -> tuple[themes.Signature, themes.Found]:
     return themes.signature(), themes.load()
 
 
-def _share_heap() -> None:
-    from sovtui.tui import heap
-
-    heap.share()
-
-
 def run(hub: Hub | OpenHub, theme: str | None = None, glyphs: Glyphs = "auto") -> int:
     """Show the control room until it is left. Returns the exit status: 0, or 128 and the signal that ended it.
 
     Raises what the making of the hub raised and what nobody caught inside, once the terminal is given back.
     """
+    heap.share()  # before there is any thread
     app = ControlRoom(hub, theme, glyphs)
     with Ending(app.leave) as app.ending:
         app.run(mouse=True)

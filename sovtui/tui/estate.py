@@ -103,11 +103,15 @@ def _note(issue: Issue, now: datetime) -> str:
 
 def elsewhere(view: View) -> Span:
     """How much is wrong on hosts that are not looked at, alerts aside: those are counted for all hosts anyway."""
-    others = [
-        issue
-        for issue in issues(view.state)
-        if issue.host not in ("", view.host_name) and issue.kind != "alert" and issue.grade is not Grade.LOOK
-    ]
+    others = (
+        []
+        if len(view.state.hosts) < 2
+        else [
+            issue
+            for issue in issues(view.state)
+            if issue.host not in ("", view.host_name) and issue.kind != "alert" and issue.grade is not Grade.LOOK
+        ]
+    )
     if not others or view.then is not None:
         return "", "label"
     sign, role = GRADES[others[0].grade]

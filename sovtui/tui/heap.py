@@ -20,7 +20,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def share() -> None:
-    """From now on new threads allocate where there is something free already. Our threads take turns anyway."""
+    """All threads that are begun from now on allocate where there is something free already. They take turns anyway."""
     if (libc := _glibc()) is not None:
         libc.mallopt(_M_ARENA_MAX, 1)
 

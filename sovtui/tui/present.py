@@ -6,6 +6,7 @@ are, never parsed: no markup.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,11 +43,13 @@ ROLES = (
 """Every role there is; each is a component class `lines--ROLE` of the stylesheet."""
 
 LEFT, RIGHT = "left", "right"
+_ONE_CELL_EACH = re.compile(r"[ -~\xa0-\xac\xae-\u02ff\u2010-\u2026\u2190-\u21ff\u2248\u2264\u2265\u2500-\u25fc\u2714\u2716]*")
+"""Latin, and the signs and blocks that the screen itself draws."""
 
 
 def cell_len(words: str) -> int:
-    """How many cells wide; rich's own, but most words are ASCII, and thousands are measured per second."""
-    return len(words) if words.isascii() else _cell_len(words)
+    """How many cells wide; rich's own, which keeps thousands of texts, but nearly all of ours need no look."""
+    return len(words) if words.isascii() or _ONE_CELL_EACH.fullmatch(words) else _cell_len(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Row:
     def cells(self) -> int:
         cells = 0
         for words, _ in self.spans:
-            cells += len(words) if words.isascii() else _cell_len(words)
+            cells += len(words) if words.isascii() else cell_len(words)
         return cells
 
     @property
@@ -74,7 +77,14 @@ BLANK = Row()
 
 def row(*spans: Span | str, mark: str = "") -> Row:
     """A row of spans; a bare text is in the plain role."""
-    return Row(tuple((s, "plain") if isinstance(s, str) else s for s in spans if s and (isinstance(s, str) or s[0])), mark)
+    kept: list[Span] = []
+    for span in spans:
+        if isinstance(span, str):
+            if span:
+                kept.append((span, "plain"))
+        elif span[0]:
+            kept.append(span)
+    return Row(tuple(kept), mark)
 
 
 def cut(words: str, cells: int) -> str:
@@ -249,14 +259,14 @@ def curve(
     if cells <= 0 or rows <= 0:
         return []
     each = seconds / cells
-    last = int(now // each)
-    sums: dict[int, tuple[float, int]] = {}
+    first = int(now // each) - cells + 1
+    totals, counts = [0.0] * cells, [0] * cells
     for at, level in points:
-        column = int(at // each) - last + cells - 1
+        column = int(at // each) - first
         if 0 <= column < cells:
-            total, count = sums.get(column, (0.0, 0))
-            sums[column] = (total + level, count + 1)
-    means = {column: total / count for column, (total, count) in sums.items()}
+            totals[column] += level
+            counts[column] += 1
+    means = {column: totals[column] / count for column, count in enumerate(counts) if count}
     high = max([top, *means.values()], default=0.0)
     lines = []
     for line in range(rows - 1, -1, -1):

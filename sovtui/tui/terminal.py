@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import contextlib
 import os
 import re
+import select
 import signal
+import threading
+import time
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from textual import constants
+from textual._parser import ParseError
+from textual._xterm_parser import XTermParser
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from sovtui.config.surroundings import Terminal
 from sovtui.tui.glyphs import to_ascii
+
+TICK_SECONDS = 0.1
+"""How often it is looked whether a lone Escape was all, after something was typed."""
+
+
+class Waking(threading.Event):
+    """An event that also wakes whoever waits for files: it can be read from while it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._out, self._in = os.pipe()
+
+    def fileno(self) -> int:
+        return self._out
+
+    def set(self) -> None:
+        if not self.is_set():
+            os.write(self._in, b"!")
+        super().set()
+
+    def clear(self) -> None:
+        if self.is_set():
+            os.read(self._out, 1)
+        super().clear()
 
 
 class TerminalDriver(LinuxDriver):
@@ -28,6 +60,7 @@ class TerminalDriver(LinuxDriver):
         coding = "ascii" if self.terminal.ascii else "utf-8"
         self._file = open(where, "w", encoding=coding, errors="replace", newline="", closefd=False)  # noqa: SIM115
         self._listening = False
+        self.exit_event = self._told = Waking()
 
     def write(self, data: str) -> None:
         if not self.terminal.colour:
@@ -42,11 +75,31 @@ class TerminalDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         try:
-            super().run_input_thread()
+            self._read_keys()
         except OSError:
             pass  # the other end is closed; `Ending` sees that too
         except Exception as error:  # noqa: BLE001  # else Textual would print it with the values of all variables
             self._loop.call_soon_threadsafe(self._app._handle_exception, error)
+
+    def _read_keys(self) -> None:
+        """What is typed, until it is told to end. Textual looks ten times a second whether it is: a twentieth of what the room costs."""
+        parser = XTermParser(self._debug)
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        restless_until = 0.0
+        while not self.exit_event.is_set():
+            wait = TICK_SECONDS if time.monotonic() < restless_until else None
+            if self.fileno in select.select([self.fileno, self._told], [], [], wait)[0]:
+                data = os.read(self.fileno, 4096)
+                if not data:
+                    self.exit_event.wait()  # nothing will ever be typed again
+                    break
+                restless_until = time.monotonic() + constants.ESCAPE_DELAY + 2 * TICK_SECONDS
+                for message in parser.feed(decode(data)):
+                    self.process_message(message)
+            for message in parser.tick():
+                self.process_message(message)
+        with contextlib.suppress(ParseError):
+            list(parser.feed(""))
 
     def stop_application_mode(self) -> None:
         self.write("\x1b[?1016l")  # Textual turns pixel coordinates on and never off

@@ -144,6 +144,7 @@ def test_container_that_its_restart_policy_revives_while_loading_is_a_failure(op
     done = operator.run("switch", "mistral", "--yes")
     assert done.returncode == 1
     assert "Weight files referenced in index but missing" in done.stderr, done.stderr
+    assert operator.newest_receipt()[-1]["outcome"] == "rolled-back", done.stderr
     assert hot(machine) == ["qwen"]
 
 

@@ -107,9 +107,11 @@ def test_states_of_containers(docker: Docker) -> None:
         one("killed", "exited", 137, OOMKilled=True),
         one("going", "stopping"),
         one("again", "restarting"),
+        one("between", "stopped", 1, policy="always"),
+        one("stopped", "stopped", 1, policy="no"),
         one("ill", Health={"Status": "unhealthy"}),
     )
-    names = ["web", "old", "ended", "killed", "going", "again", "ill", "gone"]
+    names = ["web", "old", "ended", "killed", "going", "again", "between", "stopped", "ill", "gone"]
     told, problems = services.look([f"container:{name}" for name in names])
     assert problems == {}
     assert [(t["active"], t["sub"], t["result"]) for t in told] == [
@@ -119,6 +121,8 @@ def test_states_of_containers(docker: Docker) -> None:
         ("failed", "exited", "oom-kill"),
         ("deactivating", "stopping", "success"),
         ("activating", "auto-restart", "success"),
+        ("activating", "auto-restart", "success"),  # podman's restart policy has not had its say yet
+        ("failed", "stopped", "exit-code"),
         ("active", "unhealthy", "success"),
         ("missing", "", ""),
     ]

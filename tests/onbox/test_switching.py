@@ -151,6 +151,48 @@ def test_target_goes_wrong_rolls_back(fate: str, notify: bool) -> None:
     assert story.end and story.end.exit == 1
 
 
+def stays(world: World, mode: str) -> None:
+    """Nothing but this mode holds memory, now and in the time to come."""
+    seen: set[str] = set()
+    world.watch = lambda: seen.update(world.holds())
+    world.watch()
+    world.run_until(world.now + 30)
+    assert seen == {f"{mode}.service", "floor.service"}
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 2.5])
+@pytest.mark.parametrize("cancel_at", ["", "ready"])
+def test_container_that_is_revived_after_its_stop_is_stopped_again(seconds: float, cancel_at: str) -> None:
+    world = box(b="podman")
+    world.services["b.service"].revive_seconds = seconds
+    story = run(world, cancel_at=cancel_at)
+    assert story.outcome == "cancelled" if cancel_at else "rolled-back", story.reason
+    assert story.reason.endswith("a is hot again")
+    stays(world, "a")
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.8, 2.0, 3.5])
+def test_what_comes_back_on_the_way_back_is_stopped_again(seconds: float) -> None:
+    """Nothing told that it would: it was gone when the previous mode was started."""
+    world = box(b="unseen")
+    world.services["b.service"].revive_seconds = seconds
+    story = play(world, request(to="b"))
+    assert story.outcome == "rolled-back", story.reason
+    assert story.reason.endswith("a is hot again")
+    stays(world, "a")
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 2.5])
+def test_previous_mode_that_is_revived_after_its_stop_is_stopped_again(seconds: float) -> None:
+    world = box(a="podman")
+    a = world.services["a.service"]
+    a.revive_seconds = seconds
+    world._ended(a)
+    story = run(world)
+    assert story.outcome == "done", story.reason
+    stays(world, "b")
+
+
 def test_fast_failure_is_seen_at_once() -> None:
     world = box(b="fail")
     began = world.now

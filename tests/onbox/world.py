@@ -73,7 +73,12 @@ class Service:
     stop_seconds: float = 1.0
     notify: bool = False
     fate: str = ""
-    """`fail`, `exit0`, `crash` (after ready), `restart`, `hang`, `wrong`, `refuse`, `stuck` (never stops), `stray`, `job`."""
+    """`fail`, `exit0`, `crash` (after ready), `restart`, `hang`, `wrong`, `refuse`, `stuck` (never stops), `stray`, `job`.
+
+    `podman`: its process ends, and its restart policy brings it back after a while, whether it was stopped meanwhile or not; `unseen`
+    the same, told as if it had ended for good.
+    """
+    revive_seconds: float = 1.0
     ready_at: float | None = None
     began: float | None = None
     restarts: int = 0
@@ -132,8 +137,22 @@ class World:
             self.at(2.0, lambda: self.die(s, "failed" if fate == "fail" else "inactive"))
         elif fate == "restart":
             self.at(2.0, lambda: self._restarted(s))
+        elif fate in ("podman", "unseen"):
+            self.at(2.0, lambda: self._ended(s))
         elif fate != "hang":
             self.at(s.load_seconds, lambda: self.ready(s))
+
+    def _ended(self, s: Service) -> None:
+        """What stops a container that runs is heeded; what stops one that is dead already is not."""
+        if s.procs and s.active == "active":
+            self.die(s, "failed")
+            if s.fate == "podman":
+                s.active, s.sub = "activating", "auto-restart"
+            self.at(s.revive_seconds, lambda: self._revived(s))
+
+    def _revived(self, s: Service) -> None:
+        s.restarts += 1
+        self.begin(s)
 
     def _restarted(self, s: Service) -> None:
         if s.procs:
@@ -232,7 +251,7 @@ class World:
         elif run.verb == "stop":
             if s.fate == "stuck" and s.procs:
                 s.active = "deactivating"
-            elif s.procs or s.active == "activating":
+            elif s.procs or (s.active == "activating" and s.fate != "podman"):
                 s.active = "deactivating"
                 self.at(s.stop_seconds, lambda: self._stopped(s))
                 self.at(s.stop_seconds, lambda: end(True))

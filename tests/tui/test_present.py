@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.geometry import Size
 
+from sovtui.tui import present
 from sovtui.tui.arrange import ORDER, Want, arrange, share
 from sovtui.tui.keymap import matches
 from sovtui.tui.present import bar, big, curve, cut, fit, flow, grid, pad, row, spread, wrap
@@ -96,3 +97,9 @@ def test_keys_match_by_character_or_name():
     assert matches("d,ctrl+d", "ctrl+d", None)
     assert not matches("", "d", "d")
     assert not matches("d", "D", "D")
+
+
+def test_texts_are_as_wide_as_rich_says():
+    for char in map(chr, [*range(0x20, 0x7F), *range(0xA0, 0x3000)]):
+        for words in (char, f"a{char}b"):
+            assert present.cell_len(words) == cell_len(words), hex(ord(char))

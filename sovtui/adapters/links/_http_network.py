@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import httpcore
@@ -17,6 +18,8 @@ from sovtui.ports.link import ByteStream
 
 HELD_BYTES = 16_384
 _OpenTcp = Callable[..., Awaitable[ByteStream]]
+OPENED: ContextVar[bool] = ContextVar("OPENED", default=False)
+"""Whether a connection was begun for the request that this task is about."""
 
 
 class LinkNetwork(httpcore.AsyncNetworkBackend):
@@ -33,6 +36,7 @@ class LinkNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        OPENED.set(True)
         return _Stream(await self._opener(host.strip("[]"), port, timeout_seconds=timeout or 60.0), f"{host}:{port}")
 
     async def sleep(self, seconds: float) -> None:

@@ -9,13 +9,13 @@ import asyncio
 import importlib.util
 import ssl
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Protocol, cast
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Protocol, cast
 
 import httpcore
 import httpx
 
-from sovtui.adapters.links._http_network import LinkNetwork
+from sovtui.adapters.links._http_network import OPENED, LinkNetwork
 from sovtui.adapters.links._tcp import open_tcp
 from sovtui.adapters.links._tls import Untrusted, context_for
 from sovtui.adapters.links.login import Login
@@ -73,17 +73,12 @@ class LinkTransport(httpx.AsyncBaseTransport):
         idempotent = bool(request.extensions.get("idempotent", request.method in _IDEMPOTENT))
         while True:
             pool = await self._current()
-            fresh = False
-
-            async def watch(event: str, _info: Mapping[str, Any]) -> None:
-                nonlocal fresh
-                fresh = fresh or event == "connection.connect_tcp.started"
-
+            OPENED.set(False)
             try:
-                return await self._send(pool, request, carried, watch)
+                return await self._send(pool, request, carried)
             except (httpcore.NetworkError, httpcore.RemoteProtocolError, Unreachable) as error:
                 # A kept connection may be closed by the server just when we use it: once more, on a new one.
-                if idempotent and not fresh and not isinstance(error, TimedOut):
+                if idempotent and not OPENED.get() and not isinstance(error, TimedOut):
                     idempotent = False
                     continue
                 raise _as_httpx(error, request) from error
@@ -123,9 +118,7 @@ class LinkTransport(httpx.AsyncBaseTransport):
                 await old.aclose()
         return self._pool
 
-    async def _send(
-        self, pool: httpcore.AsyncConnectionPool, request: httpx.Request, carried: _Headers, watch: Any
-    ) -> httpx.Response:
+    async def _send(self, pool: httpcore.AsyncConnectionPool, request: httpx.Request, carried: _Headers) -> httpx.Response:
         headers = [*request.headers.raw, *carried]
         if getattr(self._link, "compressed", False):
             # ssh packs better than gzip: its window spans replies, and the same keys come every second.
@@ -141,7 +134,7 @@ class LinkTransport(httpx.AsyncBaseTransport):
             ),
             headers=headers,
             content=request.stream,
-            extensions={**request.extensions, "trace": watch},
+            extensions=request.extensions,
         )
         reply = await pool.handle_async_request(sent)
         assert isinstance(reply.stream, AsyncIterable)

@@ -35,6 +35,8 @@ SLOWEST_SECONDS = 2.5
 BESIDE = 3
 """Logins at the same time."""
 
+_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+"""First, unless ssh_config says otherwise: asyncssh's ChaCha20 takes thirteen times as long for a packet as small as ours are."""
 _PLAIN_ALGORITHMS = (
     *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
     *("rsa-sha2-512", "rsa-sha2-256"),
@@ -252,6 +254,7 @@ class _Login:
             "known_hosts": trusted,
             "host_key_alias": place.alias or place.host,
             "compression_algs": ["zlib@openssh.com", "none"],
+            "encryption_algs": _CIPHERS,
             "connect_timeout": None,
             "login_timeout": 3600,
             "keepalive_interval": self._alive(place),

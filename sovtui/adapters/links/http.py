@@ -6,8 +6,10 @@ Must not be imported before the first paint: httpx takes a while.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
@@ -66,7 +68,7 @@ async def request(
         extensions["idempotent"] = idempotent
     name = f"{method} {clean(_url(http, path), 200)}"
     try:
-        async with asyncio.timeout(seconds), http.stream(method, path, extensions=extensions, timeout=None, **words) as reply:
+        async with asyncio.timeout(seconds), _asked(http, method, path, extensions=extensions, timeout=None, **words) as reply:
             parts: list[bytes] = []
             size = 0
             async for part in reply.aiter_bytes():
@@ -167,6 +169,36 @@ class _Client(httpx.AsyncClient):
         self.link_transport = transport
         self.addresses: dict[str, str] = {}
         """What errors call the paths asked so far; the same few are asked every second."""
+        self._requests: dict[object, httpx.Request] = {}
+        """Those made so far, for the same reason: one can be sent any number of times."""
+
+    @contextlib.asynccontextmanager
+    async def ask(self, method: str, path: str, **words: Any) -> AsyncGenerator[httpx.Response, None]:
+        """As `stream`, without what is none of ours and takes as long as the rest: cookies, redirects, other logins, hooks."""
+        request = self._request(method, path, words)
+        reply = await self.link_transport.handle_async_request(request)
+        reply.request = request
+        try:
+            yield reply
+        finally:
+            await reply.aclose()
+
+    def _request(self, method: str, path: str, words: Mapping[str, Any]) -> httpx.Request:
+        parts = ((name, tuple(value.items()) if isinstance(value, Mapping) else value) for name, value in words.items())
+        key = (method, path, *parts)
+        try:
+            found = self._requests.get(key)
+        except TypeError:  # something in it may change
+            return self.build_request(method, path, **words)
+        if found is None:
+            if len(self._requests) >= MAX_ADDRESSES:
+                self._requests.clear()
+            found = self._requests[key] = self.build_request(method, path, **words)
+        return found
+
+
+def _asked(http: httpx.AsyncClient, method: str, path: str, **words: Any) -> AbstractAsyncContextManager[httpx.Response]:
+    return http.ask(method, path, **words) if isinstance(http, _Client) else http.stream(method, path, **words)
 
 
 def _via(http: httpx.AsyncClient) -> str:

@@ -96,7 +96,8 @@ def troubled(host: Host) -> ModeView | None:
 
 def band(points: Sequence[tuple[float, float]], now: float) -> tuple[float, float] | None:
     """Between which speeds it decoded eight tenths of the time that it worked in the last ten minutes; None with too little to tell."""
-    worked = sorted(level for at, level in points if level > 0 and now - at <= CURVE_SECONDS)
+    since = now - CURVE_SECONDS
+    worked = sorted([level for at, level in points if level > 0 and at >= since])
     if len(worked) < LEAST_POINTS:
         return None
     return worked[len(worked) // 10], worked[-1 - len(worked) // 10]
@@ -275,7 +276,7 @@ class InferencePane(Pane):
             )
             for d, u, line in zip(digits, units, lines, strict=True)
         ]
-        peak = max((level for _, level in points), default=0.0)
+        peak = max([level for _, level in points], default=0.0)
         usual = band(points, now.timestamp())
         told = [f"10 min: usually {usual[0]:.0f}–{usual[1]:.0f}, peak {peak:.0f}"] if usual else []
         told += [f"10 min: peak {peak:.0f}", f"peak {peak:.0f}"] if points else []

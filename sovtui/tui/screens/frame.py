@@ -16,6 +16,7 @@ from textual.widgets import Input
 
 from sovtui.tui.arrange import LEAST, ORDER, Kind, Placed, arrange, bars, kind_of, order
 from sovtui.tui.jump import letters
+from sovtui.tui.narrow import NarrowCompositor
 from sovtui.tui.panes import pane_classes
 from sovtui.tui.panes.actions import acting
 from sovtui.tui.panes.base import Pane, View
@@ -65,6 +66,7 @@ class Frame(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._compositor = NarrowCompositor()
         self.view: View | None = None
         self.current = ORDER[0]
         self.zoomed = False

@@ -85,17 +85,16 @@ class Room(Scene):
         tall = self.kind is Kind.PHONE and self.size.height >= HEIGHT_OF_THUMBS
         tiles = 2 if self.size.height >= TWO_ROWS_OF_TILES_FROM else 1
         bar = self.query_one("#keys", KeyBar)
-        tabs = tab_touches(self._panes, view, self.current, self.size.width)
         if self.jumping:
             touches = [STAY] if self.kind is Kind.PHONE else jump_touches(self.letters, self._panes, self.current)
-            tabs = jump_tabs(self.letters, tabs)
         elif self.travel.on:
             touches = then_touches(self._keys, thumbs=tall, tiles=tiles)
         else:
             touches = key_touches(self._keys, view, self.current, phone=self.kind is Kind.PHONE)
         bar.offer(touches, tall=tall, tiles=tiles)
         if self.kind is Kind.PHONE:
-            self.query_one("#tabs", TabBar).offer(tabs, tall=tall)
+            tabs = tab_touches(self._panes, view, self.current, self.size.width)
+            self.query_one("#tabs", TabBar).offer(jump_tabs(self.letters, tabs) if self.jumping else tabs, tall=tall)
 
     def action_leave(self) -> None:
         self.run_screen("quit")

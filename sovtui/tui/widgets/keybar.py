@@ -54,8 +54,10 @@ class KeyBar(Lines):
 
     def offer(self, touches: Sequence[Touch], *, tall: bool, tiles: int = 1) -> None:
         """Show these from now on."""
-        self.touches, self.tall, self.tiles = tuple(touches), tall, tiles
-        self._draw()
+        offered = (tuple(touches), tall, tiles)
+        if offered != (self.touches, self.tall, self.tiles):
+            self.touches, self.tall, self.tiles = offered
+            self._draw()
 
     def on_resize(self) -> None:
         self._draw()

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region
+from textual.color import Color
+from textual.geometry import Region, Size
+from textual.messages import Update
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -29,6 +31,7 @@ class Lines(Widget):
         """What the rows were made of, at `_given_wide`: most come again as they were."""
         self._given_wide = -1
         self._looks: dict[tuple[str, str], Style] = {}
+        self._ground: Color | None = None
         self.repaints = 0
         """Rows handed to the screen as changed; read by tests."""
 
@@ -40,6 +43,12 @@ class Lines(Widget):
     def plain(self) -> str:
         """What is shown, as text."""
         return "\n".join(line.plain for line in self._rows)
+
+    @property
+    def size(self) -> Size:
+        """What is inside the frame; Textual's own looks for the widget on the screen each time."""
+        gutter, (width, height) = self.styles.gutter, self.outer_size
+        return Size(max(0, width - gutter.width), max(0, height - gutter.height))
 
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows from now on."""
@@ -64,23 +73,54 @@ class Lines(Widget):
                 regions.append(Region(start, y, max(1, end - start), 1))
         self.repaints += len(regions)
         if regions:
+            self._repaint(regions)
+
+    def _repaint(self, regions: Sequence[Region]) -> None:
+        """As `refresh`, without a turn of its own for each widget, and without forgetting what only another size or style changes."""
+        if not self.is_mounted or not self.display:
             self.refresh(*regions)
+            return
+        self._set_dirty(*regions)
+        self.screen.post_message(Update(self))
 
     def render_line(self, y: int) -> Strip:
         wide = self.size.width
-        base = self._look("", "")
-        if y >= len(self._rows):
-            return Strip.blank(wide, base)
-        line = self._rows[y]
-        if line.mark:
-            base = self._look("", line.mark)
-        segments: list[Segment] = []
+        return Strip(self.part(y, 0, wide), wide)
+
+    def part(self, y: int, start: int, end: int) -> list[Segment]:
+        """What is between two columns of a line."""
+        line = self._rows[y] if 0 <= y < len(self._rows) else BLANK
+        base = self._look("", line.mark)
+        found: list[Segment] = []
+        at = 0
         for words, role in line.spans:
+            if at >= end:
+                break
+            before, at = at, at + cell_len(words)
+            if at <= start:
+                continue
             look = self._look(role, line.mark)
-            segments += (
-                _trimmed(words, look, base) if look.reverse and not base.reverse and role != "then" else (Segment(words, look),)
-            )
-        return Strip(segments).adjust_cell_length(wide, base)
+            set_off = look.reverse and not base.reverse and role != "then"
+            parts = _trimmed(words, look, base) if set_off else [Segment(words, look)]
+            found += parts if before >= start and at <= end else _cropped(parts, start - before, end - before)
+        if at < end:
+            found.append(Segment(" " * (end - max(at, start)), base))
+        return found
+
+    def forget(self) -> None:
+        """Drop what was painted: it is needed again when all is painted anew, which makes it then."""
+        self._styles_cache.clear()
+
+    def inner(self, region: Region) -> Region:
+        """Of the region that it takes, the one without its frame."""
+        return region.shrink(self.styles.gutter)
+
+    @property
+    def ground(self) -> Color:
+        """The colour behind everything."""
+        if self._ground is None:
+            self._ground = self.background_colors[1]
+        return self._ground
 
     def _look(self, role: str, mark: str) -> Style:
         found = self._looks.get((role, mark))
@@ -94,6 +134,7 @@ class Lines(Widget):
 
     def notify_style_update(self) -> None:
         self._looks.clear()
+        self._ground = None
         super().notify_style_update()
 
 
@@ -103,6 +144,20 @@ def _trimmed(words: str, look: Style, base: Style) -> list[Segment]:
     left = len(words) - len(words.lstrip(" "))
     parts = ((words[:left], base), (inner, look), (words[left + len(inner) :], base))
     return [Segment(part, style) for part, style in parts if part]
+
+
+def _cropped(segments: Sequence[Segment], start: int, end: int) -> list[Segment]:
+    """Of these segments what is between two columns."""
+    found: list[Segment] = []
+    at = 0
+    for segment in segments:
+        before, at = at, at + cell_len(segment.text)
+        if before >= end or at <= start:
+            continue
+        if at > end:
+            segment = segment.split_cells(end - before)[0]
+        found.append(segment.split_cells(start - before)[1] if before < start else segment)
+    return found
 
 
 def safe(line: Row) -> Row:

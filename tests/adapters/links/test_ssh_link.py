@@ -374,3 +374,10 @@ def test_the_empty_packet_stays_where_it_guards_something() -> None:
         connection.send_packet(2)
         connection.send_packet(94)
         assert connection.sent == ([2, 94] if kept else [94]), cipher
+
+
+async def test_the_cipher_is_the_one_that_costs_least(far_place: Any) -> None:
+    async with linked((await server_at(far_place)).dialer()) as link:
+        assert isinstance(link, _ssh_link.SshLink)
+        assert "-gcm@" in str(link._connection.get_extra_info("send_cipher"))
+        assert "-gcm@" in str(link._connection.get_extra_info("recv_cipher"))
