@@ -226,7 +226,7 @@ def _backups(host: Host, now: datetime) -> Iterator[Issue]:
     for backup in host.backups.values():
         word, last = backup_word(backup, now), backup.last_success_at
         if word == "late" and last is not None:
-            limit = f", it may be {text.duration(backup.max_age_seconds)} old" if backup.max_age_seconds else ""
+            limit = f", it may be {text.age(backup.max_age_seconds)} old" if backup.max_age_seconds else ""
             detail = f"the last good one is {text.age((now - last).total_seconds())} old{limit}"
             yield Issue(Grade.SOON, "backup", name, f"backup {backup.name} is late", detail, last, backup.name)
         elif word == "failed":

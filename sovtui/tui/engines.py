@@ -28,7 +28,7 @@ WORDS_KEPT = 16
 """Cells for `33 % on the CPU` beside a name that is too long."""
 SHORT_LINES = 60
 """Below this width a sentence may take a line more."""
-PARTS_BESIDE = 12
+PARTS_BESIDE = 16
 """Rows at most for what is well behind one engine beside the modes."""
 MANY_UNSUPPORTED = 4
 """From so many on, figures that the engine never has are left out."""
@@ -166,10 +166,19 @@ def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
         rows += strained(found, width)
         if found.heat is not Heat.COLD:
             rows += _reason(found, engine, width)
-        spare = most - len(rows) - 2 * (len(views) - index - 1)
+        spare = most - len(rows) - sum(_least(view, host, later, width) for later in views[index + 1 :])
         bad = sum(1 for part in engine.parts if part.trouble)
         rows += parts(engine, view.state.now, width, max(bad, min(spare, PARTS_BESIDE)) if spare > 0 else 0)
     return rows[:most]
+
+
+def _least(view: View, host: Host, found: ModeView, width: int) -> int:
+    """Rows that one beside the modes needs for itself and for what is in trouble behind it."""
+    engine = host.engines.get(found.mode.name, Engine())
+    why = [] if found.heat is Heat.COLD else _reason(found, engine, width)
+    bad = sum(1 for part in engine.parts if part.trouble)
+    behind = bad + (len(engine.parts) > bad)
+    return len(_beside(view, host, found, width)) + len(strained(found, width)) + len(why) + behind
 
 
 def _beside(view: View, host: Host, found: ModeView, width: int) -> list[Row]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
+from sovtui.core.forecast import forecast_view
 from sovtui.core.model import AlertState
 from sovtui.core.modes import Heat, mode_views
 
@@ -191,7 +192,8 @@ def _modes(view: View, spec: Spec, plan: Callable[[str, Wish], Plan]) -> list[Ke
     for found in mode_views(host):
         mode = found.mode
         state = f" ({found.word})" if found.heat is not Heat.COLD else ""
-        keys.append(_key(view, spec, plan, mode.key, mode.name, f"Switch to {mode.title}{state}", mode.name))
+        key = _key(view, spec, plan, mode.key, mode.name, f"Switch to {mode.title}{state}", mode.name)
+        keys.append(replace(key, help=forecast_view(host, mode)[1] or spec.help))
     return [*keys, _key(view, spec, plan, "0", NONE, "Switch to none: nothing loaded", NONE)]
 
 

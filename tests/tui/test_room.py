@@ -627,3 +627,27 @@ async def test_what_comes_while_it_closes_is_not_drawn(stage, states, monkeypatc
             monkeypatch.setattr(part, "on_unmount", lambda _: came.append(s.hub.put(states("alerting"))), raising=False)
         s.app.exit()
     assert len(came) >= 2
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 30), (100, 20), (44, 30)], ids=lambda s: f"{s[0]}x{s[1]}")
+async def test_no_mode_is_left_out_in_silence(stage, states: Callable[..., State], size):
+    state = states("healthy", "modes")
+    titles = [mode.title for mode in first(state).spec.modes]
+    async with stage(state, size=size, estate="modes") as s:
+        lines = [line.strip() for line in s.text("inference").splitlines()]
+        shown = [title for title in titles if any(line[1:].lstrip(" ●○◐").startswith(title[:8]) for line in lines)]
+        more = next((line for line in lines if line.startswith("↓")), "")
+        assert shown == titles[: len(shown)] and len(shown) >= 2
+        assert more == (f"↓ {len(titles) + 1 - len(shown)} more" if shown != titles else "")
+        if more:  # it is no mode that could be tapped
+            at = next(index for index, line in enumerate(lines) if line == more)
+            await s.pilot.click("#inference", offset=(5, at + 1))
+            assert not s.hub.executed and s.screen is s.room
+
+
+async def test_each_part_of_the_memory_has_one_look_in_gauge_and_legend(stage, states: Callable[..., State]):
+    async with stage(states("healthy"), size=(120, 40)) as s:
+        gauge, *legend = s.pane("memory").shown[:4]
+        looks = {words[0]: role for words, role in gauge.spans if words.strip()}
+        told = {words: role for line in legend for words, role in line.spans if words in looks}
+        assert len(told) >= 5 and told == {sign: looks[sign] for sign in told}

@@ -60,7 +60,7 @@ class BackupsPane(ListPane):
             last = (f"{text.moment(backup.last_success_at)}, {old} ago", "plain")
         pairs: list[tuple[str, Span]] = [("last good one", last)]
         if backup.max_age_seconds:
-            pairs.append(("may be", (f"{text.duration(backup.max_age_seconds)} old", "plain")))
+            pairs.append(("may be", (f"{text.age(backup.max_age_seconds)} old", "plain")))
         result = backup.last_result or text.UNKNOWN_SIGN
         pairs.append(("last run", (result, "bad" if result == "failed" else "plain" if backup.last_result else "nothing")))
         pairs.append(("told by", (backup.source or text.UNKNOWN_SIGN, "label")))

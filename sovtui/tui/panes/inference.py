@@ -45,6 +45,8 @@ ROOMY_ROWS = 16
 CURVE_SECONDS = 600.0
 LEAST_POINTS = 20
 """Fewer make no band."""
+LEAST_FIGURES = 3
+"""Rows of figures that stay before a mode has to go."""
 NEED_CELLS = 24
 """`83.8 GiB fits after drop`."""
 
@@ -120,17 +122,20 @@ class InferencePane(Pane):
         if place is None or came or view is None or view.host is None or not self._modes_at <= place.y < len(self.shown):
             return
         names = [*(mode.name for mode in view.host.spec.modes), "none"]
-        if view.host.spec.modes and place.y - self._modes_at < len(names):
+        if view.host.spec.modes and place.y - self._modes_at < min(len(names), self._modes_shown):
             self.post_message(self.Switched(names[place.y - self._modes_at]))
 
     _modes_at = 10**6
     """The row of the first mode."""
+    _modes_shown = 0
 
     def want(self, view: View, width: int) -> Want:
         host = view.host
         found = subject(host) if host else None
         figures = -(-9 // max(1, width // FIGURE_CELLS))
-        rows = 2 + 3 + 1 + figures + 1 + 1  # borders, speed and what it is held against, a gap, a heading
+        rows = 2 + 1 + 1  # borders, a gap, a heading
+        if found or (host and any(one.heat is Heat.UNKNOWN for one in mode_views(host))):
+            rows += 3 + 1 + figures  # speed and what it is held against
         hot = found is not None and found.heat is Heat.HOT  # of others the reason stands where the speed would be
         rows += len(self._engine(host, found, width, roomy=True)) if host and found and hot else 1
         rows += len(host.spec.modes) + 1 + engines.rows_wanted(view, host, found, width) if host else 1
@@ -172,14 +177,14 @@ class InferencePane(Pane):
         else:
             rows += self._engine(host, found, width, roomy=height >= ROOMY_ROWS)
             if found.heat is Heat.HOT or host.reading(DECODE, found.mode.name).value is not None:
-                spare = height - len(rows) - len(modes) - 3
+                figures = grid(engines.figures(host, found, view.state.now), width, FIGURE_CELLS)
+                spare = height - len(rows) - len(modes) - len(figures)
                 if host.reading(DECODE, found.mode.name).status is Status.UNSUPPORTED:
                     rows += engines.no_speed(host, found, width)
                 else:
                     rows += self._speed(view, host, found.mode, width, tall=spare >= 4)
-                rows += grid(engines.figures(host, found, view.state.now), width, FIGURE_CELLS)[
-                    : max(1, height - len(rows) - min(len(modes), 3))
-                ]
+                left = height - len(rows)
+                rows += figures[: max(1, min(left - 3, max(LEAST_FIGURES, left - len(modes) + 1)))]  # `none` has its key
                 said = host.engines.get(found.mode.name, Engine())
                 rows += engines.parts(said, view.state.now, width, height - len(rows) - len(modes) - 1)
         if modes and rows and height - len(rows) - len(modes) >= 2:
@@ -187,7 +192,12 @@ class InferencePane(Pane):
         if modes and height - len(rows) - len(modes) >= 1:
             rows.append(row((pad("modes", width), "label")))
         self._modes_at = len(rows)
-        rows += modes[: max(0, height - len(rows))]
+        shown = modes[: max(0, height - len(rows))]
+        self._modes_shown = len(shown)
+        if shown and (left_out := len(modes) - len(shown)) > 1:
+            self._modes_shown -= 1
+            shown[-1] = row((cut(f"↓ {left_out + 1} more", width), "label"))
+        rows += shown
         rows = [*rows, *engines.beside(view, host, width, height - len(rows))][:height]
         bad = troubled(host)
         if bad is not None and not any(bad.mode.title in line.plain for line in rows[self._modes_at + len(modes) :]):
@@ -240,6 +250,8 @@ class InferencePane(Pane):
         if not tall:
             words, _ = value(DECODE, reading, now)
             left = row((words, role), "  ", *against.spans)
+            if left.cells > width:
+                left = row((words, role), "  ", *against.spans[1:])  # that it is decode says the unit too
             room = width - left.cells - 2
             line = curve(points, room, 1, now.timestamp(), top=top) if room >= 10 else []
             return [spread(left, row((line[0], look)), width) if line else left]

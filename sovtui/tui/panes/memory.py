@@ -129,7 +129,7 @@ class MemoryPane(Pane):
             legend.append((f"{sign} {cut(share.name, NAME_CELLS)}", (words if share.measured else f"≈{words}", role)))
         if drop.value is None:
             legend.append(("▒ droppable", value("memory.droppable_bytes", drop, now)))
-        return [*rows, *grid(legend, width, LEGEND_CELLS)]
+        return [*rows, *(_in_its_colour(line, stale) for line in grid(legend, width, LEGEND_CELLS))]
 
     def _figures(self, view: View, host: Host) -> list[tuple[str, Span]]:
         def told(key: str) -> Span:
@@ -173,6 +173,16 @@ class MemoryPane(Pane):
         room = max(4, width - 6 - cell_len(words))
         gauge = bar([(share, "█", look), (1 - share, "░", "label")], room)
         return [flow(parts, width)[0], row(("mem ", "label"), *gauge.spans, "  ", (words, role))]
+
+
+def _in_its_colour(line: Row, stale: bool) -> Row:
+    """A line of the legend with each sign in the look that it has in the gauge."""
+    looks = {sign: "stale" if stale else look for sign, look in LOOKS.values()}
+    spans: list[Span] = []
+    for words, role in line.spans:
+        sign = words[:1] if role == "label" else ""
+        spans += [(sign, looks[sign]), (words[1:], role)] if sign in looks else [(words, role)]
+    return Row(tuple(spans))
 
 
 def _forecasts(host: Host) -> list[tuple[str, str, str]]:

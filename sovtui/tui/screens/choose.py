@@ -15,8 +15,12 @@ from textual.widgets.option_list import Option
 
 from sovtui.tui.inert import inert
 from sovtui.tui.keymap import matches
+from sovtui.tui.present import cell_len, wrap
 from sovtui.tui.screens.dialog import Dialog
 from sovtui.tui.widgets.keybar import Touch
+
+INDENT = 5
+"""Cells before a title: its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class ChooseScreen(Dialog[str]):
         self._heading = title
         self.choices = tuple(choices)
         self._make = make
+        self._cells = 0
+        """Cells of a line, once they are known: then what is longer goes on below itself."""
 
     def heading(self) -> str:
         return self._heading
@@ -66,11 +72,25 @@ class ChooseScreen(Dialog[str]):
         if [choice.id for choice in old] == [choice.id for choice in new]:
             for index, (before, after) in enumerate(zip(old, new, strict=True)):
                 if before != after:
-                    listed.replace_option_prompt_at_index(index, _prompt(after))
+                    listed.replace_option_prompt_at_index(index, _prompt(after, self._cells))
             return
         listed.clear_options()
-        listed.add_options(_options(new))
+        listed.add_options(_options(new, self._cells))
         listed.highlighted = next((i for i, choice in enumerate(new) if choice.id == chosen), 0 if new else None)
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        listed = self.query_one(OptionList)
+        cells = listed.scrollable_content_region.width - 2
+        if cells == self._cells or cells <= INDENT:
+            return
+        self._cells = cells
+        for index, choice in enumerate(self.choices):
+            if INDENT + max(cell_len(choice.title), cell_len(choice.note)) > cells:
+                listed.replace_option_prompt_at_index(index, _prompt(choice, cells))
 
     def action_move(self, by: int) -> None:
         listed = self.query_one(OptionList)
@@ -93,14 +113,18 @@ class ChooseScreen(Dialog[str]):
                 return
 
 
-def _options(choices: Sequence[Choice]) -> list[Option]:
-    return [Option(_prompt(choice), id=f"c{index}") for index, choice in enumerate(choices)]
+def _options(choices: Sequence[Choice], cells: int = 0) -> list[Option]:
+    return [Option(_prompt(choice, cells), id=f"c{index}") for index, choice in enumerate(choices)]
 
 
-def _prompt(choice: Choice) -> Content:
-    """Key, title and note; a refused one says why instead of being hidden."""
-    key = f"{choice.key:>3}  " if choice.key else "     "
-    title = Content(f"{key}{inert(choice.title)}")
+def _prompt(choice: Choice, cells: int = 0) -> Content:
+    """Key, title and note, each wrapped below itself; a refused one says why instead of being hidden."""
+    key = f"{choice.key:>3}  " if choice.key else " " * INDENT
+    title = Content(f"{key}{_below(inert(choice.title), cells)}")
     title = title if choice.enabled else title.stylize("dim")
-    note = Content(f"\n     {inert(choice.note)}" if choice.note else "\n").stylize("dim")
+    note = Content(f"\n{' ' * INDENT}{_below(inert(choice.note), cells)}" if choice.note else "\n").stylize("dim")
     return title + note
+
+
+def _below(words: str, cells: int) -> str:
+    return f"\n{' ' * INDENT}".join(wrap(words, cells - INDENT)) if cells > INDENT else words

@@ -307,12 +307,13 @@ class Room(Scene):
     # palette
 
     def commands(self) -> list[Command]:
-        """Every action on every target, every pane, host and theme."""
+        """Every action on every target, every pane, host and theme; what is there once for each service comes last."""
         view = self.view
         if view is None:
             return []
         keys = [*every_key(view, self._specs, self._hub.plan), *local_keys("", view.config.screen.keys)]
-        found = [Command(k.words, k.refused or k.help, partial(self.press, k)) for k in keys]
+        of_services = {id for id, spec in self._specs.items() if spec.target == "service"}
+        found = [Command(k.words, k.refused or k.help, partial(self.press, k)) for k in keys if k.id not in of_services]
         found += [
             Command(f"Show {pane.TITLE.lower()}", "pane", partial(self.show_pane, name)) for name, pane in self._panes.items()
         ]
@@ -322,7 +323,7 @@ class Room(Scene):
         found += [Command(f"Host {name}", "look at this host", partial(self.go_to_host, name)) for name in view.state.hosts]
         themes = sorted(self.app.available_themes)
         found += [Command(f"Theme {name}", "colours, until sovtui ends", partial(self._theme, name)) for name in themes]
-        return found
+        return found + [Command(k.words, k.refused, partial(self.press, k)) for k in keys if k.id in of_services]
 
     def _theme(self, name: str) -> None:
         self.app.theme = name
