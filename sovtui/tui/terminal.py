@@ -11,6 +11,7 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Key
+from textual.message import Message
 
 from sovtui.config.surroundings import Terminal
 from sovtui.tui.glyphs import to_ascii
@@ -94,12 +97,19 @@ class TerminalDriver(LinuxDriver):
                     self.exit_event.wait()  # nothing will ever be typed again
                     break
                 restless_until = time.monotonic() + constants.ESCAPE_DELAY + 2 * TICK_SECONDS
-                for message in parser.feed(decode(data)):
-                    self.process_message(message)
-            for message in parser.tick():
-                self.process_message(message)
+                self._take(parser.feed(decode(data)))
+            self._take(parser.tick())
         with contextlib.suppress(ParseError):
             list(parser.feed(""))
+
+    def _take(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            if isinstance(message, Key) and message.key.startswith("alt+") and message.character:
+                # Escape and what was typed right after it come as one over a link that collects; the room has no key with Alt.
+                self.process_message(Key("escape", "\x1b"))
+                self._take(XTermParser(self._debug).feed(message.character))
+            else:
+                self.process_message(message)
 
     def stop_application_mode(self) -> None:
         self.write("\x1b[?1016l")  # Textual turns pixel coordinates on and never off

@@ -57,6 +57,8 @@ async def test_keys_come_through_and_a_lone_escape_is_a_key(monkeypatch):
     keyboard = Keyboard(monkeypatch)
     assert await keyboard.type(b"a\x1b[B") == ["a", "down"]
     assert await keyboard.type(b"\x1b") == ["escape"]
+    assert await keyboard.type(b"\x1bi") == ["escape", "i"], "typed fast, or collected on the way"
+    assert await keyboard.type(b"\x1b\x1b[D") == ["escape", "left"]
     assert await keyboard.type("ü".encode()) == ["ü"]
     assert "b" in await keyboard.type(b"\xffb"), "what is no text ends nothing"
     before = keyboard.looks
