@@ -339,6 +339,15 @@ class Box:
                 raise
             return missing
 
+    @contextlib.contextmanager
+    def real_caches(self) -> Iterator[None]:
+        """What drops the page cache drops it: that of the whole machine. Otherwise a file that is written to takes its place."""
+        self.root(["umount", "/proc/sys/vm/drop_caches"])
+        try:
+            yield
+        finally:
+            self.root(["mount", "--bind", "/run/.drop_caches", "/proc/sys/vm/drop_caches"])
+
     # life
 
     @property

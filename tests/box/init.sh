@@ -11,6 +11,9 @@ mount --bind "$R/proc/sys/vm/drop_caches" "$R/proc/sys/vm/drop_caches"      # ..
 mount -t tmpfs -o mode=755 tmpfs "$R/run"
 cat /proc/sys/kernel/random/uuid > "$R/run/.boot_id"
 mount --bind "$R/run/.boot_id" "$R/proc/sys/kernel/random/boot_id"
+# Nothing comes of it unless a test asks for it (Box.real_caches): one page cache is everybody's, and every switch drops it.
+: > "$R/run/.drop_caches"
+mount --bind "$R/run/.drop_caches" "$R/proc/sys/vm/drop_caches"
 mount -o remount,bind,ro "$R/proc/sys"
 mount -t sysfs -o ro sysfs "$R/sys"
 mount -t tmpfs -o mode=755 tmpfs "$R/dev"

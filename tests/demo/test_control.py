@@ -79,8 +79,8 @@ async def test_a_failing_switch_rolls_back():
 
 
 async def test_a_running_switch_is_found_and_followed():
-    async with running("switching", speed=40) as hub:
-        await until(lambda: (run := hub.state.hosts["spark"].action) is not None and run.running)
+    async with running("switching", speed=10) as hub:  # slow enough to be seen while it runs, also on a machine that is busy
+        await until(lambda: (run := hub.state.hosts["spark"].action) is not None and run.running, 20)
         outcome = await hub.follow("spark")
         assert outcome.exit_code == 0
 

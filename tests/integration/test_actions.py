@@ -24,15 +24,16 @@ def _cached_bytes(file: Path) -> int:
     return int(subprocess.run(["fincore", "-nbo", "RES", str(file)], capture_output=True, text=True, check=True).stdout)
 
 
-def test_drop_caches_frees_page_cache(operator: Operator, tmp_path: Path) -> None:
+def test_drop_caches_frees_page_cache(operator: Operator, box: Box, tmp_path: Path) -> None:
     file = tmp_path / "filler"
     with file.open("wb") as filler:
         filler.write(bytes(300 << 20))
         filler.flush()
         os.fsync(filler.fileno())
     assert _cached_bytes(file) > 200 << 20
-    operator.ok("drop-caches")
-    assert _cached_bytes(file) < 10 << 20
+    with box.real_caches():
+        operator.ok("drop-caches")
+        assert _cached_bytes(file) < 10 << 20
     figures = {line["when"]: line["values"] for line in operator.newest_receipt() if line["t"] == "figures"}
     assert figures["after"]["memory.cached_bytes"] < figures["before"]["memory.cached_bytes"]
 

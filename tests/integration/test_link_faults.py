@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.link.ground import ground, inside
 
-COUNT, SEED, LOSSES, CUTS = 10, 4, 60, 20
+COUNT, SEED, LOSSES, CUTS = 8, 4, 40, 12
 BOX = ("sshd stopped", "address changed", "own link down", "name unknown")
 LONGEST_SECONDS = 200.0
 Parts = dict[str, tuple[subprocess.Popen[str], Path]]

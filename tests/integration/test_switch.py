@@ -29,7 +29,7 @@ STEPS = ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready",
 def test_switches_both_ways_leave_exactly_one(operator: Operator, box: Box) -> None:
     for name in ENGINES.values():
         box.tune(name.removesuffix(".service"), load_seconds=0.6, warmup_seconds=0.2)
-    for turn in range(3):
+    for turn in range(2):
         for mode in ("qwen", "mistral"):
             operator.ok("switch", mode, "--yes")
             assert loaded(box) == [mode], f"turn {turn}"
@@ -51,7 +51,7 @@ def test_switch_to_none_and_back(operator: Operator, box: Box) -> None:
 
 
 # Moments in seconds after the start: while connecting, while stopping, while loading, near the end.
-@pytest.mark.parametrize("moment", [0.7, 1.3, 2.0, 3.0, 4.5])
+@pytest.mark.parametrize("moment", [0.7, 2.0, 3.5])
 def test_client_killed_in_the_middle(operator: Operator, box: Box, moment: float) -> None:
     operator.ok("switch", "qwen", "--yes")
     client = operator.start("switch", "mistral", "--yes")
