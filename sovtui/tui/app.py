@@ -181,7 +181,8 @@ class ControlRoom(App[None]):
             self.post_message(key)
         await hub.start()
         self.run_worker(self._follow_themes(), exit_on_error=False)
-        self.set_timer(SETTLED_SECONDS, self._set_aside)
+        if callable(self._given):  # the process is ours alone
+            self.set_timer(SETTLED_SECONDS, self._set_aside)
 
     def _set_aside(self) -> None:
         """What has been made so far stays: the collector need not look at it ever again. What is free is given back, now and then."""
