@@ -70,11 +70,11 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
         interval = pace(source.name, source.host, source.interval_seconds)
         if failures:
             interval = max(interval, min(LONGEST_PAUSE_SECONDS, source.interval_seconds * 2 ** min(failures, 6)))
+        due = asyncio.get_running_loop().call_later(max(0.05, interval - spent), wake.set)  # a timeout would cost three turns
         try:
-            async with asyncio.timeout(max(0.05, interval - spent)):
-                await wake.wait()
-        except TimeoutError:
-            pass
+            await wake.wait()
+        finally:
+            due.cancel()
 
 
 async def stream_forever(source: StreamSource, keeper: LinkKeeper, store: Store, clock: Clock, tried: Tried) -> None:

@@ -48,7 +48,7 @@ SETTLE_SECONDS = 0.2
 """After the last change of size, when it is the last."""
 SETTLED_SECONDS = 5.0
 """After this time everything that is imported late is there."""
-NEW_OBJECTS = 5000
+NEW_OBJECTS = 2000
 """So many more than before are looked through for what nobody uses: every few minutes. Little of what a second makes needs that."""
 GIVE_BACK_SECONDS = 600.0
 """How often memory that is free is given back to the system."""
@@ -181,7 +181,8 @@ class ControlRoom(App[None]):
             self.post_message(key)
         await hub.start()
         self.run_worker(self._follow_themes(), exit_on_error=False)
-        self.set_timer(SETTLED_SECONDS, self._set_aside)
+        if callable(self._given):  # the process is ours alone
+            self.set_timer(SETTLED_SECONDS, self._set_aside)
 
     def _set_aside(self) -> None:
         """What has been made so far stays: the collector need not look at it ever again. What is free is given back, now and then."""
