@@ -168,8 +168,6 @@ async def _equip(
     from sovtui.adapters import registry
     from sovtui.adapters.backups.units import BackupsSource
     from sovtui.adapters.engines.watch import EnginesSource
-    from sovtui.adapters.figures.machine import MachineSource
-    from sovtui.adapters.figures.nvml import NvmlSource
     from sovtui.adapters.links.http import client
     from sovtui.adapters.links.login import Login
     from sovtui.adapters.services.probe import Probe
@@ -213,6 +211,9 @@ async def _equip(
         if spec.backups:
             sources.append(BackupsSource(spec.name, config.host[spec.name].backup, clock))
         if spec.kind == "local":
+            from sovtui.adapters.figures.machine import MachineSource
+            from sovtui.adapters.figures.nvml import NvmlSource
+
             sources += [MachineSource(spec.name, clock), NvmlSource(spec.name, clock)]
 
     closers = [http.aclose for http in made]

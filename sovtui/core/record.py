@@ -211,10 +211,11 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """What the packed states take, without what is shared."""
+        """What the packed states and the curves take, without what is shared."""
         packed = {id(p): p for kept in (*self._old, *self._new) for p in kept.parts()}
         keys = {id(p.key): len(p.key) for p in packed.values()}
-        return sum(len(p.body) for p in packed.values()) + sum(keys.values())
+        points = sum(len(times) for curves in self._curves.values() for times, _ in curves.values())
+        return sum(len(p.body) for p in packed.values()) + sum(keys.values()) + points * 16
 
     @property
     def oldest(self) -> datetime | None:

@@ -33,6 +33,12 @@ def _effort(args: argparse.Namespace) -> list[Row]:
     return effort.measure(args.soak or args.seconds)
 
 
+def _floor(args: argparse.Namespace) -> list[Row]:
+    from tests.bench import floor
+
+    return floor.measure(args.soak or args.seconds)
+
+
 def _estate(args: argparse.Namespace) -> list[Row]:
     from tests.bench import estate
 
@@ -79,6 +85,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": _start,
     "quiet": _quiet,
     "effort": _effort,
+    "floor": _floor,
     "keys": _keys,
     "thin": _thin,
     "estate": _estate,

@@ -35,6 +35,8 @@ class Remote:
     sshd: subprocess.Popen[bytes]
     port: int
     """Where sshd listens."""
+    web: int
+    """Where the pretended services listen."""
 
     def through(self, port: int) -> None:
         """The client goes to this port from now on: something there leads to sshd."""
@@ -80,7 +82,7 @@ def remote(*, engines: int = 1, still: bool = False) -> Iterator[Remote]:
         web = int(pretend.stdout.readline())
         port, sshd = _sshd(stack, folder, home)
         _client(home, port, web, engines)
-        made = Remote(home, folder, sshd, port)
+        made = Remote(home, folder, sshd, port, web)
         made.log_rate(1)
         try:
             yield made

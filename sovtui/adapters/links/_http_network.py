@@ -14,6 +14,7 @@ from typing import Any
 import httpcore
 
 from sovtui.adapters.links._tls import Tls
+from sovtui.ports.errors import Unreachable
 from sovtui.ports.link import ByteStream
 
 HELD_BYTES = 16_384
@@ -23,10 +24,15 @@ OPENED: ContextVar[bool] = ContextVar("OPENED", default=False)
 
 
 class LinkNetwork(httpcore.AsyncNetworkBackend):
-    """Opens its streams with `opener`."""
+    """Opens its streams with `opener`, and closes those that are left at its end.
+
+    A pool forgets at its own end what is still being connected: a query beside one that failed would leave its connection open.
+    """
 
     def __init__(self, opener: _OpenTcp) -> None:
         self._opener = opener
+        self._open: set[ByteStream] = set()
+        self._closed = False
 
     async def connect_tcp(
         self,
@@ -37,16 +43,27 @@ class LinkNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         OPENED.set(True)
-        return _Stream(await self._opener(host.strip("[]"), port, timeout_seconds=timeout or 60.0), f"{host}:{port}")
+        stream = await self._opener(host.strip("[]"), port, timeout_seconds=timeout or 60.0)
+        if self._closed:
+            await stream.aclose()
+            raise Unreachable("this client was closed")
+        self._open.add(stream)
+        return _Stream(stream, f"{host}:{port}", lambda: self._open.discard(stream))
+
+    async def aclose(self) -> None:
+        self._closed = True
+        left, self._open = self._open, set()
+        await asyncio.gather(*(stream.aclose() for stream in left), return_exceptions=True)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    def __init__(self, stream: ByteStream, name: str) -> None:
+    def __init__(self, stream: ByteStream, name: str, closed: Callable[[], None]) -> None:
         self._stream = stream
         self._name = name
+        self._note_closed = closed
         self._unsent = bytearray()
         """Head and body of a request are given one after the other, and sent in one piece: each piece costs a packet or two."""
 
@@ -74,6 +91,7 @@ class _Stream(httpcore.AsyncNetworkStream):
             raise httpcore.WriteTimeout(f"{self._name} took nothing for {timeout:g} s") from None
 
     async def aclose(self) -> None:
+        self._note_closed()
         await self._stream.aclose()
 
     async def start_tls(
@@ -84,12 +102,12 @@ class _Stream(httpcore.AsyncNetworkStream):
             async with asyncio.timeout(timeout):
                 await secure.handshake()
         except TimeoutError:
-            await self._stream.aclose()
+            await self.aclose()
             raise httpcore.ConnectTimeout(f"{self._name} did not finish the TLS handshake") from None
         except BaseException:
-            await self._stream.aclose()
+            await self.aclose()
             raise
-        return _Stream(secure, self._name)
+        return _Stream(secure, self._name, self._note_closed)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":  # asked before a kept connection is used again

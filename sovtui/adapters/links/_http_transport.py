@@ -45,6 +45,7 @@ class LinkTransport(httpx.AsyncBaseTransport):
         self.login = login
         self._link: Link | None = None
         self._pool: httpcore.AsyncConnectionPool | None = None
+        self._network: LinkNetwork | None = None
         self._closed = False
 
     @property
@@ -95,9 +96,8 @@ class LinkTransport(httpx.AsyncBaseTransport):
         await self._forget()
 
     async def _forget(self) -> None:
-        pool, self._pool, self._tls = self._pool, None, None
-        if pool is not None:
-            await pool.aclose()
+        pool, network, self._pool, self._network, self._tls = self._pool, self._network, None, None, None
+        await _close(pool, network)
 
     async def _current(self) -> httpcore.AsyncConnectionPool:
         if self._closed:
@@ -106,16 +106,16 @@ class LinkTransport(httpx.AsyncBaseTransport):
         if self._tls is None and self._base.scheme == "https":
             self._tls = await asyncio.to_thread(context_for, self._ca_file)
         if self._pool is None or link is not self._link:
-            old, self._link = self._pool, link
+            old, past, self._link = self._pool, self._network, link
+            self._network = LinkNetwork(link.open_tcp if link is not None else open_tcp)
             self._pool = httpcore.AsyncConnectionPool(
                 ssl_context=self._tls,
                 max_connections=MAX_CONNECTIONS,
                 max_keepalive_connections=MAX_CONNECTIONS,
                 keepalive_expiry=KEEPALIVE_SECONDS,
-                network_backend=LinkNetwork(link.open_tcp if link is not None else open_tcp),
+                network_backend=self._network,
             )
-            if old is not None:
-                await old.aclose()
+            await _close(old, past)
         return self._pool
 
     async def _send(self, pool: httpcore.AsyncConnectionPool, request: httpx.Request, carried: _Headers) -> httpx.Response:
@@ -166,6 +166,13 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+async def _close(pool: httpcore.AsyncConnectionPool | None, network: LinkNetwork | None) -> None:
+    if pool is not None:
+        await pool.aclose()
+    if network is not None:
+        await network.aclose()
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

@@ -185,6 +185,7 @@ def _changed(before: Row, after: Row, wide: int) -> tuple[int, int]:
     if len(old) == len(new) == 1 and old[0][1] == new[0][1]:
         one, other = old[0][0], new[0][0]
         least = min(len(one), len(other)) - _alike(one, other)
+        least = min(least, len(one.lstrip(" ")), len(other.lstrip(" ")))  # blanks at an edge may look otherwise: see `_trimmed`
         tail = 0
         while tail < least and one[-1 - tail] == other[-1 - tail]:
             tail += 1
@@ -196,8 +197,8 @@ def _common(old: Sequence[Span], new: Sequence[Span]) -> int:
     """How many cells at the beginning of the first two spans are the same."""
     if not old or not new or old[0][1] != new[0][1]:
         return 0
-    words = new[0][0]
-    return cell_len(words[: _alike(old[0][0], words)])
+    before, words = old[0][0], new[0][0]
+    return cell_len(words[: min(_alike(before, words), len(before.rstrip(" ")), len(words.rstrip(" ")))])
 
 
 def _alike(one: str, other: str) -> int:

@@ -16,9 +16,10 @@ import requests
 
 from sovtui.adapters.links import dialer_for
 from sovtui.adapters.links.http import client, get_json, request
+from sovtui.adapters.links.local import LocalLink
 from sovtui.adapters.links.sync_http import LinkAdapter
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
-from sovtui.ports.link import Link
+from sovtui.ports.link import ByteStream, Link
 
 from .certificates import Authority, server_context
 from .conftest import ServerMaker, linked, until
@@ -249,6 +250,34 @@ async def test_silence_times_out(http: httpx.AsyncClient, web: Web):
         await get_json(http, "/slow", timeout_seconds=0.1)
     web.pause.set()
     assert (await get_json(http, "/slow"))["path"] == "/slow"
+
+
+async def test_what_is_still_being_connected_is_closed_with_the_client(web: Web):
+    """One of two queries fails and the client is closed: the other one's connection is not left to the garbage collector."""
+    late, begun = asyncio.Event(), asyncio.Event()
+    opened: list[ByteStream] = []
+
+    class Slow(LocalLink):
+        async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
+            opened.append(await super().open_tcp(host, port, timeout_seconds=timeout_seconds))
+            begun.set()
+            await late.wait()
+            return opened[-1]
+
+    link = Slow("spark")
+
+    async def get_link() -> Link:
+        return link
+
+    http = client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5)
+    asking = asyncio.create_task(get_json(http, "/x"))
+    await begun.wait()
+    await http.aclose()
+    late.set()
+    with pytest.raises(Unreachable, match="closed"):
+        await asking
+    assert opened[0].readable_or_closed()
+    assert not web.requests
 
 
 async def test_nothing_listening_is_named(http: httpx.AsyncClient):
