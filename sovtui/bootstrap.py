@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.prometheus import PrometheusSource
     from sovtui.adapters.links.sync_http import LinkAdapter
-    from sovtui.config.login import SourceConfig
+    from sovtui.config.schema import SourceConfig
 
 _HEAVY = ("sovtui.adapters.figures.prometheus", "sovtui.adapters.figures.history", "sovtui.adapters.alerts.alertmanager")
 PAST_SECONDS = 20.0

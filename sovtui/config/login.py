@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from sovtui.config.locate import Path
-from sovtui.config.schema import AlertmanagerConfig, Config, PrometheusConfig, Secret
+from sovtui.config.schema import Config, Secret, SourceConfig
 from sovtui.config.words import nearest
 
 REFERENCE = '{ env = "NAME" }, { file = "~/PATH" } or { command = ["pass", "show", "NAME"] }'
@@ -40,7 +40,6 @@ class EngineLogin:
     headers: Mapping[str, str | Secret] = field(default_factory=dict)
 
 
-SourceConfig = PrometheusConfig | AlertmanagerConfig
 LoginConfig = SourceConfig | EngineLogin
 
 

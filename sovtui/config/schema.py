@@ -171,8 +171,8 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrometheusConfig:
-    """What speaks the Prometheus API."""
+class SourceConfig:
+    """Whoever is asked over HTTP, and how one logs in there."""
 
     url: str
     """Base address, path prefix included."""
@@ -195,27 +195,15 @@ class PrometheusConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertmanagerConfig:
+class PrometheusConfig(SourceConfig):
+    """What speaks the Prometheus API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertmanagerConfig(SourceConfig):
     """What speaks the Alertmanager API, version 2."""
 
-    url: str
-    """Base address, path prefix included."""
-    via: str = ""
-    """The host through whose link it is reached; empty: directly."""
-    ca_file: str = ""
-    """The CA that signed its certificate, as PEM: then only this one is trusted. Empty: those this machine trusts."""
-    user: str = ""
-    """Name for a basic login, with `password`."""
-    password: Secret | None = None
-    """Where the password is found."""
-    bearer: Secret | None = None
-    """Where a bearer token is found; instead of `user` and `password`."""
-    headers: dict[str, str | Secret] = field(default_factory=dict)
-    """More headers, such as a tenant: `{ "X-Scope-OrgID" = "team" }`; one that is a secret is referred to like a password."""
     interval: Seconds = Seconds(5.0)
-    """How often it is asked."""
-    timeout: Seconds = Seconds(5.0)
-    """How long one answer may take."""
     author: str = ""
     """Who acknowledges; default: user and machine name of the client."""
     acknowledge_for: Seconds = Seconds(7200.0)

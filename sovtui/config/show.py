@@ -118,12 +118,15 @@ def _documentation() -> dict[str, dict[str, str]]:
     for node in ast.parse(source).body:
         if not isinstance(node, ast.ClassDef):
             continue
-        fields = {"": ast.get_docstring(node) or ""}
+        fields: dict[str, str] = {}
+        for base in node.bases:
+            fields |= docs.get(base.id, {}) if isinstance(base, ast.Name) else {}
+        fields[""] = ast.get_docstring(node) or ""
         name = ""
         for part in node.body:
             if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
                 name = part.target.id
-                fields[name] = ""
+                fields.setdefault(name, "")
             elif (
                 name and isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
             ):

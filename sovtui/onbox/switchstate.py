@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, signatures
 from sovtui.onbox.phrases import size, span
-from sovtui.onbox.plan import ModePlan, Request
+from sovtui.onbox.plan import ModePlan
 from sovtui.onbox.things import LoadProbe, Probe
 from sovtui.onbox.words import SCRIPT, Effect, Effects, Kept, Line, Look, Looked, Ran, Run, Step
+from sovtui.onbox.work import Work
 
 POLL = 0.5
 MEMORY_LIMIT = 60.0
@@ -20,16 +21,9 @@ STEADY = 2.0
 
 
 @dataclass(frozen=True)
-class Switching:
+class Switching(Work):
     """Where a switch is; nothing else is remembered."""
 
-    request: Request
-    phase: str = ""
-    step: str = ""
-    now: float = 0.0
-    began: float = 0.0
-    since: float = 0.0
-    """When the step began."""
     previous: str = ""
     to_stop: tuple[str, ...] = ()
     started: tuple[str, ...] = ()
@@ -74,14 +68,9 @@ class Switching:
     said_at: float = -1e9
     mode: str = ""
     """The mode being waited for: the target, or on the way back the previous one."""
-    cancelled: str = ""
-    """How it was cancelled, as a sentence without a stop; empty if it was not."""
     undoing: bool = False
     failure: str = ""
     warnings: tuple[str, ...] = ()
-    outcome: str = ""
-    reason: str = ""
-    ended: bool = False
 
     @property
     def target(self) -> ModePlan:

@@ -1,4 +1,4 @@
-"""What the machine of every smaller action remembers, and the two moves with which it ends. Pure."""
+"""What the machine of every action remembers, and the two moves with which a smaller one ends. Pure."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from sovtui.core.model import LinkPhase
 from sovtui.core.reading import Status
 from sovtui.runtime.control import Control
 from tests.bench.row import Row
-from tests.bench.slow_link import NEAR_SECONDS
+from tests.bench.slow_link import NEAR_SECONDS, lead_through, ssh_true
 from tests.box.box import boot, why_not
 from tests.faults.link.lane import BACK_OF_SSH, BACK_SECONDS, FIGURE
 from tests.faults.link.proxy import Proxy
@@ -35,11 +34,7 @@ async def measure(operator: Operator) -> list[tuple[float, float]]:
     proxy = Proxy(operator.box.address)
     proxy.way.latency_seconds = NEAR_SECONDS / 2
     await proxy.open()
-    ssh = operator.home / ".ssh"
-    (ssh / "config").write_text(
-        f"Host testbox\n HostName 127.0.0.1\n Port {proxy.port}\n User ops\n HostKeyAlias {operator.box.address}\n"
-        f" IdentityFile {ssh / 'id_ed25519'}\n IdentitiesOnly yes\n"
-    )
+    ssh = lead_through(operator, proxy.port)
     hub = build_hub(loads(CONFIG), interactive=True)
     await hub.start()
     took = []
@@ -52,7 +47,7 @@ async def measure(operator: Operator) -> list[tuple[float, float]]:
             await asyncio.sleep(AWAY_SECONDS)
             await proxy.open()
             back = await _live(hub, time.time())
-            took.append((await _ssh(ssh), back))
+            took.append((await ssh_true(ssh), back))
     finally:
         await hub.aclose()
         await proxy.close()
@@ -70,15 +65,6 @@ async def _live(hub: Control, since: float) -> float:
             if host.link.phase is LinkPhase.UP and reading.status is Status.FRESH and young:
                 return time.monotonic() - began
             await asyncio.sleep(0.01)
-
-
-async def _ssh(folder: Path) -> float:
-    plain = ["ssh", "-F", str(folder / "config"), "-o", f"UserKnownHostsFile={folder / 'known_hosts'}", "testbox", "true"]
-    began = time.monotonic()
-    process = await asyncio.create_subprocess_exec(*plain, stdin=subprocess.DEVNULL)
-    if await process.wait():
-        raise SystemExit("ssh itself does not get there")
-    return time.monotonic() - began
 
 
 def rows() -> list[Row]:

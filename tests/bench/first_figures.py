@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from sovtui.config.load import loads
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import Host, State
 from tests.bench.row import Row
-from tests.bench.slow_link import FAR_SECONDS, NEAR_SECONDS, round_trips, slow_login
+from tests.bench.slow_link import FAR_SECONDS, NEAR_SECONDS, round_trips, slow_login, ssh_true
 from tests.box.box import boot, why_not
 from tests.integration.operator import CONFIG, Operator
 
@@ -32,12 +31,7 @@ FIRST = ("memory.total_bytes", "")
 async def measure(operator: Operator, round_trip_seconds: float) -> tuple[float, float, float]:
     """Seconds: `ssh HOST true`; from start to the first figure; of that, after the link was up."""
     async with slow_login(operator, round_trip_seconds) as ssh:
-        plain = ["ssh", "-F", str(ssh / "config"), "-o", f"UserKnownHostsFile={ssh / 'known_hosts'}", "testbox", "true"]
-        began = time.monotonic()
-        process = await asyncio.create_subprocess_exec(*plain, stdin=subprocess.DEVNULL)
-        if await process.wait():
-            raise SystemExit("ssh itself does not get there")
-        by_ssh = time.monotonic() - began
+        by_ssh = await ssh_true(ssh)
         up: list[float] = []
         figure: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 

@@ -1,12 +1,15 @@
-"""A TCP proxy that delivers every byte late: a link with a round trip of one's choice. Hides packet loss, unlike a real one."""
+"""A box reached over a slow link, and what ssh itself takes over it. Hides packet loss, unlike a real one."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from tests.faults.link.proxy import Proxy
 from tests.integration.operator import Operator
 
 NEAR_SECONDS, FAR_SECONDS = 0.08, 0.48
@@ -18,14 +21,29 @@ def round_trips(near_seconds: float, far_seconds: float) -> float:
     return (far_seconds - near_seconds) / (FAR_SECONDS - NEAR_SECONDS)
 
 
+def lead_through(operator: Operator, port: int) -> Path:
+    """The operator's ssh reaches the box through this loopback port. Gives the directory with its files."""
+    ssh = operator.home / ".ssh"
+    config = f"Host testbox\n HostName 127.0.0.1\n Port {port}\n User ops\n HostKeyAlias {operator.box.address}\n"
+    (ssh / "config").write_text(config + f" IdentityFile {ssh / 'id_ed25519'}\n IdentitiesOnly yes\n")
+    return ssh
+
+
+async def ssh_true(ssh: Path) -> float:
+    """Seconds of `ssh HOST true`, by OpenSSH with the files of this directory."""
+    plain = ["ssh", "-F", str(ssh / "config"), "-o", f"UserKnownHostsFile={ssh / 'known_hosts'}", "testbox", "true"]
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(*plain, stdin=subprocess.DEVNULL)
+    if await process.wait():
+        raise SystemExit("ssh itself does not get there")
+    return time.monotonic() - began
+
+
 @contextlib.asynccontextmanager
 async def slow_login(operator: Operator, round_trip_seconds: float) -> AsyncIterator[Path]:
     """The operator's ssh reaches the box over a slow link. Gives the directory with its files."""
     async with slow_link(operator.box.address, 22, round_trip_seconds) as port:
-        ssh = operator.home / ".ssh"
-        config = f"Host testbox\n HostName 127.0.0.1\n Port {port}\n User ops\n HostKeyAlias {operator.box.address}\n"
-        (ssh / "config").write_text(config + f" IdentityFile {ssh / 'id_ed25519'}\n IdentitiesOnly yes\n")
-        yield ssh
+        yield lead_through(operator, port)
 
 
 @contextlib.asynccontextmanager
@@ -36,40 +54,10 @@ async def slow_link(
 
     `passed` hears of all bytes: whether they go up, to the address, and how many.
     """
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: bool) -> None:
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-
-        async def deliver() -> None:
-            while True:
-                due, data = await queue.get()
-                await asyncio.sleep(max(0.0, due - loop.time()))
-                if not data:
-                    writer.close()
-                    return
-                writer.write(data)
-
-        task = asyncio.create_task(deliver())
-        tasks.add(task)
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            while data := await reader.read(1 << 16):
-                passed(up, len(data))
-                queue.put_nowait((loop.time() + round_trip_seconds / 2, data))
-        queue.put_nowait((loop.time() + round_trip_seconds / 2, b""))
-        await asyncio.gather(task, return_exceptions=True)
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(address, port)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(pump(reader, far_writer, True), pump(far_reader, writer, False))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    proxy = Proxy(address, port, passed)
+    proxy.way.latency_seconds = round_trip_seconds / 2
+    await proxy.open()
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield proxy.port
     finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await proxy.close()

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from sovtui.adapters.links.ssh import Dialer
-from sovtui.ports.link import Question
 
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 PASSWORD = "correct horse"
@@ -216,16 +215,3 @@ def site() -> Iterator[Site]:
     finally:
         made.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class Answers:
-    """Answers questions from a list, or by a function of the question, and keeps them."""
-
-    def __init__(self, *answers: str | None) -> None:
-        self._answers = list(answers)
-        self.asked: list[Question] = []
-
-    async def __call__(self, question: Question) -> str | None:
-        self.asked.append(question)
-        assert self._answers, question
-        return self._answers.pop(0)

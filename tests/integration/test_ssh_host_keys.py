@@ -11,7 +11,8 @@ import pytest
 
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.errors import HostKeyError, Refused
-from tests.integration.opensshd import Answers, Site, Sshd, keygen, public
+from tests.fakes.answers import Answers
+from tests.integration.opensshd import Site, Sshd, keygen, public
 from tests.integration.test_ssh_login import SEAL, said
 
 

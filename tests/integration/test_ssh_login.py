@@ -14,7 +14,8 @@ import pytest
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.errors import HostKeyError, PortError, Refused
 from sovtui.ports.link import Link
-from tests.integration.opensshd import Answers, Site, keygen, public
+from tests.fakes.answers import Answers
+from tests.integration.opensshd import Site, keygen, public
 
 SEAL = "ssh-keygen -q -s {ca} -I {name} -n {principals} {more} {key}"
 

@@ -30,8 +30,8 @@ GIVEN_BACK = (
     b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?1003l", b"\x1b[?1006l", b"\x1b[?1016l", b"\x1b[?2004l", b"\x1b[?1004l",
     b"\x1b[<u", b"\x1b[?7h",
 )  # fmt: skip
-SECOND = 1.0
-"""The process is gone within this time."""
+SECOND = 1.0 if len(os.sched_getaffinity(0)) > 4 else 2.0
+"""The process is gone within this time. On a small machine that boots boxes beside this test a second is not a second."""
 
 
 def opened(more: str = "", **env: str) -> Terminal:

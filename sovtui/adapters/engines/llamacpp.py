@@ -31,6 +31,7 @@ from sovtui.adapters.engines._llamacpp_talk import (
     take_slots,
 )
 from sovtui.adapters.engines.base import (
+    NO_DRAFTS,
     NOT_YET,
     RESTARTED,
     SECOND_READING,
@@ -68,7 +69,6 @@ _ASLEEP = "asleep"
 """Our own name for what `/props` tells."""
 
 _NOT_TOLD = "llama.cpp does not tell"
-_NO_DRAFTS = "it runs without speculative decoding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class Llamacpp:
             ):
                 spoken[figure] = self.no_metrics
         elif not total(after.named(_DRAFTED)):
-            spoken["engine.accept_ratio"] = spoken["engine.accept_length"] = _NO_DRAFTS if after.has(_DRAFTED) else _NOT_TOLD
+            spoken["engine.accept_ratio"] = spoken["engine.accept_length"] = NO_DRAFTS if after.has(_DRAFTED) else _NOT_TOLD
         if metrics and not after.has(_CACHED):
             spoken["engine.prefix_hit_ratio"] = "this build does not tell"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from sovtui.adapters.engines.base import (
+    NO_DRAFTS,
     NOT_YET,
     RESTARTED,
     SECOND_READING,
@@ -44,7 +45,6 @@ _CACHED, _PROMPTED = "sglang:cached_tokens_total", "sglang:prompt_tokens_total"
 _RATE, _LENGTH = "sglang:spec_accept_rate", "sglang:spec_accept_length"
 
 _NEVER = ("engine.asleep", "engine.start_unixtime", "engine.slots", "engine.memory_bytes", "engine.cpu_share_ratio")
-_NO_DRAFTS = "it runs without speculative decoding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class Sglang(FromMetrics):
 
     def absent(self, figure: str) -> str:
         return {
-            "engine.accept_ratio": _NO_DRAFTS,
-            "engine.accept_length": _NO_DRAFTS,
+            "engine.accept_ratio": NO_DRAFTS,
+            "engine.accept_length": NO_DRAFTS,
             "engine.prompt_tok_s": "before 0.5.7 SGLang counts a prompt only when its request ends",
             **dict.fromkeys(_NEVER, "SGLang does not tell"),
         }.get(figure, "")

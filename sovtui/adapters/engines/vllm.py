@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from sovtui.adapters.engines.base import (
+    NO_DRAFTS,
     NOT_YET,
     RESTARTED,
     SECOND_READING,
@@ -44,7 +45,6 @@ _DRAFTS = "vllm:spec_decode_num_drafts_total"
 _SLEEP = "vllm:engine_sleep_state"
 _AWAKE = 'sleep_state="awake"'
 
-_NO_DRAFTS = "it runs without speculative decoding"
 _NOT_TOLD = "vLLM does not tell"
 _NO_STATS = "it runs with --disable-log-stats and tells no figures"
 
@@ -107,8 +107,8 @@ class Vllm(FromMetrics):
 
     def absent(self, figure: str) -> str:
         return {
-            "engine.accept_ratio": _NO_DRAFTS,
-            "engine.accept_length": _NO_DRAFTS,
+            "engine.accept_ratio": NO_DRAFTS,
+            "engine.accept_length": NO_DRAFTS,
             "engine.asleep": "this version does not tell (0.11.1 and newer do)",
             "engine.slots": _NOT_TOLD,
             "engine.memory_bytes": _NOT_TOLD,

@@ -6,10 +6,9 @@ import asyncio
 
 import asyncssh
 
+from sovtui.adapters.links._inflow import Inflow
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Unreachable
-
-_HIGH_WATER = 1 << 18
 
 
 class Channel(asyncssh.SSHTCPSession[bytes]):
@@ -18,32 +17,28 @@ class Channel(asyncssh.SSHTCPSession[bytes]):
     def __init__(self) -> None:
         self.name = ""
         self._channel: asyncssh.SSHTCPChannel[bytes] | None = None
-        self._buffer = bytearray()
-        self._wake = asyncio.Event()
+        self._came = Inflow(lambda: self._pause(True), lambda: self._pause(False))
         self._room = asyncio.Event()
         self._room.set()
-        self._ended = False
         self._error: Exception | None = None
-        self._paused = False
 
     def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
         self._channel = chan
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        self._buffer += data
-        self._wake.set()
-        if len(self._buffer) > _HIGH_WATER and not self._paused and self._channel is not None:
-            self._paused = True
-            self._channel.pause_reading()
+        self._came.feed(data)
+
+    def _pause(self, on: bool) -> None:
+        if self._channel is not None:
+            self._channel.pause_reading() if on else self._channel.resume_reading()
 
     def eof_received(self) -> bool:
-        self._ended = True
-        self._wake.set()
+        self._came.end()
         return True  # keeps our half open, as a TCP socket does
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended, self._error, self._channel = True, exc, None
-        self._wake.set()
+        self._error, self._channel = exc, None
+        self._came.end()
         self._room.set()
 
     def pause_writing(self) -> None:
@@ -53,18 +48,9 @@ class Channel(asyncssh.SSHTCPSession[bytes]):
         self._room.set()
 
     async def read(self, max_bytes: int) -> bytes:
-        while not self._buffer:
-            if self._error is not None:
-                raise Unreachable(f"the connection to {self.name} was lost: {clean(str(self._error), 200)}")
-            if self._ended:
-                return b""
-            self._wake.clear()
-            await self._wake.wait()
-        data = bytes(memoryview(self._buffer)[:max_bytes])
-        del self._buffer[:max_bytes]
-        if self._paused and len(self._buffer) < _HIGH_WATER // 2 and self._channel is not None:
-            self._paused = False
-            self._channel.resume_reading()
+        data = await self._came.read(max_bytes)
+        if not data and self._error is not None:
+            raise Unreachable(f"the connection to {self.name} was lost: {clean(str(self._error), 200)}")
         return data
 
     async def write(self, data: bytes) -> None:
@@ -78,8 +64,8 @@ class Channel(asyncssh.SSHTCPSession[bytes]):
             raise Unreachable(f"the connection to {self.name} was closed")
 
     def readable_or_closed(self) -> bool:
-        return bool(self._buffer) or self._ended or self._channel is None or self._channel.is_closing()
+        return bool(self._came) or self._came.ended or self._channel is None or self._channel.is_closing()
 
     async def aclose(self) -> None:
         if self._channel is not None:
-            self._channel.close() if self._ended else self._channel.abort()
+            self._channel.close() if self._came.ended else self._channel.abort()

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
+from sovtui.adapters.links._inflow import Inflow
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._tcp import open_tcp
 from sovtui.core.clean import clean
@@ -18,7 +19,6 @@ from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Pati
 MAX_OUTPUT_BYTES = 64 << 20
 _GRACE_SECONDS = 0.5
 """How long a followed command may take to see that its standard input has ended."""
-_HIGH_WATER = 1 << 18
 
 
 class Dialer:
@@ -125,13 +125,10 @@ class _Process(asyncio.SubprocessProtocol):
     def __init__(self) -> None:
         self.keep_errors = MAX_OUTPUT_BYTES
         self._transport: asyncio.SubprocessTransport | None = None
-        self._buffer = bytearray()
+        self._came = Inflow(lambda: self._output().pause_reading(), lambda: self._output().resume_reading())
         self._errors = bytearray()
-        self._wake = asyncio.Event()
         self._exited = asyncio.Event()
         self._closed = asyncio.Event()
-        self._ended = False
-        self._paused = False
         self._dropping = False
         self._pid = 0
 
@@ -145,37 +142,21 @@ class _Process(asyncio.SubprocessProtocol):
             if len(self._errors) > 2 * self.keep_errors:
                 del self._errors[: -self.keep_errors]
         elif not self._dropping:
-            self._buffer += data
-            self._wake.set()
-            if len(self._buffer) > _HIGH_WATER and not self._paused:
-                self._paused = True
-                self._output().pause_reading()
+            self._came.feed(data)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 1:
-            self._ended = True
-            self._wake.set()
+            self._came.end()
 
     def process_exited(self) -> None:
         self._exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
-        self._wake.set()
+        self._came.end()
         self._closed.set()
 
     async def read(self, max_bytes: int) -> bytes:
-        while not self._buffer:
-            if self._ended:
-                return b""
-            self._wake.clear()
-            await self._wake.wait()
-        data = bytes(memoryview(self._buffer)[:max_bytes])
-        del self._buffer[:max_bytes]
-        if self._paused and len(self._buffer) < _HIGH_WATER // 2:
-            self._paused = False
-            self._output().resume_reading()
-        return data
+        return await self._came.read(max_bytes)
 
     def write(self, data: bytes) -> None:
         pipe = self._input()
@@ -190,10 +171,7 @@ class _Process(asyncio.SubprocessProtocol):
     def drop_output(self) -> None:
         """Nobody reads any more: a full pipe must not keep it from ending."""
         self._dropping = True
-        self._buffer.clear()
-        if self._paused:
-            self._paused = False
-            self._output().resume_reading()
+        self._came.drop()
 
     def errors(self, limit: int) -> bytes:
         return bytes(self._errors[-limit:])

@@ -19,7 +19,7 @@ import pytest
 
 from sovtui.adapters.links import _ssh_config
 from sovtui.adapters.links.ssh import Dialer
-from sovtui.ports.link import Link, Question
+from sovtui.ports.link import Link
 
 
 @pytest.fixture(autouse=True)
@@ -311,18 +311,6 @@ async def linked(dialer: Any, ask: Any = None) -> AsyncIterator[Link]:
         yield link
     finally:
         await link.aclose()
-
-
-class Operator:
-    """Answers questions from a list, and keeps them."""
-
-    def __init__(self, *answers: str | None) -> None:
-        self._answers = list(answers)
-        self.asked: list[Question] = []
-
-    async def __call__(self, question: Question) -> str | None:
-        self.asked.append(question)
-        return self._answers.pop(0)
 
 
 async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sovtui.adapters.links import _ssh_link, dialer_for, local
+from sovtui.adapters.links import _ssh_follower, _ssh_link, dialer_for, local
 from sovtui.adapters.links._ssh_quiet import quieten
 from sovtui.ports.errors import Refused, TimedOut, Unreachable
 from sovtui.ports.link import Link
@@ -234,7 +234,7 @@ async def test_a_command_does_not_outlive_a_timeout_nor_a_cancel(link: Link, tmp
 
 
 async def test_a_command_that_reads_nothing_can_be_left(link: Link, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_ssh_link, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(_ssh_follower, "CLOSE_SECONDS", 0.1)
     monkeypatch.setattr(local, "_GRACE_SECONDS", 0.1)
     async with link.stream(["sh", "-c", "echo on; sleep 300 & wait"], stdin=bytes(8 << 20)) as stream:
         assert await anext(stream.lines()) == b"on"

@@ -17,9 +17,10 @@ from sovtui.adapters.links.ssh import Dialer
 from sovtui.core.clean import Clean
 from sovtui.core.reach import Verdict
 from sovtui.ports.errors import HostKeyError, Refused, TimedOut, Unreachable
+from tests.fakes.answers import Answers
 from tests.faults.link.proxy import Proxy
 
-from .conftest import Operator, ServerMaker, linked, until, write_key
+from .conftest import ServerMaker, linked, until, write_key
 
 pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
 
@@ -68,7 +69,7 @@ async def test_an_unknown_key_is_asked_and_remembered_as_openssh_does(serve: Ser
     server = await serve()
     known = home / ".ssh" / "known_hosts"
     known.write_text("# no line break at the end")
-    operator = Operator("yes")
+    operator = Answers("yes")
     async with linked(server.dialer(), operator):
         pass
     (question,) = operator.asked
@@ -85,7 +86,7 @@ async def test_the_ssh_folder_is_made_with_the_right_permissions(serve: ServerMa
     server = await serve()
     known = tmp_path / "fresh" / ".ssh" / "known_hosts"
     known.parent.parent.mkdir()
-    async with linked(server.dialer(known_hosts=known), Operator("yes")):
+    async with linked(server.dialer(known_hosts=known), Answers("yes")):
         pass
     assert known.parent.stat().st_mode & 0o777 == 0o700
     assert known.stat().st_mode & 0o777 == 0o600
@@ -95,7 +96,7 @@ async def test_the_ssh_folder_is_made_with_the_right_permissions(serve: ServerMa
 async def test_only_yes_accepts_a_key(serve: ServerMaker, home: Path, answer: str | None):
     server = await serve()
     with pytest.raises(HostKeyError) as caught:
-        await server.dialer().dial(Operator(answer))
+        await server.dialer().dial(Answers(answer))
     assert not caught.value.changed
     assert not (home / ".ssh" / "known_hosts").exists()
 
@@ -116,7 +117,7 @@ async def test_a_changed_key_is_refused_and_never_asked(serve: ServerMaker, home
     old = asyncssh.generate_private_key(kind)
     known = home / ".ssh" / "known_hosts"
     known.write_text(f"# first\n\n[127.0.0.1]:{server.port} {old.export_public_key('openssh').decode()}")
-    operator = Operator("yes")
+    operator = Answers("yes")
     with pytest.raises(HostKeyError) as caught:
         await server.dialer().dial(operator)
     error = caught.value
@@ -129,7 +130,7 @@ async def test_a_changed_key_is_refused_and_never_asked(serve: ServerMaker, home
 async def test_a_revoked_key_is_refused(serve: ServerMaker, home: Path):
     server = await serve()
     (home / ".ssh" / "known_hosts").write_text(f"{server.known_line}@revoked {server.known_line}")
-    operator = Operator("yes")
+    operator = Answers("yes")
     with pytest.raises(HostKeyError, match=r"revoked.*line 2") as caught:
         await server.dialer().dial(operator)
     assert caught.value.changed and not operator.asked
@@ -146,7 +147,7 @@ async def test_a_known_hosts_that_cannot_be_read_is_named(serve: ServerMaker, ho
     server = await serve()
     (home / ".ssh" / "known_hosts").mkdir()
     with pytest.raises(Refused, match=r"known_hosts, which knows the host keys .* Is a directory"):
-        await server.dialer().dial(Operator())
+        await server.dialer().dial(Answers())
 
 
 async def test_a_hashed_name_and_a_key_of_the_usual_port_are_known(serve: ServerMaker, home: Path):
@@ -158,7 +159,7 @@ async def test_a_hashed_name_and_a_key_of_the_usual_port_are_known(serve: Server
         pass
     # another key on the usual port is not "changed" for this port: it is asked, as OpenSSH does
     known.write_text(f"127.0.0.1 {asyncssh.generate_private_key('ssh-ed25519').export_public_key('openssh').decode()}")
-    operator = Operator("yes")
+    operator = Answers("yes")
     async with linked(server.dialer(), operator):
         assert len(operator.asked) == 1
 
@@ -169,7 +170,7 @@ async def test_ssh_config_names_the_place_and_its_known_hosts(serve: ServerMaker
         f"Host box\n HostName 127.0.0.1\n Port {server.port}\n User ops\n HostKeyAlias the-box\n"
         " UserKnownHostsFile ~/.ssh/known_%n\n IdentityFile ~/.ssh/nowhere\n IdentityFile ~/.ssh/id_ed25519\n"
     )
-    async with linked(Dialer("spark", "box"), Operator("yes")):
+    async with linked(Dialer("spark", "box"), Answers("yes")):
         pass
     assert (home / ".ssh" / "known_box").read_text().startswith("the-box ssh-ed25519 ")
 
@@ -189,7 +190,7 @@ async def test_a_jump_host_is_named_and_asked_like_any_host(serve: ServerMaker, 
     with pytest.raises(HostKeyError, match="jump host") as caught:
         await Dialer("spark", "box").dial(None)
     assert caught.value.fingerprint == jump.host_key.get_fingerprint()
-    operator = Operator("yes", "yes")
+    operator = Answers("yes", "yes")
     async with linked(Dialer("spark", "box"), operator) as link:
         assert (await link.run(["printf", "x"], timeout_seconds=5)).stdout == b"x"
     assert [jump.host_key.get_fingerprint() in q.text for q in operator.asked] == [True, False]
@@ -221,7 +222,7 @@ async def test_a_locked_key_is_unlocked_once_and_kept_for_the_next_dial(serve: S
     with pytest.raises(Refused, match="needs its passphrase") as caught:
         await dialer.dial(None)
     assert "ssh-add" in caught.value.advice
-    operator = Operator("wrong", "sesame")
+    operator = Answers("wrong", "sesame")
     async with linked(dialer, operator):
         pass
     assert [q.kind for q in operator.asked] == ["secret", "secret"]
@@ -235,7 +236,7 @@ async def test_a_passphrase_is_asked_three_times_at_most(serve: ServerMaker, hom
     server = await serve(accepted=[key])
     server.trust()
     write_key(home / ".ssh" / "id_ed25519", key, "sesame", "pkcs8-pem")
-    operator = Operator("a", "b", "c", "d")
+    operator = Answers("a", "b", "c", "d")
     with pytest.raises(Refused):
         await server.dialer().dial(operator)
     assert len(operator.asked) == 3
@@ -244,20 +245,20 @@ async def test_a_passphrase_is_asked_three_times_at_most(serve: ServerMaker, hom
 async def test_a_password_is_asked_and_asked_again(serve: ServerMaker):
     server = await serve(accepted=[], password="open")
     server.trust()
-    operator = Operator("wrong", "open")
+    operator = Answers("wrong", "open")
     async with linked(server.dialer(), operator):
         pass
     assert [q.kind for q in operator.asked] == ["secret", "secret"]
     with pytest.raises(Refused):
-        await server.dialer().dial(Operator(None))
+        await server.dialer().dial(Answers(None))
     with pytest.raises(Refused):
-        await server.dialer().dial(Operator("1", "2", "3"))
+        await server.dialer().dial(Answers("1", "2", "3"))
 
 
 async def test_a_code_is_asked_with_clean_text(serve: ServerMaker):
     server = await serve(accepted=[], challenge="123456")
     server.trust()
-    operator = Operator("123456")
+    operator = Answers("123456")
     async with linked(server.dialer(), operator):
         pass
     assert operator.asked[0].text == "Two steps\nLook at your phone\nCode: "
@@ -266,7 +267,7 @@ async def test_a_code_is_asked_with_clean_text(serve: ServerMaker):
 async def test_several_prompts_of_which_some_may_be_seen(serve: ServerMaker):
     server = await serve(accepted=[], challenge="geheim 123456", prompts=(("Password: ", False), ("\x1b]0;Code\x07: ", True)))
     server.trust()
-    operator = Operator("geheim", "123456")
+    operator = Answers("geheim", "123456")
     async with linked(server.dialer(), operator):
         pass
     assert [question.kind for question in operator.asked] == ["secret", "shown"]
@@ -277,14 +278,14 @@ async def test_a_password_that_must_be_changed_is_changed(serve: ServerMaker):
     server = await serve(accepted=[], password="old", change_to="new")
     server.trust()
     told: list[Clean] = []
-    operator = Operator("old", "old", "new", "nwe", "new", "new")
+    operator = Answers("old", "old", "new", "nwe", "new", "new")
     async with linked(server.dialer(on_banner=told.append), operator):
         pass
     assert all(question.kind == "secret" for question in operator.asked)
     assert operator.asked[1].text == "It is too old.\nTake another\nThe password until now:"
     assert "not the same" in operator.asked[4].text and "taken the new password" in told[-1]
     with pytest.raises(Refused):
-        await server.dialer().dial(Operator("old", None))
+        await server.dialer().dial(Answers("old", None))
 
 
 async def test_the_file_of_a_security_key_is_for_an_agent(serve: ServerMaker, home: Path, monkeypatch: pytest.MonkeyPatch):
@@ -301,7 +302,7 @@ async def test_batch_mode_asks_nothing(serve: ServerMaker, home: Path):
     server = await serve(accepted=[], password="open")
     server.trust()
     (home / ".ssh" / "config").write_text("BatchMode yes\n")
-    operator = Operator()
+    operator = Answers()
     with pytest.raises(Refused, match="may take a password"):
         await server.dialer().dial(operator)
     assert not operator.asked

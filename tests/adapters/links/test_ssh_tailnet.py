@@ -23,8 +23,9 @@ from sovtui.core.reach import Verdict
 from sovtui.ports.errors import HostKeyError, PortError, Refused, TimedOut, Unreachable
 from sovtui.ports.link import Question
 from tests.adapters.tailnet.pretend import AT, DATA, Clock, PretendDaemon, by_command, node, pong, pretend_command, recorded
+from tests.fakes.answers import Answers
 
-from .conftest import Operator, Server, ServerMaker, Sshd, linked, until
+from .conftest import Server, ServerMaker, Sshd, linked, until
 
 pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
 
@@ -89,7 +90,7 @@ async def test_another_key_than_the_tailnet_tells_stops_and_names_both(
     server, other = await serve(), asyncssh.generate_private_key("ssh-ed25519")
     server.trust()  # whatever known_hosts says
     pretend.status = spark_at(HERE, keys=[public(other)])
-    operator = Operator("yes")
+    operator = Answers("yes")
     with pytest.raises(HostKeyError) as caught:
         await guided(pretend.daemon(), f"ops@{HERE}:{server.port}", home)[0].dial(operator)
     error = caught.value
@@ -107,7 +108,7 @@ async def test_known_hosts_must_agree_with_the_tailnet(
     name = named.replace("PORT", str(server.port))
     known.write_text(f"{name} {public(old)}\n")
     pretend.status = spark_at(HERE, keys=[public(server.host_key)])
-    operator = Operator("yes")
+    operator = Answers("yes")
     with pytest.raises(HostKeyError) as caught:
         await guided(pretend.daemon(), f"ops@{HERE}:{server.port}", home)[0].dial(operator)
     error = caught.value
@@ -126,7 +127,7 @@ async def test_a_revoked_key_is_refused_although_the_tailnet_tells_it(
     (home / ".ssh" / "known_hosts").write_text(f"@revoked spark {public(server.host_key)}\n")
     pretend.status = spark_at(HERE, keys=[public(server.host_key)])
     with pytest.raises(HostKeyError, match="revoked"):
-        await guided(pretend.daemon(), f"ops@{HERE}:{server.port}", home)[0].dial(Operator("yes"))
+        await guided(pretend.daemon(), f"ops@{HERE}:{server.port}", home)[0].dial(Answers("yes"))
 
 
 async def test_plain_sshd_is_asked_about_once_and_remembered_by_its_name_and_not_by_its_address(
@@ -134,7 +135,7 @@ async def test_plain_sshd_is_asked_about_once_and_remembered_by_its_name_and_not
 ) -> None:
     server = await serve()
     pretend.status = spark_at(HERE)
-    operator = Operator("yes")
+    operator = Answers("yes")
     dialer, guide = guided(pretend.daemon(), f"ops@{HERE}:{server.port}", home)
     async with linked(dialer, operator):
         assert not guide.verified
@@ -153,7 +154,7 @@ async def test_what_known_hosts_has_by_the_address_still_counts(serve: ServerMak
     other = await serve()
     (home / ".ssh" / "known_hosts").write_text(f"[{HERE}]:{other.port} {public(server.host_key)}\n")
     with pytest.raises(HostKeyError) as caught:
-        await guided(pretend.daemon(), f"ops@{HERE}:{other.port}", home)[0].dial(Operator("yes"))
+        await guided(pretend.daemon(), f"ops@{HERE}:{other.port}", home)[0].dial(Answers("yes"))
     assert caught.value.changed
 
 
@@ -502,7 +503,7 @@ async def test_a_refusal_in_a_banner_is_told_as_such(pretend: PretendDaemon, hom
         server.banner, server.admit = entry["banner"], server.refuse
         pretend.status = spark_at(HERE, keys=[public(server.key)])
         with pytest.raises(Refused) as caught:
-            await guided(pretend.daemon(), f"ops@spark:{server.port}", home)[0].dial(Operator())
+            await guided(pretend.daemon(), f"ops@spark:{server.port}", home)[0].dial(Answers())
     told = str(caught.value)
     assert told.startswith("Tailscale SSH on spark (") and "does not let ops in" in told
     assert tailnet_words.read_banner(entry["banner"]).refusal.strip() in told

@@ -16,8 +16,9 @@ import pytest
 from sovtui.adapters.links._ssh_way import Command, Given, Known, Plain, Way
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.errors import Refused, Unreachable
+from tests.fakes.answers import Answers
 
-from .conftest import Operator, Server, ServerMaker, alive, linked, until
+from .conftest import Server, ServerMaker, alive, linked, until
 
 pytestmark = pytest.mark.integration  # a server that speaks ssh, on the loopback
 
@@ -147,6 +148,6 @@ async def test_a_known_way_is_taken_where_ssh_config_names_none(serve: ServerMak
     public = server.host_key.export_public_key("openssh").decode()
     (home / ".ssh" / "known_hosts").write_text(f"[spark.invalid]:{server.port} {public}")
     for _ in range(len(ways)):
-        async with linked(Dialer("spark", f"ops@spark.invalid:{server.port}", choose=choose), Operator()) as link:
+        async with linked(Dialer("spark", f"ops@spark.invalid:{server.port}", choose=choose), Answers()) as link:
             assert (await link.run(["printf", "x"], timeout_seconds=5)).stdout == b"x"
     assert asked == [("spark.invalid", server.port)] * len(ways)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 CHUNK = 1 << 14
@@ -52,7 +53,9 @@ class Pair:
 class Proxy:
     """One listening port on loopback that leads to one server."""
 
-    def __init__(self, address: str, port: int = 22) -> None:
+    def __init__(self, address: str, port: int = 22, heard: Callable[[bool, int], None] = lambda up, size: None) -> None:
+        """`heard`: of all bytes that come, whether they go up, to the server, and how many."""
+        self._heard = heard
         self._to = (address, port)
         self.port = 0
         self.way = Way()
@@ -184,6 +187,7 @@ class Proxy:
         task = asyncio.create_task(deliver())
         try:
             while data := await reader.read(CHUNK if not way.bytes_per_second else 256):
+                self._heard(not down, len(data))
                 queue.put_nowait((loop.time() + self.way.latency_seconds, data))
             if not pair.stalled:
                 queue.put_nowait((loop.time() + self.way.latency_seconds, b""))
