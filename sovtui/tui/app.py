@@ -50,7 +50,7 @@ SETTLED_SECONDS = 5.0
 """After this time everything that is imported late is there."""
 NEW_OBJECTS = 2000
 """So many more than before are looked through for what nobody uses: every few minutes. Little of what a second makes needs that."""
-GIVE_BACK_SECONDS = 600.0
+GIVE_BACK_SECONDS = 120.0
 """How often memory that is free is given back to the system."""
 CLOSE_SECONDS = 2.0
 """How long links and sources may take to close; then the program ends without them."""
@@ -195,6 +195,7 @@ class ControlRoom(App[None]):
     def _give_back(self) -> None:
         for widget in self.room.query(Lines):
             widget.forget()
+        gc.collect()  # it also lets go of what Python keeps in store for the next tuples and lists
         heap.give_back()
 
     def on_exit_app(self) -> None:
