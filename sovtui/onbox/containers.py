@@ -111,7 +111,8 @@ def _container(raw: dict[str, Any]) -> Told:
     state = raw["State"]
     status, code, pid = str(state.get("Status", "")), int(state.get("ExitCode") or 0), int(state.get("Pid") or 0)
     job = str(((raw.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name", "")) in ("", "no")
-    if status == "stopped" and not job:
+    group = _group(str(raw.get("Id", "")), str(state.get("CgroupPath") or ""), pid)
+    if status == "stopped" and not job and not cgroups.members((group,) if group else ()):
         status = "restarting"  # podman's word between the end of a process and what follows: its restart policy has the say
     result, active = "success", "inactive"
     if status in ("running", "paused"):
@@ -130,7 +131,6 @@ def _container(raw: dict[str, Any]) -> Told:
     health = str((state.get("Health") or {}).get("Status", ""))
     config = raw.get("Config") or {}
     project = (config.get("Labels") or {}).get(PROJECT)
-    group = _group(str(raw.get("Id", "")), str(state.get("CgroupPath") or ""), pid)
     return {
         **EMPTY,
         **(cgroups.usage(group) if up else {}),

@@ -172,6 +172,14 @@ def test_a_project_whose_container_crashed_is_not_gone_while_another_runs(docker
     assert unit.active == "failed" and not unit.gone
 
 
+def test_stopped_with_a_process_that_lives_is_no_restart(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Podman could not end it: it is not on its way up again, and it is not gone."""
+    monkeypatch.setattr(cgroups, "members", lambda groups: {4711} if list(groups) else set())
+    docker(one("web", "stopped", 1, policy="always", CgroupPath="/machine.slice/web"))
+    (unit,), _ = services.units(["container:web"])
+    assert (unit.active, unit.up, unit.gone) == ("failed", False, False)
+
+
 def test_one_look_asks_twice_whatever_it_is_asked(docker: Docker) -> None:
     folder = docker(part("db"), part("api"), part("web", project="site"), one("alone"))
     told, _ = services.look(["compose:chat", "compose:site", "container:alone", "container:chat-db-1"])
