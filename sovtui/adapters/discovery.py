@@ -6,6 +6,7 @@ Reads only: no request that could load, wake or bill a model. Everything at once
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
 import socket
@@ -132,9 +133,12 @@ async def _units() -> tuple[str, ...]:
             async with asyncio.timeout(PORT_SECONDS * 2):
                 out, _ = await process.communicate()
         except TimeoutError:
-            process.kill()
-            await process.wait()
             continue
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
         for line in out.decode("utf-8", "replace").splitlines():
             words = line.split()
             if len(words) >= 2 and words[1] != "not-found" and words[0].endswith(".service"):
