@@ -44,6 +44,7 @@ class Pages:
         self._command = f"exec {shlex.join(command)}"
         self._downloads = DownloadManager()
         self._open: set[asyncio.Task[object]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._page = files("sovtui.tui").joinpath("page.html").read_text(encoding="utf-8")
 
     def application(self) -> web.Application:
@@ -123,7 +124,10 @@ class Pages:
                 if message.type is WSMsgType.TEXT:
                     await _pass_on(message.data, room, socket)
         finally:
-            await room.end()
+            ending = asyncio.create_task(room.end(), name="end of a page")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)  # whatever cancels the page once more, its process ends
             await _close(socket)
 
     async def _end_all(self, _app: web.Application) -> None:
@@ -131,6 +135,8 @@ class Pages:
             task.cancel()
         if self._open:
             await asyncio.wait(self._open, timeout=2 * END_SECONDS)
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=5 * END_SECONDS)
 
 
 class _Process(AppService):

@@ -86,11 +86,13 @@ class LocalLink:
         finally:
             process.write_eof()
             process.drop_output()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE_SECONDS):
-                    await process.wait()
-            process.kill()
-            await process.wait_closed()
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_GRACE_SECONDS):
+                        await process.wait()
+            finally:  # cancelled once more, it does not wait
+                process.kill()
+                await process.wait_closed()
 
     async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
         if self._closed.done():
@@ -194,9 +196,11 @@ class _Process(asyncio.SubprocessProtocol):
                 os.killpg(self._pid, signal.SIGKILL)
 
     async def wait_closed(self) -> None:
-        await self._exited.wait()
         assert self._transport is not None
-        self._transport.close()
+        try:
+            await self._exited.wait()
+        finally:
+            self._transport.close()
         await self._closed.wait()
 
     def _input(self) -> asyncio.WriteTransport:
