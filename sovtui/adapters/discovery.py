@@ -6,14 +6,15 @@ Reads only: no request that could load, wake or bill a model. Everything at once
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import shutil
 import socket
 from dataclasses import dataclass
 
+from sovtui.adapters.links.local import LocalLink
 from sovtui.config.schema import AlertmanagerConfig, Config, HostConfig, ModeConfig, PrometheusConfig
 from sovtui.core.clean import clean
+from sovtui.ports.errors import PortError
 
 PROMETHEUS_PORT = 9090
 ALERTMANAGER_PORT = 9093
@@ -124,22 +125,13 @@ async def _units() -> tuple[str, ...]:
     if shutil.which("systemctl") is None:
         return ()
     argv = ["systemctl", "list-units", "--type=service", "--all", "--plain", "--no-legend", "--no-pager"]
-    found: list[str] = []
+    link, found = LocalLink("this machine"), list[str]()
     for more in ([*(f"{p}.service" for p in UNIT_PATTERNS)], ["--state=failed"]):
-        process = await asyncio.create_subprocess_exec(
-            *argv, *more, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-        )
         try:
-            async with asyncio.timeout(PORT_SECONDS * 2):
-                out, _ = await process.communicate()
-        except TimeoutError:
+            told = await link.run([*argv, *more], timeout_seconds=PORT_SECONDS * 2)
+        except PortError:
             continue
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        for line in out.decode("utf-8", "replace").splitlines():
+        for line in told.stdout.decode("utf-8", "replace").splitlines():
             words = line.split()
             if len(words) >= 2 and words[1] != "not-found" and words[0].endswith(".service"):
                 found.append(clean(words[0], 200))
