@@ -19,6 +19,12 @@ from sovtui.ports.link import ByteStream
 
 HELD_BYTES = 16_384
 _OpenTcp = Callable[..., Awaitable[ByteStream]]
+
+
+class Superseded(Unreachable):
+    """This network was closed before anything was sent: another may have taken its place."""
+
+
 OPENED: ContextVar[bool] = ContextVar("OPENED", default=False)
 """Whether a connection was begun for the request that this task is about."""
 
@@ -46,7 +52,7 @@ class LinkNetwork(httpcore.AsyncNetworkBackend):
         stream = await self._opener(host.strip("[]"), port, timeout_seconds=timeout or 60.0)
         if self._closed:
             await stream.aclose()
-            raise Unreachable("this client was closed")
+            raise Superseded("the connection was closed while it was made")
         self._open.add(stream)
         return _Stream(stream, f"{host}:{port}", lambda: self._open.discard(stream))
 

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import httpcore
 import httpx
 
-from sovtui.adapters.links._http_network import OPENED, LinkNetwork
+from sovtui.adapters.links._http_network import OPENED, LinkNetwork, Superseded
 from sovtui.adapters.links._tcp import open_tcp
 from sovtui.adapters.links._tls import Untrusted, context_for
 from sovtui.adapters.links.login import Login
@@ -24,6 +24,7 @@ from sovtui.ports.link import Link
 
 MAX_CONNECTIONS = 32
 KEEPALIVE_SECONDS = 300.0
+_CLOSED = "this client was closed"
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS"))
 
 if importlib.util.find_spec("sniffio") is None:
@@ -44,8 +45,9 @@ class LinkTransport(httpx.AsyncBaseTransport):
         self._tls: ssl.SSLContext | None = None
         self.login = login
         self._link: Link | None = None
-        self._pool: httpcore.AsyncConnectionPool | None = None
-        self._network: LinkNetwork | None = None
+        self._pool: _Pool | None = None
+        self._retired: set[_Pool] = set()
+        """Those whose CA was not the right one, until nobody asks through them any more."""
         self._closed = False
 
     @property
@@ -75,8 +77,12 @@ class LinkTransport(httpx.AsyncBaseTransport):
         while True:
             pool = await self._current()
             OPENED.set(False)
+            pool.asking += 1
             try:
-                return await self._send(pool, request, carried)
+                return await self._send(pool.http, request, carried)
+            except Superseded:
+                if self._closed:
+                    raise Unreachable(_CLOSED) from None
             except (httpcore.NetworkError, httpcore.RemoteProtocolError, Unreachable) as error:
                 # A kept connection may be closed by the server just when we use it: once more, on a new one.
                 if idempotent and not OPENED.get() and not isinstance(error, TimedOut):
@@ -84,38 +90,44 @@ class LinkTransport(httpx.AsyncBaseTransport):
                     continue
                 raise _as_httpx(error, request) from error
             except Untrusted:
-                await self._forget()  # the CA file is read again, should somebody put it right
+                self._retire(pool)
                 raise
             except (httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol) as error:
                 raise _as_httpx(error, request) from error
+            finally:
+                pool.asking -= 1
+                if not pool.asking and pool in self._retired:
+                    self._retired.discard(pool)
+                    await pool.aclose()
 
     async def aclose(self) -> None:
         self._closed = True
         if self.login is not None:
             await self.login.aclose()
-        await self._forget()
+        left = [*self._retired, *([self._pool] if self._pool is not None else [])]
+        self._pool, self._tls = None, None
+        self._retired.clear()
+        for pool in left:
+            await pool.aclose()
 
-    async def _forget(self) -> None:
-        pool, network, self._pool, self._network, self._tls = self._pool, self._network, None, None, None
-        await _close(pool, network)
+    def _retire(self, pool: _Pool) -> None:
+        """The next request reads the CA file again, should somebody put it right. Who asks beside this one hears its own reason."""
+        if pool is self._pool:
+            self._pool, self._tls = None, None
+            self._retired.add(pool)
 
-    async def _current(self) -> httpcore.AsyncConnectionPool:
-        if self._closed:
-            raise Unreachable("this client was closed")
+    async def _current(self) -> _Pool:
         link = await self._get_link() if self._get_link is not None else None
         if self._tls is None and self._base.scheme == "https":
             self._tls = await asyncio.to_thread(context_for, self._ca_file)
+        if self._closed:  # while the link was waited for
+            raise Unreachable(_CLOSED)
         if self._pool is None or link is not self._link:
-            old, past, self._link = self._pool, self._network, link
-            self._network = LinkNetwork(link.open_tcp if link is not None else open_tcp)
-            self._pool = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls,
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=MAX_CONNECTIONS,
-                keepalive_expiry=KEEPALIVE_SECONDS,
-                network_backend=self._network,
-            )
-            await _close(old, past)
+            old, self._link = self._pool, link
+            self._pool = made = _Pool(LinkNetwork(link.open_tcp if link is not None else open_tcp), self._tls)
+            if old is not None:
+                await old.aclose()
+            return made
         return self._pool
 
     async def _send(self, pool: httpcore.AsyncConnectionPool, request: httpx.Request, carried: _Headers) -> httpx.Response:
@@ -146,6 +158,26 @@ class LinkTransport(httpx.AsyncBaseTransport):
         )
 
 
+class _Pool:
+    """Connections over one link, with one idea of whom to trust."""
+
+    def __init__(self, network: LinkNetwork, tls: ssl.SSLContext | None) -> None:
+        self.asking = 0
+        """Requests that have no reply yet."""
+        self._network = network
+        self.http = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=network,
+        )
+
+    async def aclose(self) -> None:
+        await self.http.aclose()
+        await self._network.aclose()
+
+
 class _Closable(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -166,13 +198,6 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-async def _close(pool: httpcore.AsyncConnectionPool | None, network: LinkNetwork | None) -> None:
-    if pool is not None:
-        await pool.aclose()
-    if network is not None:
-        await network.aclose()
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

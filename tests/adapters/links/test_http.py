@@ -280,6 +280,30 @@ async def test_what_is_still_being_connected_is_closed_with_the_client(web: Web)
     assert not web.requests
 
 
+async def test_what_is_being_connected_over_a_link_that_is_replaced_goes_over_the_new_one(web: Web):
+    begun, late = asyncio.Event(), asyncio.Event()
+
+    class Slow(LocalLink):
+        async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
+            begun.set()
+            await late.wait()
+            return await super().open_tcp(host, port, timeout_seconds=timeout_seconds)
+
+    links: list[Link] = [Slow("spark")]
+
+    async def get_link() -> Link:
+        return links[-1]
+
+    async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+        asking = asyncio.create_task(request(http, "POST", "/act"))
+        await begun.wait()
+        links.append(LocalLink("spark"))
+        await get_json(http, "/beside")
+        late.set()
+        await asking
+    assert sorted(what for what, *_ in web.requests) == ["GET /beside", "POST /act"]
+
+
 async def test_nothing_listening_is_named(http: httpx.AsyncClient):
     server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

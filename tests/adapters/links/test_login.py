@@ -22,7 +22,7 @@ from sovtui.adapters.links.http import client, get_json, request
 from sovtui.adapters.links.login import Login
 from sovtui.adapters.links.sync_http import LinkAdapter
 from sovtui.config.schema import AlertmanagerConfig, PrometheusConfig, Secret
-from sovtui.ports.errors import Malformed, Refused, TimedOut
+from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut
 from tests.adapters.links.certificates import DAY, Authority, server_context
 from tests.fakes.world import FakeClock
 
@@ -335,4 +335,23 @@ async def test_a_ca_file_that_is_put_right_is_read_again(tmp_path: Path) -> None
             await get_json(http, "/x")
         file.write_bytes(ours.ca.read_bytes())
         assert await get_json(http, "/x") == {"ok": True}
+    server.close()
+
+
+async def test_each_of_several_questions_at_once_hears_what_is_wrong_with_the_certificate(tmp_path: Path) -> None:
+    """The first that fails must not take the connections of those beside it away."""
+    web = Guarded()
+    server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(Authority(tmp_path).sign()))
+    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with client(None, base_url=base, timeout_seconds=5) as http:
+        for delay in (0.0, 0.001, 0.003, 0.005, 0.01):
+
+            async def later(number: int, seconds: float = delay) -> str:
+                await asyncio.sleep(number * seconds)
+                with pytest.raises(PortError) as caught:
+                    await get_json(http, f"/{number}")
+                return caught.value.sentence()
+
+            for sentence in await asyncio.gather(*(later(number) for number in range(8))):
+                assert "is from a CA that is not known here" in sentence
     server.close()
