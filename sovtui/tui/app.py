@@ -195,6 +195,7 @@ class ControlRoom(App[None]):
     def _give_back(self) -> None:
         for widget in self.room.query(Lines):
             widget.forget()
+        heap.forget()
         gc.collect()  # it also lets go of what Python keeps in store for the next tuples and lists
         heap.give_back()
 

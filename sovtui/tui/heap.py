@@ -1,4 +1,4 @@
-"""The C library's heap, where it is glibc's: one for all threads, and what is free in it given back.
+"""What the process holds without need: given back. The C library's heap, where it is glibc's, is one for all threads.
 
 A thread that imports gets a heap of its own there, and what each leaves free the others cannot use: 3 MiB after the start.
 """
@@ -6,6 +6,10 @@ A thread that imports gets a heap of its own there, and what each leaves free th
 from __future__ import annotations
 
 import ctypes
+
+from rich import cells
+from rich.segment import Segment
+from textual.geometry import Region
 
 _M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
@@ -29,3 +33,11 @@ def give_back() -> None:
     """Return what is free to the system."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
+
+
+def forget() -> None:
+    """Empty the caches of widths, cuts and regions: for a log whose lines come once each they only ever grow, to some MiB."""
+    for owner in (cells, Segment, Region):
+        for found in list(vars(owner).values()):
+            if callable(clear := getattr(getattr(found, "__func__", found), "cache_clear", None)):
+                clear()

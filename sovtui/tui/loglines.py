@@ -22,11 +22,11 @@ def line_rows(line: LogLine, width: int, *, wraps: bool, pan: int = 0) -> list[R
     at = text.clock(line.at) if line.at else ""
     stamp = f"{at} " if at and width >= 60 else ""
     sign = SIGNS.get(line.level, "  ")
-    room = max(1, width - cell_len(stamp) - 2)
+    room = max(1, width - len(stamp) - 2)
     if not wraps:
         return [row((stamp, "label"), (sign, role), (line.text[pan:], role))]
     lines = wrap(line.text, room)[:12]
-    blank = " " * cell_len(stamp)
+    blank = " " * len(stamp)
     return [row((blank if i else stamp, "label"), ("  " if i else sign, role), (part, role)) for i, part in enumerate(lines)]
 
 

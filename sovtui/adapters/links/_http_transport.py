@@ -6,15 +6,14 @@ Must not say what went wrong in words: `http` does.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import ssl
-import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Protocol, cast
 
 import httpcore
 import httpx
 
+from sovtui.adapters.links import _http_locks
 from sovtui.adapters.links._http_network import OPENED, LinkNetwork, Superseded
 from sovtui.adapters.links._tcp import open_tcp
 from sovtui.adapters.links._tls import Untrusted, context_for
@@ -27,8 +26,7 @@ KEEPALIVE_SECONDS = 300.0
 _CLOSED = "this client was closed"
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS"))
 
-if importlib.util.find_spec("sniffio") is None:
-    sys.modules["sniffio"] = None  # type: ignore[assignment]  # httpcore searches the disk for it at every request otherwise
+_http_locks.take_over()
 
 GetLink = Callable[[], Awaitable[Link]]
 _Headers = tuple[tuple[bytes, bytes], ...]

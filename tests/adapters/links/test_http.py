@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import json
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import requests
 
 from sovtui.adapters.links import dialer_for
+from sovtui.adapters.links._http_transport import MAX_CONNECTIONS
 from sovtui.adapters.links.http import client, get_json, request
 from sovtui.adapters.links.local import LocalLink
 from sovtui.adapters.links.sync_http import LinkAdapter
@@ -471,3 +474,36 @@ async def test_head_and_body_of_a_request_go_in_one_piece(serve: ServerMaker, we
             assert len(pieces) == 1
             await http.post("/json", content=b"x" * 100_000)
         assert len(web.requests[1][2]) == 100_000
+
+
+async def test_more_requests_than_connections_wait_their_turn_and_can_be_given_up(http: httpx.AsyncClient, web: Web):
+    asking = [asyncio.create_task(get_json(http, "/slow")) for _ in range(MAX_CONNECTIONS)]
+    await until(lambda: len(web.requests) == MAX_CONNECTIONS)
+    waiting = [asyncio.create_task(get_json(http, "/x")) for _ in range(3)]
+    with pytest.raises(TimedOut):
+        await get_json(http, "/x", timeout_seconds=0.1)
+    waiting[0].cancel()
+    web.pause.set()
+    assert [answer["path"] for answer in await asyncio.gather(*asking)] == ["/slow"] * MAX_CONNECTIONS
+    assert [answer["path"] for answer in await asyncio.gather(*waiting[1:])] == ["/x", "/x"]
+    assert waiting[0].cancelled()
+
+
+def test_asking_needs_no_anyio():
+    """httpcore brings it only for its locks: more than a MiB that stays for as long as somebody looks."""
+    asks = (
+        "import asyncio, sys\n"
+        "from sovtui.adapters.links.http import client, get_json\n"
+        "from sovtui.ports.errors import Unreachable\n"
+        "async def main():\n"
+        "    async with client(None, base_url='http://127.0.0.1:1', timeout_seconds=5) as http:\n"
+        "        try:\n"
+        "            await get_json(http, '/x')\n"
+        "        except Unreachable as error:\n"
+        "            print(error)\n"
+        "asyncio.run(main())\n"
+        "print(sorted(n for n in sys.modules if n.partition('.')[0] == 'anyio' and sys.modules[n] is not None))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, timeout=30, check=True)
+    said, loaded = done.stdout.splitlines()
+    assert "nothing listens on 127.0.0.1:1" in said and loaded == "[]"
