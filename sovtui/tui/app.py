@@ -189,10 +189,11 @@ class ControlRoom(App[None]):
         gc.collect()
         gc.freeze()
         gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
-        self._give_back()
-        self.set_interval(GIVE_BACK_SECONDS, self._give_back)
+        self.give_back()
+        self.set_interval(GIVE_BACK_SECONDS, self.give_back)
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Let go of what was only kept to be quick, and of what is free. Every two minutes; nothing on the screen changes."""
         for widget in self.room.query(Lines):
             widget.forget()
         heap.forget()

@@ -110,6 +110,7 @@ class Lines(Widget):
     def forget(self) -> None:
         """Drop what was painted: it is needed again when all is painted anew, which makes it then."""
         self._styles_cache.clear()
+        self._dirty_regions.clear()  # of those widgets only that paint in one piece; nobody else empties it
 
     def inner(self, region: Region) -> Region:
         """Of the region that it takes, the one without its frame."""
