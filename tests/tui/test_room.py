@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from sovtui.actions import all_specs
 from sovtui.core.events import Tick
-from sovtui.core.model import Alert, LinkPhase, Service
+from sovtui.core.model import Alert, LinkPhase, Service, Step
 from sovtui.core.reach import Verdict
 from sovtui.core.reading import Reading, Status, fresh, unsupported
 from sovtui.core.state import State, reduce
@@ -375,6 +375,16 @@ async def test_an_action_that_runs_is_shown_at_every_size(stage):
             assert s.pane("actions").region.area > 0
             assert "switch mistral" in s.text("actions")
             assert "switch mistral" in s.bar("status")
+
+
+async def test_an_action_never_took_less_than_its_steps(stage, states):
+    """The newest step is told before the second that it belongs to."""
+    state = states("switching")
+    host = state.hosts["spark"]
+    run = replace(host.action, began_at=state.now, steps=(Step("stop", "done", state.now, 72.0, "qwen"),))
+    async with stage() as s:
+        s.hub.put(replace(state, hosts={**state.hosts, "spark": replace(host, action=run)}))
+        await s.until(lambda: "1 min 12 s" in s.text("actions").splitlines()[0])
 
 
 @pytest.mark.parametrize("estate", ["spark", "mesh", "modes"])

@@ -52,7 +52,10 @@ def usual_seconds(host: Host, run: ActionRun) -> float | None:
 
 
 def elapsed(run: ActionRun, now: datetime) -> float:
-    return run.seconds if run.seconds is not None else max(0.0, (now - run.began_at).total_seconds())
+    """Never less than its steps took together: the moment that is shown may be a second older than the newest step."""
+    if run.seconds is not None:
+        return run.seconds
+    return max((now - run.began_at).total_seconds(), sum(step.seconds or 0.0 for step in run.steps))
 
 
 def run_span(host: Host, now: datetime) -> Span | None:
