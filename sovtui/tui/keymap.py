@@ -38,7 +38,7 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
         "Rewind",
         "Back in time: all panes show an earlier moment, actions are off. The same key, or Escape, returns.",
     ),
-    ("help", "?", "Help", "Every key and what it does."),
+    ("help", "?", "Help", "Every key and what it does; F1 does the same."),
     ("palette", ":", "Commands", "Find any command by its name; ctrl+p does the same."),
     ("quit", "q", "Quit", "Leave. Actions that run on the box go on."),
 )
@@ -60,7 +60,7 @@ LOCAL: tuple[tuple[str, str, str, str, str], ...] = (
 
 FIXED = frozenset(
     {"tab", "shift+tab", "enter", "escape", "space", "up", "down", "left", "right", "pageup", "pagedown", "home", "end"}
-    | {"j", "k", "G", "ctrl+c", "ctrl+p", *"0123456789"}
+    | {"j", "k", "G", "ctrl+c", "ctrl+p", "f1", *"0123456789"}
 )
 """Keys that mean the same everywhere and cannot be given to anything else."""
 

@@ -185,10 +185,11 @@ async def test_help_lists_every_spec_and_every_screen_key(stage):
         assert "Filter" in flat and "Quit" in flat
         assert any(line.plain.startswith("d ") for line in help_rows(specs, {"drop-caches": "d"}, width))
     async with stage() as s:
-        await s.press("question_mark")
-        assert isinstance(s.screen, HelpScreen)
-        await s.press("escape")
-        assert s.screen is s.room
+        for opens, closes in (("question_mark", "escape"), ("f1", "f1"), ("f1", "question_mark")):
+            await s.press(opens)
+            assert isinstance(s.screen, HelpScreen)
+            await s.press(closes)
+            assert s.screen is s.room
 
 
 def test_the_keys_of_modes_are_told_in_few_cells():

@@ -82,7 +82,7 @@ class HelpScreen(Dialog[None]):
     """Escape, `?` or `q` closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,q,enter", "leave", "leave", show=False),
+        Binding("question_mark,f1,q,enter", "leave", "leave", show=False),
         Binding("j", "down(1)", "down", show=False),
         Binding("k", "down(-1)", "up", show=False),
     ]

@@ -45,7 +45,10 @@ class Room(Scene):
 
     CSS_PATH = "../sovtui.tcss"
     """Read with the room, not with the app: the first frame does without it."""
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "leave", "quit", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "leave", "quit", show=False),
+        Binding("f1", "help", "help", show=False),
+    ]
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub)
@@ -222,6 +225,9 @@ class Room(Scene):
                 self.app.exit(message=farewell(View(self.travel.live, self.host_name, self._hub.config)))
             case _:
                 self.travel.run(id)
+
+    def action_help(self) -> None:
+        self.run_screen("help")
 
     def action_open(self) -> None:
         self.run_screen("open")
