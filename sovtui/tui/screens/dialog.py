@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, OptionList
@@ -22,7 +23,13 @@ from sovtui.tui.widgets.lines import LOOKS, Sheet
 
 Answer = TypeVar("Answer")
 SHORT_BELOW = 18
-"""Below this many rows the answers are one row high."""
+SHORT_WIDE_BELOW = 30
+"""Below this many rows the answers are one row high: on a phone, and where a mouse points rather than a thumb."""
+
+
+def thumbs(size: Size) -> bool:
+    """Whether the answers are three rows high."""
+    return size.height >= (SHORT_BELOW if size.width < PHONE_BELOW else SHORT_WIDE_BELOW)
 
 
 class Written(Sheet):
@@ -40,6 +47,7 @@ class Answers(KeyBar):
     """The tap targets of a dialog: few, wide, three rows high."""
 
     LEAST_CELLS = 12
+    GAP_CELLS = 2
 
 
 class Dialog(ModalScreen[Answer], Generic[Answer]):
@@ -85,7 +93,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         self.reoffer()
 
     def on_resize(self, event: events.Resize) -> None:
-        answers = 3 if event.size.height >= SHORT_BELOW else 1
+        answers = 3 if thumbs(event.size) else 1
         self.query_one("#answers", Answers).styles.height = answers
         whole = self.FILLS_PHONE and event.size.width < PHONE_BELOW
         self.set_class(whole, "-fills")
@@ -98,8 +106,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
 
     def reoffer(self) -> None:
         """Show the answers, as they are now."""
-        tall = self.size.height >= SHORT_BELOW
-        self.query_one("#answers", Answers).offer(self.touches(), tall=tall)
+        self.query_one("#answers", Answers).offer(self.touches(), tall=thumbs(self.size))
 
     @on(KeyBar.Touched)
     def _touched(self, message: KeyBar.Touched) -> None:

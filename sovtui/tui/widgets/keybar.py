@@ -31,6 +31,8 @@ class KeyBar(Lines):
     """Shows as many targets as fit. `thumbs`: rows per target, 1 or 3. `tiles`: rows of targets."""
 
     LEAST_CELLS = 10
+    GAP_CELLS = 0
+    """Between targets on one row, where all of them have room for it."""
 
     class Touched(Message):
         """A target was tapped."""
@@ -75,10 +77,14 @@ class KeyBar(Lines):
         touches = list(self.touches)
         while len(touches) > 1 and self._line_cells(touches) > wide:
             touches.remove(min(reversed(touches), key=lambda touch: touch.weight))
+        gap = self.GAP_CELLS if self._line_cells(touches) + self.GAP_CELLS * (len(touches) - 1) <= wide else 0
         spans: list[Span] = []
         self._places = []
         x = 0
         for touch in touches:
+            if x and gap:
+                spans.append((" " * gap, "plain"))
+                x += gap
             role = "off" if not touch.enabled else "strong" if touch.current else "plain"
             parts: list[Span] = [(f" {touch.key}", "key" if touch.enabled else "off"), (f" {touch.label}", role)]
             cells = sum(cell_len(words) for words, _ in parts)
