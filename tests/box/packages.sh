@@ -3,7 +3,8 @@
 set -u
 tools="sshd:openssh-server ssh-keygen:openssh-client prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager
   prometheus-node-exporter:prometheus-node-exporter restic:restic tmux:tmux ip:iproute2 nft:nftables mmdebstrap:mmdebstrap
-  zstd:zstd setpriv:util-linux sudo:sudo victoria-metrics:victoria-metrics zsh:zsh fish:fish tcsh:tcsh"
+  zstd:zstd setpriv:util-linux sudo:sudo victoria-metrics:victoria-metrics zsh:zsh fish:fish tcsh:tcsh
+  chromium:chromium"
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in $tools; do
