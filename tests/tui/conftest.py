@@ -105,7 +105,7 @@ class Stage:
         return [note.message for note in self.app._notifications]
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        for _ in range(100):
+        for _ in range(500):
             if holds():
                 return
             await self.pilot.pause(0.02)
