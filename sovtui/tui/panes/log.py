@@ -112,8 +112,8 @@ class LogPane(Pane):
         self._check()
         self.redraw()
 
-    def watch_view(self) -> None:
-        super().watch_view()
+    def viewed(self) -> None:
+        super().viewed()
         self._check()
 
     def on_show(self) -> None:

@@ -118,7 +118,7 @@ class Scene(Frame):
             return
         self.query_one("#notice", Lines).show(self._notice_rows(view))
         for pane in self._panes.values():
-            pane.view = view
+            pane.look(view)
         self._offer(view)
 
     def _notice_rows(self, view: View) -> list[Row]:
