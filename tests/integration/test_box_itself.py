@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_systemd_is_running(box: Box) -> None:
     assert box.ssh("systemctl is-system-running").stdout.strip() == "running"
     assert box.ssh("hostname").stdout.strip() == "testbox"
     assert box.root(["ps", "-o", "comm=", "-p", "1"]).stdout.strip() == "systemd"
+
+
+def test_nobody_answers_where_a_box_was(box_factory: Callable[..., Box]) -> None:
+    """A test that looks at a dead box must not meet the next one there."""
+    dead = box_factory()
+    dead.down()
+    assert box_factory().number != dead.number
 
 
 def test_ops_has_a_user_manager_over_ssh(box: Box) -> None:
