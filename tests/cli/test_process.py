@@ -45,6 +45,22 @@ def test_headless_commands_do_not_load_the_screen(tmp_path: Path, words: tuple[s
     assert done.returncode == 0 and not imported & {"textual", "rich", "asyncssh", "httpx"}
 
 
+def test_this_machine_is_looked_at_where_there_is_no_configuration(tmp_path: Path) -> None:
+    """In a process of its own: test runners bring modules along that an installed sovtui does not have."""
+    done = start(tmp_path, "-m", "sovtui", "status")
+    assert done.returncode == 0 and "local" in done.stdout.splitlines()[0], done.stderr
+    assert "Prometheus on port 9090" in done.stderr and "sovtui init" in done.stderr
+
+
+def test_the_control_room_opens_where_there_is_no_configuration(tmp_path: Path) -> None:
+    with Terminal(
+        [sys.executable, "-m", "sovtui"], HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path), LANG="C.UTF-8"
+    ) as terminal:
+        terminal.until("╭".encode())
+        terminal.press(b"q")
+        assert terminal.ended()[0] == 0
+
+
 def test_version_is_fast(tmp_path: Path) -> None:
     """About 0.07 s here; the limit leaves room for a busy machine."""
     began = time.monotonic()

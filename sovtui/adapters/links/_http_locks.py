@@ -1,6 +1,6 @@
 """What httpcore needs of anyio, from asyncio: anyio is 1.5 MiB, and each of its locks takes another turn of the event loop.
 
-httpcore can do without the package until it makes its first lock; the names that it then looks up are those of `Waits`.
+Whoever uses httpx with a network of its own, not through a link, still gets the real one: see `sovtui.adapters`.
 """
 
 from __future__ import annotations

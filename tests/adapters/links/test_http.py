@@ -502,8 +502,17 @@ def test_asking_needs_no_anyio():
         "        except Unreachable as error:\n"
         "            print(error)\n"
         "asyncio.run(main())\n"
-        "print(sorted(n for n in sys.modules if n.partition('.')[0] == 'anyio' and sys.modules[n] is not None))\n"
+        "print(sorted(n for n in sys.modules if n.startswith('anyio.')))\n"
+        "async def by_itself():\n"
+        "    import httpx\n"
+        "    async with httpx.AsyncClient(trust_env=False) as http:\n"
+        "        try:\n"
+        "            await http.get('http://127.0.0.1:1/x')\n"
+        "        except httpx.ConnectError as error:\n"
+        "            print(type(error).__name__, 'anyio.abc' in sys.modules)\n"
+        "asyncio.run(by_itself())\n"
     )
     done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, timeout=30, check=True)
-    said, loaded = done.stdout.splitlines()
+    said, loaded, own = done.stdout.splitlines()
     assert "nothing listens on 127.0.0.1:1" in said and loaded == "[]"
+    assert own == "ConnectError True", "with a network of its own httpx gets the real one"
