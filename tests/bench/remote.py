@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,6 +37,8 @@ class Remote:
     """Where sshd listens."""
     web: int
     """Where the pretended services listen."""
+    frozen: list[int] = field(default_factory=list)
+    """Processes at the far end that are stopped."""
 
     def through(self, port: int) -> None:
         """The client goes to this port from now on: something there leads to sshd."""
@@ -57,10 +59,13 @@ class Remote:
         """The far end answers nothing any more, and tells nobody."""
         for pid in family(self.sshd.pid):
             os.kill(pid, signal.SIGSTOP)
+            self.frozen.append(pid)
 
     def thaw(self) -> None:
-        for pid in family(self.sshd.pid):
-            os.kill(pid, signal.SIGCONT)
+        """All that were stopped: a session whose parent has ended is nobody's child, and would stay so for ever."""
+        while self.frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.frozen.pop(), signal.SIGCONT)
 
 
 @contextlib.contextmanager
