@@ -29,7 +29,7 @@ def test_own_addresses_are_known():
 def test_the_sleep_of_an_awake_machine_does_not_grow():
     network = KernelNetwork()
     before = network.asleep_seconds()
-    assert abs(network.asleep_seconds() - before) < 2.0
+    assert abs(network.asleep_seconds() - before) < 0.5
 
 
 async def test_watching_ends_without_leaving_anything():

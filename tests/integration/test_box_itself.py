@@ -106,7 +106,7 @@ def test_an_engine_loads_serves_counts_and_stops(box: Box, unit: str, port: int,
         took = time.monotonic() - begun
         assert status == 200
         assert json.loads(body)["usage"]["completion_tokens"] == 60
-        assert 0.9 < took < 6.0  # 60 tokens at 60 tok/s
+        assert 0.9 < took < 3.0  # 60 tokens at 60 tok/s
         assert box.http(port, "/v1/chat/completions", ask | {"model": "nope"})[0] == 404
         counter = "vllm:generation_tokens_total" if unit == VLLM else "sglang:generation_tokens_total"
         wanted = 60 if unit == VLLM else 68  # SGLang counts its own warm-up
@@ -185,7 +185,7 @@ def test_the_other_pretend_failures(box: Box) -> None:
         wait_for(lambda: box.http(30001, "/health")[0] == 200, 10, "the stubborn engine")
         begun = time.monotonic()
         box.ssh(f"sudo -n systemctl stop {VLLM}")
-        assert 9 < time.monotonic() - begun < 25
+        assert 9 < time.monotonic() - begun < 15
         assert box.show(VLLM, "ActiveState", "Result") == {"ActiveState": "failed", "Result": "timeout"}
     finally:
         box.fail("vllm-qwen36")
