@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from sovtui.core import qr
 from sovtui.ports.link import Question
 from sovtui.tui.present import BLANK, Row, paragraph, row
-from sovtui.tui.screens.dialog import Dialog, Written, thumbs
+from sovtui.tui.screens.dialog import Dialog, Written, text_rows
 from sovtui.tui.widgets.keybar import Touch
 
 
@@ -40,7 +40,7 @@ class ApprovalScreen(Dialog[str]):
 
     def _code(self, width: int) -> list[Row]:
         """The code, if all of it can be seen at once: half of one is of no use."""
-        height = round(self.size.height * 0.92) - (3 if thumbs(self.size) else 1) - 3
+        height = text_rows(self.size)
         for border in (2, 1):
             try:
                 grid = qr.modules(self.question.url, border)

@@ -27,9 +27,14 @@ SHORT_WIDE_BELOW = 30
 """Below this many rows the answers are one row high: on a phone, and where a mouse points rather than a thumb."""
 
 
-def thumbs(size: Size) -> bool:
-    """Whether the answers are three rows high."""
-    return size.height >= (SHORT_BELOW if size.width < PHONE_BELOW else SHORT_WIDE_BELOW)
+def answer_rows(size: Size) -> int:
+    """How high the answers are."""
+    return 3 if size.height >= (SHORT_BELOW if size.width < PHONE_BELOW else SHORT_WIDE_BELOW) else 1
+
+
+def text_rows(size: Size, *, whole: bool = False) -> int:
+    """What is left for text and fields. `whole`: the dialog takes the whole screen."""
+    return (size.height if whole else round(size.height * 0.92)) - answer_rows(size) - 3
 
 
 class Written(Sheet):
@@ -93,11 +98,10 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         self.reoffer()
 
     def on_resize(self, event: events.Resize) -> None:
-        answers = 3 if thumbs(event.size) else 1
-        self.query_one("#answers", Answers).styles.height = answers
+        self.query_one("#answers", Answers).styles.height = answer_rows(event.size)
         whole = self.FILLS_PHONE and event.size.width < PHONE_BELOW
         self.set_class(whole, "-fills")
-        room = (event.size.height if whole else round(event.size.height * 0.92)) - answers - 3
+        room = text_rows(event.size, whole=whole)
         fields = [field for field in self.query("#fields > *") if field.display]
         taken = sum(3 if isinstance(field, Input) or event.size.height >= 30 else 1 for field in fields)
         self.query_one("#text").styles.max_height = max(2, room - taken)
@@ -106,7 +110,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
 
     def reoffer(self) -> None:
         """Show the answers, as they are now."""
-        self.query_one("#answers", Answers).offer(self.touches(), tall=thumbs(self.size))
+        self.query_one("#answers", Answers).offer(self.touches(), tall=answer_rows(self.size) > 1)
 
     @on(KeyBar.Touched)
     def _touched(self, message: KeyBar.Touched) -> None:
