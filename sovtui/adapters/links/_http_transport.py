@@ -73,14 +73,15 @@ class LinkTransport(httpx.AsyncBaseTransport):
     async def _ask(self, request: httpx.Request, carried: _Headers) -> httpx.Response:
         idempotent = bool(request.extensions.get("idempotent", request.method in _IDEMPOTENT))
         while True:
+            if self._closed:
+                raise Unreachable(_CLOSED)
             pool = await self._current()
             OPENED.set(False)
             pool.asking += 1
             try:
                 return await self._send(pool.http, request, carried)
             except Superseded:
-                if self._closed:
-                    raise Unreachable(_CLOSED) from None
+                continue  # on the pool of now; there is none if the client was closed
             except (httpcore.NetworkError, httpcore.RemoteProtocolError, Unreachable) as error:
                 # A kept connection may be closed by the server just when we use it: once more, on a new one.
                 if idempotent and not OPENED.get() and not isinstance(error, TimedOut):
