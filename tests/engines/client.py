@@ -78,8 +78,9 @@ class Client:
                     if not line.startswith("data: {"):
                         continue
                     choices = json.loads(line[6:]).get("choices") or [{}]
-                    if choices[0].get("text") or (choices[0].get("delta") or {}).get("content"):
-                        one.tokens.append(time.monotonic())
+                    text = choices[0].get("text") or (choices[0].get("delta") or {}).get("content")
+                    ids = choices[0].get("token_ids")  # vLLM, asked to: with drafts a chunk has several
+                    one.tokens += [time.monotonic()] * (len(ids) if ids else 1 if text else 0)
                     if cancel_after is not None and len(one.tokens) >= cancel_after:
                         one.cancelled = True
                         return one

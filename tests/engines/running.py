@@ -53,9 +53,9 @@ class Running:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait(self, path: str, *statuses: int, key: str = "") -> None:
+    def wait(self, path: str, *statuses: int, key: str = "", seconds: float = START_SECONDS) -> None:
         """Until `path` answers with one of `statuses` (200)."""
-        limit = time.monotonic() + START_SECONDS
+        limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             if answer(self.url + path, key)[0] in (statuses or (200,)):
                 return
