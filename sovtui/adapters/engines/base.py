@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine
-from sovtui.core.reading import Reading, unknown, unsupported
+from sovtui.core.reading import Reading, Status, unknown, unsupported
 from sovtui.onbox import signatures
 
 if TYPE_CHECKING:  # naming an engine must not cost the HTTP client's import
@@ -25,6 +25,9 @@ RESTARTED = "it restarted between two readings"
 NO_DRAFTS = "it runs without speculative decoding"
 NOT_YET = "it has not told this yet"
 """Why a figure of two readings is not there: said the same by every engine."""
+METRICS = "/metrics"
+MODELS_EVERY_SECONDS = 60.0
+"""Once known the list of models is asked for this often, and when anything hints at a change: every question is a line in its journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,10 @@ class Past:
     """Probes in a row that got no answer."""
     at: datetime | None = None
     """Wall time of this look, by this machine's clock."""
+    due: bool = False
+    """Whether its figures are read at this look: an answered page of them proves that it lives, and no more need be asked."""
+    page: Scrape | Reading | None = None
+    """What the probe of this look has read of them already."""
     own: dict[str, Any] = field(default_factory=dict)
     """What its adapter keeps for itself between two looks."""
 
@@ -123,10 +130,13 @@ class EngineAdapter(Protocol):
         """Figures of the engine's own `/metrics`: gauges of `after`, speeds since `before`, the rest since the older ones."""
         ...
 
-    async def scrape(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading | None:
+    async def scrape(
+        self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float
+    ) -> Scrape | Reading | Mapping[str, Reading] | None:
         """Read what `parse` needs, after a probe that found it alive. A reading stands for all figures: why there are none.
 
-        None: nothing was asked now, what was told last still holds. Asks nothing that wakes, loads or bills a model. Raises the errors of the ports.
+        Readings by figure are told as they are, and what was told of the others still holds; None: of all of them.
+        Asks nothing that wakes, loads or bills a model. Raises the errors of the ports.
         """
         ...
 
@@ -136,15 +146,28 @@ class EngineAdapter(Protocol):
 
 
 class FromMetrics:
-    """For engines all of whose figures are in `/metrics`."""
+    """For engines all of whose figures are in `/metrics`. Their probes may read the page themselves, by `read`."""
 
     name: str
     wanted: re.Pattern[str]
     no_metrics: str
 
-    async def scrape(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading:
+    async def read(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading:
+        """The page, kept for `scrape`. One that is not there is not asked for again until a question goes unanswered."""
+        if past.failures:
+            past.missing.discard(METRICS)
+        if METRICS in past.missing:
+            past.page = unsupported(self.no_metrics, "engine")
+            return past.page
+        past.page = await read_metrics(client, METRICS, self.wanted, self.no_metrics, at, monotonic)
+        if isinstance(past.page, Reading) and past.page.status is Status.UNSUPPORTED:
+            past.missing.add(METRICS)
+        return past.page
+
+    async def scrape(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading | None:
         """See `EngineAdapter`."""
-        return await read_metrics(client, "/metrics", self.wanted, self.no_metrics, at, monotonic)
+        page, past.page = past.page, None
+        return page if page is not None else await self.read(client, past, at, monotonic)
 
 
 class WithoutMetrics:
@@ -203,6 +226,23 @@ def clock_ahead(answer: httpx.Response, now: datetime) -> timedelta:
     except (ValueError, TypeError, OverflowError):
         return timedelta(0)
     return ahead if abs(ahead) > timedelta(seconds=2) else timedelta(0)
+
+
+def served_by(page: Scrape) -> tuple[object, ...]:
+    """What of a page changes with the process and the model behind it: when it started, the models that its series name."""
+    from sovtui.adapters.engines.scrape import START
+
+    models = {dict(labels).get("model_name", "") for series in page.series.values() for labels in series} - {""}
+    return (*sorted(page.named(START).values()), *sorted(models))
+
+
+def models_due(past: Past, monotonic: float, page: Scrape | None = None) -> bool:
+    """Whether the list of models is to be asked for: never yet, long ago, after a silence, or `page` is of another process or model."""
+    seen = None if page is None else served_by(page)
+    another = seen is not None and past.own.get("served", seen) != seen
+    if seen is not None:
+        past.own["served"] = seen
+    return bool(another or past.failures or monotonic - past.models_at >= MODELS_EVERY_SECONDS)
 
 
 def wrong_model(served: Sequence[str], expected: str) -> str:

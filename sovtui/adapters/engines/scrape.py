@@ -100,17 +100,18 @@ class Between:
         found = self.differences(name, **labels)
         return reduce(found) if found else None
 
-    def buckets(self, name: str) -> dict[float, float]:
-        """Increase per upper edge, over all other labels."""
+    def buckets(self, name: str, of: Callable[[Labels], bool] | None = None) -> dict[float, float]:
+        """Increase per upper edge, over all series or those whose labels `of` takes."""
         found: dict[float, float] = {}
         for labels, value in self.differences(f"{name}_bucket").items():
-            edge = float(dict(labels)["le"])
-            found[edge] = found.get(edge, 0.0) + value
+            if of is None or of(labels):
+                edge = float(dict(labels)["le"])
+                found[edge] = found.get(edge, 0.0) + value
         return found
 
-    def quantile(self, q: float, name: str) -> float:
+    def quantile(self, q: float, name: str, of: Callable[[Labels], bool] | None = None) -> float:
         """As PromQL's `histogram_quantile`; NaN where nothing was counted."""
-        return quantile(q, self.buckets(name))
+        return quantile(q, self.buckets(name, of))
 
     def mean(self, name: str) -> float:
         """Mean of what the histogram counted; NaN where nothing was."""

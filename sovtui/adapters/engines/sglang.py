@@ -1,9 +1,14 @@
-"""SGLang 0.4.10 to 0.5.23: its figures, its readiness, its words. Knows nothing of where it runs."""
+"""SGLang 0.4.10 to 0.5.23: its figures, its readiness, its words. Knows nothing of where it runs.
+
+Time per token (TPOT): its inter-token latency is that of a step divided by the step's tokens, counted once per token, so its mean
+is per token with and without drafts. Its p95 is over requests from 0.5.23 on, which has a histogram of that, else over tokens.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpx
 
@@ -16,11 +21,12 @@ from sovtui.adapters.engines.base import (
     Past,
     Windows,
     gated,
+    models_due,
     selector,
     wrong_model,
 )
 from sovtui.adapters.engines.scrape import Between, Labels, Scrape, total
-from sovtui.adapters.engines.vllm import MODELS_EVERY_SECONDS, json_of, take_models
+from sovtui.adapters.engines.vllm import json_of, take_models
 from sovtui.adapters.links.http import request
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
@@ -35,12 +41,16 @@ HEALTH_TIMEOUT_SECONDS = 5.0
 
 _TOKENS = "sglang:realtime_tokens_total"
 """Since 0.5.7, moves with every step; `generation_tokens_total` moves only when a request ends and is not used."""
-_DECODE, _PREFILL, _FROM_CACHE = 'mode="decode"', 'mode=~"prefill_.*"', 'mode="prefill_cache"'
+_DECODE, _PREFILL = 'mode="decode"', 'mode=~"prefill_.*"'
+_COMPUTED, _FROM_CACHE = 'mode="prefill_compute"', 'mode="prefill_cache"'
 _ALL_PRIORITIES = 'priority=""'
 _THROUGHPUT = "sglang:gen_throughput"
 _RUNNING = "sglang:num_running_reqs"
 _TTFT = "sglang:time_to_first_token_seconds"
 _ITL = "sglang:inter_token_latency_seconds"
+_TPOT = "sglang:request_time_per_output_token_seconds"
+_STREAMED = 'is_streaming!="false"'
+"""Since 0.5.19. An answer that is not streamed has its "first token" at its 50th or at its end; before, they cannot be told apart."""
 _CACHED, _PROMPTED = "sglang:cached_tokens_total", "sglang:prompt_tokens_total"
 _RATE, _LENGTH = "sglang:spec_accept_rate", "sglang:spec_accept_length"
 
@@ -57,7 +67,7 @@ class Sglang(FromMetrics):
     every_seconds: float = 0.0
     wanted: re.Pattern[str] = re.compile(
         r"sglang[:_](?:realtime_tokens_total|gen_throughput|num_(?:running|queue)_reqs[{ ]|token_usage"
-        r"|(?:cached|prompt)_tokens_total|spec_accept_(?:rate|length)|(?:time_to_first_token|inter_token_latency)_seconds_(?!created))"
+        r"|(?:cached|prompt)_tokens_total|spec_accept_(?:rate|length)|(?:time_to_first_token|inter_token_latency|request_time_per_output_token)_seconds_(?!created))"
     )
 
     def queries(self, matchers: str, windows: Windows = Windows()) -> dict[str, str]:  # noqa: B008 (frozen)
@@ -80,10 +90,9 @@ class Sglang(FromMetrics):
         def finished(name: str) -> str:
             return f"sum by (model_name) ({gated('increase', at(name), windows.hits)})"
 
-        def latency(q: float, name: str) -> str:
-            return (
-                f"max(histogram_quantile({q}, sum by (model_name, le) ({gated('rate', at(f'{name}_bucket'), windows.latency)})))"
-            )
+        def latency(q: float, name: str, *more: str) -> str:
+            buckets = gated("rate", at(f"{name}_bucket", *more), windows.latency)
+            return f"histogram_quantile({q}, sum by (model_name, le) ({buckets}))"
 
         asked = tokens("increase", _PREFILL, windows.hits)
         hits = f"({tokens('increase', _FROM_CACHE, windows.hits)} or 0 * {asked})"  # no hit yet: no series
@@ -91,14 +100,14 @@ class Sglang(FromMetrics):
         return {
             "engine.decode_tok_s": f"max({tokens('rate', _DECODE, windows.speed)}"
             f" or {gauge(_THROUGHPUT)} * ({gauge(_RUNNING)} > bool 0))",
-            "engine.prompt_tok_s": f"max({tokens('rate', _PREFILL, windows.speed)})",
+            "engine.prompt_tok_s": f"max({tokens('rate', _COMPUTED, windows.speed)})",
             "engine.running": f"max({gauge(_RUNNING)})",
             "engine.waiting": f"max({gauge('sglang:num_queue_reqs')})",
             "engine.kv_use_ratio": f"max({at('sglang:token_usage')})",
-            "engine.ttft_p50_seconds": latency(0.5, _TTFT),
-            "engine.ttft_p95_seconds": latency(0.95, _TTFT),
+            "engine.ttft_p50_seconds": f"max({latency(0.5, _TTFT, _STREAMED)})",
+            "engine.ttft_p95_seconds": f"max({latency(0.95, _TTFT, _STREAMED)})",
             "engine.itl_mean_seconds": f"max({rate(f'{_ITL}_sum')} / {rate(f'{_ITL}_count')})",
-            "engine.itl_p95_seconds": latency(0.95, _ITL),
+            "engine.itl_p95_seconds": f"max({latency(0.95, _TPOT, _STREAMED)} or {latency(0.95, _ITL)})",
             "engine.prefix_hit_ratio": f"max({hits} / {asked} or {finished(_CACHED)} / {finished(_PROMPTED)})",
             "engine.accept_ratio": f"max(avg by (model_name) ({at(_RATE)}) and {drafts})",
             "engine.accept_length": f"max({drafts})",
@@ -156,17 +165,18 @@ class Sglang(FromMetrics):
             decoded = now.increase(_TOKENS, by_rank, mode="decode")
             put("engine.decode_tok_s", None if decoded is None else decoded / now.seconds)
             if after.has(_TOKENS):
-                prefilled = [now.increase(_TOKENS, by_rank, mode=mode) or 0.0 for mode in ("prefill_compute", "prefill_cache")]
-                put("engine.prompt_tok_s", sum(prefilled) / now.seconds)
+                computed = now.increase(_TOKENS, by_rank, mode="prefill_compute") or 0.0
+                put("engine.prompt_tok_s", computed / now.seconds)
         if "engine.decode_tok_s" not in found and not after.has(_TOKENS) and running is not None:
             # A gauge of the last 40 steps: it keeps its value when the last request has gone.
             put("engine.decode_tok_s", gauge(_THROUGHPUT) if running > 0 else 0.0)
         since = _window(latency_before or before, after)
         if since is not None and since.usable:
-            put("engine.ttft_p50_seconds", since.quantile(0.5, _TTFT))
-            put("engine.ttft_p95_seconds", since.quantile(0.95, _TTFT))
+            put("engine.ttft_p50_seconds", since.quantile(0.5, _TTFT, _streamed))
+            put("engine.ttft_p95_seconds", since.quantile(0.95, _TTFT, _streamed))
             put("engine.itl_mean_seconds", since.mean(_ITL))
-            put("engine.itl_p95_seconds", since.quantile(0.95, _ITL))
+            per_request = since.quantile(0.95, _TPOT, _streamed)
+            put("engine.itl_p95_seconds", per_request if after.has(f"{_TPOT}_bucket") else since.quantile(0.95, _ITL))
         longer = _window(hits_before or before, after)
         if longer is not None and longer.usable:
             put("engine.prefix_hit_ratio", self._hits(longer))
@@ -187,10 +197,11 @@ class Sglang(FromMetrics):
 
     async def probe(self, client: httpx.AsyncClient, expected_model: str, past: Past, monotonic: float) -> Engine:
         """Ready is a passed warm-up and the expected id. `/v1/models` answers before the warm-up has ended."""
-        if not past.ready or monotonic - past.models_at >= MODELS_EVERY_SECONDS:
+        page = await self.read(client, past, past.at or datetime.now(UTC), monotonic) if past.ready and past.due else None
+        if models_due(past, monotonic, page if isinstance(page, Scrape) else None):
             if wrong := take_models(await request(client, "GET", "/v1/models"), past, monotonic):
                 return Engine(EnginePhase.WRONG_MODEL, reason=wrong)
-        else:
+        elif not isinstance(page, Scrape):
             await request(client, "GET", "/ping")  # any answer means that it lives
         if expected_model and past.models and expected_model not in past.models:
             return Engine(
@@ -234,6 +245,10 @@ class Sglang(FromMetrics):
             past.failed_health = f"its health check fails ({answer.status_code}): it hangs or is draining"
             return past.failed_health
         return "it is warming up"  # answered at once: may be asked again in the next round
+
+
+def _streamed(labels: Labels) -> bool:
+    return dict(labels).get("is_streaming") != "false"
 
 
 def _between(before: Scrape, after: Scrape) -> Between:

@@ -1,10 +1,19 @@
-"""vLLM 0.8.5 to 0.33: its figures, its readiness, its words. Knows nothing of where it runs."""
+"""vLLM 0.8.5 to 0.33: its figures, its readiness, its words. Knows nothing of where it runs.
+
+Time per token (TPOT): vLLM's inter-token latency has one value per *step*, which with drafts is several tokens. Its sum is the
+time of all steps after the first, so that sum ÷ (generated tokens − first tokens) is the time per token, live and with or
+without drafts; without, it is the same as the mean of the steps. Its p95 is over requests, from the histogram that says so
+(0.11 and newer, filled as requests end); before, that of the steps, where none of them can hold several tokens.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
 
 import httpx
 
@@ -17,6 +26,7 @@ from sovtui.adapters.engines.base import (
     Past,
     Windows,
     gated,
+    models_due,
     models_of,
     selector,
     wrong_model,
@@ -29,24 +39,32 @@ from sovtui.core.model import Engine, EnginePhase
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
 from sovtui.ports.errors import PortError
 
-MODELS_EVERY_SECONDS = 10.0
-"""Once ready the list of models is asked this often: every request is a line in the engine's journal."""
+HEALTH_EVERY_SECONDS = 4.0
+"""Its page tells that it lives; that its engine process does too is told by new tokens, and in their absence by `/health`, this often."""
 
+T = TypeVar("T")
 _GENERATED = "vllm:generation_tokens_total"
 _PROMPT = "vllm:prompt_tokens_total"
+"""The whole prompt at its first token, with what came from a cache."""
+_BY_SOURCE, _COMPUTED = "vllm:prompt_tokens_by_source_total", 'source="local_compute"'
+"""Since 0.16; before, what came from the cache is told apart in tokens, but as a request is admitted (0.9.2), or in blocks."""
 _TTFT = "vllm:time_to_first_token_seconds"
-_ITL = ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds")  # new first: both exist in 0.10.2 to 0.11.2
+_STEP = ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds")  # new first: both exist in 0.10.2 to 0.11.2
+_TPOT = "vllm:request_time_per_output_token_seconds"
 _KV = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
 _HITS = ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total")
 _ASKED = ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total")
 _ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"
 _DRAFTED = "vllm:spec_decode_num_draft_tokens_total"
 _DRAFTS = "vllm:spec_decode_num_drafts_total"
-_SLEEP = "vllm:engine_sleep_state"
+_RUNNING, _WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
+_SLEEP, _SLEEPING = "vllm:engine_sleep_state", "/is_sleeping"
 _AWAKE = 'sleep_state="awake"'
 
 _NOT_TOLD = "vLLM does not tell"
 _NO_STATS = "it runs with --disable-log-stats and tells no figures"
+_CACHED_TOO = "some of it came from the cache, and vLLM before 0.9.2 does not tell how much"
+_STEPS_ONLY = "before 0.11 vLLM tells the time of a step only, and with drafts a step is several tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +76,8 @@ class Vllm(FromMetrics):
     live: bool = False
     every_seconds: float = 0.0
     wanted: re.Pattern[str] = re.compile(
-        r"vllm[:_](?:generation_tokens_total|prompt_tokens_total|num_requests_(?:running|waiting)[{ ]|(?:kv|gpu)_cache_usage_perc"
-        r"|(?:gpu_)?prefix_cache_(?:hits|queries)_total|(?:time_to_first_token|inter_token_latency|time_per_output_token)_seconds_(?!created)"
+        r"vllm[:_](?:generation_tokens_total|prompt_tokens(?:_by_source)?_total|num_requests_(?:running|waiting)[{ ]|(?:kv|gpu)_cache_usage_perc"
+        r"|(?:gpu_)?prefix_cache_(?:hits|queries)_total|(?:time_to_first_token|inter_token_latency|(?:request_)?time_per_output_token)_seconds_(?!created)"
         r"|spec_decode_num_(?:drafts|draft_tokens|accepted_tokens)_total|engine_sleep_state)|process_start_time_seconds "
     )
 
@@ -67,8 +85,8 @@ class Vllm(FromMetrics):
         def at(name: str, *more: str) -> str:
             return selector(name, matchers, *more)
 
-        def rate(name: str, seconds: int) -> str:
-            return f"sum by (model_name) ({gated('rate', at(name), seconds)})"
+        def rate(name: str, seconds: int, *more: str) -> str:
+            return f"sum by (model_name) ({gated('rate', at(name, *more), seconds)})"
 
         def increase(name: str) -> str:
             return f"sum by (model_name) ({gated('increase', at(name), windows.hits)})"
@@ -79,19 +97,29 @@ class Vllm(FromMetrics):
         def share(part: str, whole: str) -> str:
             return f"{rate(part, windows.latency)} / {rate(whole, windows.latency)}"
 
+        def per_token(step: str) -> str:
+            tokens = f"{rate(_GENERATED, windows.latency)} - {rate(f'{_TTFT}_count', windows.latency)}"
+            return f"{rate(f'{step}_sum', windows.latency)} / ({tokens} > 0)"
+
         def one(*choices: str) -> str:  # the first that exists; never a sum over models: an old one's ghost would be added
             return f"max({' or '.join(choices)})"
 
         return {
             "engine.decode_tok_s": one(rate(_GENERATED, windows.speed)),
-            "engine.prompt_tok_s": one(rate(_PROMPT, windows.speed)),
+            "engine.prompt_tok_s": one(
+                rate(_BY_SOURCE, windows.speed, _COMPUTED),
+                f"clamp_min({rate(_PROMPT, windows.latency)} - {rate(_HITS[0], windows.latency)}, 0)",
+                f"{rate(_PROMPT, windows.speed)} unless {increase(_HITS[1])} > 0",
+            ),
             "engine.running": one(f"sum by (model_name) ({at('vllm:num_requests_running')})"),
             "engine.waiting": one(f"sum by (model_name) ({at('vllm:num_requests_waiting')})"),
             "engine.kv_use_ratio": one(*(at(name) for name in _KV)),
             "engine.ttft_p50_seconds": one(latency(0.5, _TTFT)),
             "engine.ttft_p95_seconds": one(latency(0.95, _TTFT)),
-            "engine.itl_mean_seconds": one(*(share(f"{name}_sum", f"{name}_count") for name in _ITL)),
-            "engine.itl_p95_seconds": one(*(latency(0.95, name) for name in _ITL)),
+            "engine.itl_mean_seconds": one(*(per_token(step) for step in _STEP)),
+            "engine.itl_p95_seconds": one(
+                latency(0.95, _TPOT), *(f"{latency(0.95, step)} unless {rate(_DRAFTED, windows.latency)}" for step in _STEP)
+            ),
             "engine.prefix_hit_ratio": one(
                 *(f"{increase(hit)} / {increase(asked)}" for hit, asked in zip(_HITS, _ASKED, strict=True))
             ),
@@ -109,6 +137,8 @@ class Vllm(FromMetrics):
         return {
             "engine.accept_ratio": NO_DRAFTS,
             "engine.accept_length": NO_DRAFTS,
+            "engine.prompt_tok_s": _CACHED_TOO,
+            "engine.itl_p95_seconds": _STEPS_ONLY,
             "engine.asleep": "this version does not tell (0.11.1 and newer do)",
             "engine.slots": _NOT_TOLD,
             "engine.memory_bytes": _NOT_TOLD,
@@ -147,80 +177,110 @@ class Vllm(FromMetrics):
             put("engine.asleep", 0.0 if min(awake.values()) else 1.0)
 
         reason = SECOND_READING
-        if before is not None:
-            now = _between(before, after)
+        now = _window(before, after)
+        if now is not None:
             if now.restarted:
                 reason = RESTARTED
             elif now.usable:
                 reason = NOT_YET
-                for figure, name in (("engine.decode_tok_s", _GENERATED), ("engine.prompt_tok_s", _PROMPT)):
-                    gained = now.increase(name, total)
-                    put(figure, None if gained is None else gained / now.seconds)
+                gained = now.increase(_GENERATED, total)
+                put("engine.decode_tok_s", None if gained is None else gained / now.seconds)
         since = _window(latency_before or before, after)
+        longer = _window(hits_before or before, after)
+        if now is not None and now.usable and since is not None and longer is not None:
+            put("engine.prompt_tok_s", _prompt_speed(now, since, longer))
         if since is not None and since.usable:
             put("engine.ttft_p50_seconds", since.quantile(0.5, _TTFT))
             put("engine.ttft_p95_seconds", since.quantile(0.95, _TTFT))
-            itl = next((name for name in _ITL if after.has(f"{name}_count")), _ITL[0])
-            put("engine.itl_mean_seconds", since.mean(itl))
-            put("engine.itl_p95_seconds", since.quantile(0.95, itl))
+            step = next((name for name in _STEP if after.has(f"{name}_count")), _STEP[0])
+            put("engine.itl_mean_seconds", _per_token(since, step))
+            if after.has(f"{_TPOT}_count"):
+                put("engine.itl_p95_seconds", since.quantile(0.95, _TPOT))
+            elif not after.has(_DRAFTED):
+                put("engine.itl_p95_seconds", since.quantile(0.95, step))
             if after.has(_DRAFTED):
                 put("engine.accept_ratio", _ratio(since, _ACCEPTED, _DRAFTED))
                 put("engine.accept_length", 1 + _ratio(since, _ACCEPTED, _DRAFTS))
-        longer = _window(hits_before or before, after)
         if longer is not None and longer.usable:
             hit, asked = next((pair for pair in zip(_HITS, _ASKED, strict=True) if after.has(pair[1])), (_HITS[0], _ASKED[0]))
             if after.has(asked):
                 put("engine.prefix_hit_ratio", _ratio(longer, hit, asked))
         for figure in figures:
             if figure not in found:
-                spoken = self.absent(figure) if not (figure.startswith("engine.accept") and after.has(_DRAFTED)) else ""
+                spoken = self.absent(figure) if not _may_come(figure, after, longer) else ""
                 found[figure] = unsupported(spoken, "engine") if spoken else unknown(reason, "engine", at)
         return found
 
     async def probe(self, client: httpx.AsyncClient, expected_model: str, past: Past, monotonic: float) -> Engine:
-        """Ready is 200 on `/health` and the expected id in `/v1/models`; a sleeping one answers both and then hangs."""
-        ask_models = not past.ready or monotonic - past.models_at >= MODELS_EVERY_SECONDS
+        """Ready is 200 on `/health` and the expected id in `/v1/models`; a sleeping one answers both and then hangs.
+
+        Every question is a line in its journal: where its figures are read, their page and `/health` take turns while it idles,
+        and while its tokens move the page alone is asked for.
+        """
+        well = past.ready and monotonic - past.healthy_at < HEALTH_EVERY_SECONDS
+        page: Scrape | Reading | None = None
+        if past.ready and past.due:
+            if well or not past.own.get("idle"):
+                page = await self.read(client, past, past.at or datetime.now(UTC), monotonic)
+            past.due = page is not None
+        well = isinstance(page, Scrape) and (self._works(page, past) or well)
+        ask_models = models_due(past, monotonic, page if isinstance(page, Scrape) else None)
         health, listed = await asyncio.gather(
-            request(client, "GET", "/health"), self._models(client, past, monotonic) if ask_models else _nothing()
+            _nothing(200) if well else self._alive(client, past, monotonic),
+            self._models(client, past, monotonic) if ask_models else _nothing(""),
         )
-        if health.status_code in (500, 503):
+        if health in (500, 503):
             # Refused while it loads; an answer that is not 200 means that its engine process has died.
-            return Engine(EnginePhase.DEAD, past.models, reason=f"its engine process has died: /health says {health.status_code}")
-        if health.status_code != 200:
-            return Engine(
-                EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /health says {health.status_code}"
-            )
+            return Engine(EnginePhase.DEAD, past.models, reason=f"its engine process has died: /health says {health}")
+        if health != 200:
+            return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /health says {health}")
         if listed:
             return Engine(EnginePhase.WRONG_MODEL, reason=listed)
         if expected_model and past.models and expected_model not in past.models:
-            return Engine(
-                EnginePhase.WRONG_MODEL,
-                past.models,
-                reason=wrong_model(past.models, expected_model),
-            )
+            return Engine(EnginePhase.WRONG_MODEL, past.models, reason=wrong_model(past.models, expected_model))
         if not past.version_asked:
             past.version = await _version(client)
             past.version_asked = True
-        phase = EnginePhase.READY
-        if "/is_sleeping" not in past.missing and await self._sleeps(client, past):
-            phase = EnginePhase.ASLEEP
+        phase = EnginePhase.ASLEEP if past.own.get("asleep") else EnginePhase.READY
         past.ready = True
         return Engine(phase, tuple(clean(m, 200) for m in past.models), past.context_tokens, past.version, reason=past.note)
+
+    @staticmethod
+    def _works(page: Scrape, past: Past) -> bool:
+        """Whether tokens have moved since the page before: then its engine process lives, and is awake."""
+        counted = total(page.named(_GENERATED)) + total(page.named(_PROMPT))
+        moved = counted > float(past.own.get("counted", counted))
+        past.own["counted"] = counted
+        past.own["idle"] = not moved and not any(total(page.named(name)) for name in (_RUNNING, _WAITING))
+        if moved:
+            past.own["asleep"] = False
+        return moved
+
+    @staticmethod
+    async def _alive(client: httpx.AsyncClient, past: Past, monotonic: float) -> int:
+        """What `/health` says. In development mode `/is_sleeping` asks the engine process itself: a yes or no of it is a 200 too."""
+        health = 0
+        if not past.ready:
+            health = (await request(client, "GET", "/health")).status_code
+        if _SLEEPING not in past.missing and health in (0, 200):
+            answer = await request(client, "GET", _SLEEPING)
+            if answer.status_code == 200:
+                told = json_of(answer)
+                past.own["asleep"] = isinstance(told, dict) and told.get("is_sleeping") is True
+                health = 200
+            elif answer.status_code < 500:  # 404 without VLLM_SERVER_DEV_MODE=1: the metric tells then
+                past.missing.add(_SLEEPING)
+        if not health:
+            health = (await request(client, "GET", "/health")).status_code
+        if health == 200:
+            past.healthy_at = monotonic
+        return health
 
     @staticmethod
     async def _models(client: httpx.AsyncClient, past: Past, monotonic: float) -> str:
         """Fill in `past`; the answer is what is wrong, or empty."""
         answer = await request(client, "GET", "/v1/models")
         return take_models(answer, past, monotonic)
-
-    @staticmethod
-    async def _sleeps(client: httpx.AsyncClient, past: Past) -> bool:
-        answer = await request(client, "GET", "/is_sleeping")
-        if answer.status_code != 200:  # 404 without VLLM_SERVER_DEV_MODE=1: the metric tells then
-            past.missing.add("/is_sleeping")
-            return False
-        told = json_of(answer)
-        return isinstance(told, dict) and told.get("is_sleeping") is True
 
 
 def _between(before: Scrape, after: Scrape) -> Between:
@@ -231,8 +291,40 @@ def _window(before: Scrape | None, after: Scrape) -> Between | None:
     return None if before is None else _between(before, after)
 
 
-async def _nothing() -> str:
-    return ""
+async def _nothing(answer: T) -> T:
+    """In the place of a question that is not asked now."""
+    return answer
+
+
+def _per_token(between: Between, step: str) -> float:
+    """Mean seconds per token after the first; NaN where none came."""
+    tokens = (between.increase(_GENERATED, total) or 0.0) - (between.increase(f"{_TTFT}_count", total) or 0.0)
+    return (between.increase(f"{step}_sum", total) or 0.0) / tokens if tokens > 0 else math.nan
+
+
+def _prompt_speed(now: Between, since: Between, longer: Between) -> float | None:
+    """Prompt tokens per second that were computed, those of a cache left out; None where they cannot be told apart.
+
+    `now` is the time since the last reading; the rest are longer, for versions that count the cached ones earlier than the prompt.
+    """
+    if now.after.has(_BY_SOURCE):
+        computed = now.increase(_BY_SOURCE, total, source="local_compute")
+        return None if computed is None else computed / now.seconds
+    if now.after.has(_HITS[0]):
+        prompt, cached = since.increase(_PROMPT, total), since.increase(_HITS[0], total)
+        return None if prompt is None or cached is None else max(0.0, prompt - cached) / since.seconds
+    prompt = now.increase(_PROMPT, total)
+    return None if prompt is None or longer.increase(_HITS[1], total) else prompt / now.seconds
+
+
+def _may_come(figure: str, after: Scrape, longer: Between | None) -> bool:
+    """Whether the next page may tell this figure, although some versions or settings never do."""
+    if figure.startswith("engine.accept"):
+        return after.has(_DRAFTED)
+    if figure == "engine.prompt_tok_s":
+        blocks_only = not after.has(_BY_SOURCE) and not after.has(_HITS[0])
+        return not (blocks_only and longer is not None and longer.usable and longer.increase(_HITS[1], total))
+    return figure == "engine.itl_p95_seconds" and (after.has(f"{_TPOT}_count") or not after.has(_DRAFTED))
 
 
 async def _version(client: httpx.AsyncClient) -> str:
@@ -269,7 +361,7 @@ def take_models(answer: httpx.Response, past: Past, monotonic: float) -> str:
 
 def _ratio(between: Between, part: str, whole: str) -> float:
     below = between.increase(whole, total) or 0.0
-    return (between.increase(part, total) or 0.0) / below if below > 0 else float("nan")
+    return (between.increase(part, total) or 0.0) / below if below > 0 else math.nan
 
 
 ENGINE = Vllm()

@@ -136,6 +136,7 @@ class EnginesSource:
         if stopped:
             engine = Engine(EnginePhase.ABSENT, reason=f"{stopped[0]} does not run")
         else:
+            watched.past.due, watched.past.page = self._due(watched, host), None
             try:
                 engine = await self._ask(watched, services, host.link.phase)
             except PortError as error:
@@ -145,7 +146,7 @@ class EnginesSource:
         now = self._clock.now()
         readings: dict[str, Reading] = {}
         if engine.phase in (*_UP, EnginePhase.WARMING):
-            if watched.adapter is not None and self._due(watched, host):
+            if watched.past.due:
                 readings = await self._figures(watched)
             engine = _asleep(engine, host, watched.mode, readings)
         else:
@@ -221,6 +222,8 @@ class EnginesSource:
             return {}
         if isinstance(after, Reading):
             return dict.fromkeys(ENGINE_FIGURES, after)
+        if not isinstance(after, Scrape):
+            return dict(after)
         before = scrapes[-1] if scrapes else None
         readings = adapter.parse(
             before,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +68,6 @@ def test_decode_speed_of_each_version(first: str, second: str, decode: float) ->
     )
     assert readings["engine.kv_use_ratio"].fresh_value
     assert readings["engine.itl_mean_seconds"].fresh_value
-    assert readings["engine.itl_p95_seconds"].fresh_value
 
 
 def test_figures_of_a_loaded_vllm() -> None:
@@ -87,6 +87,77 @@ def test_acceptance_is_of_the_window_not_of_the_life() -> None:
     assert readings["engine.accept_length"].value == pytest.approx(1.278, abs=0.001)
     readings = between("vllm/0.32.0-spec-ngram-repetitive-t0.prom", "vllm/0.32.0-spec-ngram-repetitive-t5.prom")
     assert (readings["engine.accept_ratio"].value, readings["engine.accept_length"].value) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("pages", "per_token"),
+    [
+        ("vllm/0.32.0-load", 37.907649 / 1037),  # no drafts: as many steps as tokens
+        ("vllm/0.32.0-spec-ngram-load", 28.533918 / 29),  # 24 steps of 1.19 s
+        ("vllm/0.32.0-spec-ngram-repetitive", 26.733415 / 180),  # 36 steps of 743 ms for 149 ms a token
+        ("vllm/reconstructed-0.8.5-load", 6.156 / 960),
+        ("vllm/reconstructed-0.33.0-load", 6.156 / 960),
+        ("sglang/reconstructed-0.5.23-load", 0.0171),
+    ],
+)
+def test_the_time_is_per_token_not_per_step(pages: str, per_token: float) -> None:
+    readings = between(f"{pages}-t0.prom", f"{pages}-t5.prom")
+    assert readings["engine.itl_mean_seconds"].value == pytest.approx(per_token, rel=0.001)
+
+
+def test_the_95th_percentile_is_over_requests_where_that_is_told() -> None:
+    loaded = between("vllm/0.32.0-load-t0.prom", "vllm/0.32.0-load-t5.prom")
+    assert loaded["engine.itl_p95_seconds"].value == pytest.approx(0.049, abs=0.001)  # eleven requests ended, all in 25 to 50 ms
+    still = between("vllm/reconstructed-0.33.0-load-t0.prom", "vllm/reconstructed-0.33.0-load-t5.prom")
+    assert still["engine.itl_p95_seconds"].status is Status.UNKNOWN  # none ended
+    drafts = between("vllm/reconstructed-0.10.2-load-t0.prom", "vllm/reconstructed-0.10.2-load-t5.prom")
+    assert drafts["engine.itl_p95_seconds"].status is Status.UNSUPPORTED and "0.11" in drafts["engine.itl_p95_seconds"].reason
+    adapter = load_engine("vllm")
+    plain = [
+        read_scrape(re.sub("(?m)^vllm:spec_decode.*$", "", (DATA / f"vllm/reconstructed-0.10.2-load-{t}.prom").read_text()),
+                    adapter.wanted, AT, seconds) for t, seconds in (("t0", 0.0), ("t5", 5.0))
+    ]  # fmt: skip
+    assert adapter.parse(*plain)["engine.itl_p95_seconds"].fresh_value  # a step is a token then
+
+
+def test_prompt_tokens_are_the_computed_ones() -> None:
+    loaded = between("vllm/0.32.0-load-t0.prom", "vllm/0.32.0-load-t5.prom")
+    assert loaded["engine.prompt_tok_s"].value == pytest.approx((7826 - 5493) / 5)  # of 6557 that were asked for
+    adapter = load_engine("vllm")
+
+    def speed(version: str, prompt: int, cached: int, names: str) -> Reading:
+        text = (DATA / f"vllm/reconstructed-{version}-load-t5.prom").read_text()
+        later = re.sub(r"(?m)^(vllm:prompt_tokens_total\{.*\}) .*$", rf"\1 {2560 + prompt}", text)
+        later = re.sub(rf"(?m)^(vllm:{names}prefix_cache_hits_total\{{.*\}}) .*$", rf"\1 {1040 + cached}", later)
+        two = [read_scrape(t, adapter.wanted, AT, at) for t, at in ((text, 0.0), (later, 10.0))]
+        return adapter.parse(*two)["engine.prompt_tok_s"]
+
+    assert speed("0.14.1", 1000, 400, "").value == 60  # before 0.16 both are counted in tokens
+    assert speed("0.14.1", 100, 400, "").value == 0  # counted as it was admitted: its prompt is still to come
+    assert speed("0.8.5", 1000, 0, "gpu_").value == 100
+    mixed = speed("0.8.5", 1000, 400, "gpu_")  # in blocks
+    assert mixed.status is Status.UNSUPPORTED and "cache" in mixed.reason
+
+
+def test_first_tokens_of_sglang_are_those_of_streams() -> None:
+    adapter = load_engine("sglang")
+    text = (DATA / "sglang/reconstructed-0.5.23-load-t5.prom").read_text()
+
+    def grown(streaming: str, edge: float, count: int) -> str:
+        def more(match: re.Match[str]) -> str:
+            return f"{match[1]} {float(match[3]) + (count if match[2] == '+Inf' or float(match[2]) >= edge else 0)}"
+
+        series = rf'(?m)^(sglang:time_to_first_token_seconds_bucket\{{.*is_streaming="{streaming}".*le="([^"]+)".*\}}) (.*)$'
+        return re.sub(series, more, text)
+
+    def p50(later: str) -> Reading:
+        return adapter.parse(*(read_scrape(t, adapter.wanted, AT, at) for t, at in ((text, 0.0), (later, 10.0))))[
+            "engine.ttft_p50_seconds"
+        ]
+
+    assert p50(grown("false", 20.0, 5)).status is Status.UNKNOWN  # nobody streamed
+    streamed = p50(grown("true", 0.2, 5)).value
+    assert streamed is not None and streamed <= 0.2
 
 
 def test_acceptance_of_sglang() -> None:
@@ -158,7 +229,7 @@ def test_sglang_counts_a_series_that_was_not_there_from_zero() -> None:
     assert before.named("sglang:realtime_tokens_total", mode="prefill_cache") == {}
     after = page("sglang/reconstructed-0.5.9-load-t5.prom", 10.0)
     readings = adapter.parse(before, after)
-    assert readings["engine.prompt_tok_s"].value == pytest.approx((6772 - 6 + 3584) / 10)
+    assert readings["engine.prompt_tok_s"].value == pytest.approx((6772 - 6) / 10)
     assert readings["engine.prefix_hit_ratio"].value == pytest.approx(3584 / (6772 - 6 + 3584))
 
 

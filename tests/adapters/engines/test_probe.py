@@ -31,7 +31,10 @@ async def test_vllm_ready_with_version_and_context_and_few_questions() -> None:
     await vllm.probe(http, "qwen", past, 2.0)
     assert server.asked == ["/health"]  # each request is a line in its journal
     server.asked.clear()
-    await vllm.probe(http, "qwen", past, 12.0)
+    await vllm.probe(http, "qwen", past, 50.0)
+    assert server.asked == ["/health"]
+    server.asked.clear()
+    await vllm.probe(http, "qwen", past, 61.0)
     assert sorted(server.asked) == ["/health", "/v1/models"]
 
 
