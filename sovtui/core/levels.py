@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from sovtui.onbox import logforms
+
 _ERROR = re.compile(r"\b(?:ERROR|CRITICAL|FATAL|Fatal|Traceback)\b|(?:Error|Exception): ")
 _WARNING = re.compile(r"\b(?:WARN|WARNING)\b")
+_LETTERS = {"E": "error", "W": "warning", "D": "debug"}
 _DEBUG = re.compile(r"\bDEBUG\b")
 
 
@@ -19,4 +22,4 @@ def level(text: str, priority: int | None) -> str:
         return "warning"
     if priority == 7 or _DEBUG.search(text):
         return "debug"
-    return "info"
+    return _LETTERS.get(logforms.letter(text), "info")

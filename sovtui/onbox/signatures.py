@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sovtui.onbox import logforms
+
 _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"Free memory on device .* on startup is less than desired GPU memory utilization",
@@ -44,20 +46,12 @@ _WRAPPERS = re.compile(
     r"RuntimeError: Engine core initialization failed|Exception: WorkerProc initialization failed|EngineCore failed to start"
 )
 _ERROR = re.compile(r"(?:\w*Error|\bException): ")
-_PREFIX = re.compile(
-    r"^(?:\(\w+(?: pid=\d+)?\)\s*)?(?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d \[\S+\]\s*|\[\d{4}-\d\d-\d\d [^\]]*\]\s*)?"
-)
 _LOOSE = re.compile(r"\b(?:error|fatal|failed|cannot|unable|denied|killed)\b", re.IGNORECASE)
 _SYSTEMD = re.compile(
     r"^(?:Started|Starting|Stopped|Stopping|Finished|Deactivated|Failed to start)\b"
     r"|: (?:Deactivated|Consumed|Scheduled restart|Failed with result|Main process exited|Control process exited)"
 )
 _BOUNDARY = re.compile(r"^Start(?:ed|ing) .*\S")
-_NOISE = re.compile(
-    r'(?:"|request: )GET /(?:health\w*|metrics|v1/models|load|v1/loads|get_load|server_info|props|slots|models|running)[ ?/]'
-    r'|GET +"/api/(?:ps|tags|version)"'
-)
-
 _PROGRESS: tuple[tuple[str, str], ...] = (
     (
         r"Application startup complete|The server is fired up and ready to roll|main: server is listening|To see the GUI go to:",
@@ -100,7 +94,7 @@ def is_ready(text: str) -> bool:
 
 def is_noise(text: str) -> bool:
     """Whether a line only shows that somebody asked how the engine is."""
-    return not text.strip() or bool(_NOISE.search(text))
+    return not text.strip() or logforms.asked(text) is not None
 
 
 def is_bar(text: str) -> bool:
@@ -151,5 +145,5 @@ def last_error(lines: Sequence[str]) -> str:
 
 
 def _short(line: str) -> str:
-    line = " ".join(_PREFIX.sub("", line).split())
+    line = " ".join(line[logforms.head(line) :].split())
     return line if len(line) <= 300 else line[:299] + "…"

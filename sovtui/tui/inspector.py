@@ -13,7 +13,8 @@ from sovtui.ports.errors import PortError
 from sovtui.runtime.hub import Hub, LogLine
 from sovtui.tui.conduct import Push, Tell
 from sovtui.tui.keymap import Key
-from sovtui.tui.loglines import line_rows
+from sovtui.tui.loglines import engine_of, folded_row, line_rows
+from sovtui.tui.logring import Ring
 from sovtui.tui.panes.base import Copy, ListPane, Pane, View
 from sovtui.tui.present import BLANK, Row, cut, paragraph, row
 from sovtui.tui.screens.choose import Choice, ChooseScreen
@@ -21,6 +22,10 @@ from sovtui.tui.screens.detail import DetailScreen
 
 LINES = 60
 """Lines of its log that are shown with an entry."""
+MORE_LINES = 600
+"""Asked for where nearly all of those are questions of health checks."""
+FEW = 10
+"""Fewer lines than these say something."""
 ERRORS = 3
 """How many different errors stand above it."""
 LOG_SECONDS = 10.0
@@ -69,7 +74,7 @@ class Inspector:
             none = "no line of before this moment is here" if lines and not told else said[0]
             errors = error_rows(told, width)
             gaps = ([BLANK] if errors else [], [BLANK] if lead or errors else [])
-            log = log_rows(service, told, none, width) if service else []
+            log = log_rows(service, told, none, width, self._engine(service)) if service else []
             return [*lead, *gaps[0], *errors, *gaps[1], *rows, *log]
 
         self._screen = DetailScreen(pane.entry_title(view, id), make, keys)
@@ -104,10 +109,17 @@ class Inspector:
 
     async def _log(self, host: str, service: str) -> list[LogLine]:
         found: list[LogLine] = []
-        async with asyncio.timeout(LOG_SECONDS), aclosing(self._hub.logs(host, service, lines=LINES, follow=False)) as told:
-            async for line in told:
-                found.append(line)
-        return found[-LINES:]
+        async with asyncio.timeout(LOG_SECONDS):
+            for count in (LINES, MORE_LINES):
+                async with aclosing(self._hub.logs(host, service, lines=count, follow=False)) as told:
+                    found = [line async for line in told][-count:]
+                if len(found) < count or len(Ring.of(found, self._engine(service)).lines) >= FEW:
+                    break
+        return found
+
+    def _engine(self, service: str) -> str:
+        view = self._view()
+        return engine_of(view.host, service) if view is not None and view.host is not None else ""
 
     # copying
 
@@ -153,13 +165,14 @@ class Inspector:
         self._tell(f"Copied: {shown}{several}{note}{tmux}", "information")
 
 
-def log_rows(service: str, lines: Sequence[LogLine], said: str, width: int) -> list[Row]:
-    """The log, oldest first."""
+def log_rows(service: str, lines: Sequence[LogLine], said: str, width: int, engine: str = "") -> list[Row]:
+    """The log, oldest first, each line in full; questions of health checks are counted."""
     rows = [BLANK, row((cut(f"log of {service}, newest last", width), "label"))]
     rows += paragraph(said, width, "label") if said else []
-    for line in lines:
-        rows += line_rows(line, width, wraps=True)
-    return rows
+    ring = Ring.of(lines, engine)
+    for kept in list(ring.lines)[-LINES:]:
+        rows += line_rows(kept.line, width, wraps=True)
+    return [*rows, folded_row(ring.asked, ring.asked_at, "", width)] if ring.asked else rows
 
 
 def error_rows(lines: Sequence[LogLine], width: int) -> list[Row]:

@@ -53,6 +53,13 @@ LOCAL: tuple[tuple[str, str, str, str, str], ...] = (
         "Hold the log still; what comes meanwhile is counted and shown afterwards. Space does the same.",
     ),
     ("log", "wrap", "w", "Wrap", "Long lines wrapped, or cut."),
+    (
+        "log",
+        "fold",
+        "f",
+        "Fold",
+        "Lines in full and every question of health checks, or (as at first) each engine's own prefix left out and such questions counted.",
+    ),
     ("log", "last-error", "e", "Error", "The error before the lines shown; again for the one before."),
     ("log", "action-start", "s", "Action", "Where the last action on this host began."),
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rich.cells import cell_len
 
-from sovtui.core import text
+from sovtui.core import serving, text
 from sovtui.core.model import ActionRun
+from sovtui.core.servers import stem
+from sovtui.core.state import Host
 from sovtui.runtime.hub import LogLine
 from sovtui.tui.panes.base import View
 from sovtui.tui.present import Row, row, wrap
@@ -16,18 +20,36 @@ ROLES = {"error": "bad", "warning": "warn", "debug": "label", SKIPPED: "warn"}
 SIGNS = {"error": "✖ ", "warning": "▲ ", SKIPPED: "… "}
 
 
-def line_rows(line: LogLine, width: int, *, wraps: bool, pan: int = 0) -> list[Row]:
-    """One line with its time, where there is room for it, and the sign of its level."""
+def engine_of(host: Host, service: str) -> str:
+    """The engine whose log a service's is: as configured, else as its name tells; empty where neither does."""
+    for mode in (*host.spec.modes, *host.spec.beside):
+        if service in mode.services and mode.engine:
+            return mode.engine
+    return serving.by_name(stem(service))
+
+
+def line_rows(line: LogLine, width: int, *, wraps: bool, pan: int = 0, head: int = 0) -> list[Row]:
+    """One line with its time, where there is room for it, and the sign of its level; without its first `head` characters."""
     role = ROLES.get(line.level, "plain")
     at = text.clock(line.at) if line.at else ""
     stamp = f"{at} " if at and width >= 60 else ""
     sign = SIGNS.get(line.level, "  ")
     room = max(1, width - len(stamp) - 2)
     if not wraps:
-        return [row((stamp, "label"), (sign, role), (line.text[pan:], role))]
-    lines = wrap(line.text, room)[:12]
+        return [row((stamp, "label"), (sign, role), (line.text[head + pan :], role))]
+    lines = wrap(line.text[head:], room)[:12]
     blank = " " * len(stamp)
     return [row((blank if i else stamp, "label"), ("  " if i else sign, role), (part, role)) for i, part in enumerate(lines)]
+
+
+def folded_row(count: int, at: datetime | None, key: str, width: int) -> Row:
+    """What stands for questions of health checks that are not shown."""
+    one = count == 1
+    last = f", the last at {text.clock(at)}" if at is not None and not one else ""
+    shows = f"; {key} shows {'it' if one else 'them'}" if key else ""
+    long = f"· {count:,} question{'' if one else 's'} of health checks folded{last}{shows}"
+    short = f"· {count:,} health check{'' if one else 's'} folded{shows}"
+    return row((long if cell_len(long) <= width else short, "label"))
 
 
 def last_action(view: View | None) -> ActionRun | None:

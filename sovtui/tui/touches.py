@@ -35,7 +35,7 @@ BELONGS: Mapping[str, Sequence[str]] = {
     "alerts": ("acknowledge", "unacknowledge", "open", "filter"),
     "backups": ("open", "backup"),
     "actions": ("open", "filter"),
-    "log": ("pause", "filter", "wrap", "last-error", "action-start"),
+    "log": ("pause", "filter", "wrap", "fold", "last-error", "action-start"),
 }
 """What comes first while its pane is in front, after the modes; on a phone before them."""
 ELSEWHERE = ("zoom", "palette", "jump", "load", "pin", "unload", "free")

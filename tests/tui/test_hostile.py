@@ -183,10 +183,10 @@ async def test_every_pane_keeps_to_its_cells(stage: Any, states: Any, size: tupl
                 for pane in ORDER:
                     s.room.show_pane(pane)
                     log._stop()
-                    log.lines.clear()
+                    log.ring.lines.clear()
                     log.service, log._trouble = "x.service", ""
                     for line in lines:
-                        log._keep(line)
+                        log.ring.add(line)
                     s.pane(pane).redraw()
                     log.redraw()
                     await settle(s)

@@ -17,7 +17,7 @@ from sovtui.runtime.hub import LogLine
 from sovtui.tui.arrange import ORDER
 from sovtui.tui.jump import letters
 from sovtui.tui.keymap import LOCAL, SCREEN, default_keys
-from sovtui.tui.panes.log import LATER
+from sovtui.tui.logring import LATER
 from sovtui.tui.screens.choose import ChooseScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
 from sovtui.tui.screens.detail import DetailScreen
@@ -291,9 +291,9 @@ async def test_lines_from_the_actions_start_are_asked_for_if_they_are_not_here(s
         asked: list[str] = []
         real = s.pane("log").open_log
 
-        def open_log(host: str, service: str, since: str) -> Any:
+        def open_log(host: str, service: str, since: str, lines: int) -> Any:
             asked.append(since)
-            return real(host, service, since)
+            return real(host, service, since, lines)
 
         s.pane("log").open_log = open_log
         s.room.show_pane("log")

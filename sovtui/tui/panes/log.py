@@ -6,8 +6,7 @@ While it is held (paused, or scrolled back) nothing that is looked at moves or i
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import ClassVar
@@ -17,46 +16,26 @@ from textual.binding import Binding, BindingType
 
 from sovtui.core import text
 from sovtui.core.model import LinkPhase
-from sovtui.core.modes import mode_views
-from sovtui.ports.errors import PortError, Unreachable
 from sovtui.runtime.hub import LogLine
 from sovtui.tui.arrange import Want
-from sovtui.tui.backlog import Backlog
-from sovtui.tui.loglines import SKIPPED, last_action, line_rows, mark_row, stamped
-from sovtui.tui.panes.base import Copy, Pane, View
-from sovtui.tui.panes.inference import subject
+from sovtui.tui.following import FollowingPane
+from sovtui.tui.keymap import LOCAL, key_of
+from sovtui.tui.loglines import SKIPPED, engine_of, folded_row, last_action, line_rows, mark_row, stamped
+from sovtui.tui.logring import Kept, Ring
+from sovtui.tui.panes.base import Copy, View
 from sovtui.tui.present import Row, row, wrap
 
-RING = 2000
-LATER = 1500
-"""Lines kept of those that come while it is held: fewer than the ring, so that what was looked at and what was skipped stay in it."""
-BREATH = 64
-"""After so many lines at once the keys get their turn."""
 COPIES = 30
 REDRAW_SECONDS = 0.2
 """Lines that arrive within this time are shown together, where the log is what is looked at."""
 BESIDE_SECONDS = 1.0
 """Beside another pane all but the first wait for the room's next drawing, so that one serves for all; this long at most."""
-AGAIN_SECONDS = 5.0
-
-OpenLog = Callable[[str, str, str], AsyncIterator[LogLine]]
-"""(host, service, since) to its lines, oldest first, then as they come; an empty `since`: the newest."""
-
-
-def default_service(view: View) -> str:
-    """The first service of the hot mode, else of the first mode that has any, else any service."""
-    if view.host is None:
-        return ""
-    found = subject(view.host)
-    modes = [found.mode] if found is not None else []
-    modes += [v.mode for v in mode_views(view.host)]
-    for mode in modes:
-        if mode.services:
-            return mode.services[0]
-    return next(iter(view.host.services), "")
+FOLD_KEY = next(key for pane, id, key, _, _ in LOCAL if (pane, id) == ("log", "fold"))
+FOLDED_SECONDS = 5.0
+"""How often the number of folded questions is told anew where nothing else has changed."""
 
 
-class LogPane(Pane):
+class LogPane(FollowingPane):
     NAME = "log"
     TITLE = "Log"
     SHORT = "Log"
@@ -75,143 +54,51 @@ class LogPane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
-        self.open_log: OpenLog | None = None
-        self.backlog: Backlog | None = None
-        self.lines: deque[LogLine] = deque(maxlen=RING)
-        self.dropped = 0
-        """Lines that fell off the ring's far end."""
-        self.service = ""
-        self._wanted = ""
-        """The service chosen by hand; empty follows the hot mode."""
-        self._following: tuple[str, str] = ("", "")
-        self._reader: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
         self._back = 0
         """How many lines the view is scrolled back from the end."""
         self._paused = False
-        self._later: deque[LogLine] = deque(maxlen=LATER)
-        """What came while it was held."""
-        self._skipped = 0
-        """How many of those there were too many of."""
         self._anchor: datetime | None = None
         """The view begins here, whatever comes; None: it ends `_back` lines before the end."""
         self._visible: list[LogLine] = []
+        self._whole = False
+        """Lines are shown from their beginning, and questions of health checks too."""
+        self._folded: tuple[int, datetime | None, datetime | None] = (0, None, None)
+        """Questions so far, when the last was written, and when this was told."""
+        self._told_of: tuple[Sequence[LogLine], Ring] = ((), Ring())
         self._wrap: bool | None = None
         self._pan = 0
-        self._trouble = ""
-        self._then = False
-        """The lines shown are those of another moment."""
 
     # what is followed
 
     def follow(self, service: str) -> None:
-        """Follow this service; an empty name follows the hot mode's first service."""
-        self._wanted = service
-        self._trouble = ""
         self._anchor = None
-        self._check()
-        self.redraw()
-
-    def viewed(self) -> None:
-        super().viewed()
-        self._check()
-
-    def on_show(self) -> None:
-        self._check()
-
-    def on_hide(self) -> None:
-        self._check()
+        super().follow(service)
 
     def on_unmount(self) -> None:
-        self._stop()
+        super().on_unmount()
         self._not_due()
 
-    def _check(self) -> None:
-        """Start, change or stop following, by what is visible and reachable."""
-        view = self.view
-        visible = self.display and view is not None and view.host is not None
-        up = visible and view is not None and view.host is not None and view.host.link.phase is LinkPhase.UP
-        if self._of_then(view):
-            return
-        if not up or view is None or self.open_log is None:
-            if not visible or (view is not None and (view.host_name, self._pick(view)) != self._following):
-                self._stop()
-            return
-        target = (view.host_name, self._pick(view))
-        if target == self._following and self._reader is not None and not self._reader.done():
-            return
-        if not target[1]:
-            self._stop()
-            return
-        if self._reader is not None and self._reader.done() and target == self._following and self._trouble:
-            return  # it said why; it is tried again by its timer
-        self._stop()
-        self._begin(target)
-
-    def _of_then(self, view: View | None) -> bool:
-        """Whether another moment is shown: its lines are asked for once, what is followed now goes on unseen."""
-        if view is None or self.backlog is None:
-            return False
-        if (view.then is not None) is not self._then:
-            self._then = view.then is not None
-            if not self._paused:
-                self._to_end()
-            self.redraw()
-        if view.then is None:
-            self.backlog.drop()
-        elif self.display:
-            self.backlog.look(view, self._pick(view))
-        return self._then
-
-    def _pick(self, view: View) -> str:
-        if self._wanted and view.host is not None and self._wanted in view.host.services:
-            return self._wanted
-        return default_service(view)
-
-    def _begin(self, target: tuple[str, str], since: str = "") -> None:
-        self.lines.clear()
-        self._later.clear()
-        self.dropped = self._back = self._skipped = 0
+    def _anew(self) -> None:
+        self._folded = (0, None, None)
+        self._back = 0
         self._paused = False
-        self._trouble = ""
-        self._following = target
-        self.service = target[1]
-        self._reader = asyncio.create_task(self._follow(*target, since), name=f"log {target[1]}")
 
-    def _stop(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            self._reader = None
-        self._following = ("", "")
+    def _to_other_moment(self) -> None:
+        if not self._paused:
+            self._to_end()
+        self.redraw()
 
-    async def _follow(self, host: str, service: str, since: str = "") -> None:
-        assert self.open_log is not None
-        came = 0
-        try:
-            async for line in self.open_log(host, service, since):
-                self.add(line)
-                came += 1
-                if came % BREATH == 0:
-                    await asyncio.sleep(0)
-            self._trouble = "the journal has ended"
-        except PortError as error:
-            self._trouble = error.sentence()
-            if isinstance(error, Unreachable):
-                self.set_timer(AGAIN_SECONDS, self._again)
-        self._soon()
-
-    def _again(self) -> None:
-        if self._reader is not None and self._reader.done():
-            self._trouble = ""
-            self._check()
+    @property
+    def _at_end(self) -> bool:
+        return not self.held and self._anchor is None
 
     def add(self, line: LogLine) -> None:
-        """Keep one more line; it is shown within `REDRAW_SECONDS`, or `BESIDE_SECONDS`."""
+        """Keep one more line; it is shown within `REDRAW_SECONDS`, or `BESIDE_SECONDS`; a folded one is counted now and then."""
         if self.held:
-            self._skipped += len(self._later) == LATER
-            self._later.append(line)
-        else:
-            self._keep(line)
+            self.ring.put_aside(line)
+        elif self.ring.add(line).asks and not self._shows_all and self._visible:
+            return
         self._soon()
 
     @property
@@ -220,24 +107,23 @@ class LogPane(Pane):
         return self._paused or (self._back > 0 and self._anchor is None)
 
     @property
+    def lines(self) -> list[LogLine]:
+        """What is kept of what it says, oldest first."""
+        return [kept.line for kept in self.ring.lines]
+
+    @property
+    def dropped(self) -> int:
+        """Lines that are no longer kept."""
+        return self.ring.dropped
+
+    @property
     def waiting(self) -> int:
         """Lines that came while it was held."""
-        return len(self._later) + self._skipped
-
-    def _keep(self, line: LogLine) -> None:
-        self.dropped += len(self.lines) == RING
-        self.lines.append(line)
+        return self.ring.waiting
 
     def _catch_up(self) -> int:
         """Take in what waited; how many lines of it are shown."""
-        news = list(self._later)
-        if self._skipped:
-            news.insert(0, LogLine(None, f"{self._skipped:,} lines skipped", SKIPPED))
-        self._later.clear()
-        self._skipped = 0
-        for line in news:
-            self._keep(line)
-        return sum(1 for line in news if self._keeps(line))
+        return sum(1 for kept in self.ring.catch_up() if self._keeps(kept.line) and (self._shows_all or not kept.asks))
 
     def _soon(self) -> None:
         if self._due is None and self.is_attached:
@@ -261,6 +147,8 @@ class LogPane(Pane):
                 self.action_pause()
             case "wrap":
                 self.action_wrap()
+            case "fold":
+                self.action_fold()
             case "last-error":
                 self._to_error()
             case "action-start":
@@ -290,6 +178,13 @@ class LogPane(Pane):
         self._pan = 0
         self.redraw()
 
+    def action_fold(self) -> None:
+        self._whole = not self._whole
+        self._pan = 0
+        if not self._paused:
+            self._to_end()
+        self.redraw()
+
     def action_scroll(self, by: int) -> None:
         self._anchor = None
         back = self._back + by
@@ -300,8 +195,8 @@ class LogPane(Pane):
 
     def _to_error(self) -> None:
         """To the error before the last line shown."""
-        for back, line in enumerate(self._kept()):
-            if back > self._back and line.level == "error":
+        for back, kept in enumerate(self._kept()):
+            if back > self._back and kept.line.level == "error":
                 self._anchor, self._back = None, back
                 self.redraw()
                 return
@@ -313,7 +208,7 @@ class LogPane(Pane):
         if run is None:
             self.notify("No action is known on this host.", severity="warning", markup=False)
             return
-        oldest = next((line.at for line in self.lines if line.at is not None), None)
+        oldest = next((kept.line.at for kept in self.ring.lines if kept.line.at is not None), None)
         if (oldest is None or oldest > run.began_at) and self._following[1] and self.open_log is not None and not self._then:
             target = self._following
             self._stop()
@@ -362,20 +257,30 @@ class LogPane(Pane):
     def _keeps(self, line: LogLine) -> bool:
         return not self.filter or line.level == SKIPPED or self.filter.casefold() in line.text.casefold()
 
-    def _kept(self) -> Iterator[LogLine]:
-        """The lines that the filter lets through, newest first."""
-        lines = self.lines if self.view is None or self.view.then is None else self._told(self.view)[0]
-        return (line for line in reversed(lines) if self._keeps(line))
+    @property
+    def _shows_all(self) -> bool:
+        """Whether questions of health checks are lines like any other: who filters looks for something."""
+        return self._whole or bool(self.filter)
 
-    def _told(self, view: View) -> tuple[Sequence[LogLine], str]:
-        """The journal before a moment of the past, or a sentence that says why it is not here."""
-        return self.backlog.lines(view, self._pick(view)) if self.backlog is not None else ((), "")
+    def _shown_ring(self) -> Ring:
+        """The lines that are looked at: those of now, or those of a moment of the past."""
+        if self.view is None or self.view.then is None:
+            return self.ring
+        told = self._told(self.view)[0]
+        if told is not self._told_of[0] and told != self._told_of[0]:
+            engine = engine_of(self.view.host, self._pick(self.view)) if self.view.host is not None else ""
+            self._told_of = (told, Ring.of(told, engine))
+        return self._told_of[1]
+
+    def _kept(self) -> Iterator[Kept]:
+        """The lines that are to be shown, newest first."""
+        return (kept for kept in self._shown_ring().newest_first(self._shows_all) if self._keeps(kept.line))
 
     def copies(self, view: View) -> list[Copy]:
         shown = [line for line in self._visible if line.level != SKIPPED]
         if not shown:
             return []
-        error = next((line for line in self._kept() if line.level == "error"), None)
+        error = next((kept.line for kept in self._kept() if kept.line.level == "error"), None)
         found = [Copy("the last error", error.text)] if error is not None else []
         found.append(Copy(f"all {len(shown)} lines shown", "\n".join(stamped(line) for line in shown)))
         return found + [Copy(text.clock(line.at) if line.at else "line", line.text) for line in shown[: -COPIES - 1 : -1]]
@@ -392,38 +297,76 @@ class LogPane(Pane):
         room = height - len(foot)
         if self._anchor is not None:
             self._back = self._back_from(self._anchor, width, room)
-        made: list[Row] = []
-        self._visible = []
-        began = last_action(view)
-        newer: datetime | None = None
-        for line in islice(self._kept(), self._back, None):
-            if began is not None and line.at is not None and line.at < began.began_at <= (newer or line.at):
-                made.append(mark_row(began, width))
-            newer = line.at or newer
-            made += reversed(self._made(line, width))
-            self._visible.append(line)
-            if len(made) >= room:
-                break
+        made, oldest = self._lines_up(view, width, room)
+        count, at = self._questions(view, oldest)
+        if count and not self._shows_all:
+            if len(made) == room > 1:  # its row takes the oldest one's place
+                made, oldest = self._lines_up(view, width, room - 1)
+                count, at = self._questions(view, oldest)
+            key = key_of("fold", FOLD_KEY, view.config.screen.keys)
+            foot = [folded_row(count, at, key, width), *foot]
         if not made and note:
             return [row((line, "nothing")) for line in wrap(note, width)[:3]]
         if not made:
             nothing = f"no line holds “{self.filter}”" if self.filter and self.lines else "" if self._trouble else "no lines yet"
-            return [row((nothing, "label")), *foot]
-        made = made[:room]
+            if not self._following[1] and not self._pick(view):
+                nothing = "nothing here runs under a unit or a container whose log could be read"
+            return [row((nothing, "label")), *foot] if nothing and not count else foot
         made.reverse()
         self._visible.reverse()
         return [*made, *foot]
 
+    def _lines_up(self, view: View, width: int, room: int) -> tuple[list[Row], Kept | None]:
+        """Rows from the last line shown upwards, at most `room`, and the line furthest up."""
+        made: list[Row] = []
+        self._visible = []
+        began = last_action(view)
+        newer: datetime | None = None
+        oldest: Kept | None = None
+        for kept in islice(self._kept(), self._back, None):
+            line = kept.line
+            if began is not None and line.at is not None and line.at < began.began_at <= (newer or line.at):
+                made.append(mark_row(began, width))
+            newer = line.at or newer
+            made += reversed(self._made(kept, width))
+            self._visible.append(line)
+            oldest = kept
+            if len(made) >= room:
+                break
+        return made[:room], oldest
+
+    def _questions(self, view: View, oldest: Kept | None) -> tuple[int, datetime | None]:
+        """How many questions of health checks came since the line furthest up, until the last line shown, and when the last did.
+
+        Told anew every few seconds only: a number that runs says no more, and costs bytes.
+        """
+        ring, now = self._shown_ring(), view.state.now
+        until, at, told_at = self._folded
+        if view.then is not None:
+            until, at = ring.asked, ring.asked_at
+        elif self._back:
+            newer = next(islice(self._kept(), self._back - 1, None), None)
+            until, at = (newer.asked, None) if newer is not None else (until, None)
+        elif not self.held and (told_at is None or until == 0 or (now - told_at).total_seconds() >= FOLDED_SECONDS):
+            until, at = ring.asked, ring.asked_at
+            self._folded = (until, at, now)
+        first = next(iter(ring.lines), None)
+        since = oldest.asked if oldest is not None and oldest is not first else 0
+        return max(0, until - since), at
+
     def _back_from(self, at: datetime, width: int, room: int) -> int:
         """How far back the view ends, if the first line from `at` on is to be its second row."""
-        since = [line for line in reversed(list(self._kept())) if line.at is not None and line.at >= at]
+        since = [kept for kept in reversed(list(self._kept())) if kept.line.at is not None and kept.line.at >= at]
         rows, shown = 1, 0
-        for line in since:
-            rows += len(self._made(line, width))
+        for kept in since:
+            rows += len(self._made(kept, width))
             if rows > room:
                 break
             shown += 1
         return max(0, len(since) - shown)
 
-    def _made(self, line: LogLine, width: int) -> list[Row]:
-        return line_rows(line, width, wraps=self._wraps, pan=self._pan)
+    def _made(self, kept: Kept, width: int) -> list[Row]:
+        head = 0 if self._whole else kept.head
+        if self.filter and self.filter.casefold() not in kept.line.text[head:].casefold():
+            head = 0  # what is looked for must be seen
+        return line_rows(kept.line, width, wraps=self._wraps, pan=self._pan, head=head)

@@ -14,7 +14,7 @@ from sovtui.tui.backlog import Backlog
 from sovtui.tui.inert import inert
 from sovtui.tui.panes.base import ListPane, View
 from sovtui.tui.panes.host import HostPane, first_pane
-from sovtui.tui.panes.log import RING, LogPane
+from sovtui.tui.panes.log import LogPane
 from sovtui.tui.present import Row, paragraph
 from sovtui.tui.said import Said
 from sovtui.tui.screens.frame import Frame
@@ -41,7 +41,7 @@ class Scene(Frame):
     def on_mount(self) -> None:
         log = self._panes["log"]
         assert isinstance(log, LogPane)
-        log.open_log = lambda host, service, since: self._hub.logs(host, service, since=since, lines=RING if since else 200)
+        log.open_log = lambda host, service, since, lines: self._hub.logs(host, service, since=since, lines=lines)
         log.backlog = Backlog(self._hub, log.redraw)
         self.show_pane(self.current)
 
