@@ -152,6 +152,7 @@ def part(of: Part) -> Document:
         "accelerator_bytes": of.accelerator_bytes,
         "context_tokens": of.context_tokens,
         "ends_at": moment(of.ends_at),
+        "ends_guessed": of.ends_guessed,
         "pinned": of.pinned,
     }
 

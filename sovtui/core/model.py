@@ -176,6 +176,8 @@ class Part:
     context_tokens: int | None = None
     ends_at: datetime | None = None
     """When it will be unloaded, or when its cooldown ends; None where it is not told, or never."""
+    ends_guessed: bool = False
+    """Whether that is a guess: of a cooldown whose length the provider may have said otherwise."""
     pinned: bool = False
     """Stays until somebody unloads it."""
 

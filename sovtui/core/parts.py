@@ -25,7 +25,7 @@ def on_cpu(part: Part) -> str:
 
 
 def until(part: Part, now: datetime) -> str:
-    """When it is unloaded, or its cooldown ends; `pinned` if never by itself."""
+    """When it is unloaded, or its cooldown ends (`perhaps` where that is a guess); `pinned` if never by itself."""
     if part.pinned:
         return "pinned"
     if part.ends_at is None:
@@ -34,7 +34,7 @@ def until(part: Part, now: datetime) -> str:
     if left <= 0:
         return ""
     if part.state == "cooldown":
-        return f"until {text.clock(part.ends_at)}, {text.duration(left)} more"
+        return f"{'perhaps ' if part.ends_guessed else ''}until {text.clock(part.ends_at)}, {text.duration(left)} more"
     return f"unloads in {text.duration(left)}"
 
 

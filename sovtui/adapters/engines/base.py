@@ -197,7 +197,7 @@ async def read_metrics(
     if answer.status_code in (404, 501):
         return unsupported(missing, "engine")
     if answer.status_code in (401, 403):
-        return unknown("its metrics want a key: give it a `bearer`", "engine")
+        return unknown(f"its metrics are closed: {closed(answer)}", "engine")
     if answer.status_code != 200:
         return unknown(f"its metrics answer {answer.status_code}", "engine")
     return read_scrape(answer.text, wanted, at, monotonic)
@@ -217,6 +217,13 @@ def json_in(answer: httpx.Response) -> Any:
         return answer.json()
     except (ValueError, RecursionError):
         return None
+
+
+def closed(answer: httpx.Response) -> str:
+    """Why an answer lets us not in, as a sentence part: a key is missing, or the one that was sent is refused."""
+    sent = answer.extensions.get("login", "")
+    status = answer.status_code
+    return f"it refuses its key ({status}): {sent}" if sent else f"it wants a key ({status}): give it a `bearer`"
 
 
 def clock_ahead(answer: httpx.Response, now: datetime) -> timedelta:

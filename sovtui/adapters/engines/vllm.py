@@ -25,6 +25,7 @@ from sovtui.adapters.engines.base import (
     FromMetrics,
     Past,
     Windows,
+    closed,
     gated,
     models_due,
     models_of,
@@ -349,7 +350,7 @@ def take_models(answer: httpx.Response, past: Past, monotonic: float) -> str:
     past.note = ""
     if answer.status_code in (401, 403):
         # With an API key only /v1 is closed: whoever says 401 is alive.
-        past.models_at, past.note = monotonic, "it wants an API key: which model it serves cannot be checked"
+        past.models_at, past.note = monotonic, f"{closed(answer)}; which model it serves cannot be checked"
         return ""
     told = models_of(json_of(answer)) if answer.status_code == 200 else None
     if told is None:

@@ -1,0 +1,115 @@
+"""sovtui's own look at one real engine, as the control room has it every two seconds: no link, no units, the real HTTP client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from sovtui.adapters.engines.watch import EnginesSource
+from sovtui.adapters.links.http import client
+from sovtui.adapters.links.login import Login
+from sovtui.adapters.registry import load_engine
+from sovtui.config.login import EngineLogin
+from sovtui.config.schema import Secret
+from sovtui.core.events import Event, LinkChanged
+from sovtui.core.model import Engine, HostSpec, Link, LinkPhase, Mode
+from sovtui.core.reading import Reading
+from sovtui.core.state import State, initial, reduce
+from sovtui.runtime.clock import RealClock
+
+NAME = "one"
+LOOK_SECONDS = 2.0
+KEY_VARIABLE = "SOVTUI_TESTS_ENGINE_KEY"
+
+
+class Looking:
+    """One engine without services, and what is known of it."""
+
+    def __init__(self, kind: str, url: str, model: str = "", key: str | None = None) -> None:
+        """`key`: None is no login at all."""
+        clock = RealClock()
+        mode = Mode(NAME, title=NAME, engine=kind, url=url, model=model)
+        self.state: State = initial((HostSpec("box", modes=(mode,)),), clock.now())
+        self._emit(LinkChanged("box", Link(LinkPhase.UP)))
+        secret = EngineLogin(bearer=Secret(env=KEY_VARIABLE)) if key is not None else None
+        environment = {**os.environ, KEY_VARIABLE: key or ""}
+
+        def make(base: str, mode: str) -> httpx.AsyncClient:
+            login = Login(f"host.box: {mode}", secret, clock, environment) if secret is not None else None
+            return client(None, base_url=base, timeout_seconds=5.0, login=login)
+
+        self._source = EnginesSource("box", (mode,), {kind: load_engine(kind)}, make, clock, told_elsewhere=lambda *_: False)
+        self.history: list[tuple[float, State]] = []
+        """Every look: monotonic seconds, and what was known after it."""
+
+    def _emit(self, event: Event) -> None:
+        self.state = reduce(self.state, event)
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+
+    async def look(self) -> Engine:
+        await self._source.poll(self.state, self._emit)
+        self.history.append((time.monotonic(), self.state))
+        return self.engine
+
+    @property
+    def engine(self) -> Engine:
+        return self.state.hosts["box"].engines.get(NAME, Engine())
+
+    def reading(self, figure: str) -> Reading:
+        return self.state.hosts["box"].reading(f"engine.{figure}", NAME)
+
+    def values(self, figure: str, since: float, until: float) -> list[float]:
+        """Its known values at the looks of that time."""
+        told = (state.hosts["box"].reading(f"engine.{figure}", NAME) for at, state in self.history if since < at <= until)
+        return [r.value for r in told if r.value is not None]
+
+    @asynccontextmanager
+    async def watching(self, every: float = LOOK_SECONDS) -> AsyncIterator[None]:
+        """Looks again and again meanwhile."""
+
+        async def go_on() -> None:
+            while True:
+                began = time.monotonic()
+                await self.look()
+                await asyncio.sleep(max(0.0, every - (time.monotonic() - began)))
+
+        task = asyncio.create_task(go_on())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def looking(kind: str, url: str, **words: Any) -> AsyncIterator[Looking]:
+    one = Looking(kind, url, **words)
+    try:
+        yield one
+    finally:
+        await one.aclose()
+
+
+def lines_a_minute(said: str, seconds: float) -> dict[str, float]:
+    """Lines of an access log by path, a minute."""
+    counts: dict[str, int] = {}
+    for line in said.splitlines():
+        if '"GET /' in line or '"POST /' in line:
+            path = line.partition(" /")[2].partition(" ")[0].partition("?")[0]
+            counts[f"/{path}"] = counts.get(f"/{path}", 0) + 1
+    return {path: count * 60.0 / seconds for path, count in sorted(counts.items())}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
