@@ -119,7 +119,7 @@ def figures(host: Host, view: ModeView, now: datetime) -> list[tuple[str, Span]]
         drafts = f"{drafts} ×{length.fresh_value:.1f}"
     always = [
         ("running", "running"), ("waiting", "waiting"), ("KV", "kv_use_ratio"), ("prompt", "prompt_tok_s"),
-        ("TTFT p50", "ttft_p50_seconds"), ("TTFT p95", "ttft_p95_seconds"), ("ITL mean", "itl_mean_seconds"),
+        ("TTFT p50", "ttft_p50_seconds"), ("TTFT p95", "ttft_p95_seconds"), ("TPOT", "itl_mean_seconds"),
         ("prefix", "prefix_hit_ratio"), ("drafts", "accept_ratio"),
     ]  # fmt: skip
     known = [("held", "memory_bytes"), ("on CPU", "cpu_share_ratio")]

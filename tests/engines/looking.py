@@ -44,11 +44,31 @@ class Looking:
 
         def make(base: str, mode: str) -> httpx.AsyncClient:
             login = Login(f"host.box: {mode}", secret, clock, environment) if secret is not None else None
-            return client(None, base_url=base, timeout_seconds=5.0, login=login)
+            made = client(None, base_url=base, timeout_seconds=5.0, login=login)
+            self._count(made)
+            return made
 
         self._source = EnginesSource("box", (mode,), {kind: load_engine(kind)}, make, clock, told_elsewhere=lambda *_: False)
         self.history: list[tuple[float, State]] = []
         """Every look: monotonic seconds, and what was known after it."""
+        self.asked: list[tuple[float, str]] = []
+        """Every question: monotonic seconds and path. An access log would tell of others' too: whoever looks around on this machine."""
+
+    def _count(self, made: Any) -> None:
+        transport = made.link_transport
+        ask = transport.handle_async_request
+
+        async def counted(request: httpx.Request) -> httpx.Response:
+            self.asked.append((time.monotonic(), request.url.path))
+            answer: httpx.Response = await ask(request)
+            return answer
+
+        transport.handle_async_request = counted
+
+    def a_minute(self, since: float, until: float) -> dict[str, float]:
+        """Questions a minute, by path."""
+        paths = [path for at, path in self.asked if since < at <= until]
+        return {path: paths.count(path) * 60.0 / (until - since) for path in sorted(set(paths))}
 
     def _emit(self, event: Event) -> None:
         self.state = reduce(self.state, event)
@@ -99,16 +119,6 @@ async def looking(kind: str, url: str, **words: Any) -> AsyncIterator[Looking]:
         yield one
     finally:
         await one.aclose()
-
-
-def lines_a_minute(said: str, seconds: float) -> dict[str, float]:
-    """Lines of an access log by path, a minute."""
-    counts: dict[str, int] = {}
-    for line in said.splitlines():
-        if '"GET /' in line or '"POST /' in line:
-            path = line.partition(" /")[2].partition(" ")[0].partition("?")[0]
-            counts[f"/{path}"] = counts.get(f"/{path}", 0) + 1
-    return {path: count * 60.0 / seconds for path, count in sorted(counts.items())}
 
 
 def now() -> datetime:

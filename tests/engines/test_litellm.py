@@ -27,7 +27,7 @@ from tests.engines.litellm import (
     litellm,
     upstream,
 )
-from tests.engines.looking import Looking, lines_a_minute, looking, now
+from tests.engines.looking import Looking, looking, now
 from tests.engines.running import Running
 
 pytestmark = pytest.mark.integration
@@ -111,10 +111,10 @@ async def test_what_happens_is_told_as_it_is(proxy: Running, provider: Upstream)
             answer = await ask(proxy, model)
             assert (answer.status_code, answer.headers["x-litellm-model-id"]) == (200, served), model
         cooled: dict[str, datetime] = {}
-        while not {"own", "told"} <= cooled.keys():
+        while not {"own", "told", "well"} <= cooled.keys():
             before = dict(provider.asked)
             await ask(proxy, "trio")
-            cooled |= {n: now() for n in ("own", "told") if provider.asked.get(n, 0) > before.get(n, 0)}
+            cooled |= {n: now() for n in ("own", "told", "well") if provider.asked.get(n, 0) > before.get(n, 0)}
         await page(look)
 
         for name, words in (("chat → polite", "taken 1×"), ("long → longer", "taken 1×"), ("bold → polite", "taken 1×")):
@@ -177,12 +177,11 @@ async def test_a_refused_key_is_not_a_missing_one(proxy: Running, key: str | Non
 async def test_a_steady_look_asks_little_and_its_long_list_once(proxy: Running) -> None:
     async with looking("litellm", proxy.url, model="chat", key=KEY) as look:
         await look.look()
-        await asyncio.sleep(2.0)  # lines of what was asked before
-        already, began = len(proxy.said()), time.monotonic()
+        began = time.monotonic()
         for _ in range(8):
             await asyncio.sleep(2.0)
             await look.look()
-        lines = lines_a_minute(proxy.said()[already:], time.monotonic() - began)
+        lines = look.a_minute(began, time.monotonic())
         assert sum(lines.values()) <= 31, lines
         assert not {"/v1/model/info", "/health", "/v1/models", "/router/settings", "/get/config/callbacks"} & lines.keys()
 

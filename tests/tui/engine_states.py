@@ -17,7 +17,10 @@ from tests.adapters.engines.pretend import Room, ready_server, recorded
 
 ENGINES = ("vllm", "sglang", "llamacpp", "ollama", "litellm", "llamaswap", "comfyui")
 STATES = ("absent", "starting", "warming", "ready", "busy", "asleep", "spilled", "thrashing", "dead", "hung")
-SILENT = {"/health", "/v1/models", "/api/ps", "/running", "/system_stats", "/prompt", "/health/liveliness", "/metrics", "/ping"}
+SILENT = {
+    "/health", "/v1/models", "/api/ps", "/running", "/system_stats", "/prompt", "/health/liveliness", "/health/backlog", "/metrics",
+    "/metrics/", "/ping",
+}  # fmt: skip
 GIB = 1 << 30
 
 NEVER = {
@@ -54,6 +57,8 @@ class Play:
         self.decoded = 1000.0
         if engine == "llamaswap":
             self.server.routes["/slots"] = 501
+        if engine in ("vllm", "sglang"):
+            self.figures(0, 0, 0.0)  # whether it has a page is decided when it starts
 
     async def begin(self) -> None:
         """It was ready once."""
