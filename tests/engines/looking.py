@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator
@@ -88,10 +89,20 @@ class Looking:
     def reading(self, figure: str) -> Reading:
         return self.state.hosts["box"].reading(f"engine.{figure}", NAME)
 
-    def values(self, figure: str, since: float, until: float) -> list[float]:
-        """Its known values at the looks of that time."""
-        told = (state.hosts["box"].reading(f"engine.{figure}", NAME) for at, state in self.history if since < at <= until)
-        return [r.value for r in told if r.value is not None]
+    def mean(self, figure: str, since: float, until: float) -> float | None:
+        """Mean over that time of what was shown, each value for as long as it was of; None where there was none."""
+        told: list[tuple[float, Reading]] = []
+        for at, state in self.history:
+            reading = state.hosts["box"].reading(f"engine.{figure}", NAME)
+            if not told or told[-1][1].at != reading.at:
+                told.append((at, reading))
+        spans = [
+            (at - before, r.value)
+            for (before, _), (at, r) in itertools.pairwise(told)
+            if since < at <= until and r.value is not None
+        ]
+        whole = sum(seconds for seconds, _ in spans)
+        return sum(seconds * value for seconds, value in spans) / whole if whole else None
 
     @asynccontextmanager
     async def watching(self, every: float = LOOK_SECONDS) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.engines import client as counting
 from tests.engines.looking import LOOK_SECONDS, Looking, looking
-from tests.engines.row import Row, mean
+from tests.engines.row import Row
 from tests.engines.vllm import DRAFTS, client, vllm
 
 SECONDS = 40.0
@@ -44,7 +44,7 @@ async def _under_load(look: Looking, url: str, what: str) -> list[Row]:
         ended = [one for one in counted.asked if since < one.ended <= until and len(one.tokens) > 1]
         tokens = sum(len(one.tokens) - 1 for one in ended)
         return [
-            Row(what, "decode", "tok/s", mean(look.values("decode_tok_s", since, until)), counted.tok_s(since, until)),
+            Row(what, "decode", "tok/s", look.mean("decode_tok_s", since, until), counted.tok_s(since, until)),
             Row(what, "TTFT p50", "ms", _ms(look.reading("ttft_p50_seconds").value), _ms(_median([o.ttft_seconds for o in ended])),
                 "from the buckets of a histogram"),
             Row(what, "TPOT mean", "ms", _ms(look.reading("itl_mean_seconds").value),
@@ -69,7 +69,7 @@ async def _prompts(look: Looking, url: str) -> list[Row]:
                 computed += len(new) if number else len(same) + len(new)
             await asyncio.sleep(2 * LOOK_SECONDS)
             until = time.monotonic()
-        shown = mean(look.values("prompt_tok_s", since, until))
+        shown = look.mean("prompt_tok_s", since, until)
         asked = 20 * (len(same) + 100) / (until - since)
         return [Row("vLLM", "prompt, computed", "tok/s", shown, computed / (until - since), f"{asked:.0f} with cached ones")]
     finally:

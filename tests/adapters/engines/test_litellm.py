@@ -6,9 +6,11 @@ import copy
 import re
 from typing import Any
 
+import httpx
 import pytest
 
 from sovtui.adapters.engines._litellm_routes import location
+from sovtui.adapters.engines.litellm import key_wanted
 from sovtui.adapters.engines.scrape import Scrape, read_scrape
 from sovtui.adapters.registry import load_engine
 from sovtui.core.model import EnginePhase, Part
@@ -117,12 +119,14 @@ async def test_a_cooldown_has_an_end_and_ends() -> None:
     engine = await room.poll()
     part = named(engine.parts, "local-vllm-qwen3-32b")
     assert part.state == "cooldown" and part.ends_at is not None
+    assert part.ends_guessed, "its provider may have said otherwise"
     assert abs((part.ends_at - began).total_seconds() - 3600) < 1
     assert engine.reason.startswith("1 in cooldown and 2 failing")
     engine = await room.poll(3500.0)
     assert named(engine.parts, "local-vllm-qwen3-32b").state == "cooldown"
     engine = await room.poll(110.0)
-    assert named(engine.parts, "local-vllm-qwen3-32b").state == "failing"  # it may be tried again; it has not served yet
+    part = named(engine.parts, "local-vllm-qwen3-32b")
+    assert (part.state, part.ends_at) == ("failing", None) and "may be over" in part.detail  # it has not served yet
 
 
 async def test_a_cooldown_before_we_looked_and_one_whose_length_nobody_tells() -> None:
@@ -191,6 +195,221 @@ async def test_a_group_that_is_not_there_and_something_else() -> None:
     assert (await room_of(Server(), "chat").poll()).phase is EnginePhase.WRONG_MODEL
 
 
+def row(group: str, id_: str, **params: Any) -> dict[str, Any]:
+    return {"model_name": group, "litellm_params": {"model": "openai/m", **params}, "model_info": {"id": id_}}
+
+
+def page_of(*series: str) -> str:
+    return "\n".join(("litellm_in_flight_requests 1.0", "process_start_time_seconds 1000.0", *series, ""))
+
+
+def state(id_: str, value: float, model: str = "m") -> str:
+    return f'litellm_deployment_state{{litellm_model_name="{model}",model_id="{id_}"}} {value}'
+
+
+def count(what: str, number: float, **labels: str) -> str:
+    inside = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"litellm_deployment_{what}_total{{{inside}}} {number}"
+
+
+async def test_one_deployment_is_one_id() -> None:
+    """A wildcard has a row per model that LiteLLM knows, an alias repeats those of its group."""
+    told = server(page_of(state("w", 0, "gpt-4o"), state("w", 1, "gpt-99"), state("a", 0)))
+    wild = [row(f"openai/model-{n}", "w", model=f"openai/model-{n}") for n in range(211)]
+    told.routes["/v1/model/info"] = {"data": [row("chat", "a"), row("chat", "b"), *wild, row("gpt-4", "a"), row("gpt-4", "b")]}
+    told.routes["/model/info?litellm_model_id=w"] = {"data": [row("openai/*", "w", model="openai/*")]}
+    told.routes["/router/settings"]["current_values"]["model_group_alias"] = {"gpt-4": "chat"}
+    room = room_of(told)
+    await room.poll()
+    engine = await room.poll()
+    deployments = [part for part in engine.parts if part.state != "chain"]
+    assert [(p.name, p.state) for p in deployments] == [("chat: a", "ready"), ("chat: b", "unused"), ("openai/*: w", "ready")]
+    assert "gpt-99 failing" in deployments[2].detail  # one of the models behind a wildcard is not the wildcard
+    told.routes["/model/info?litellm_model_id=w"] = 404
+    told.routes["/metrics/"] = page_of(state("a", 0)).replace("1000.0", "2000.0")
+    await room.poll(14.0)
+    assert any(part.name == "openai/model-*: w" for part in (await room.poll()).parts)  # an old version: what all begin with
+
+
+async def test_what_is_not_well_is_counted_before_anything_is_cut() -> None:
+    rows = [row("pool", f"d{n}") for n in range(100)]
+    told = server(page_of(*(state(f"d{n}", 1.0 if n < 90 else 0.0) for n in range(100))))
+    told.routes["/v1/model/info"] = {"data": rows}
+    room = room_of(told)
+    await room.poll()
+    engine = await room.poll()
+    assert engine.reason == "90 failing of 100 deployments" and len(engine.parts) == 60
+    told.routes["/metrics/"] = page_of(*(state(f"d{n}", 0.0) for n in range(100)))
+    await room.poll(14.0)
+    engine = await room.poll()
+    assert engine.reason == "" and any(part.state == "chain" for part in engine.parts)  # chains are not what is cut
+
+
+async def test_the_default_chain_and_hops_of_each_kind() -> None:
+    hops = {
+        "long": ("longer", "Openai.ContextWindowExceededError"), "bold": ("polite", "Openai.ContentPolicyViolationError"),
+        "chat": ("polite", "Openai.InternalServerError"), "solo": ("default", "Openai.RateLimitError"),
+        "openai/gpt": ("spare", "Openai.Timeout"),
+    }  # fmt: skip
+
+    def taken(number: float) -> str:
+        return page_of(*(count("successful_fallbacks", number, requested_model=group, fallback_model=to, exception_class=error)
+                         for group, (to, error) in hops.items()))  # fmt: skip
+
+    told = server(taken(1))
+    told.routes["/router/settings"] = {
+        "current_values": {"fallbacks": [{"chat": [{"model": "polite"}]}, {"gpt": ["spare"]}],
+                           "content_policy_fallbacks": [{"bold": ["polite"]}]}
+    }  # fmt: skip
+    secret = {"name": "slack", "variables": {"SLACK_WEBHOOK_URL": "https://secret.example"}}
+    told.routes["/get/config/callbacks"] = {
+        "callbacks": [secret],
+        "router_settings": {
+            "fallbacks": [{"chat": [{"model": "polite"}]}, {"*": ["default"]}], "context_window_fallbacks": [{"long": ["longer"]}]
+        },
+    }  # fmt: skip
+    room = room_of(told)
+    await room.poll()
+    told.routes["/metrics/"] = taken(3)
+    await room.poll(14.0)
+    chains = {part.name: part.detail for part in (await room.poll()).parts if part.state == "chain"}
+    assert chains == {
+        "chat → polite": "taken 2× in 5 min", "gpt → spare": "taken 2× in 5 min",
+        "long → longer": "taken 2× in 5 min, when too long", "bold → polite": "taken 2× in 5 min, when refused",
+        "* → default": "taken 2× in 5 min, of whoever has none",
+    }  # fmt: skip
+    assert "secret.example" not in repr(room.source._watched[0].past)
+
+
+async def test_a_cooldown_of_its_own_length_is_known() -> None:
+    told = server(page_of(state("a", 0), state("b", 1)))
+    told.routes["/v1/model/info"] = {"data": [row("pool", "a", cooldown_time=120), row("pool", "b")]}
+    room = room_of(told)
+    await room.poll()
+    await room.poll()
+    began = room.clock.now().timestamp() + 9.0
+    cold = (
+        state("a", 1), state("a", 2, "pool"),
+        count("cooled_down", 1, model_id="a", exception_status="429"),
+        f'litellm_deployment_cooled_down_created{{model_id="a",exception_status="429"}} {began}',
+    )  # fmt: skip
+    told.routes["/metrics/"] = page_of(*cold)
+    await room.poll(14.0)
+    part = named((await room.poll()).parts, "pool: a")
+    assert part.state == "cooldown" and part.ends_at is not None and not part.ends_guessed
+    assert part.ends_at.timestamp() == pytest.approx(began + 120, abs=0.1)  # not when the page was read
+    told.routes["/metrics/"] = page_of(*cold, count("success_responses", 1, model_id="a"))
+    await room.poll(14.0)
+    assert named((await room.poll()).parts, "pool: a").state == "cooldown"  # an answer that had begun before
+    await room.poll(100.0)
+    assert named((await room.poll()).parts, "pool: a").state == "failing"  # the 2 that nothing sets back is no cooldown
+
+
+async def test_a_guessed_cooldown_is_over_once_it_is_tried_again() -> None:
+    told = server(page_of(state("a", 0)))
+    told.routes["/v1/model/info"] = {"data": [row("pool", "a")]}
+    told.routes["/router/settings"] = {"current_values": {"cooldown_time": 600}}
+    room = room_of(told)
+    await room.poll()
+    cold = count("cooled_down", 1, model_id="a", exception_status="429")
+    failed = {"model_id": "a", "exception_status": "429"}
+    told.routes["/metrics/"] = page_of(state("a", 1), cold, count("failure_responses", 1, **failed))
+    await room.poll(14.0)
+    assert named((await room.poll()).parts, "pool: a").state == "cooldown"
+    told.routes["/metrics/"] = page_of(state("a", 1), cold, count("failure_responses", 2, **failed))
+    await room.poll(14.0)
+    assert named((await room.poll()).parts, "pool: a").state == "failing"
+
+
+async def test_a_request_that_is_wrong_in_itself_is_not_its_deployments_failure() -> None:
+    def failures(status: str, number: float) -> str:
+        return count("failure_responses", number, model_id="a", exception_status=status)
+
+    told = server(page_of(state("a", 1), failures("400", 3)))
+    told.routes["/v1/model/info"] = {"data": [row("long", "a")]}
+    room = room_of(told)
+    await room.poll()
+    assert named((await room.poll()).parts, "long: a").state == "ready"
+    told.routes["/metrics/"] = page_of(state("a", 1), failures("400", 3), failures("500", 1))
+    await room.poll(14.0)
+    assert named((await room.poll()).parts, "long: a").state == "failing"
+    told.routes["/metrics/"] = page_of(state("a", 1), failures("400", 4), failures("500", 1))
+    await room.poll(14.0)
+    assert named((await room.poll()).parts, "long: a").state == "ready"  # its provider answers, and says what is wrong
+
+
+async def test_its_long_list_is_read_once_in_its_life() -> None:
+    told = server(page_of(state("a", 0)))
+    room = room_of(told)
+    for _ in range(400):
+        await room.poll(10.0)
+    assert told.asked.count("/v1/model/info") == 1
+    told.routes["/metrics/"] = page_of(state("a", 0)).replace("1000.0", "2000.0")  # it has started anew
+    await room.poll(14.0)
+    await room.poll()
+    assert told.asked.count("/v1/model/info") == 2
+    told.routes["/health/readiness/details"] = {"db": "connected"}
+    told.routes["/v1/models"] = {"data": [{"id": "one more"}]}
+    for _ in range(40):
+        await room.poll(10.0)
+    assert told.asked.count("/v1/model/info") == 3
+    for _ in range(400):
+        await room.poll(10.0)
+    assert told.asked.count("/v1/model/info") == 4  # kept in a database it may change unnoticed: each hour
+
+
+async def test_lists_that_are_not_told_make_no_working_proxy_hang() -> None:
+    told = server()
+    told.slow = {"/v1/model/info", "/router/settings", "/get/config/callbacks", "/v1/models"}
+    room = room_of(told)
+    for _ in range(6):
+        assert (await room.poll(12.0)).phase is EnginePhase.READY
+    assert figure(room, "running").fresh_value == 0
+
+
+async def test_what_is_in_flight_is_known_at_every_look() -> None:
+    told = server()
+    told.routes["/health/backlog"] = recorded("litellm/health-backlog.json")
+    room = room_of(told)
+    await room.poll()
+    told.routes["/health/backlog"] = {"in_flight_requests": 4}
+    await room.poll()
+    assert figure(room, "running").value == 3  # it counts the question
+    assert figure(room, "start_unixtime").fresh_value, "what its page told still holds"
+    several = re.sub("(?m)^litellm_in_flight_requests .*$", "", PAGE)
+    told.routes["/metrics/"] = several + "".join(f'litellm_in_flight_requests{{pid="{n}"}} 2.0\n' for n in (1, 2))
+    await room.poll(14.0)
+    await room.poll()
+    assert figure(room, "running").value == 2  # of several workers one answers: only its page knows all
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "login", "said"),
+    [
+        (
+            400,
+            {"error": {"message": "No connected db.", "type": "no_db_connection"}},
+            "the token from X",
+            "it refuses its key (400)",
+        ),
+        (401, {"error": {"message": "Authentication Error, No api key passed in."}}, "", "it wants a key (401)"),
+        (
+            401,
+            {"error": {"message": "Authentication Error, Invalid proxy server token"}},
+            "the token from X",
+            "it refuses its key",
+        ),
+        (500, recorded("litellm/v1-models.no-key.500.txt"), "", "it wants a key (500)"),
+        (500, "Internal Server Error", "the token from X", ""),
+        (400, {"error": {"message": "something else"}}, "the token from X", ""),
+    ],
+)
+def test_what_a_refusal_says_of_the_key(status: int, body: Any, login: str, said: str) -> None:
+    words: dict[str, Any] = {"text": body} if isinstance(body, str) else {"json": body}
+    told = key_wanted(httpx.Response(status, extensions={"login": login}, **words))
+    assert told.startswith(said) and bool(told) == bool(said)
+
+
 @pytest.mark.parametrize(
     ("params", "info", "where"),
     [
@@ -198,6 +417,10 @@ async def test_a_group_that_is_not_there_and_something_else() -> None:
         ({"api_base": "http://127.0.0.1:1/v1", "model": "openai/x"}, {}, "local"),
         ({"api_base": "http://10.0.0.7:8000/v1", "model": "openai/x"}, {}, "local"),
         ({"api_base": "http://vllm:8000/v1"}, {}, "local"),
+        ({"api_base": "http://100.101.102.103:8000/v1"}, {}, "local"),
+        ({"api_base": "http://[fd00::1]:8000/v1"}, {}, "local"),
+        ({"api_base": "https://[2606:4700::1]/v1"}, {}, "cloud"),
+        ({"api_base": "http://[broken/v1", "model": "ollama/x"}, {}, "local"),
         ({"api_base": "https://api.example.com/v1", "model": "hosted_vllm/x"}, {}, "cloud"),
         ({"model": "ollama_chat/llama3"}, {}, "local"),
         ({"model": "openrouter/x"}, {"litellm_provider": "openrouter"}, "cloud"),
