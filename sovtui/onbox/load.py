@@ -20,8 +20,14 @@ BUSY_USE = 15.0
 SAMPLES = 3
 _ENGINES = {
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens_total"),
-    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:generation_tokens_total"),
+    "sglang": (
+        "sglang:num_running_reqs",
+        "sglang:num_queue_reqs",
+        "sglang:realtime_tokens_total",
+        "sglang:inter_token_latency_seconds_count",
+    ),
 }
+"""Running, waiting, then what moves with every token. SGLang's `generation_tokens_total` moves only when a request ends."""
 
 
 def weigh(effect: Weigh) -> Weighed:
@@ -95,10 +101,11 @@ def _by_metrics(probe: LoadProbe) -> Load:
         if names[0] not in values:
             break
         running, waiting = values[names[0]], values.get(names[1], 0.0)
-        if not running and turn and values.get(names[2], 0.0) > tokens >= 0:
+        counted = sum(values.get(name, 0.0) for name in names[2:])
+        if not running and turn and counted > tokens >= 0:
             running = 1.0
         best = max(best, Load(probe.mode, running, waiting, True, "its /metrics"), key=lambda one: (one.known, one.total))
-        tokens = values.get(names[2], -1.0)
+        tokens = counted
         if best.total:
             break
     return best

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from sovtui.onbox import load, queues
@@ -150,3 +152,17 @@ def test_engines(engine: str, answers: dict[str, bytes], running: float, known: 
     assert set(asked) <= {*answers, "/metrics", "/metrics/", "/props"}
     assert "/slots" not in asked or "/slots" in answers
     assert not [path for path in asked if "upstream" in path or "generate" in path]
+
+
+def test_an_engine_whose_gauges_read_zero_between_two_steps_works_where_tokens_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SGLang counts `generation_tokens_total` when a request ends; what moves with every token is elsewhere, by version."""
+    for moving in ('sglang:realtime_tokens_total{mode="decode"}', "sglang:inter_token_latency_seconds_count", ""):
+        looks = iter((100, 105))
+
+        def get(url: str, path: str, timeout: float, moving: str = moving, looks: Iterator[int] = looks) -> tuple[int, bytes]:
+            page = f"sglang:num_running_reqs 0\nsglang:num_queue_reqs 0\nsglang:generation_tokens_total 7\n{moving or 'x'} {next(looks)}\n"
+            return 200, page.encode()
+
+        monkeypatch.setattr("sovtui.onbox.web.get", get)
+        told = load.of_engine(LoadProbe("m", "sglang", "http://x:1"))
+        assert (told.running, told.known) == (1.0 if moving else 0.0, True)

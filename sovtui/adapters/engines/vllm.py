@@ -3,7 +3,7 @@
 Time per token (TPOT): vLLM's inter-token latency has one value per *step*, which with drafts is several tokens. Its sum is the
 time of all steps after the first, so that sum ÷ (generated tokens − first tokens) is the time per token, live and with or
 without drafts; without, it is the same as the mean of the steps. Its p95 is over requests, from the histogram that says so
-(0.11 and newer, filled as requests end); before, that of the steps, where none of them can hold several tokens.
+(0.11 and newer, filled as requests end).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _AWAKE = 'sleep_state="awake"'
 _NOT_TOLD = "vLLM does not tell"
 _NO_STATS = "it runs with --disable-log-stats and tells no figures"
 _CACHED_TOO = "some of it came from the cache, and vLLM before 0.9.2 does not tell how much"
-_STEPS_ONLY = "before 0.11 vLLM tells the time of a step only, and with drafts a step is several tokens"
+_STEPS_ONLY = "before 0.11 vLLM tells the times of single steps only, not those of requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,7 @@ class Vllm(FromMetrics):
             "engine.ttft_p50_seconds": one(latency(0.5, _TTFT)),
             "engine.ttft_p95_seconds": one(latency(0.95, _TTFT)),
             "engine.itl_mean_seconds": one(*(per_token(step) for step in _STEP)),
-            "engine.itl_p95_seconds": one(
-                latency(0.95, _TPOT), *(f"{latency(0.95, step)} unless {rate(_DRAFTED, windows.latency)}" for step in _STEP)
-            ),
+            "engine.itl_p95_seconds": one(latency(0.95, _TPOT)),
             "engine.prefix_hit_ratio": one(
                 *(f"{increase(hit)} / {increase(asked)}" for hit, asked in zip(_HITS, _ASKED, strict=True))
             ),
@@ -197,8 +195,6 @@ class Vllm(FromMetrics):
             put("engine.itl_mean_seconds", _per_token(since, step))
             if after.has(f"{_TPOT}_count"):
                 put("engine.itl_p95_seconds", since.quantile(0.95, _TPOT))
-            elif not after.has(_DRAFTED):
-                put("engine.itl_p95_seconds", since.quantile(0.95, step))
             if after.has(_DRAFTED):
                 put("engine.accept_ratio", _ratio(since, _ACCEPTED, _DRAFTED))
                 put("engine.accept_length", 1 + _ratio(since, _ACCEPTED, _DRAFTS))
@@ -325,7 +321,7 @@ def _may_come(figure: str, after: Scrape, longer: Between | None) -> bool:
     if figure == "engine.prompt_tok_s":
         blocks_only = not after.has(_BY_SOURCE) and not after.has(_HITS[0])
         return not (blocks_only and longer is not None and longer.usable and longer.increase(_HITS[1], total))
-    return figure == "engine.itl_p95_seconds" and (after.has(f"{_TPOT}_count") or not after.has(_DRAFTED))
+    return figure == "engine.itl_p95_seconds" and after.has(f"{_TPOT}_count")
 
 
 async def _version(client: httpx.AsyncClient) -> str:

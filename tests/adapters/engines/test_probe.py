@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from sovtui.core.model import Engine, EnginePhase, LinkPhase
 from sovtui.core.reading import Status, fresh
 from sovtui.core.state import reduce
 from sovtui.ports.errors import Unreachable
-from tests.adapters.engines.pretend import MODELS, Room, Server
+from tests.adapters.engines.pretend import MODELS, Room, Server, recorded
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -36,6 +37,113 @@ async def test_vllm_ready_with_version_and_context_and_few_questions() -> None:
     server.asked.clear()
     await vllm.probe(http, "qwen", past, 61.0)
     assert sorted(server.asked) == ["/health", "/v1/models"]
+
+
+IDLE, LOADED = (recorded(f"vllm/0.32.0-{name}.prom") for name in ("idle", "load-t5"))
+
+
+def moved(tokens: int, running: int = 1) -> str:
+    """The page of a vLLM that works."""
+    page = re.sub(r"(?m)^(vllm:generation_tokens_total\{.*\}) \S+$", rf"\g<1> {tokens}", LOADED)
+    return re.sub(r"(?m)^(vllm:num_requests_running\{.*\}) \S+$", rf"\g<1> {running}", page)
+
+
+async def test_vllm_is_asked_one_thing_a_look_and_its_process_is_proved_all_the_same() -> None:
+    """Idle, its page and its health take turns; new tokens prove its engine process without them; without those it is asked."""
+    server = Server(health=200, v1__models=MODELS, version={"version": "0.32.0"}, metrics=IDLE)
+    room = Room(server)
+    room.unit("active")
+    await room.poll()
+    server.asked.clear()
+    for _ in range(20):
+        assert (await room.poll()).phase is EnginePhase.READY
+    assert len(server.asked) == 20 and server.asked.count("/metrics") == 10
+    for look in range(20):
+        server.routes["/metrics"] = moved(5000 + 50 * look)
+        server.asked.clear()
+        assert (await room.poll()).phase is EnginePhase.READY
+        assert look < 3 or set(server.asked) <= {"/metrics", "/v1/models"}
+    assert room.state.hosts["spark"].reading("engine.decode_tok_s", "qwen").value == pytest.approx(25)
+    server.asked.clear()
+    for _ in range(10):  # it still runs, and not a token comes
+        await room.poll()
+    assert server.asked.count("/metrics") == 10 and server.asked.count("/health") == 5
+    server.routes["/health"] = 503
+    phases = [(await room.poll()).phase for _ in range(3)]
+    assert phases[-2:] == [EnginePhase.DEAD, EnginePhase.DEAD]  # within four seconds, and it stays
+
+
+@pytest.mark.parametrize("page", [IDLE, LOADED])
+async def test_a_vllm_that_refuses_is_dead_after_two_looks_whatever_was_asked(page: str) -> None:
+    for looks in range(1, 5):
+        server = Server(health=200, v1__models=MODELS, metrics=page)
+        room = Room(server)
+        room.unit("active")
+        for _ in range(looks):
+            await room.poll()
+        server.up = False
+        assert [(await room.poll()).phase for _ in range(2)] == [EnginePhase.UNKNOWN, EnginePhase.DEAD]
+
+
+async def test_a_vllm_of_another_process_or_model_is_asked_what_it_serves() -> None:
+    server = Server(health=200, v1__models=MODELS, metrics=LOADED)
+    room = Room(server)
+    room.unit("active")
+    for _ in range(4):
+        await room.poll()
+    server.asked.clear()
+    for change in (("1.79518157846e+09", "1.79518159999e+09"), ("small-qwen2", "another")):
+        server.routes["/metrics"] = server.routes["/metrics"].replace(*change)
+        await room.poll()
+        await room.poll()
+    assert server.asked.count("/v1/models") == 2
+    server.up = False
+    await room.poll()
+    server.up = True
+    server.routes["/v1/models"] = {"data": [{"id": "another"}]}
+    assert (await room.poll()).phase is EnginePhase.WRONG_MODEL  # after a silence it may be anybody
+
+
+async def test_in_development_mode_the_engine_process_itself_is_asked() -> None:
+    server = Server(
+        health=200, v1__models=MODELS, version={"version": "0.32.0"}, is_sleeping={"is_sleeping": False}, metrics=IDLE
+    )
+    room = Room(server)
+    room.unit("active")
+    await room.poll()
+    server.asked.clear()
+    for _ in range(20):
+        await room.poll()
+    assert len(server.asked) == 20 and "/health" not in server.asked
+    server.routes["/is_sleeping"] = {"is_sleeping": True}
+    phases = [(await room.poll()).phase for _ in range(3)]
+    assert phases[-2:] == [EnginePhase.ASLEEP] * 2
+    server.slow.add("/is_sleeping")  # its engine process is stuck, and `/health` says 200
+    phases = [(await room.poll()).phase for _ in range(8)]
+    assert phases[-1] is EnginePhase.HUNG
+
+
+async def test_a_page_that_is_not_there_is_asked_for_once() -> None:
+    server = Server(health=200, ping=200, v1__models=MODELS)
+    room = Room(server, "sglang")
+    room.unit("active")
+    for _ in range(10):
+        await room.poll()
+    assert server.asked.count("/metrics") == 1
+    reading = room.state.hosts["spark"].reading("engine.running", "qwen")
+    assert reading.status is Status.UNSUPPORTED and "--enable-metrics" in reading.reason
+
+
+async def test_sglang_is_asked_one_thing_a_look() -> None:
+    page = recorded("sglang/reconstructed-0.5.23-load-t5.prom")
+    server = Server(ready=200, ping=200, v1__models=MODELS, server_info={"version": "0.5.23"}, metrics=page)
+    room = Room(server, "sglang")
+    room.unit("active")
+    await room.poll()
+    server.asked.clear()
+    for _ in range(30):
+        await room.poll()
+    assert {path: server.asked.count(path) for path in set(server.asked)} == {"/metrics": 30, "/ready": 2, "/v1/models": 1}
 
 
 async def test_vllm_asleep_answers_health_and_would_hang() -> None:
