@@ -6,6 +6,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from sovtui.cli import documents, output
 from sovtui.config.load import loads
 from sovtui.config.specs import host_specs
@@ -183,21 +185,23 @@ def test_the_hub_is_closed(command: Command) -> None:
     assert isinstance(command.hub.state, State)
 
 
-def test_an_engine_beside_the_modes_and_what_is_behind_it() -> None:
+@pytest.mark.parametrize("guessed", [False, True])
+def test_an_engine_beside_the_modes_and_what_is_behind_it(guessed: bool) -> None:
     config = loads(
         '[host.box]\n[[host.box.engine]]\nname = "router"\nengine = "litellm"\nurl = "http://127.0.0.1:4000"\n',
         engines=("litellm",),
     )
-    part = Part("chat: local", "cooldown", True, "local", ends_at=NOW + timedelta(seconds=90))
+    part = Part("chat: local", "cooldown", True, "local", ends_at=NOW + timedelta(seconds=90), ends_guessed=guessed)
     said = Engine(EnginePhase.READY, ("chat",), reason="1 in cooldown of 1 deployments", parts=(part,))
     state = reduce(initial(host_specs(config), NOW), EngineSeen("box", "router", said))
     (engine,) = documents.status(state, state.hosts.values())["hosts"][0]["engines"]
     assert (engine["mode"], engine["name"], engine["engine"], engine["strain"]) == (None, "router", "litellm", None)
     assert engine["parts"][0]["ends_at"] == documents.moment(part.ends_at) and engine["parts"][0]["size_bytes"] is None
+    assert engine["parts"][0]["ends_guessed"] is guessed
     told = output.status(state, state.hosts.values())
     assert (
         "router: litellm ready, decode" in told
-        and "chat: local: cooldown, until" in told
+        and f"chat: local: cooldown, {'perhaps ' if guessed else ''}until" in told
         and "2 min" not in told.split("cooldown")[0]
     )
 
