@@ -59,6 +59,12 @@ class Malformed(PortError):
     kind = "malformed"
 
 
+class OtherProtocol(Malformed):
+    """It answered in another language altogether: somebody else is at that port."""
+
+    kind = "other-protocol"
+
+
 class Unsupported(PortError):
     """The other side does not have this."""
 
