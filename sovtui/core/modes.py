@@ -51,6 +51,17 @@ class ModeView:
         return str(self.heat)
 
 
+def stuck(view: ModeView) -> str:
+    """Why a mode that runs gives no answers and will give none by itself, in a clause; empty where that cannot be said.
+
+    It hangs, at its port or behind a health check that says that all is well, or it has died in a unit that goes on.
+    """
+    if view.strain is not None:
+        return view.strain.sentence if view.strain.word == "hung" else ""
+    gone = view.heat is Heat.BROKEN and view.phase in (EnginePhase.DEAD, EnginePhase.HUNG)
+    return view.reason or str(view.phase) if gone else ""
+
+
 RUNNING = ("active", "activating", "deactivating", "reloading")
 
 
