@@ -28,6 +28,12 @@ class Unreachable(PortError):
     kind = "unreachable"
 
 
+class NobodyListens(Unreachable):
+    """The machine answered, and said that nothing listens at that port."""
+
+    kind = "nobody-listens"
+
+
 class TimedOut(Unreachable):
     """No answer in time."""
 

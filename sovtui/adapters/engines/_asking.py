@@ -134,10 +134,10 @@ class Watched:
         """Whether its port takes a connection now. `unknown`: what it is where that cannot be told by knocking."""
         try:
             taken = await http.knock(self.client, KNOCK_SECONDS + 2 * latency_seconds)
-        except TimedOut as error:
-            return Silence.UNREACHED, str(error)
         except Refused as error:
             return Silence.FORBIDDEN, error.sentence()
+        except PortError as error:
+            return Silence.UNREACHED, str(error)
         return unknown if taken is None else Silence.SILENT if taken else Silence.REFUSED, ""
 
 

@@ -18,7 +18,7 @@ from sovtui.adapters.engines._asking import Watched
 from sovtui.adapters.engines._silence import Circumstances, Silence, name
 from sovtui.adapters.engines.base import RESTARTED, EngineAdapter, Past, progress, wrong_model
 from sovtui.adapters.engines.scrape import Scrape
-from sovtui.adapters.links.http import denied, is_loopback, request
+from sovtui.adapters.links.http import denied, is_loopback, reach, request
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.events import EngineSeen, Sample, Samples
 from sovtui.core.model import SERVING, Engine, EnginePhase, LinkPhase, Mode, Service
@@ -38,6 +38,8 @@ LATENCY_SECONDS = 60.0
 FIGURES_SECONDS = 1.0
 """So long a look waits for figures; an engine in the middle of a long prompt may take longer to tell them than to say that it is well."""
 FIRST_FIGURES_SECONDS = 5.0
+LINKED_SECONDS = 5.0
+"""So long a look waits for a link that is being made."""
 BEGUN_SECONDS = 60.0
 """So long after nothing listened at its port an engine is just being started."""
 BUSY_EVERY_SHARE = 1 / 3
@@ -176,21 +178,18 @@ class EnginesSource:
         past.at = self._clock.now()
         now = self._clock.monotonic()
 
+        engine: Engine | None
+        silence: Silence | None
+
         async def probe() -> Engine:
             if adapter is None:
                 return await _models_only(watched.client, mode.model)
             return await adapter.probe(watched.client, mode.model, past, now)
 
-        task = watched.begin(probe)
-        if host.link.phase is not LinkPhase.UP:
-            watched.asking = None
-            try:
-                engine: Engine | None = await task
-            except asyncio.CancelledError:
-                task.cancel()
-                raise
-            silence, what = None, ""
+        if host.link.phase is not LinkPhase.UP and not await reach(watched.client, LINKED_SECONDS):
+            engine, silence, what = await probe(), None, ""
         else:
+            watched.begin(probe)
             engine, silence, what = await watched.heard_of(host.link.latency_seconds or 0.0)
         if engine is not None:
             past.failures = 0

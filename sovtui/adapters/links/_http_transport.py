@@ -59,8 +59,17 @@ class LinkTransport(httpx.AsyncBaseTransport):
         """Monotonic time when anything last came over a connection of now; minus infinity if nothing did."""
         return self._pool.heard_at if self._pool is not None else -math.inf
 
+    async def reach(self, seconds: float) -> None:
+        """Wait for the link. Raises `Unreachable`, `Refused` where it is down, `TimedOut`."""
+        try:
+            async with asyncio.timeout(seconds):
+                if self._get_link is not None:
+                    await self._get_link()
+        except TimeoutError:
+            raise TimedOut(f"the link was not there within {seconds:g} s") from None
+
     async def knock(self, seconds: float) -> None:
-        """Open a connection to the address and close it. Raises `Unreachable` where it is refused, `TimedOut`, `Refused`."""
+        """Open a connection to the address and close it. Raises `NobodyListens` where it is refused, and the other errors of links."""
         async with asyncio.timeout(seconds) as limit:
             link = await self._get_link() if self._get_link is not None else None
             left = max(0.01, (limit.when() or 0.0) - asyncio.get_running_loop().time())

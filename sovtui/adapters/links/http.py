@@ -20,7 +20,17 @@ import httpx
 from sovtui.adapters.links._http_transport import GetLink, LinkTransport
 from sovtui.adapters.links.login import Login
 from sovtui.core.clean import clean, clean_bytes
-from sovtui.ports.errors import HostKeyError, Malformed, OtherProtocol, PortError, Refused, TimedOut, Unreachable, Unsupported
+from sovtui.ports.errors import (
+    HostKeyError,
+    Malformed,
+    NobodyListens,
+    OtherProtocol,
+    PortError,
+    Refused,
+    TimedOut,
+    Unreachable,
+    Unsupported,
+)
 
 MAX_BODY_BYTES = 16 << 20
 MAX_ADDRESSES = 100
@@ -150,6 +160,14 @@ def heard_at(http: httpx.AsyncClient) -> float:
     return http.link_transport.heard_at if isinstance(http, _Client) else -math.inf
 
 
+async def reach(http: httpx.AsyncClient, seconds: float) -> bool:
+    """Wait until there is a link to ask over; False of a client that has none of ours. Raises the errors of the ports where it is down."""
+    if not isinstance(http, _Client):
+        return False
+    await http.link_transport.reach(seconds)
+    return True
+
+
 def waiting(http: httpx.AsyncClient) -> str:
     """What has to be waited for before anything can be asked, in words: a command that tells its login. Empty: nothing."""
     login = _login(http)
@@ -159,18 +177,16 @@ def waiting(http: httpx.AsyncClient) -> str:
 async def knock(http: httpx.AsyncClient, seconds: float) -> bool | None:
     """Whether its port takes a connection now; nothing is asked. None of a client that has no way of its own to knock.
 
-    Raises `TimedOut` where the connection is neither taken nor refused in time, `Refused` where we are not let through.
+    Raises `Unreachable` where the connection is neither taken nor refused, `TimedOut` among them, `Refused` where we are not let through.
     """
     if not isinstance(http, _Client):
         return None
     try:
         await http.link_transport.knock(seconds)
-    except (TimedOut, Refused):
-        raise
+    except NobodyListens:
+        return False
     except TimeoutError:
         raise TimedOut(f"{http.base_url} took no connection within {seconds:g} s") from None
-    except PortError:
-        return False
     return True
 
 
