@@ -228,7 +228,8 @@ def _engine_client(client_for: Any, clock: Clock, name: str, host: HostConfig, b
     from sovtui.config.login import EngineLogin
 
     bearer = next((one.bearer for one in with_engines(host) if one.name == mode), None)
-    login = Login(f"host.{name}: {mode}", EngineLogin(bearer=bearer), clock) if bearer is not None else None
+    place = f"host.{name}: {mode}"
+    login = Login(place, EngineLogin(bearer=bearer), clock, optional=True) if bearer is not None else None
     made: httpx.AsyncClient = client_for(name, base_url, ENGINE_SECONDS, login=login)
     return made
 

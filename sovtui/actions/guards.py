@@ -10,6 +10,7 @@ from sovtui.config.schema import Config, HostConfig
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import Host, State
 from sovtui.core.text import duration
+from sovtui.onbox import rights
 
 UNREACHABLE = 3
 """Exit code of a plan that fails because the host cannot be reached."""
@@ -66,4 +67,4 @@ def unit_command(verb: str, service: str) -> str | None:
     """The privileged command that a verb on this service needs, None if it needs none."""
     if service.startswith(("user:", "container:", "compose:")):
         return None
-    return f"systemctl {verb} {service}"
+    return f"systemctl {' '.join(rights.words(verb))} {service}"

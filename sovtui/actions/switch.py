@@ -7,16 +7,21 @@ from sovtui.actions.request import box_plan
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config, HostConfig
 from sovtui.core.forecast import judge
-from sovtui.core.modes import Heat, ModeView, mode_views
+from sovtui.core.model import EnginePhase, Mode
+from sovtui.core.modes import Heat, ModeView, mode_views, stuck
 from sovtui.core.state import Host, State
 from sovtui.core.text import duration
+from sovtui.onbox.insisting import PATIENCE
 
 NONE = "none"
 """The mode that is always there: nothing loaded."""
 
 
 def plan(state: State, config: Config, wish: Wish) -> Plan:
-    """GO if the hot mode is merely resident and the new one fits as far as known; else ASK with the numbers."""
+    """GO if the hot mode is merely resident and the new one fits as far as known; else ASK with the numbers.
+
+    ASK too where the wanted mode runs already and hangs, or has died: it is stopped, ended if need be, and started anew.
+    """
     title = f"Switch {wish.host} to {wish.target}"
     found = on_box("switch", title, state, config, wish)
     if isinstance(found, Plan):
@@ -29,29 +34,46 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         title = f"Switch {wish.host} to {modes[wish.target].title or wish.target}"
     views = {view.mode.name: view for view in mode_views(host)}
     others = [view for name, view in views.items() if name != wish.target]
-    losses, memory = _losses(host, others), _memory(host, views.get(wish.target))
+    target = views.get(wish.target)
+    hangs = stuck(target) if target is not None and target.mode.services else ""
+    if hangs and target is not None:
+        title = f"Start {target.mode.title} on {wish.host} anew"
+    losses, memory = _losses(host, others), _memory(host, target)
+    anew = [_anew(target, hangs)] if target is not None and hangs else []
     every = wish.options.get("consent") == "all"
     return Plan(
         "switch",
         wish,
         title,
-        Verdict.ASK if losses or memory else Verdict.GO,
-        " ".join([*losses, *memory]),
-        steps=_steps(settings, wish.target, others),
-        commands=_commands(settings, wish.target),
+        Verdict.ASK if losses or memory or anew else Verdict.GO,
+        " ".join([*anew, *losses, *memory]),
+        steps=_steps(settings, wish.target, others, hangs),
+        commands=_commands(settings, wish.target, [v.mode for v in views.values() if stuck(v)]),
         request={
             "kind": "switch",
             "target": wish.target,
-            "plan": box_plan(settings, wish.target),
-            "consent": {"busy": every or bool(losses), "not_fitting": every or bool(memory)},
+            "plan": box_plan(settings, wish.target) | ({"stuck": hangs[:300]} if hangs else {}),
+            "consent": {"busy": every or bool(losses), "not_fitting": every or bool(memory)}
+            | ({"stuck": True} if every or hangs else {}),
         },
+    )
+
+
+def _anew(view: ModeView, why: str) -> str:
+    """What is said before a mode that hangs is started anew."""
+    word = "is dead" if view.phase is EnginePhase.DEAD else "hangs"
+    return (
+        f"{view.mode.title} {word}: {why}. It is stopped, killed if it has not ended within {PATIENCE:.0f} s, started anew "
+        "and asked for a token; whatever it was asked is lost."
     )
 
 
 def _losses(host: Host, others: list[ModeView]) -> list[str]:
     sentences = []
     for view in others:
-        if view.heat is Heat.HOT and view.busy:
+        if view.heat is Heat.HOT and (why := stuck(view)):
+            sentences.append(f"{view.mode.title} hangs: {why}. Whatever it was asked is lost.")
+        elif view.heat is Heat.HOT and view.busy:
             running = host.reading("engine.running", view.mode.name).fresh_value
             waiting = host.reading("engine.waiting", view.mode.name).fresh_value
             told = [f"{count:.0f} {word}" for count, word in ((running, "running"), (waiting, "waiting")) if count]
@@ -73,20 +95,26 @@ def _memory(host: Host, target: ModeView | None) -> list[str]:
     return [told.sentence] if told.bad else []
 
 
-def _steps(settings: HostConfig, target: str, others: list[ModeView]) -> tuple[str, ...]:
+def _steps(settings: HostConfig, target: str, others: list[ModeView], hangs: str = "") -> tuple[str, ...]:
     switch = settings.switch
     mode = next((m for m in settings.mode if m.name == target), None)
     loaded = [v for v in others if v.heat not in (Heat.COLD, Heat.UNKNOWN)]
     keep = {*(mode.services if mode else ()), *(mode.may_stay if mode else ()), *switch.floor}
     stop = list(dict.fromkeys(s for v in loaded for s in v.mode.services if s not in keep))
+    again = [s for s in mode.services if s not in switch.floor] if mode is not None and hangs else []
+    kill = any(stuck(v) for v in loaded) or bool(again)
+    ended = f", and kill what has not ended within {PATIENCE:.0f} s" if kill else ""
     steps = [f"hold {', '.join(switch.hold)}"] if switch.hold else []
     if switch.drain_timeout:
         steps.append(f"wait up to {duration(switch.drain_timeout)} until no request runs")
     if mode is not None and mode.switch:
+        if again:
+            steps.append(f"stop {', '.join(again)}{ended}")
         steps.append(f"run {' '.join(mode.switch)}, for at most {duration(mode.switch_timeout)}")
         steps.append("wait until every other mode is gone")
     else:
-        steps.append(f"stop {', '.join(stop)}" if stop else "stop whatever other mode is found running")
+        stop += again
+        steps.append(f"stop {', '.join(stop)}{ended}" if stop else "stop whatever other mode is found running")
         steps.append("wait until they are gone and their memory is back")
         if switch.drop_caches:
             steps.append("sync and drop the page cache")
@@ -94,11 +122,10 @@ def _steps(settings: HostConfig, target: str, others: list[ModeView]) -> tuple[s
             steps.append(f"start {', '.join(mode.services)}")
     if mode is not None:
         steps.append(f"wait until {mode.url or 'its units'} is ready" + (f" and lists {mode.model}" if mode.model else ""))
-        if mode.proof:
+        if mode.proof or hangs:
             steps.append("ask it for one token")
-        steps.append(
-            "prove that exactly this mode is hot" + ("; bring the old one back if anything fails" if switch.rollback else "")
-        )
+        back = "try once more if anything fails" if hangs else "bring the old one back if anything fails"
+        steps.append("prove that exactly this mode is hot" + (f"; {back}" if switch.rollback else ""))
     else:
         steps.append("prove that no mode is hot")
     if switch.hold:
@@ -106,15 +133,20 @@ def _steps(settings: HostConfig, target: str, others: list[ModeView]) -> tuple[s
     return tuple(steps)
 
 
-def _commands(settings: HostConfig, target: str) -> tuple[str, ...]:
+def _commands(settings: HostConfig, target: str, hanging: list[Mode]) -> tuple[str, ...]:
     switch = settings.switch
     commands = [unit_command(verb, service) for service in switch.hold for verb in ("stop", "start")]
     mine = next((m for m in settings.mode if m.name == target), None)
+    hung = [s for mode in hanging for s in mode.services if s not in switch.floor]
     if mine is not None and mine.switch:
+        commands += [unit_command(verb, s) for s in hung if s in mine.services for verb in ("stop", "kill")]
         return tuple(dict.fromkeys(c for c in commands if c))
     kept = {*(mine.services if mine else ()), *(mine.may_stay if mine else ()), *switch.floor}
     every = [*(s for mode in settings.mode for s in mode.services), *switch.tenants]
     commands += [unit_command("stop", service) for service in every if service not in kept]
+    again = [s for s in (mine.services if mine else ()) if s in hung]
+    commands += [unit_command("stop", service) for service in again]
+    commands += [unit_command("kill", service) for service in hung if service in again or service not in kept]
     commands += [unit_command("start", service) for service in (mine.services if mine else ())]
     if switch.drop_caches:
         commands.append("tee /proc/sys/vm/drop_caches")

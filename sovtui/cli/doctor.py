@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,14 +15,14 @@ from sovtui.actions.switch import NONE
 from sovtui.cli import documents, output
 from sovtui.cli.exits import Exit
 from sovtui.cli.session import Session, until
-from sovtui.config.login import warnings
+from sovtui.config.login import missing, warnings
 from sovtui.config.paths import theme_files
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched
 from sovtui.core import path_words, tailnet_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
-from sovtui.core.model import EnginePhase, LinkPhase, PathKind
+from sovtui.core.model import EnginePhase, LinkPhase, Mode, PathKind
 from sovtui.core.state import Host, State
 from sovtui.onbox import rights
 from sovtui.ports.errors import PortError
@@ -33,6 +34,7 @@ MISSING_SHOWN = 3
 """Missing rights written out; the drop-in has them all."""
 
 
+HUNG_ADVICE = "`sovtui switch` to this mode stops it, ends what does not stop, and starts it anew"
 RENEW = "renew it on that machine with `tailscale up --force-reauth`, but not over a link that goes through the tailnet"
 
 
@@ -70,6 +72,7 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
                     checks += [check async for check in box_tailnet_checks(hub, host.spec.name, state)]
                 if host.link.phase is LinkPhase.UP and host.spec.kind != "demo":
                     checks += [check async for check in rights_checks(hub, host.spec.name, settings)]
+        checks += [check for check in key_checks(session.config, state) if named is None or check.what.startswith(f"{named}: ")]
         checks += source_checks(state, named)
     if as_json:
         output.write(documents.dumps({"version": documents.VERSION, "checks": [_document(check) for check in checks]}))
@@ -108,14 +111,28 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
     if host.services and not missing and not unknown:
         yield Check(f"{name}: services", True, f"{len(host.services)} known")
     for mode in (*host.spec.modes, *host.spec.beside):
-        engine = host.engines.get(mode.name)
-        if engine is not None and engine.phase in (EnginePhase.WRONG_MODEL, EnginePhase.DEAD, EnginePhase.HUNG):
-            serves = f"; it lists {', '.join(engine.models)}" if engine.models else ""
-            kind = "engine" if mode in host.spec.beside else "mode"
-            yield Check(f"{name}: {kind} {mode.name}", False, f"{engine.phase}: {engine.reason}{serves}")
+        yield from _engine_checks(host, mode)
     for backup in host.backups.values():
         if backup.last_success_at is None:
             yield Check(f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not told'}")
+
+
+def _engine_checks(host: Host, mode: Mode) -> Iterable[Check]:
+    engine = host.engines.get(mode.name)
+    if engine is None:
+        return
+    beside = mode in host.spec.beside
+    what = f"{host.spec.name}: {'engine' if beside else 'mode'} {mode.name}"
+    if engine.phase in (EnginePhase.WRONG_MODEL, EnginePhase.DEAD, EnginePhase.HUNG):
+        serves = f"; it lists {', '.join(engine.models)}" if engine.models else ""
+        again = HUNG_ADVICE if engine.phase is EnginePhase.HUNG and not beside and mode.services else ""
+        yield Check(what, False, f"{engine.phase}: {engine.reason}{serves}", again)
+    elif engine.denied:
+        yield Check(what, False, engine.denied)
+    elif engine.phase is EnginePhase.UNKNOWN and engine.reason:
+        yield Check(what, None, f"its state cannot be told: {engine.reason}")
+    elif engine.phase is EnginePhase.ABSENT and beside and not mode.services:
+        yield Check(what, None, f"it does not run: {engine.reason}")
 
 
 def path_checks(host: Host, now: datetime) -> Iterable[Check]:
@@ -178,6 +195,15 @@ def login_checks(config: Config) -> Iterable[Check]:
     """What is not wise about how sources are logged in to. No secret is looked at."""
     for source, what, advice in warnings(config):
         yield Check(f"{source}: login", None, what, advice)
+
+
+def key_checks(config: Config, state: State) -> Iterable[Check]:
+    """Keys of engines that cannot be had here, told also of engines that do not run now. No secret is looked at."""
+    told = {(name, mode) for name, host in state.hosts.items() for mode, engine in host.engines.items() if engine.denied}
+    for name, mode, what in missing(config, os.environ):
+        if (name, mode) not in told:
+            advice = "set it where sovtui is started, or give `bearer` another reference"
+            yield Check(f"{name}: key of {mode}", False, what, advice)
 
 
 def source_checks(state: State, named: str | None) -> Iterable[Check]:

@@ -135,6 +135,7 @@ def engine(of: Host, asked: Mode, said: Engine, now: datetime) -> Document:
         "version": clean(said.version) or None,
         "progress": clean(said.progress),
         "reason": clean(said.reason),
+        "denied": clean(said.denied) or None,
         "strain": view.strain.word if view.strain else None,
         "parts": [part(p) for p in said.parts],
         "installed": [{"name": clean(p.name), "state": p.state, "size_bytes": p.size_bytes} for p in said.installed],

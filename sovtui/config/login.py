@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from sovtui.config.locate import Path
-from sovtui.config.schema import Config, Secret, SourceConfig
+from sovtui.config.schema import Config, EngineConfig, ModeConfig, Secret, SourceConfig
 from sovtui.config.words import nearest
 
 REFERENCE = '{ env = "NAME" }, { file = "~/PATH" } or { command = ["pass", "show", "NAME"] }'
@@ -125,6 +125,27 @@ def secrets_of(source: LoginConfig) -> tuple[tuple[str, Secret], ...]:
     """Every secret that a source's login needs, with what it is."""
     found = [("password", source.password), ("bearer", source.bearer), *((f"headers.{n}", v) for n, v in source.headers.items())]
     return tuple((what, secret) for what, secret in found if isinstance(secret, Secret))
+
+
+def missing(config: Config, environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
+    """Of engines: host, name, and which key is not there, by its reference alone; whether the engine runs or not. Opens no file, runs no command."""
+    for name, host in config.host.items():
+        engines: tuple[ModeConfig | EngineConfig, ...] = (*host.mode, *host.engine)
+        for engine in engines:
+            secret = engine.bearer
+            if secret is None:
+                continue
+            if secret.env and not environment.get(secret.env):
+                yield name, engine.name, f"{secret} is not set"
+            elif secret.file and not _exists(secret.file):
+                yield name, engine.name, f"{secret} is not there"
+
+
+def _exists(file: str) -> bool:
+    try:
+        return FilePath(file).expanduser().exists()
+    except (OSError, RuntimeError):
+        return False
 
 
 def warnings(config: Config) -> Iterable[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from sovtui.core import text
 from sovtui.core.clean import clean
-from sovtui.core.model import Alert, AlertState, Backup, HostSpec, Link, LinkPhase, Service
+from sovtui.core.model import Alert, AlertState, Backup, Engine, HostSpec, Link, LinkPhase, Service
 from sovtui.core.modes import Heat, beside_views, mode_views
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
@@ -146,6 +146,8 @@ def _engines(host: Host) -> Iterator[Issue]:
             yield Issue(
                 grade, "engine", name, f"{view.mode.name} is {view.strain.word}", view.strain.sentence, target=view.mode.name
             )
+        elif closed := host.engines.get(view.mode.name, Engine()).denied:
+            yield Issue(Grade.SOON, "engine", name, f"{view.mode.name} is closed to us in part", closed, target=view.mode.name)
 
 
 def service_word(service: Service, now: datetime) -> str:

@@ -149,9 +149,9 @@ class EnginePhase(StrEnum):
     SPILLED = "spilled"
     """It serves, but part of its model does not fit into GPU memory and is computed on the CPU."""
     DEAD = "dead"
-    """It was ready since its unit started and nobody answers any more."""
+    """It was ready, and nobody answers any more."""
     HUNG = "hung"
-    """It was ready since its unit started; its port is open and nothing is answered any more."""
+    """Its port takes connections and nothing is answered."""
     WRONG_MODEL = "wrong-model"
     """Something answers on the port, but it serves another model."""
 
@@ -201,6 +201,8 @@ class Engine:
     """What is behind it, where that is more than its one model."""
     installed: tuple[Part, ...] = ()
     """Models that it could load, those in memory included; empty where that is not told."""
+    denied: str = ""
+    """What of it is closed to us, why, and what to do: it wants a key, refuses ours, or ours cannot be had. Empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

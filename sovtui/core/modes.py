@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from sovtui.core.model import Engine, EnginePhase, Mode
 from sovtui.core.once import once_per_host
-from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.core.strain import Strain, strain
 
@@ -52,6 +51,17 @@ class ModeView:
         return str(self.heat)
 
 
+def stuck(view: ModeView) -> str:
+    """Why a mode that runs gives no answers and will give none by itself, in a clause; empty where that cannot be said.
+
+    It hangs, at its port or behind a health check that says that all is well, or it has died in a unit that goes on.
+    """
+    if view.strain is not None:
+        return view.strain.sentence if view.strain.word == "hung" else ""
+    gone = view.heat is Heat.BROKEN and view.phase in (EnginePhase.DEAD, EnginePhase.HUNG)
+    return view.reason or str(view.phase) if gone else ""
+
+
 RUNNING = ("active", "activating", "deactivating", "reloading")
 
 
@@ -61,6 +71,8 @@ def mode_view(host: Host, mode: Mode) -> ModeView:
     actives = [service.active for service in services]
     engine = host.engines.get(mode.name, Engine())
     if len(services) < len(mode.services) or any(a == "unknown" for a in actives):
+        if mode.url and engine.phase in (EnginePhase.DEAD, EnginePhase.HUNG) and not _shares_engine(host, mode):
+            return _served(host, mode, engine)  # that much is seen without its services
         return ModeView(mode, Heat.UNKNOWN, reason="its services are not known yet")
     failed = [s.name for s in services if s.active == "failed"]
     if failed:
@@ -98,7 +110,7 @@ def _served(host: Host, mode: Mode, engine: Engine) -> ModeView:
         case EnginePhase.ASLEEP:
             return ModeView(mode, Heat.BROKEN, reason="the engine sleeps: requests would hang", phase=engine.phase)
         case EnginePhase.STARTING:
-            return ModeView(mode, Heat.STARTING, reason=engine.progress or "nothing answers on its port yet")
+            return ModeView(mode, Heat.STARTING, reason=engine.progress or engine.reason or "nothing answers on its port yet")
         case EnginePhase.WARMING:
             return ModeView(
                 mode, Heat.STARTING, reason=engine.progress or engine.reason or "it is not ready yet", phase=engine.phase
@@ -119,12 +131,16 @@ def _shares_engine(host: Host, mode: Mode) -> bool:
 
 
 def busy_or_none(host: Host, mode: Mode) -> bool | None:
-    """Busy if fresh figures say that requests run or wait or tokens move; None if no fresh figure tells."""
-    readings = [host.reading(f, mode.name) for f in ("engine.running", "engine.waiting", "engine.decode_tok_s")]
-    told = [r.value for r in readings if r.status is Status.FRESH and r.value is not None]
-    if not told:
-        return None
-    return any(value > 0 for value in told)
+    """Busy if requests run or wait by fresh figures; None if no fresh figure tells.
+
+    Only where nobody counts requests do tokens tell it: a speed is an average, and goes on for a while after the last one.
+    """
+    running, waiting, decode = (
+        host.reading(f, mode.name).fresh_value for f in ("engine.running", "engine.waiting", "engine.decode_tok_s")
+    )
+    if running is not None or waiting:
+        return bool(running or waiting)
+    return None if decode is None else decode > 0
 
 
 WARM_SECONDS = 300.0

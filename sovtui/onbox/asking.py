@@ -22,11 +22,13 @@ class Manner:
     """What it says to a list without a key: it is alive, and what it serves is not known."""
     tokens: bool = True
     """Whether one token can be asked of it without a bill."""
+    core: bool = False
+    """Whether another process computes than the one that answers: this one says that all is well while that one hangs."""
 
 
 MANNERS = {
-    "vllm": Manner(),
-    "sglang": Manner(patience=4.0),  # it generates a token there
+    "vllm": Manner(core=True),
+    "sglang": Manner(patience=4.0, core=True),  # it generates a token there
     "llamacpp": Manner(),
     "ollama": Manner(health="/api/version", models="/api/tags"),
     "llamaswap": Manner(),

@@ -62,18 +62,18 @@ class Authority:
         return f"{box.user()} may not run {what} on {self._host}; add {plural} to its sudoers: {lines}"
 
     def control(self, verb: str, service: str) -> tuple[bool, str]:
-        """`start`, `stop`, `restart` or `reset-failed` a service; waits for it. Whether it went well, and if not, why."""
+        """`start`, `stop`, `restart`, `reset-failed` or `kill` a service; waits for it. Whether it went well, and if not, why."""
         kind, name = kind_of(service)
         if kind in ("container", "compose"):
             return _docker(verb, kind, name)
         if kind == "user":
-            return _judged(box.command(["systemctl", "--user", verb, name], None))
+            return _judged(box.command(["systemctl", "--user", *rights.words(verb), name], None))
         if box.is_root():
-            return _judged(box.command(["systemctl", verb, name], None))
+            return _judged(box.command(["systemctl", *rights.words(verb), name], None))
         argv = rights.command(verb, service) or []
         done = box.command(["sudo", "-n", *argv], None) if self.by_sudo(argv) else (127, "", "")
         if done[0] in (126, 127) or (done[0] and _sudo_refused(done[2])):
-            done = box.command([*_SYSTEMCTL, verb, name], None)
+            done = box.command([*_SYSTEMCTL, *rights.words(verb), name], None)
             if done[0] and ("authentication required" in done[2] or "Access denied" in done[2]):
                 return False, self._sentence(argv)
         return _judged(done)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sovtui.onbox.ending import then
+from sovtui.onbox import insisting
+from sovtui.onbox.ending import close, then
 from sovtui.onbox.failing import fail
 from sovtui.onbox.insisting import again
 from sovtui.onbox.loading import enter_command, enter_start
@@ -14,7 +15,7 @@ from sovtui.onbox.words import Drop, Dropped, Looked, Measure, Measured, Step, W
 
 
 def enter_stop(s: Switching) -> Result:
-    if s.target.command:
+    if s.target.command and not s.stuck:
         names = ("stop", "gone", "memory", "drop-caches")
         return plus(tuple(Step(name, "skipped", 0.0, "the mode's own command does it") for name in names), enter_command(s))
     if not s.to_stop:
@@ -34,9 +35,21 @@ def on_stop(s: Switching, seen: Looked) -> Result:
         s, ended = done(s, ", ".join(s.to_stop))
         s, effects = step(replace(s, phase="gone"), "gone")
         return s, (*ended, *effects, looking(s))
-    if s.now - s.since > s.request.stop_timeout:
-        return fail(s, f"{', '.join(up) or 'the services'} did not stop within {span(s.request.stop_timeout)}")
-    return s, (Wait(POLL),)
+    s, kills = insisting.end(s, seen, s.hung)
+    limit = insisting.limit(s, seen, s.hung)
+    if s.now - s.since > limit:
+        return plus(kills, _not_stopped(s, f"{', '.join(up) or 'the services'} did not stop within {span(limit)}", up))
+    return s, (*kills, Wait(POLL))
+
+
+def _not_stopped(s: Switching, reason: str, left: list[str]) -> Result:
+    """What cannot be ended cannot be started anew either, and nothing else was stopped for it."""
+    why = "; ".join(w for x in left if (w := insisting.why_not(s, x)))
+    if why:
+        reason = f"{reason}: {why}"
+    elif any(x in s.killed for x in left):
+        reason = f"{reason}, not even by SIGKILL: its process waits in the kernel"
+    return close(s, "failed", reason) if s.stuck else fail(s, reason)
 
 
 def on_gone(s: Switching, seen: Looked) -> Result:
@@ -46,15 +59,17 @@ def on_gone(s: Switching, seen: Looked) -> Result:
         s, ended = done(s, "no process left, ports closed")
         s, effects = step(replace(s, phase="memory", still=0), "memory")
         return s, (*ended, *effects, Measure())
-    if s.now - s.since > s.request.stop_timeout:
+    s, kills = insisting.end(s, seen, s.hung)
+    limit = insisting.limit(s, seen, s.hung)
+    if s.now - s.since > limit:
         what = (
             f"{', '.join(left)} still has processes"
             if left
             else f"{', '.join(ports)} still answers though its services are stopped"
         )
-        return fail(s, seen.reason or f"{what} after {span(s.request.stop_timeout)}")
+        return plus(kills, _not_stopped(s, seen.reason or f"{what} after {span(limit)}", left))
     s, runs = again(s, seen, s.to_stop)
-    return s, (*runs, Wait(POLL))
+    return s, (*kills, *runs, Wait(POLL))
 
 
 def on_memory(s: Switching, measured: Measured) -> Result:
@@ -72,6 +87,8 @@ def on_memory(s: Switching, measured: Measured) -> Result:
 
 
 def _enter_drop(s: Switching) -> Result:
+    if s.target.command:
+        return plus((Step("drop-caches", "skipped", 0.0, "the mode's own command does it"),), enter_command(s))
     if s.request.drop_caches:
         s, effects = step(replace(s, phase="drop"), "drop-caches")
         return s, (*effects, Drop())

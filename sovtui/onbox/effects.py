@@ -97,8 +97,10 @@ class Hands:
             except Exception:  # noqa: BLE001 — the machine must get its answer
                 self._post(Weighed(time.monotonic()))
         elif isinstance(effect, Prove):
-            ok, reason = _guarded(lambda: load.prove(effect.url, effect.model))
-            self._post(Proved(time.monotonic(), ok, reason))
+            try:
+                self._post(load.prove(effect.url, effect.model, effect.timeout))
+            except Exception as problem:  # noqa: BLE001 — the machine must get its answer
+                self._post(Proved(time.monotonic(), False, f"{type(problem).__name__}: {problem}"))
         elif isinstance(effect, Call):
             try:
                 status, body = web.call(effect.url, effect.path, effect.body, effect.timeout)

@@ -26,7 +26,8 @@ def fail(s: Switching, reason: str, must_stop: bool = False) -> Result:
     """The way back, if there is one."""
     halt: Effects = (Halt(),) if s.commanding else ()
     if s.undoing:
-        why = f"{s.failure.rstrip('.')}. Going back to {s.previous or 'nothing'} failed too: {reason}"
+        what = f"Starting {s.previous} once more" if s.stuck else f"Going back to {s.previous or 'nothing'}"
+        why = f"{s.failure.rstrip('.')}. {what} failed too: {reason}"
         return plus((*halt, Step(s.step, "failed", s.now - s.since, reason)), close(replace(s, step=""), "rollback-failed", why))
     outcome = "cancelled" if s.cancelled else "failed"
     if not s.touched:

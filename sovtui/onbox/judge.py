@@ -10,6 +10,9 @@ from sovtui.onbox.plan import NONE, ModePlan, Request, kind_of
 from sovtui.onbox.things import Answer, Need, Probe, Unit
 from sovtui.onbox.words import Looked
 
+YOUNG = 30.0
+"""Seconds since its start in which one that was told to hang is another one by now."""
+
 
 def asks_http(mode: ModePlan) -> bool:
     """Whether its readiness is told by HTTP; of engines that nobody knows the units alone tell it."""
@@ -138,11 +141,44 @@ def cannot_start(unit: Unit, host: str) -> str:
     return ""
 
 
+def in_doubt(request: Request, target: ModePlan, looked: Looked) -> bool:
+    """Whether the wanted mode runs and may hang: it is silent, somebody who has watched it says so, or another process of it computes."""
+    if request.to == NONE or not asks_http(target) or not can_be_ended(request, target):
+        return False
+    if not all(looked.unit(s).serving for s in target.services):
+        return False
+    core = asking.manner(target.engine).core and is_hot(target, looked)
+    return looked.answer(target.url).silent or bool(request.stuck) or core
+
+
+def can_be_ended(request: Request, target: ModePlan) -> tuple[str, ...]:
+    """The services that are stopped and started again where the mode hangs; never one of the floor."""
+    return tuple(s for s in target.services if s not in request.floor)
+
+
+def is_stuck(request: Request, target: ModePlan, looked: Looked) -> bool:
+    """Whether it hangs or has died, by a second and more patient look: it is silent, or it is as it was told to be and not just started."""
+    answer = looked.answer(target.url)
+    if answer.silent:
+        return True
+    young = any(age is not None and age < YOUNG for age in (looked.unit(s).age for s in target.services))
+    failing = answer.models == 0 or answer.health in (500, 503)
+    return bool(request.stuck) and failing and not young and answer.models != 503  # 503: it loads
+
+
+def silent_services(request: Request, looked: Looked, stop: tuple[str, ...]) -> tuple[str, ...]:
+    """What is to be stopped of modes that are silent: it may not end by itself."""
+    silent = [m for m in request.modes if m.url and looked.answer(m.url).silent]
+    return tuple(dict.fromkeys(s for m in silent for s in m.services if s in stop and looked.unit(s).up))
+
+
 def needs(
     request: Request, previous: str, stop: tuple[str, ...], target: ModePlan, looked: Looked, hold: tuple[str, ...] = ()
 ) -> tuple[Need, ...]:
     """Commands that this switch will or may need, rollback included. The owner's own commands bring their own rights."""
     found = [Need(verb, s, True) for s in hold for verb in ("stop", "start")]
+    if previous == target.name:
+        found += [Need("stop", s, looked.unit(s).up) for s in stop]
     if not target.command:
         found += [Need("stop", s, looked.unit(s).up) for s in stop]
     back = request.mode(previous)

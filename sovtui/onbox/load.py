@@ -13,7 +13,7 @@ import time
 
 from sovtui.onbox import box, cgroups, queues, services, web
 from sovtui.onbox.things import Load, LoadProbe
-from sovtui.onbox.words import Weigh, Weighed
+from sovtui.onbox.words import Proved, Weigh, Weighed
 
 BUSY_USE = 15.0
 """Percent of GPU use, in each of three samples, that counts as work: a moving window alone makes as much by itself."""
@@ -28,6 +28,13 @@ _ENGINES = {
     ),
 }
 """Running, waiting, then what moves with every token. SGLang's `generation_tokens_total` moves only when a request ends."""
+_PROGRESS = {
+    "vllm": ("vllm:generation_tokens_total", "vllm:prompt_tokens_total", "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+    "sglang": (
+        "sglang:generation_tokens_total", "sglang:prompt_tokens_total", "sglang:realtime_tokens_total", "sglang:token_usage",
+    ),
+}  # fmt: skip
+"""What moves while it works: at least one of them does within seconds, also in the middle of a long prompt."""
 
 
 def weigh(effect: Weigh) -> Weighed:
@@ -97,14 +104,17 @@ def _by_metrics(probe: LoadProbe) -> Load:
         status, body = web.get(probe.url, "/metrics", 3.0)
         if status != 200:
             break
-        values = queues.counts(body.decode("utf-8", "replace"), names)
+        values = queues.counts(body.decode("utf-8", "replace"), (*names, *_PROGRESS[probe.engine]))
         if names[0] not in values:
             break
+        progress = tuple(values[name] for name in _PROGRESS[probe.engine] if name in values)
         running, waiting = values[names[0]], values.get(names[1], 0.0)
         counted = sum(values.get(name, 0.0) for name in names[2:])
         if not running and turn and counted > tokens >= 0:
             running = 1.0
-        best = max(best, Load(probe.mode, running, waiting, True, "its /metrics"), key=lambda one: (one.known, one.total))
+        best = max(
+            best, Load(probe.mode, running, waiting, True, "its /metrics", progress), key=lambda one: (one.known, one.total)
+        )
         tokens = counted
         if best.total:
             break
@@ -177,23 +187,29 @@ def resident(pid: int) -> float:
     return float(match.group(1)) * 1024 if match else 0.0
 
 
-def prove(url: str, model: str) -> tuple[bool, str]:
+def prove(url: str, model: str, timeout: float = 120.0) -> Proved:
     """One token, really computed. An engine that asks for a key cannot be proved, which is said and is no failure."""
+    began = time.monotonic()
+
+    def told(ok: bool, reason: str, certain: bool = True) -> Proved:
+        now = time.monotonic()
+        return Proved(now, ok, reason, not ok and not status and now - began >= 0.9 * timeout, certain)
+
     if not model:
         status, body = web.get(url, "/v1/models", 3.0)
         try:
             model = str(json.loads(body)["data"][0]["id"]) if status == 200 else ""
         except (ValueError, KeyError, IndexError, TypeError):
             model = ""
-    status, body = web.post(url, "/v1/completions", {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}, 120.0)
+    status, body = web.post(url, "/v1/completions", {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}, timeout)
     if status in (401, 403):
-        return True, "not proved: it asks for a key"
+        return told(True, "not proved: it asks for a key", certain=False)
     if status == 200:
         try:
             if json.loads(body)["choices"]:
-                return True, f"one token from {model}"
+                return told(True, f"one token from {model}")
         except (ValueError, KeyError, TypeError):
             pass
-        return False, "its answer holds no completion"
+        return told(False, "its answer holds no completion")
     said = " ".join(body.decode("utf-8", "replace").split())[:200]
-    return False, f"HTTP {status}: {said}" if status else "it did not answer"
+    return told(False, f"HTTP {status}: {said}" if status else f"it did not answer within {time.monotonic() - began:.0f} s")

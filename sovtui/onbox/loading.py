@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sovtui.onbox import judge, signatures
+from sovtui.onbox import asking, judge, signatures
 from sovtui.onbox.ending import close, then
 from sovtui.onbox.failing import command, explain, fail
 from sovtui.onbox.insisting import again
@@ -93,7 +93,7 @@ def start_services(s: Switching, seen: Looked) -> Result:
     services = starting(s)
     down = tuple(x for x in services if not seen.unit(x).serving)
     base = tuple((x, seen.unit(x).restarts) for x in services)
-    s = _fresh(replace(s, base=base, returned=(), seen=(), touched=True))
+    s = _fresh(replace(s, base=base, returned=(), seen=(), touched=True, killed=()))
     if not s.undoing:
         mine = tuple(x for x in down if x not in s.started and x not in s.request.floor)
         s = replace(s, started=(*s.started, *mine))
@@ -189,18 +189,27 @@ def _readying(s: Switching, seen: Looked) -> Result:
 
 
 def _ready(s: Switching) -> Result:
-    if s.undoing:
+    if s.undoing and not s.stuck:
         again = f"{s.previous} is hot again" if s.previous else "what ran before runs again"
         return close(s, "cancelled" if s.cancelled else "rolled-back", f"{s.failure.rstrip('.')}. {again}")
-    if s.target.proof and s.target.url:
-        s, effects = step(replace(s, phase="proof"), "proof", "ask for one token")
+    if s.target.url and (s.target.proof or (s.stuck and asking.manner(s.target.engine).tokens and judge.asks_http(s.target))):
+        s, effects = step(replace(s, phase="proof"), "undo-proof" if s.undoing else "proof", "ask for one token")
         return s, (*effects, Prove(s.target.url, s.target.model))
-    return _enter_verify(s)
+    return _proved(s)
+
+
+def _proved(s: Switching) -> Result:
+    if not s.undoing:
+        return _enter_verify(s)
+    why = s.failure.rstrip(".")
+    if s.cancelled:
+        return close(s, "cancelled", f"{why}. {s.previous} was started anew all the same")
+    return close(s, "warned", f"{s.previous} is hot, at the second start; at the first: {why}")
 
 
 def on_proved(s: Switching, proved: Proved) -> Result:
     if proved.ok:
-        return then(s, proved.reason or "one token came", _enter_verify)
+        return then(s, proved.reason or "one token came", _proved)
     return explain(s, f"{s.request.to} is ready but gives no token: {proved.reason}", s.target.services[0])
 
 

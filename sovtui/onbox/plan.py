@@ -19,6 +19,7 @@ _WORD = re.compile(r"[^\x00-\x1f\x7f]{0,300}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _SWITCH = (
     "to", "drop_caches", "ready_timeout_s", "stop_timeout_s", "rollback", "hold", "drain_timeout_s", "reserve_bytes", "memory",
+    "stuck",
 )  # fmt: skip
 _MODEL = ("engine", "model", "keep_s", "needs_bytes", "timeout_s", "memory", "reserve_bytes")
 _MODE = (
@@ -58,6 +59,8 @@ class Consent:
 
     busy: bool = False
     not_fitting: bool = False
+    stuck: bool = False
+    """That the mode itself is stopped, ended and started anew, should it hang."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Request:
     drain_timeout: float = 0.0
     reserve: float = 0.0
     memory: str = "auto"
+    stuck: str = ""
+    """Why whoever has watched the mode that is wanted says that it hangs or has died; empty where nobody says so."""
     consent: Consent = Consent()
     engine: ModePlan | None = None
     """The engine that is to load, unload or free."""
@@ -171,6 +176,7 @@ def parse(raw: Any) -> Request:
         drain_timeout=_amount(plan.get("drain_timeout_s", 0.0), "drain_timeout_s"),
         reserve=_amount(plan.get("reserve_bytes", 0.0), "reserve_bytes"),
         memory=_word(plan.get("memory", "auto"), ("auto", "unified", "discrete"), "memory"),
+        stuck=_text(plan.get("stuck", ""), "stuck"),
         consent=_consent(raw.get("consent", {})),
         engine=_mode(plan.get("engine")) if kind in MODEL_KINDS else None,
         model=_text(plan.get("model", ""), "model"),
@@ -234,8 +240,8 @@ def _mode(raw: Any) -> ModePlan:
 def _consent(raw: Any) -> Consent:
     if not isinstance(raw, Mapping):
         raise BadRequest("the consent is not an object")
-    _known(raw, ("busy", "not_fitting"), "consent")
-    return Consent(_flag(raw.get("busy", False), "busy"), _flag(raw.get("not_fitting", False), "not_fitting"))
+    _known(raw, ("busy", "not_fitting", "stuck"), "consent")
+    return Consent(*(_flag(raw.get(key, False), key) for key in ("busy", "not_fitting", "stuck")))
 
 
 def _environment(raw: Any) -> tuple[tuple[str, str], ...]:

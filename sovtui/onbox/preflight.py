@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sovtui.onbox import judge, weighing
+from sovtui.onbox import asking, judge, weighing
 from sovtui.onbox.clearing import enter_stop
 from sovtui.onbox.ending import finish, then
 from sovtui.onbox.failing import fail
 from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import NONE
 from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
+from sovtui.onbox.things import LoadProbe, Probe
 from sovtui.onbox.words import (
     CheckRights,
     Effects,
@@ -20,6 +21,8 @@ from sovtui.onbox.words import (
     Looked,
     Measure,
     Measured,
+    Prove,
+    Proved,
     Rights,
     Step,
     Wait,
@@ -27,6 +30,10 @@ from sovtui.onbox.words import (
     Weighed,
 )
 
+PATIENT = 5.0
+"""How long the second look at one that is silent may take."""
+TOKEN_SECONDS = 20.0
+"""So long one token may take of a mode that says that it is well, unless what it works on moves meanwhile."""
 DRAINED = 2
 """Looks in a row that find nothing to do: gauges read zero between two batches."""
 
@@ -50,11 +57,86 @@ def on_look(s: Switching, seen: Looked) -> Result:
         why = judge.cannot_start(seen.unit(service), request.host)
         if why:
             return finish(s, "failed", why)
+    if judge.in_doubt(request, target, seen):
+        s = replace(s, first=seen)
+        if judge.is_hot(target, seen):
+            return replace(s, phase="pulse"), (Weigh(_target_probe(s)),)
+        return replace(s, phase="listen"), (Look(judge.all_services(request), _patient(s)),)
+    return _go_on(s, seen)
+
+
+# -- whether the wanted mode, which runs, hangs ------------------------------------------------------
+
+
+def _target_probe(s: Switching) -> tuple[LoadProbe, ...]:
+    mode = s.target
+    return (LoadProbe(mode.name, mode.engine, mode.url, mode.services),)
+
+
+def _patient(s: Switching) -> tuple[Probe, ...]:
+    return tuple(replace(probe, patience=PATIENT) for probe in judge.probe_of(s.target))
+
+
+def on_listen(s: Switching, again: Looked) -> Result:
+    """It is silent, or was told to hang: once more, with more patience."""
+    if again.reason:
+        return finish(s, "failed", f"the box cannot be looked at: {again.reason}")
+    first = s.first or again
+    others = tuple(a for a in first.answers if a.url != s.target.url)
+    seen = replace(first, now=again.now, units=(*again.units, *first.units), answers=(*others, *again.answers))
+    s = replace(s, first=seen)
+    if judge.is_hot(s.target, seen):
+        return replace(s, phase="pulse"), (Weigh(_target_probe(s)),)
+    if judge.is_stuck(s.request, s.target, seen):
+        return _go_on(s, seen, s.request.stuck or "its port takes connections and nothing is answered")
+    return _go_on(s, seen)
+
+
+def on_pulse(s: Switching, weighed: Weighed) -> Result:
+    """It says that all is well: a token shows whether it computes. First what it works on, to see whether that moves meanwhile."""
+    load = weighed.load(s.target.name)
+    manner = asking.manner(s.target.engine)
+    if s.step == "preflight" and s.pulse == () and manner.tokens and (load.progress or s.request.stuck):
+        s = replace(s, phase="token", pulse=(*load.progress, 0.0))
+        return s, (Prove(s.target.url, s.target.model, TOKEN_SECONDS),)
+    seen = s.first or Looked(s.now, ())
+    if s.pulse and (s.request.stuck or (*load.progress, 0.0) == s.pulse):
+        why = (
+            s.request.stuck
+            or f"it says that it is well, but gave no token within {span(TOKEN_SECONDS)} and made none for anybody"
+        )
+        return _go_on(s, seen, why)
+    return _go_on(s, seen)
+
+
+def on_token(s: Switching, proved: Proved) -> Result:
+    seen = s.first or Looked(s.now, ())
+    if proved.ok and not proved.certain and s.request.stuck:
+        return _go_on(s, seen, s.request.stuck)
+    if proved.silent or (s.request.stuck and not proved.ok):
+        return replace(s, phase="pulse"), (Weigh(_target_probe(s)),)
+    if s.request.stuck and judge.is_hot(s.target, seen):
+        return finish(s, "done", f"{s.request.to} does not hang any more: it gave a token. Nothing was touched")
+    return _go_on(s, seen)
+
+
+def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
+    request, target = s.request, s.target
+    if stuck and not request.consent.stuck:
+        return finish(
+            s,
+            "refused",
+            f"{request.to} is hot by name only: {stuck}. Nothing was touched; confirm it to have it stopped, ended if it does not stop, "
+            "and started anew",
+        )
     foreign = tuple(x for x in judge.foreign(request, target) if not seen.unit(x).gone)
-    if not foreign and (request.to == NONE or judge.is_hot(target, seen)):
+    if not stuck and not foreign and (request.to == NONE or judge.is_hot(target, seen)):
         return finish(s, "done", "nothing is hot already" if request.to == NONE else f"{request.to} is already hot")
-    stop = (*foreign, *judge.stale(request, target, seen))
-    previous = judge.previous_mode(request, target, seen)
+    again = judge.can_be_ended(request, target) if stuck else judge.stale(request, target, seen)
+    if stuck and target.command:
+        foreign = ()  # the owner's own command sees to them
+    stop = tuple(dict.fromkeys((*foreign, *again)))
+    previous = request.to if stuck else judge.previous_mode(request, target, seen)
     kept = (*stop, *request.floor, *request.mode(previous).services)
     running = tuple(x for x in target.services if seen.unit(x).up and x not in kept)
     hold = tuple(x for x in request.hold if seen.unit(x).up or x in request.left)
@@ -68,7 +150,9 @@ def on_look(s: Switching, seen: Looked) -> Result:
         first=seen,
         floor_up=tuple(x for x in request.floor if seen.unit(x).active == "active"),
         serving=tuple(x for x in target.services if seen.unit(x).serving),
-        probes=weighing.probes(request, stop, seen),
+        probes=tuple(p for p in weighing.probes(request, stop, seen) if not stuck or p.mode != request.to),
+        stuck=stuck,
+        hung=tuple(dict.fromkeys((*(again if stuck else ()), *judge.silent_services(request, seen, stop)))),
     )
     return s, (CheckRights(judge.needs(request, previous, stop, target, seen, hold), request.drop_caches and not target.command),)
 
@@ -96,6 +180,7 @@ def on_before(s: Switching, measured: Measured) -> Result:
     available = measured.value("memory.available_bytes") or 0.0
     s = replace(s, available=available, available_before=available)
     detail = f"{s.previous} is hot" if s.previous else "no mode is hot"
+    detail = f"{s.previous} hangs: {s.stuck}" if s.stuck else detail
     s, ended = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail)
     return plus((Figures("before", measured.values), *ended), _enter_hold(s))
 

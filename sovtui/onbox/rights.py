@@ -12,12 +12,18 @@ from sovtui.onbox.plan import ModePlan, Request, kind_of, parse
 
 SYSTEMCTL = "/usr/bin/systemctl"
 DROP = ("/usr/bin/tee", "/proc/sys/vm/drop_caches")
+KILL = "--signal=SIGKILL"
 
 
 def command(verb: str, service: str) -> list[str] | None:
     """The command that needs rights for one service; None where none are needed (user units, containers)."""
     kind, name = kind_of(service)
-    return [SYSTEMCTL, verb, name] if kind == "system" else None
+    return [SYSTEMCTL, *words(verb), name] if kind == "system" else None
+
+
+def words(verb: str) -> list[str]:
+    """A verb as systemctl is told it; `kill` is of every process of the unit, and at once."""
+    return [verb, KILL] if verb == "kill" else [verb]
 
 
 def sudoers_line(user: str, argv: Sequence[str]) -> str:
@@ -32,7 +38,7 @@ def polkit_rule(user: str, commands: Sequence[Sequence[str]]) -> str:
     Both verbs always: polkit cannot be asked whether it would allow one, so the other, which then changes nothing, is tried.
     """
     units: dict[str, list[str]] = {}
-    for _, verb, unit in sorted((argv for argv in commands if argv[0] == SYSTEMCTL), key=lambda argv: argv[2]):
+    for verb, unit in sorted(((argv[1], argv[-1]) for argv in commands if argv[0] == SYSTEMCTL), key=lambda pair: pair[1]):
         verbs = units.setdefault(unit, ["start", "stop"])
         if verb not in verbs:
             verbs.append(verb)
@@ -74,14 +80,14 @@ def commands_of(request: Request) -> list[list[str]]:
         for service in dict.fromkeys(s for s in [*own, *request.tenants] if s not in kept):
             owners = [mode for mode in request.modes if service in mode.services]
             if not target.command:
-                wanted.append(command("stop", service))
+                wanted += [command("stop", service), *_kill(service, owners)]
             if request.rollback and not all(mode.command for mode in owners or [ModePlan("")]):
                 wanted.append(command("start", service))
         for service in target.services:
             if not target.command:
                 wanted.append(command("start", service))
             if service not in request.floor:
-                wanted.append(command("stop", service))
+                wanted += [command("stop", service), *_kill(service, [target])]
         if request.drop_caches and not target.command:
             wanted.append(list(DROP))
     found: list[list[str]] = []
@@ -89,6 +95,11 @@ def commands_of(request: Request) -> list[list[str]]:
         if argv is not None and argv not in found:
             found.append(argv)
     return found
+
+
+def _kill(service: str, owners: Sequence[ModePlan]) -> list[list[str] | None]:
+    """To end an engine that hangs and does not stop; of a tenant nobody knows that it hangs, and it may have something to lose."""
+    return [command("kill", service)] if any(mode.url for mode in owners) else []
 
 
 _ENTRY = re.compile(r"^\s+\(([^)]*)\)\s*(.*)$")

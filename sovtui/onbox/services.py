@@ -14,13 +14,13 @@ from sovtui.onbox.things import Unit
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,Description,StateChangeTimestamp,"
-    "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job,CPUUsageNSec,IOReadBytes,"
+    "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job,CPUUsageNSec,IOReadBytes,TimeoutStopUSec,"
     "NextElapseUSecRealtime,NextElapseUSecMonotonic"
 )
 _UNSET = ("", "[not set]", "18446744073709551615")
 Told = dict[str, Any]
 """`name, active, sub, result, load, since, restarts, pid, memory, description, status, next`, and for the machine
-`started, cgroups, cpu, read, part_of`."""
+`started, cgroups, cpu, read, part_of, stop_limit`."""
 
 
 def look(names: Sequence[str]) -> tuple[list[Told], dict[str, str]]:
@@ -98,6 +98,7 @@ def _unit(name: str, block: str) -> Told:
         "read": _number(get("IOReadBytes", "")),
         "next": _next(get("NextElapseUSecRealtime", ""), get("NextElapseUSecMonotonic", "")),
         "part_of": "",
+        "stop_limit": _limit(get("TimeoutStopUSec", "")),
     }
 
 
@@ -120,6 +121,14 @@ _SPAN = re.compile(r"([0-9.]+)(y|month|w|d|h|min|ms|s|us)")
 _SECONDS = {
     "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2629800.0, "y": 31557600.0,
 }  # fmt: skip
+
+
+def _limit(text: str) -> float | None:
+    """`1min 30s` in seconds; infinite where nothing is ended by force."""
+    if text == "infinity":
+        return float("inf")
+    spans = _SPAN.findall(text)
+    return sum(float(number) * _SECONDS[unit] for number, unit in spans) if spans else None
 
 
 def _next(realtime: str, monotonic: str) -> float | None:
@@ -162,4 +171,5 @@ def _told_unit(told: Told) -> Unit:
         cpu=None if told["cpu"] is None else told["cpu"] / 1e9,
         read=None if told["read"] is None else float(told["read"]),
         part_of=told["part_of"],
+        stop_limit=told.get("stop_limit"),
     )

@@ -50,6 +50,9 @@ _PATIENT = ("clear", "undo-clear", "verify")
 """Phases that would fail at once where systemd does not answer for a moment."""
 _HANDLERS = {
     "look": preflight.on_look,
+    "listen": preflight.on_listen,
+    "pulse": preflight.on_pulse,
+    "token": preflight.on_token,
     "rights": preflight.on_rights,
     "weigh": preflight.on_weigh,
     "before": preflight.on_before,

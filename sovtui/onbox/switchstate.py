@@ -37,6 +37,13 @@ class Switching(Work):
     serving: tuple[str, ...] = ()
     """Of the target, before anything was done."""
     first: Looked | None = None
+    stuck: str = ""
+    """Why the wanted mode, which runs, is stopped, ended and started anew."""
+    pulse: tuple[float, ...] = ()
+    """What moved last when it was asked whether it works on anything."""
+    hung: tuple[str, ...] = ()
+    """Services that may not heed a stop; `killed` those that did not."""
+    killed: tuple[str, ...] = ()
     drained: int = 0
     probes: tuple[LoadProbe, ...] = ()
     """Who was asked how much there is to do."""

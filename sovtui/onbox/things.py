@@ -29,6 +29,8 @@ class Unit:
     read: float | None = None
     part_of: str = ""
     """The compose project that a container belongs to, `compose:NAME`."""
+    stop_limit: float | None = None
+    """Seconds after which its supervisor ends it by force when it is to stop; infinite where it never does, None where not told."""
 
     @property
     def up(self) -> bool:
@@ -52,6 +54,8 @@ class Probe:
     health: bool = True
     engine: str = ""
     """How it is to be asked: see `asking`."""
+    patience: float = 2.0
+    """How long an answer may take, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Answer:
     models: int = 0
     ids: tuple[str, ...] = ()
     health: int | None = None
+    silent: bool = False
+    """Nobody answered, and nobody refused either: what listens there takes the question and says nothing."""
 
     @property
     def alive(self) -> bool:
@@ -87,6 +93,8 @@ class Load:
     waiting: float = 0.0
     known: bool = False
     source: str = ""
+    progress: tuple[float, ...] = ()
+    """Numbers that move while it works on anything: tokens made, tokens read, share of its cache in use. Empty where it tells none."""
 
     @property
     def total(self) -> float:

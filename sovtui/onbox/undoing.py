@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sovtui.onbox import judge
+from sovtui.onbox import insisting, judge
 from sovtui.onbox.ending import then
 from sovtui.onbox.failing import enter_undo_start, fail
 from sovtui.onbox.insisting import again
@@ -19,9 +19,14 @@ def on_undo_stop(s: Switching, seen: Looked) -> Result:
     if not seen.reason and not stopping and all(seen.unit(x).gone for x in s.started):
         return then(s, ", ".join(s.started), enter_undo_start)
     refused = [why for verb, x, why in s.refused if verb == "stop" and x in s.started and seen.unit(x).up]
-    if refused or s.now - s.since > s.request.stop_timeout:
+    s, kills = insisting.end(s, seen, s.started, max(s.request.stop_timeout, insisting.PATIENCE))
+    limit = s.request.stop_timeout + (insisting.GRACE if any(x in s.killed for x in s.started) else 0.0)
+    if kills and not refused:
+        return s, (*kills, Wait(POLL))
+    if refused or s.now - s.since > limit:
         left = ", ".join(x for x in s.started if not seen.unit(x).gone) or "the switch command"
-        return fail(s, refused[0] if refused else f"{left} did not stop within {span(s.request.stop_timeout)}")
+        why = next((f": {w}" for x in s.started if (w := insisting.why_not(s, x))), "")
+        return fail(s, refused[0] if refused else f"{left} did not stop within {span(limit)}{why}")
     s, runs = again(s, seen, s.started)
     return s, (*runs, Wait(POLL))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 from urllib.parse import urlsplit
 
@@ -30,40 +31,56 @@ def call(url: str, path: str, body: str, timeout: float) -> tuple[int, bytes]:
 
 def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes]:
     try:
-        parts = urlsplit(url)
-        base = parts.path.rstrip("/")
-        base = base[: -len("/v1")] if base.endswith("/v1") else base
-        host = parts.hostname or ""
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            # The engine on this same machine; its certificate rarely names the loopback address.
-            context = ssl._create_unverified_context()
-            connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
-        else:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
-        try:
-            headers = {"Accept": "application/json, text/plain", "Connection": "close"}
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-            connection.request(method, base + path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read(MAX_BODY)
-        finally:
-            connection.close()
+        return _ask(method, url, path, timeout, body)
     except (OSError, ValueError, http.client.HTTPException):
         return 0, b""
+
+
+def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes]:
+    """Raises `socket.timeout` where the question is taken and nothing comes, or the connection neither taken nor refused."""
+    parts = urlsplit(url)
+    base = parts.path.rstrip("/")
+    base = base[: -len("/v1")] if base.endswith("/v1") else base
+    host = parts.hostname or ""
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        # The engine on this same machine; its certificate rarely names the loopback address.
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+    try:
+        headers = {"Accept": "application/json, text/plain", "Connection": "close"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request(method, base + path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(MAX_BODY)
+    finally:
+        connection.close()
 
 
 def ask(probe: Probe) -> Answer:
     """What an engine says of itself."""
     manner = asking.manner(probe.engine)
+    patience = max(manner.patience, probe.patience)
     if not manner.models:
-        status, _ = get(probe.url, manner.health, manner.patience)
-        return Answer(probe.url, status, (), status if probe.health else None)
-    status, body = get(probe.url, manner.models, 2.0)
+        status, _, silent = _heard(probe.url, manner.health, patience)
+        return Answer(probe.url, status, (), status if probe.health else None, silent)
+    status, body, silent = _heard(probe.url, manner.models, probe.patience)
     health = None
     if probe.health:
-        health = get(probe.url, manner.health, manner.patience)[0] if status else 0
+        health, _, silent = _heard(probe.url, manner.health, patience) if status else (0, b"", silent)
     if status in manner.closed:
         status = 401  # whatever number it says it with
-    return Answer(probe.url, status, asking.ids(body) if status == 200 else (), health)
+    return Answer(probe.url, status, asking.ids(body) if status == 200 else (), health, silent)
+
+
+def _heard(url: str, path: str, timeout: float) -> tuple[int, bytes, bool]:
+    """Status and body; and whether the question was taken, or neither taken nor refused, and nothing came."""
+    try:
+        return (*_ask("GET", url, path, timeout, None), False)
+    except socket.timeout:
+        return 0, b"", True
+    except (OSError, ValueError, http.client.HTTPException):
+        return 0, b"", False

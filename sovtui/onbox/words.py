@@ -58,6 +58,7 @@ class Prove:
 
     url: str
     model: str = ""
+    timeout: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,10 @@ class Proved:
     now: float
     ok: bool
     reason: str = ""
+    silent: bool = False
+    """No token, and no other answer either, within the time for it."""
+    certain: bool = True
+    """False where it could not be asked: it wants a key."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,12 @@ class Unreachable(PortError):
     kind = "unreachable"
 
 
+class NobodyListens(Unreachable):
+    """The machine answered, and said that nothing listens at that port."""
+
+    kind = "nobody-listens"
+
+
 class TimedOut(Unreachable):
     """No answer in time."""
 
@@ -57,6 +63,12 @@ class Malformed(PortError):
     """It answered something that is not what it should be."""
 
     kind = "malformed"
+
+
+class OtherProtocol(Malformed):
+    """It answered in another language altogether: somebody else is at that port."""
+
+    kind = "other-protocol"
 
 
 class Unsupported(PortError):

@@ -122,6 +122,8 @@ class Engine:
         self.ready = False
         self.stopping = False
         self.sleeping = False
+        self.stuck = False
+        """Since SIGUSR2: the core computes nothing and ends for no SIGTERM; what only the API server answers goes on."""
         self.started = time.time()
         self.prompt_tokens = 0
         self.cached_tokens = 0
@@ -173,6 +175,8 @@ class Engine:
             time.sleep(0.02 + (prompt_tokens - cached) / PROMPT_TOK_S)
             due = last = time.monotonic()
             for n in range(wanted):
+                while self.stuck:
+                    time.sleep(1.0)
                 if n:
                     due += 1.0 / self.o.tok_s
                     pause = due - time.monotonic()
@@ -390,6 +394,8 @@ class Handler(BaseHTTPRequestHandler):
         elif e.o.kind == "vllm" and path == "/load":
             self.answer(200, {"server_load": 0})
         elif e.o.kind == "vllm" and path == "/is_sleeping":
+            while e.stuck:  # the core is asked
+                time.sleep(1.0)
             self.answer(200, {"is_sleeping": e.sleeping})
         elif e.o.kind == "sglang" and path in ("/model_info", "/get_model_info"):
             self.answer(200, {"model_path": f"/srv/models/{e.served}", "is_generation": True})
@@ -738,14 +744,23 @@ def run(o: Options) -> int:
     begun = time.monotonic()
     term = threading.Event()
 
+    engine: Engine | None = None
+
+    def on_stuck(_signum: int, _frame: object) -> None:
+        if engine is not None:
+            engine.stuck = True
+
     def on_term(_signum: int, _frame: object) -> None:
-        if o.failure == "ignore-term" and not term.is_set():
+        if engine is not None and engine.stuck:
+            log.line("[shutdown] API server: waiting for EngineCore", "launcher.py:270", api=True)
+        elif o.failure == "ignore-term" and not term.is_set():
             log.line("SIGTERM received, and ignored for 30 seconds", level="WARNING")
             threading.Timer(30.0, term.set).start()
         else:
             term.set()
 
     signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGUSR2, on_stuck)
     signal.signal(signal.SIGINT, on_term)
     if o.failure == "badflag":
         say("usage: vllm [-h] [-v]" if o.kind == "vllm" else "usage: launch_server.py [-h] --model-path MODEL_PATH")

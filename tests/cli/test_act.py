@@ -195,10 +195,13 @@ def test_sudoers_has_no_word_too_many(command: Command) -> None:
     lines = [line for line in told.out.splitlines() if line and not line.startswith("#")]
     assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start qwen.service" in lines
     assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl stop mistral.service" in lines
+    assert r"ops ALL=(root) NOPASSWD: /usr/bin/systemctl kill --signal\=SIGKILL qwen.service" in lines
     assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start nas.service" in lines
     assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl restart prometheus.service" in lines
     assert lines.count("ops ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches") == 1
-    assert not any("proxy" in line or "*" in line or "stop nas" in line for line in lines)
+    assert not any(
+        "proxy" in line or "*" in line or "stop nas" in line or "kill --signal\\=SIGKILL nas" in line for line in lines
+    )
 
 
 def test_polkit_rule_names_the_same_units_and_no_other(command: Command) -> None:
@@ -206,7 +209,7 @@ def test_polkit_rule_names_the_same_units_and_no_other(command: Command) -> None
     assert told.code == 0 and command.hub is None
     assert 'subject.user != "ops"' in told.out
     units = dict(re.findall(r'"(\S+\.service)": (\[.*\]),', told.out))
-    assert units.pop("qwen.service") == '["start", "stop", "restart"]'
+    assert units.pop("qwen.service") == '["start", "stop", "kill", "restart"]'
     assert sorted(units) == ["broken.service", "mistral.service", "nas.service", "prometheus.service"]
     assert "//   ops ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches" in told.out.splitlines()
 

@@ -20,7 +20,7 @@ from sovtui.config.schema import (
     SwitchConfig,
 )
 from sovtui.config.specs import host_specs
-from sovtui.core.events import ActionChanged, AlertsSeen, EngineSeen, LinkChanged, Sample, Samples, ServicesSeen
+from sovtui.core.events import ActionChanged, AlertsSeen, Curve, EngineSeen, LinkChanged, Sample, Samples, ServicesSeen
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import ActionRun, Alert, AlertState, Engine, EnginePhase, Link, LinkPhase, Part, Service, Silence
 from sovtui.core.reading import fresh
@@ -80,7 +80,71 @@ def test_consent_is_what_was_asked_about() -> None:
     assert plan("switch", "mistral").request["consent"] == {"busy": False, "not_fitting": False}
     assert plan("switch", "mistral", state(running=3)).request["consent"] == {"busy": True, "not_fitting": False}
     assert plan("switch", "mistral", state(available_gib=30)).request["consent"] == {"busy": False, "not_fitting": True}
-    assert plan("switch", "mistral", consent="all").request["consent"] == {"busy": True, "not_fitting": True}
+    assert plan("switch", "mistral", consent="all").request["consent"] == {"busy": True, "not_fitting": True, "stuck": True}
+
+
+HANGS = "it was ready and no longer answers: its port takes connections, and nothing came back within 2.5 s"
+
+
+def hanging(phase: EnginePhase = EnginePhase.HUNG, reason: str = HANGS) -> State:
+    return reduce(state(running=None), EngineSeen("spark", "qwen", Engine(phase, reason=reason)))
+
+
+def strained() -> State:
+    """Its health check says that all is well: not one token for minutes, with requests in it."""
+    now = state(running=3)
+    samples = [Sample(f"engine.{x}_tok_s", fresh(0.0, NOW, "engine"), "qwen") for x in ("decode", "prompt")]
+    now = reduce(now, Samples("spark", tuple(samples)))
+    points = tuple((NOW.timestamp() - 400 + 2 * n, 0.0) for n in range(201))
+    for figure in ("engine.decode_tok_s", "engine.prompt_tok_s"):
+        now = reduce(now, Curve("spark", figure, "qwen", points))
+    return now
+
+
+def test_the_key_of_a_mode_that_hangs_says_so_and_what_happens() -> None:
+    made = plan("switch", "qwen", hanging())
+    assert made.verdict is Verdict.ASK and made.title == "Start qwen on spark anew"
+    assert made.reason.startswith(
+        f"qwen hangs: {HANGS}. It is stopped, killed if it has not ended within 20 s, started anew and asked"
+    )
+    assert made.request["plan"]["stuck"] == HANGS and made.request["consent"]["stuck"] is True
+    assert any("stop a.service, and kill what has not ended within 20 s" in step for step in made.steps)
+    assert "ask it for one token" in made.steps and "try once more if anything fails" in made.steps[-1]
+    for command in ("stop a.service", "kill --signal=SIGKILL a.service", "start a.service"):
+        assert f"systemctl {command}" in made.commands
+    request = {"v": 1, "id": "20261120T161300Z-switch-ab12", "who": "t", "host": "spark", **made.request}
+    assert parse(request).stuck == HANGS and parse(request).consent.stuck
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        (
+            hanging(EnginePhase.DEAD, "it was ready and nothing listens any more"),
+            "qwen is dead: it was ready and nothing listens",
+        ),
+        (strained(), "qwen hangs: 3 running, and not one token for 5 min"),
+    ],
+)
+def test_one_that_died_and_one_that_says_that_it_is_well_are_started_anew_too(now: State, says: str) -> None:
+    made = plan("switch", "qwen", now)
+    assert made.verdict is Verdict.ASK and made.reason.startswith(says) and made.request["plan"]["stuck"]
+
+
+def test_a_healthy_one_and_one_that_starts_are_not() -> None:
+    for now in (state(), state(running=3), hanging(EnginePhase.STARTING, "nothing answers on its port yet")):
+        made = plan("switch", "qwen", now)
+        assert "stuck" not in made.request["plan"] and made.verdict is Verdict.GO
+    failed = reduce(hanging(), ServicesSeen("spark", (Service("a.service", "failed"),)))
+    assert "stuck" not in plan("switch", "qwen", failed).request["plan"], "there is nothing to end"
+
+
+def test_leaving_one_that_hangs_says_so_and_may_kill_it() -> None:
+    made = plan("switch", "mistral", strained())
+    assert made.verdict is Verdict.ASK and "qwen hangs: 3 running, and not one token" in made.reason and "busy" not in made.reason
+    assert "systemctl kill --signal=SIGKILL a.service" in made.commands
+    assert made.request["consent"] == {"busy": True, "not_fitting": False}
+    assert "systemctl kill --signal=SIGKILL a.service" not in plan("switch", "mistral").commands
 
 
 @pytest.mark.parametrize(

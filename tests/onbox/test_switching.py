@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from sovtui.onbox import machine
@@ -233,17 +235,31 @@ def test_rollback_fails() -> None:
     assert world.holds() == ["floor.service"]
 
 
-def test_target_that_cannot_be_stopped_bars_the_way_back() -> None:
+@pytest.mark.parametrize("deaf", ["kill", "denied"])
+def test_target_that_cannot_be_ended_bars_the_way_back(deaf: str) -> None:
     world = box(b="hang")
-
-    def stuck(step: object, w: World) -> None:
-        if getattr(step, "name", "") == "undo-stop":
-            w.services["b.service"].fate = "stuck"
-
-    story = run(world, on_step=stuck)
+    story = run(world, on_step=does_not_stop(deaf))
     assert story.outcome == "rollback-failed"
     assert ("start", "a.service") not in world.commands
     assert world.holds() == ["b.service", "floor.service"]
+    assert world.commands.count(("kill", "b.service")) == 1
+    assert ("may not run `systemctl kill`" in story.reason) is (deaf == "denied")
+
+
+def test_target_that_does_not_stop_is_killed_on_the_way_back() -> None:
+    world = box(b="hang")
+    story = run(world, on_step=does_not_stop("term"))
+    assert story.outcome == "rolled-back"
+    assert world.holds() == ["a.service", "floor.service"]
+    assert world.commands[-3:] == [("stop", "b.service"), ("kill", "b.service"), ("start", "a.service")]
+
+
+def does_not_stop(deaf: str) -> Callable[[object, World], None]:
+    def stuck(step: object, w: World) -> None:
+        if getattr(step, "name", "") == "undo-stop":
+            w.services["b.service"].deaf = deaf
+
+    return stuck
 
 
 @pytest.mark.parametrize("fate", ["stuck", "stray", "refuse-stop"])

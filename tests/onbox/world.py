@@ -11,7 +11,7 @@ from typing import Any
 
 from sovtui.onbox import machine
 from sovtui.onbox.plan import Request, parse
-from sovtui.onbox.things import Answer, Load, Unit
+from sovtui.onbox.things import Answer, Load, LoadProbe, Unit
 from sovtui.onbox.words import (
     ASKED,
     SCRIPT,
@@ -85,6 +85,15 @@ class Service:
     procs: int = 0
     requests: float = 0.0
     """That it works on now."""
+    hangs: str = ""
+    """`silent`: its port takes connections and answers nothing; `core`: it says that it is well and computes nothing;
+    `refuses`: it runs, and nobody listens; `closed`: as `core`, and it wants a key. A start ends it."""
+    hangs_again: int = 0
+    """So many of its next starts hang too, each until its start is given up."""
+    deaf: str = ""
+    """What it does not heed: `term`, `kill` too, or `denied`: nobody may kill it."""
+    stop_limit: float | None = None
+    tokens_made: float = 0.0
     cpu: float | None = None
     lines: list[str] = field(default_factory=list)
 
@@ -110,6 +119,10 @@ class World:
         self.droppable = 0.0
         self.foreign: tuple[tuple[str, float], ...] = ()
         self.tokens = True
+        self.proofs: list[tuple[float, float]] = []
+        """When a token was asked for, and how long it might take."""
+        self.stopping: dict[str, list[Callable[[], None]]] = {}
+        """What is to be told once a service that does not heed its stop has ended all the same."""
         self.eaten = 0.0
         """Memory that somebody else takes."""
         self.loaders: dict[str, Loader] = {}
@@ -133,6 +146,9 @@ class World:
         s.active, s.result, s.sub, s.began = "activating" if s.notify else "active", "success", "", self.now
         s.procs, s.ready_at = 1, None
         fate = s.fate
+        s.hangs, s.deaf = "", ""
+        if s.hangs_again:
+            s.hangs_again, fate = s.hangs_again - 1, "hang"
         if fate in ("fail", "exit0"):
             self.at(2.0, lambda: self.die(s, "failed" if fate == "fail" else "inactive"))
         elif fate == "restart":
@@ -200,7 +216,7 @@ class World:
         elif isinstance(effect, Weigh):
             self.at(0.05, lambda: post(self.weighed(effect)))
         elif isinstance(effect, Prove):
-            self.at(0.2, lambda: post(Proved(self.now, self.tokens, "one token" if self.tokens else "HTTP 500")))
+            self._prove(effect, post)
         elif isinstance(effect, Command):
             self.scripts.append(effect.argv)
             self.script(self, effect, post)
@@ -216,6 +232,17 @@ class World:
             assert isinstance(effect, Follow), effect
             for text in self.services[effect.service].lines:
                 self.at(1.0, lambda text=text: post(Line(self.now, effect.service, text)))  # type: ignore[misc]
+
+    def _prove(self, effect: Prove, post: Callable[[Event], None]) -> None:
+        self.proofs.append((self.now, effect.timeout))
+        here = [s for s in self.services.values() if s.url == effect.url and s.procs]
+        hangs = here[0].hangs if here else ""
+        if hangs == "closed":
+            self.at(0.2, lambda: post(Proved(self.now, True, "not proved: it asks for a key", certain=False)))
+        elif hangs:
+            self.at(effect.timeout, lambda: post(Proved(self.now, False, "it did not answer", True)))
+        else:
+            self.at(0.2, lambda: post(Proved(self.now, self.tokens, "one token" if self.tokens else "HTTP 500")))
 
     def _call(self, call: Call, post: Callable[[Event], None]) -> None:
         loader, method = self.loaders.get(call.url), "POST" if call.body else "GET"
@@ -248,9 +275,20 @@ class World:
         elif run.verb == "reset-failed":
             s.result = "success"
             end(True)
+        elif run.verb == "kill":
+            if s.deaf == "denied":
+                self.at(0.1, lambda: end(False, "ops may not run `systemctl kill`"))
+                return
+            if s.procs and s.deaf != "kill":
+                s.deaf, s.fate = "", s.fate if s.fate != "stuck" else ""
+                self.at(0.5, lambda: self._stopped(s))
+            self.at(0.1, lambda: end(True))
         elif run.verb == "stop":
-            if s.fate == "stuck" and s.procs:
+            if (s.fate == "stuck" or s.deaf) and s.procs:
                 s.active = "deactivating"
+                self.stopping.setdefault(s.name, []).append(lambda: end(True))
+                if s.stop_limit not in (None, float("inf")) and s.deaf != "kill":
+                    self.at(s.stop_limit or 0.0, lambda: self._stopped(s))
             elif s.procs or (s.active == "activating" and s.fate != "podman"):
                 s.active = "deactivating"
                 self.at(s.stop_seconds, lambda: self._stopped(s))
@@ -268,6 +306,8 @@ class World:
 
     def _stopped(self, s: Service) -> None:
         self.die(s, "inactive")
+        for end in self.stopping.pop(s.name, []):
+            end()
         s.sub = ""
         s.active = "inactive"
         if s.fate == "stray":
@@ -295,22 +335,35 @@ class World:
                 continue
             age = None if s.began is None else self.now - s.began
             pid = 7 if s.procs and s.active != "inactive" else 0
-            units.append(Unit(name, s.active, s.sub, s.result, s.load, pid, s.procs, s.restarts, 1, age, s.cpu))
+            units.append(
+                Unit(name, s.active, s.sub, s.result, s.load, pid, s.procs, s.restarts, 1, age, s.cpu, stop_limit=s.stop_limit)
+            )
         answers = []
         for probe in look.probes:
             here = [s for s in self.services.values() if s.url == probe.url and s.ready_at is not None and s.procs]
             ids = ("another",) if here and here[0].fate == "wrong" else here[0].ids if here else ()
             status = 200 if here else 0
-            answers.append(Answer(probe.url, status, ids, status if probe.health else None))
+            silent = bool(here) and here[0].hangs == "silent"
+            if here and here[0].hangs in ("silent", "refuses"):
+                status, ids = 0, ()
+            if here and here[0].hangs == "closed":
+                status, ids = 401, ()
+            health = 200 if status == 401 else status
+            answers.append(Answer(probe.url, status, ids, health if probe.health else None, silent))
         return Looked(self.now, tuple(units), tuple(answers), available=self.available())
 
     def weighed(self, weigh: Weigh) -> Weighed:
-        loads = tuple(
-            Load(p.mode, sum(self.services[x].requests for x in p.services), 0.0, True, "its /metrics") for p in weigh.probes
-        )
+        loads = tuple(self._load(p) for p in weigh.probes)
         values = (*self.figures(), ("memory.droppable_bytes", self.droppable))
         held = tuple((x, 40 * GIB) for x in weigh.services if self.services[x].procs)
         return Weighed(self.now, loads, values, held, self.foreign)
+
+    def _load(self, probe: LoadProbe) -> Load:
+        mine = [self.services[x] for x in probe.services]
+        if any(s.hangs in ("silent", "refuses") for s in mine):
+            return Load(probe.mode)
+        moves = (sum(s.tokens_made for s in mine),)
+        return Load(probe.mode, sum(s.requests for s in mine), 0.0, True, "its /metrics", moves)
 
     def available(self) -> float:
         small = ("floor.service", "x.timer", "x.service")

@@ -63,7 +63,7 @@ SAYS: dict[str | tuple[str, str], tuple[str, ...]] = {
     "spilled": ("33 % of m on the CPU: it does not fit into GPU memory", "33 % on the CPU, 14.4 GiB"),
     "thrashing": ("4 running share 1.5 tok/s: their contexts do not fit together; end one",),
     "dead": ("it was ready and no longer answers", "connection refused"),
-    "hung": ("it was ready and no longer answers", "no answer within 5 s"),
+    "hung": ("it was ready and no longer answers", "nothing came back within 5 s"),
 }
 """The sentence that comes with a state: of this engine, else of all."""
 

@@ -1,6 +1,7 @@
 """The source `engines` of one host: is each mode's engine ready, and its own figures where Prometheus tells none.
 
-An engine whose services do not run is not asked at all. Keeps no timers: the poller calls `poll`.
+An engine whose services do not run is not asked at all. One that is silent is named within five seconds, and holds up neither
+what is told of the others nor their figures. Keeps no timers: the poller calls `poll`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import httpx
 
+from sovtui.adapters.engines._asking import Watched
+from sovtui.adapters.engines._silence import Circumstances, Silence, name
 from sovtui.adapters.engines.base import RESTARTED, EngineAdapter, Past, progress, wrong_model
 from sovtui.adapters.engines.scrape import Scrape
-from sovtui.adapters.links.http import request
+from sovtui.adapters.links.http import denied, is_loopback, reach, request
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.events import EngineSeen, Sample, Samples
 from sovtui.core.model import SERVING, Engine, EnginePhase, LinkPhase, Mode, Service
@@ -23,43 +26,32 @@ from sovtui.core.modes import RUNNING
 from sovtui.core.reading import Reading, Status, unknown
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError, TimedOut, Unreachable
+from sovtui.ports.errors import PortError, Unreachable
 from sovtui.ports.source import Emit
 
-REFUSALS_UNTIL_DEAD = 2
-"""One refusal may be a stop that we have not heard of yet."""
-TIMEOUTS_UNTIL_HUNG = 4
-"""A burst of requests can keep an engine from answering for seconds."""
 KEEP_SECONDS = 300.0
 """Scrapes are kept as long as the longest window."""
 SPACING_SECONDS = 10.0
 LINK_SECONDS = 20.0
 """So long a link may be dead before it is noticed, metered ones included: an engine's silence in that time was the link's."""
 LATENCY_SECONDS = 60.0
+FIGURES_SECONDS = 1.0
+"""So long a look waits for figures; an engine in the middle of a long prompt may take longer to tell them than to say that it is well."""
+FIRST_FIGURES_SECONDS = 5.0
+LINKED_SECONDS = 5.0
+"""So long a look waits for a link that is being made."""
+BEGUN_SECONDS = 60.0
+"""So long after nothing listened at its port an engine is just being started."""
+BUSY_EVERY_SHARE = 1 / 3
+"""Of the time between two readings, where they are rare: while it works, so that the end of the work is seen."""
 
 _UP = (*SERVING, EnginePhase.ASLEEP)
 _SILENT = (EnginePhase.UNKNOWN, EnginePhase.DEAD, EnginePhase.HUNG)
+_WORK = ("engine.running", "engine.waiting")
 _TOLD_BY_PROMETHEUS = ("engine.running", "engine.decode_tok_s")
 
 MakeClient = Callable[[str, str], httpx.AsyncClient]
 """Base address as seen from the host and the mode's name, to a client that goes through the host's link and logs in as configured."""
-
-
-@dataclass(slots=True)
-class _Watched:
-    """What is remembered of one mode's engine between two polls."""
-
-    mode: Mode
-    adapter: EngineAdapter | None
-    client: httpx.AsyncClient
-    past: Past = field(default_factory=Past)
-    pids: dict[str, tuple[int | None, datetime | None]] = field(default_factory=dict)
-    """Main process and start of each service, as last known: a change is a new life."""
-    scrapes: deque[Scrape] = field(default_factory=deque)
-    """At most one in ten seconds, besides the newest."""
-    last: Engine = field(default_factory=Engine)
-    heard: Engine | None = None
-    """What it last answered, with the time; None once what was told of it since is not for want of an answer."""
 
 
 class EnginesSource:
@@ -93,7 +85,7 @@ class EnginesSource:
                 base = mode.url.rstrip("/").removesuffix("/v1")
                 if base not in clients:
                     clients[base] = make_client(base, mode.name)
-                self._watched.append(_Watched(mode, adapters.get(mode.engine), clients[base]))
+                self._watched.append(Watched(mode, adapters.get(mode.engine), clients[base]))
         self._clients = tuple(clients.values())
 
     async def poll(self, state: State, emit: Emit) -> str:
@@ -103,6 +95,8 @@ class EnginesSource:
         if host.link.phase is not LinkPhase.UP:
             self._take_back(emit)
         if host.link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED):
+            for watched in self._watched:
+                watched.drop()  # over a link that is gone
             raise Unreachable(
                 f"{self.host} is not reached: {host.link.reason or host.link.phase}"
             )  # nothing is known of its engines
@@ -113,6 +107,10 @@ class EnginesSource:
         return ", ".join(alive)
 
     async def aclose(self) -> None:
+        open_tasks = [task for w in self._watched for task in (w.asking, w.reading) if task is not None]
+        for watched in self._watched:
+            watched.drop()
+        await asyncio.gather(*open_tasks, return_exceptions=True)
         for client in self._clients:
             await client.aclose()
 
@@ -126,84 +124,126 @@ class EnginesSource:
                 watched.past.failures, watched.last = 0, heard
                 emit(EngineSeen(self.host, watched.mode.name, replace(heard, reason="the link is down")))
 
-    async def _look(self, watched: _Watched, host: Host, emit: Emit) -> None:
+    async def _look(self, watched: Watched, host: Host, emit: Emit) -> None:
         old = host.engines.get(watched.mode.name, Engine())
         services = [host.services[name] for name in watched.mode.services if name in host.services]
         stopped = [s.name for s in services if s.active not in (*RUNNING, "unknown")]
         if _began_anew(watched.pids, services) or stopped:
-            watched.past = Past()
-            watched.scrapes.clear()
+            watched.forget()
         if stopped:
             engine = Engine(EnginePhase.ABSENT, reason=f"{stopped[0]} does not run")
         else:
-            watched.past.due, watched.past.page = self._due(watched, host), None
+            if watched.asking is None:
+                watched.past.due, watched.past.page = self._due(watched, host), None
             try:
-                engine = await self._ask(watched, services, host.link.phase)
+                engine = await self._ask(watched, services, host)
             except PortError as error:
                 if old.phase is EnginePhase.UNKNOWN:
                     emit(EngineSeen(self.host, watched.mode.name, replace(old, reason=str(error))))
                 return
-        now = self._clock.now()
+        if watched.last.phase not in _UP and engine.phase in _UP:
+            watched.up_at = self._clock.monotonic()
         readings: dict[str, Reading] = {}
         if engine.phase in (*_UP, EnginePhase.WARMING):
-            if watched.past.due:
-                readings = await self._figures(watched)
-            engine = _asleep(engine, host, watched.mode, readings)
-        else:
-            readings = self._gone(host, watched.mode, engine, now)
+            first = not watched.scrapes
+            readings = await self._figures(watched, host, FIGURES_SECONDS)
+            self._tell(watched, engine, host, readings, emit, old)
+            if first and watched.reading is not None:  # whoever asks once waits for them
+                readings = await self._figures(watched, host, FIRST_FIGURES_SECONDS)
+                self._tell(watched, engine, host, readings, emit, old)
+            return
+        self._tell(watched, engine, host, self._gone(host, watched.mode, engine, self._clock.now()), emit, old)
+
+    def _tell(
+        self, watched: Watched, engine: Engine, host: Host, readings: Mapping[str, Reading], emit: Emit, old: Engine
+    ) -> None:
+        mode = watched.mode
+        if engine.phase in _UP:
+            engine = _asleep(engine, host, mode, readings)
+        if engine.phase in (*_UP, EnginePhase.STARTING, EnginePhase.WARMING) and (closed := denied(watched.client)):
+            engine = replace(engine, denied=closed, reason=closed if engine.phase is EnginePhase.READY else engine.reason)
         if engine.phase in (EnginePhase.STARTING, EnginePhase.WARMING):
-            engine = replace(engine, progress=engine.progress or _told_by_action(host, watched.mode) or old.progress)
+            engine = replace(engine, progress=engine.progress or _told_by_action(host, mode) or old.progress)
         watched.last = engine
-        engine = replace(engine, at=now)
+        engine = replace(engine, at=self._clock.now())
         if not watched.past.failures:
             watched.heard = engine
-        emit(EngineSeen(self.host, watched.mode.name, engine))
+        emit(EngineSeen(self.host, mode.name, engine))
         if readings:
-            emit(Samples(self.host, tuple(Sample(key, r, watched.mode.name) for key, r in readings.items())))
+            emit(Samples(self.host, tuple(Sample(key, r, mode.name) for key, r in readings.items())))
 
-    async def _ask(self, watched: _Watched, services: list[Service], link: LinkPhase) -> Engine:
+    async def _ask(self, watched: Watched, services: list[Service], host: Host) -> Engine:
         """Raises `PortError` where the link does not stand: that says nothing of the engine."""
-        past, mode = watched.past, watched.mode
+        past, mode, adapter = watched.past, watched.mode, watched.adapter
         past.at = self._clock.now()
-        try:
-            if watched.adapter is None:
-                engine = await _models_only(watched.client, mode.model)
-            else:
-                engine = await watched.adapter.probe(watched.client, mode.model, past, self._clock.monotonic())
-        except PortError as error:
-            if link is not LinkPhase.UP:
-                raise
-            past.failures += 1
-            patience = TIMEOUTS_UNTIL_HUNG if isinstance(error, TimedOut) else REFUSALS_UNTIL_DEAD
-            return self._silent(past, services, watched.last, str(error), patience)
-        past.failures = 0
-        past.ready = past.ready or engine.phase in _UP
-        return engine
+        now = self._clock.monotonic()
 
-    @staticmethod
-    def _silent(past: Past, services: list[Service], last: Engine, what: str, patience: int) -> Engine:
-        """Nobody answers: what that means depends on the units and on whether it was ready since they started."""
-        if not services:
-            return Engine(EnginePhase.ABSENT, reason=what)
-        if any(s.active == "unknown" for s in services):
-            return Engine(EnginePhase.UNKNOWN, reason=f"{what}; its services are not known yet")
-        if any(s.active == "deactivating" for s in services):
-            return Engine(EnginePhase.ABSENT, reason="it is stopping")
-        if not past.ready:
-            return Engine(EnginePhase.STARTING, reason=what)
-        if past.failures >= patience:
-            phase = EnginePhase.HUNG if patience == TIMEOUTS_UNTIL_HUNG else EnginePhase.DEAD
-            return Engine(phase, last.models, reason=f"it was ready and no longer answers: {what}")
-        return Engine(
-            EnginePhase.UNKNOWN, last.models, last.context_tokens, last.version, reason=f"it has just stopped answering: {what}"
+        engine: Engine | None
+        silence: Silence | None
+
+        async def probe() -> Engine:
+            if adapter is None:
+                return await _models_only(watched.client, mode.model)
+            return await adapter.probe(watched.client, mode.model, past, now)
+
+        if host.link.phase is not LinkPhase.UP and not await reach(watched.client, LINKED_SECONDS):
+            engine, silence, what = await probe(), None, ""
+        else:
+            watched.begin(probe)
+            engine, silence, what = await watched.heard_of(host.link.latency_seconds or 0.0)
+        if engine is not None:
+            past.failures = 0
+            past.ready = past.ready or engine.phase in _UP
+            return engine
+        assert silence is not None
+        past.failures += 1
+        if past.failures == 1:
+            watched.silent_at, watched.silent_since = now, past.at
+        if silence is Silence.REFUSED:
+            watched.refused_at = now
+        if silence is Silence.UNREACHED and self._is_its_own_fault(watched, host):
+            silence, what = Silence.SILENT, "to any of them: it does not take more"
+        if silence is Silence.SILENT and watched.last.phase is EnginePhase.HUNG:
+            return watched.last
+        return name(silence, what, self._circumstances(watched, services, host))
+
+    def _circumstances(self, watched: Watched, services: list[Service], host: Host) -> Circumstances:
+        run, mode = host.action, watched.mode
+        being_started = run is not None and run.running and run.target in (mode.name, *mode.services)
+        lately = self._clock.monotonic() - watched.refused_at < BEGUN_SECONDS and not watched.past.ready
+        modes = {m.name for m in host.spec.modes}
+        others = [w for w in self._watched if w is not watched and w.mode.name in modes and mode.name in modes]
+        after = [w.mode.name for w in others if w.last.phase in _UP and w.up_at > watched.silent_at]
+        return Circumstances(
+            services,
+            watched.last,
+            watched.past.ready,
+            watched.past.failures,
+            self._clock.now(),
+            being_started or lately,
+            after[0] if after else "",
         )
 
-    def _due(self, watched: _Watched, host: Host) -> bool:
-        """Whether its own figures are to be read now: not where Prometheus has them, unless it tells more than Prometheus."""
-        adapter, scrapes = watched.adapter, watched.scrapes
-        if adapter is None or (not adapter.live and self._told(host, watched.mode)):
+    def _is_its_own_fault(self, watched: Watched, host: Host) -> bool:
+        """A port of the host itself takes a connection or refuses it at once, unless as many wait there as may: what else can it be
+        but the engine, where the link has brought other news meanwhile, or has been silent longer than a lost one is."""
+        if not is_loopback(watched.client):
             return False
-        return not (adapter.every_seconds and scrapes and self._clock.monotonic() - scrapes[-1].monotonic < adapter.every_seconds)
+        if host.link.kind != "ssh" or watched.silent_since is None:
+            return host.link.kind != "ssh"
+        since = watched.silent_since + timedelta(seconds=1.0)
+        news = any(r.source == "probe" and r.at is not None and r.at > since for r in host.figures.values())
+        return news or (self._clock.now() - watched.silent_since).total_seconds() > LINK_SECONDS
+
+    def _due(self, watched: Watched, host: Host) -> bool:
+        """Whether its own figures are to be read now: not where Prometheus has them, unless it tells more than Prometheus, or works:
+        what is scraped now and then would have it busy for seconds after its last request."""
+        adapter, scrapes = watched.adapter, watched.scrapes
+        works = any(host.reading(figure, watched.mode.name).fresh_value for figure in _WORK)
+        if adapter is None or (not adapter.live and not works and self._told(host, watched.mode)):
+            return False
+        every = adapter.every_seconds * (BUSY_EVERY_SHARE if works else 1.0)
+        return not (every and scrapes and self._clock.monotonic() - scrapes[-1].monotonic < every)
 
     def _told(self, host: Host, mode: Mode) -> bool:
         if self._told_elsewhere is not None:
@@ -211,7 +251,19 @@ class EnginesSource:
         readings = [host.reading(figure, mode.name) for figure in _TOLD_BY_PROMETHEUS]
         return any(r.status is Status.FRESH and r.source == "prometheus" for r in readings)
 
-    async def _figures(self, watched: _Watched) -> dict[str, Reading]:
+    async def _figures(self, watched: Watched, host: Host, seconds: float) -> dict[str, Reading]:
+        """Its figures, if they come within `seconds`; those that come later are told by a later look."""
+        if watched.reading is None:
+            if not watched.past.due:
+                return {}
+            watched.reading = asyncio.create_task(self._read(watched), name=f"figures {watched.mode.name}")
+        await asyncio.wait({watched.reading}, timeout=seconds)
+        if not watched.reading.done():
+            return {}
+        task, watched.reading = watched.reading, None
+        return task.result()
+
+    async def _read(self, watched: Watched) -> dict[str, Reading]:
         adapter, scrapes = watched.adapter, watched.scrapes
         assert adapter is not None
         try:

@@ -6,7 +6,9 @@ Errors of the way are `ports.errors` and pass through httpcore as they are.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -39,6 +41,8 @@ class LinkNetwork(httpcore.AsyncNetworkBackend):
         self._opener = opener
         self._open: set[ByteStream] = set()
         self._closed = False
+        self.heard_at = -math.inf
+        """Monotonic time when anything last came from the other side."""
 
     async def connect_tcp(
         self,
@@ -54,7 +58,10 @@ class LinkNetwork(httpcore.AsyncNetworkBackend):
             await stream.aclose()
             raise Superseded("the connection was closed while it was made")
         self._open.add(stream)
-        return _Stream(stream, f"{host}:{port}", lambda: self._open.discard(stream))
+        return _Stream(stream, f"{host}:{port}", lambda: self._open.discard(stream), self._heard)
+
+    def _heard(self) -> None:
+        self.heard_at = time.monotonic()
 
     async def aclose(self) -> None:
         self._closed = True
@@ -66,10 +73,10 @@ class LinkNetwork(httpcore.AsyncNetworkBackend):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    def __init__(self, stream: ByteStream, name: str, closed: Callable[[], None]) -> None:
+    def __init__(self, stream: ByteStream, name: str, closed: Callable[[], None], heard: Callable[[], None]) -> None:
         self._stream = stream
         self._name = name
-        self._note_closed = closed
+        self._note_closed, self._note_heard = closed, heard
         self._unsent = bytearray()
         """Head and body of a request are given one after the other, and sent in one piece: each piece costs a packet or two."""
 
@@ -77,9 +84,12 @@ class _Stream(httpcore.AsyncNetworkStream):
         await self._send(timeout)
         try:
             async with asyncio.timeout(timeout):
-                return await self._stream.read(max_bytes)
+                data = await self._stream.read(max_bytes)
         except TimeoutError:
             raise httpcore.ReadTimeout(f"{self._name} sent nothing for {timeout:g} s") from None
+        if data:
+            self._note_heard()
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._unsent += buffer
@@ -113,7 +123,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         except BaseException:
             await self.aclose()
             raise
-        return _Stream(secure, self._name, self._note_closed)
+        return _Stream(secure, self._name, self._note_closed, self._note_heard)
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":  # asked before a kept connection is used again

@@ -6,6 +6,7 @@ Must not say what went wrong in words: `http` does.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Protocol, cast
@@ -52,6 +53,30 @@ class LinkTransport(httpx.AsyncBaseTransport):
     def via(self) -> str:
         """The host whose link was used last; empty: directly."""
         return self._link.host if self._link is not None else ""
+
+    @property
+    def heard_at(self) -> float:
+        """Monotonic time when anything last came over a connection of now; minus infinity if nothing did."""
+        return self._pool.heard_at if self._pool is not None else -math.inf
+
+    async def reach(self, seconds: float) -> None:
+        """Wait for the link. Raises `Unreachable`, `Refused` where it is down, `TimedOut`."""
+        try:
+            async with asyncio.timeout(seconds):
+                if self._get_link is not None:
+                    await self._get_link()
+        except TimeoutError:
+            raise TimedOut(f"the link was not there within {seconds:g} s") from None
+
+    async def knock(self, seconds: float) -> None:
+        """Open a connection to the address and close it. Raises `NobodyListens` where it is refused, and the other errors of links."""
+        async with asyncio.timeout(seconds) as limit:
+            link = await self._get_link() if self._get_link is not None else None
+            left = max(0.01, (limit.when() or 0.0) - asyncio.get_running_loop().time())
+            _, host, port = _origin(self._base)
+            opener = link.open_tcp if link is not None else open_tcp
+            stream = await opener(host.strip("[]"), port, timeout_seconds=left)
+        await stream.aclose()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         login = self.login if self.login is not None and _origin(request.url) == _origin(self._base) else None
@@ -171,6 +196,10 @@ class _Pool:
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=network,
         )
+
+    @property
+    def heard_at(self) -> float:
+        return self._network.heard_at
 
     async def aclose(self) -> None:
         await self.http.aclose()

@@ -25,7 +25,7 @@ from sovtui.adapters.links._traffic import counted
 from sovtui.core.clean import clean
 from sovtui.core.metered import KEEPALIVE_SECONDS
 from sovtui.core.reach import Evidence, Fault, Stage, judge
-from sovtui.ports.errors import Malformed, Refused, TimedOut, Unreachable
+from sovtui.ports.errors import Malformed, NobodyListens, Refused, TimedOut, Unreachable
 from sovtui.ports.link import ByteStream, Completed, LineStream, Patience
 
 T = TypeVar("T")
@@ -173,7 +173,7 @@ class SshLink:
             if error.code == 1:
                 advice = "Allow it there: AllowTcpForwarding (sshd) or AllowLocalPortForwarding (Tailscale)."
                 raise Refused(f"{self._label} forbids connections to {host}:{port}: {reason}", advice) from error
-            raise Unreachable(
+            raise NobodyListens(
                 f"nothing listens on {host}:{port} on {self._label}: {reason}", "Is the service running?"
             ) from error
         except (asyncssh.Error, OSError) as error:

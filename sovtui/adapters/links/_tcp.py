@@ -8,7 +8,7 @@ import select
 import socket
 
 from sovtui.core.clean import clean
-from sovtui.ports.errors import TimedOut, Unreachable
+from sovtui.ports.errors import NobodyListens, TimedOut, Unreachable
 
 _CLOSE_SECONDS = 0.5
 
@@ -24,7 +24,7 @@ async def open_tcp(host: str, port: int, *, timeout_seconds: float) -> TcpStream
     except socket.gaierror as error:
         raise Unreachable(f"nobody knows the name {host}", "Check the name, the DNS or the tailnet.") from error
     except ConnectionRefusedError as error:
-        raise Unreachable(f"nothing listens on {name}", "Is the service running?") from error
+        raise NobodyListens(f"nothing listens on {name}", "Is the service running?") from error
     except OSError as error:
         raise Unreachable(f"{name} cannot be reached: {clean(str(error), 200)}") from error
     return TcpStream(reader, writer, name)

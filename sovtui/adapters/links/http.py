@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
+import time
+import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -17,10 +20,22 @@ import httpx
 from sovtui.adapters.links._http_transport import GetLink, LinkTransport
 from sovtui.adapters.links.login import Login
 from sovtui.core.clean import clean, clean_bytes
-from sovtui.ports.errors import HostKeyError, Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
+from sovtui.ports.errors import (
+    HostKeyError,
+    Malformed,
+    NobodyListens,
+    OtherProtocol,
+    PortError,
+    Refused,
+    TimedOut,
+    Unreachable,
+    Unsupported,
+)
 
 MAX_BODY_BYTES = 16 << 20
 MAX_ADDRESSES = 100
+DENIED_SECONDS = 90.0
+"""What was denied is asked again sooner than that, or nobody wants to know it any more."""
 _ABOUT_THE_WIRE = frozenset((b"content-encoding", b"content-length", b"transfer-encoding"))
 
 
@@ -77,6 +92,7 @@ async def request(
                     raise _TooBig
                 parts.append(part)
             login = _login(http)
+            _note_denied(http, path, reply.status_code)
             hide = login.hide if login is not None and not _is_answer(reply.status_code, parts) else bytes
             kept = [(k, hide(v)) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
             return httpx.Response(
@@ -106,7 +122,7 @@ async def request(
             raise Unreachable(f"{name}{_via(http)} closed the connection without an answer") from error
         if "without sending complete message body" in text or "incomplete" in text:
             raise Malformed(f"{name}{_via(http)} ended in the middle of its reply") from error
-        raise Malformed(f"{name}{_via(http)} does not answer in HTTP: {text}", "Is the port right?") from error
+        raise OtherProtocol(f"{name}{_via(http)} does not answer in HTTP: {text}", "Is the port right?") from error
     except httpx.HTTPError as error:
         raise Unreachable(f"{name}{_via(http)} failed: {clean(str(error), 200) or type(error).__name__}") from error
 
@@ -137,6 +153,84 @@ def check(http: httpx.AsyncClient, reply: httpx.Response) -> None:
         where = clean(reply.headers.get("location", "elsewhere"), 200)
         raise Malformed(f"{name} sends us on to {where}", "Write that address in the configuration.")
     raise Malformed(message)
+
+
+def heard_at(http: httpx.AsyncClient) -> float:
+    """Monotonic time when the last byte came from the one that is asked; minus infinity where that is not known."""
+    return http.link_transport.heard_at if isinstance(http, _Client) else -math.inf
+
+
+async def reach(http: httpx.AsyncClient, seconds: float) -> bool:
+    """Wait until there is a link to ask over; False of a client that has none of ours. Raises the errors of the ports where it is down."""
+    if not isinstance(http, _Client):
+        return False
+    await http.link_transport.reach(seconds)
+    return True
+
+
+def waiting(http: httpx.AsyncClient) -> str:
+    """What has to be waited for before anything can be asked, in words: a command that tells its login. Empty: nothing."""
+    login = _login(http)
+    return login.waiting if login is not None else ""
+
+
+async def knock(http: httpx.AsyncClient, seconds: float) -> bool | None:
+    """Whether its port takes a connection now; nothing is asked. None of a client that has no way of its own to knock.
+
+    Raises `Unreachable` where the connection is neither taken nor refused, `TimedOut` among them, `Refused` where we are not let through.
+    """
+    if not isinstance(http, _Client):
+        return None
+    try:
+        await http.link_transport.knock(seconds)
+    except NobodyListens:
+        return False
+    except TimeoutError:
+        raise TimedOut(f"{http.base_url} took no connection within {seconds:g} s") from None
+    return True
+
+
+def is_loopback(http: httpx.AsyncClient) -> bool:
+    """Whether what is asked runs on the host itself: there a connection is taken or refused at once, unless the queue is full."""
+    host = http.base_url.host
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def denied(http: httpx.AsyncClient) -> str:
+    """What of the one that is asked is closed to us, and why, as a sentence with what to do; empty: nothing that was asked lately."""
+    login = _login(http)
+    if login is not None and login.trouble is not None:
+        return login.trouble.sentence()
+    since = time.monotonic() - DENIED_SECONDS
+    closed = {path: status for path, (status, at) in _DENIED.get(http, {}).items() if at > since}
+    if not closed:
+        return ""
+    some = sorted(closed)[:3]
+    status = closed[some[0]]
+    where = f"{', '.join(some)}{' and more' if len(closed) > len(some) else ''} {'answers' if len(closed) == 1 else 'answer'} {status}"
+    if login is not None and str(login):
+        return f"its key is refused: {where} to {login}. Put the right key there"
+    if status == 403:
+        return f"it does not let us in: {where}. Give it a `bearer` if it wants a key"
+    return f"it wants an API key: give it a `bearer` ({where})"
+
+
+def forget_denied(http: httpx.AsyncClient) -> None:
+    """It is another process now: what was closed may be open."""
+    _DENIED.pop(http, None)
+
+
+_DENIED: weakref.WeakKeyDictionary[httpx.AsyncClient, dict[str, tuple[int, float]]] = weakref.WeakKeyDictionary()
+"""Paths that answered 401 or 403, with status and monotonic time, by who asks."""
+
+
+def _note_denied(http: httpx.AsyncClient, path: str, status: int) -> None:
+    path = path.split("?", 1)[0]
+    known = _DENIED.get(http)
+    if status in (401, 403):
+        _DENIED.setdefault(http, {})[path] = (status, time.monotonic())
+    elif known is not None:
+        known.pop(path, None)
 
 
 def login_advice(reply: httpx.Response) -> str:

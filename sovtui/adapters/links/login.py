@@ -1,6 +1,7 @@
 """Who asks: the headers of a configured login. Its secrets are fetched when a request first needs them and again after a 401.
 
 What was fetched stays in here: it is in no request object, message, log line or `repr`. Imports no HTTP library.
+An engine tells some things to everybody: it is asked without its key too, where that cannot be had (`optional`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import math
 import os
 import signal
 import stat
@@ -24,6 +26,8 @@ from sovtui.ports.errors import PortError, Refused
 COMMAND_SECONDS = 10.0
 AGAIN_SECONDS = 60.0
 """A login that was refused, and a command that failed, are fetched once more after this long."""
+LOOK_AGAIN_SECONDS = 5.0
+"""The same for one that is asked without its login meanwhile, where no command has to be run for it."""
 MAX_BYTES = 1 << 16
 _HIDDEN = b"[hidden]"
 _SHORT = 3
@@ -33,9 +37,21 @@ _SHORT = 3
 class Login:
     """The login of one source. `headers` waits for its secrets; the rest answers at once."""
 
-    def __init__(self, place: str, settings: LoginConfig, clock: Clock, environment: Mapping[str, str] | None = None) -> None:
-        """`place` is the table of the configuration, for messages."""
+    def __init__(
+        self,
+        place: str,
+        settings: LoginConfig,
+        clock: Clock,
+        environment: Mapping[str, str] | None = None,
+        *,
+        optional: bool = False,
+    ) -> None:
+        """`place` is the table of the configuration, for messages. `optional`: without its secrets it is asked all the same."""
         self._place, self._settings, self._clock = place, settings, clock
+        self._optional = optional
+        self.trouble: PortError | None = None
+        """Of an optional one: why its secrets cannot be had."""
+        self._looked_at = -math.inf
         self._environment = os.environ if environment is None else environment
         self._fetching: asyncio.Task[_Carried] | None = None
         self._carried: _Carried | None = None
@@ -64,7 +80,21 @@ class Login:
         return clean(f"{slow}, which tells the login of [{self._place}], has not finished", 300) if running and slow else ""
 
     async def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The headers to send. Raises `Refused` where a secret cannot be had, naming the reference."""
+        """The headers to send. Raises `Refused` where a secret cannot be had, naming the reference; an optional login is none then."""
+        if not self._optional:
+            return await self._headers()
+        if self.trouble is not None and self._clock.monotonic() - self._looked_at < LOOK_AGAIN_SECONDS:
+            return ()
+        self._looked_at = self._clock.monotonic()
+        try:
+            found = await self._headers()
+        except PortError as error:
+            self.trouble = error
+            return ()
+        self.trouble = None
+        return found
+
+    async def _headers(self) -> tuple[tuple[bytes, bytes], ...]:
         if self._carried is None:
             if self._failed is not None and self._clock.monotonic() - self._failed[0] < AGAIN_SECONDS:
                 raise type(self._failed[1])(str(self._failed[1]), self._failed[1].advice)
@@ -77,12 +107,24 @@ class Login:
         if self._carried is not None and self._carried.headers != refused:
             return True  # another request has renewed them meanwhile
         now = self._clock.monotonic()
-        if not str(self) or (self._renewed_at is not None and now - self._renewed_at < AGAIN_SECONDS):
+        if not str(self) or self.trouble is not None:
+            return False
+        if self._renewed_at is not None and now - self._renewed_at < self._again_seconds:
             return False
         self._renewed_at = now
-        await self._fetch()
+        try:
+            await self._fetch()
+        except PortError:
+            if not self._optional:
+                raise
+            return False
         assert self._carried is not None
         return self._carried.headers != refused
+
+    @property
+    def _again_seconds(self) -> float:
+        costly = any(secret.command for _, secret in secrets_of(self._settings))
+        return LOOK_AGAIN_SECONDS if self._optional and not costly else AGAIN_SECONDS
 
     def hide(self, text: bytes) -> bytes:
         """`text` without the secrets, should a server send them back."""

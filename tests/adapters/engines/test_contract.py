@@ -162,7 +162,7 @@ async def test_a_dead_one_and_a_hung_one_are_told_apart(engine: EngineAdapter) -
             server.slow = set(server.routes) | {"/health", "/api/ps", "/running", "/metrics", "/v1/models"}
         phases = [(await room.poll(12.0)).phase for _ in range(5)]
         assert phases[-1] is phase, kind
-        assert phase.value not in phases[:1]
+        assert kind == "silent" or phases[0] is EnginePhase.UNKNOWN, "one refusal may be a stop that is on its way"
 
 
 async def test_a_fresh_figure_is_never_made_of_a_silence(engine: EngineAdapter) -> None:

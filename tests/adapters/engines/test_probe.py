@@ -7,14 +7,17 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sovtui.adapters.engines.base import Past, cause, progress
+from sovtui.adapters.engines.watch import EnginesSource
 from sovtui.adapters.registry import load_engine
 from sovtui.core.events import Sample, Samples
-from sovtui.core.model import Engine, EnginePhase, LinkPhase
+from sovtui.core.model import Engine, EnginePhase, HostSpec, LinkPhase, Mode
+from sovtui.core.modes import Heat, mode_view
 from sovtui.core.reading import Status, fresh
-from sovtui.core.state import reduce
+from sovtui.core.state import initial, reduce
 from sovtui.ports.errors import Unreachable
 from tests.adapters.engines.pretend import MODELS, Room, Server, recorded
 
@@ -225,14 +228,16 @@ async def test_a_life_from_start_to_death() -> None:
     assert (await room.poll()).phase is EnginePhase.STARTING
 
 
-async def test_a_slow_answer_is_not_death_at_once() -> None:
+async def test_a_silence_is_a_hang_until_the_next_answer() -> None:
     server = Server(health=200, v1__models=MODELS)
     room = Room(server, told=lambda host, mode: True)
     room.unit("active")
     await room.poll()
     server.slow.add("/health")
-    phases = [(await room.poll()).phase for _ in range(4)]
-    assert phases == [EnginePhase.UNKNOWN] * 3 + [EnginePhase.HUNG]
+    told = [await room.poll() for _ in range(3)]
+    assert [one.phase for one in told] == [EnginePhase.HUNG] * 3 and len({one.reason for one in told}) == 1
+    server.slow.clear()
+    assert (await room.poll()).phase is EnginePhase.READY
 
 
 async def test_a_lost_link_is_no_dead_engine() -> None:
@@ -268,7 +273,7 @@ async def test_an_engine_that_fell_silent_with_the_link_is_what_it_last_was() ->
     told = room.state.hosts["spark"].engines["qwen"]
     assert (told.phase, told.models, told.at, told.reason) == (EnginePhase.READY, ready.models, ready.at, "the link is down")
     room.link(LinkPhase.UP)
-    assert (await room.poll()).phase is EnginePhase.UNKNOWN, "counted anew"
+    assert (await room.poll()).phase is EnginePhase.HUNG, "now it is asked over a link that stands"
 
 
 async def test_an_engine_that_hung_long_before_the_link_went_stays_so() -> None:
@@ -290,13 +295,16 @@ async def test_no_figures_are_read_where_prometheus_has_fresh_ones() -> None:
     room = Room(server)
     room.unit("active")
 
-    def told() -> None:
-        reading = fresh(1.0, room.clock.now() + timedelta(seconds=2), "prometheus")
+    def told(running: float) -> None:
+        reading = fresh(running, room.clock.now() + timedelta(seconds=2), "prometheus")
         room.state = reduce(room.state, Samples("spark", (Sample("engine.running", reading, "qwen"),)))
 
-    told()
+    told(0.0)
     await room.poll()
     assert "/metrics" not in server.asked
+    told(1.0)
+    await room.poll()
+    assert "/metrics" in server.asked, "it works: that the work has ended is not to be told a scrape later"
     server.asked.clear()
     stale = replace(room.state.hosts["spark"].reading("engine.running", "qwen"), status=Status.STALE)
     host = room.state.hosts["spark"]
@@ -336,12 +344,66 @@ async def test_metrics_that_are_switched_off_say_so() -> None:
     assert reading.status is Status.UNSUPPORTED and "--enable-metrics" in reading.reason
 
 
-async def test_a_mode_without_services_is_asked_and_absent_if_nobody_answers() -> None:
+async def test_an_engine_without_services_can_be_absent_dead_hung_and_started_again() -> None:
     server = Server(health=200, v1__models=MODELS)
+    server.up = False
     room = Room(server, services=False)
+    told = await room.poll()
+    assert told.phase is EnginePhase.ABSENT, "never seen: nothing listens"
+    server.up = True
     assert (await room.poll()).phase is EnginePhase.READY
     server.up = False
-    assert (await room.poll()).phase is EnginePhase.ABSENT
+    told = await room.poll()
+    assert told.phase is EnginePhase.DEAD and told.reason == "it was ready and nothing listens any more: it has ended"
+    view = mode_view(room.state.hosts["spark"], room.mode)
+    assert (view.heat, view.word) == (Heat.BROKEN, "dead")
+    server.up = True
+    assert (await room.poll()).phase is EnginePhase.READY
+    server.slow.add("/health")
+    told = await room.poll()
+    assert told.phase is EnginePhase.HUNG and mode_view(room.state.hosts["spark"], room.mode).word == "hung"
+
+
+async def test_one_that_ended_before_another_mode_came_up_is_no_dead_one() -> None:
+    """Started by hand, one after the other: the first one's end was wanted."""
+    servers = {8000: Server(health=200, v1__models=MODELS), 8001: Server(health=200, v1__models=MODELS)}
+    servers[8001].up = False
+    modes = tuple(Mode(f"m{port}", engine="vllm", url=f"http://127.0.0.1:{port}") for port in servers)
+    room = Room(servers[8000])
+    room.state = initial((HostSpec("spark", modes=modes),), room.clock.now())
+    room.link(LinkPhase.UP)
+
+    def client(base: str, mode: str) -> httpx.AsyncClient:
+        return servers[int(base[-4:])].client(base)
+
+    room.source = EnginesSource("spark", modes, {"vllm": load_engine("vllm")}, client, room.clock)
+
+    async def phases() -> tuple[str, ...]:
+        await room.poll()
+        return tuple(str(room.state.hosts["spark"].engines[mode.name].phase) for mode in modes)
+
+    assert await phases() == ("ready", "absent")
+    servers[8000].up = False
+    assert await phases() == ("dead", "absent")
+    servers[8001].up = True
+    await phases()
+    assert await phases() == ("absent", "ready")
+    assert room.state.hosts["spark"].engines["m8000"].reason == "it ended, and m8001 runs now"
+
+
+async def test_what_its_unknown_units_cannot_hide() -> None:
+    """The host tells no units, or not yet: that the engine is dead or hangs is seen at its port."""
+    server = Server(health=200, v1__models=MODELS)
+    room = Room(server)
+    assert (await room.poll()).phase is EnginePhase.READY
+    server.slow.add("/health")
+    assert (await room.poll()).phase is EnginePhase.HUNG
+    assert mode_view(room.state.hosts["spark"], room.mode).word == "hung"
+    server.slow.clear()
+    await room.poll()
+    server.up = False
+    assert [(await room.poll()).phase for _ in range(2)] == [EnginePhase.UNKNOWN, EnginePhase.DEAD]
+    assert mode_view(room.state.hosts["spark"], room.mode).word == "dead"
 
 
 async def test_units_that_are_not_known_make_no_dead_engine() -> None:
