@@ -33,7 +33,7 @@ LOOK_SECONDS = 12.0
 """How long a look may take where nobody waits, or where there is no later."""
 EVERY_SECONDS = 3.0
 """How often the listening sockets are compared: two files are read."""
-AGAIN_SECONDS = (5.0, 15.0, 45.0)
+AGAIN_SECONDS = (5.0, 15.0, 45.0, 180.0)
 """After a socket was new: when those are asked once more that did not say what they are. An engine may listen before it answers."""
 END_SECONDS = 0.05
 UNITS_SECONDS = 0.6

@@ -119,11 +119,15 @@ def _merged(old: Iterable[Entry], new: Sequence[Entry], listening: Collection[in
 
 
 def _chief(every: Sequence[Entry], old: HostConfig | None) -> Entry | None:
-    """The one that is shown in full: the same as before, else the first that `init` would make a mode, else one that holds models."""
+    """The one that is shown in full: the same as before, else the first that `init` would make a mode, or that loads models by itself.
+
+    One that writes text comes before one that paints: there is more to tell of it.
+    """
     was = old.mode[0].url if old is not None and old.mode else ""
     modes = [entry for entry in every if isinstance(entry, ModeConfig)]
     alone = [entry for entry in every if entry.engine in ("", *LOADERS)]
-    return next((entry for entry in every if entry.url == was), next(iter([*modes, *alone]), None))
+    ranked = sorted([*modes, *alone], key=lambda entry: entry.engine == "comfyui")
+    return next((entry for entry in every if entry.url == was), next(iter(ranked), None))
 
 
 def _as_mode(entry: Entry) -> ModeConfig:
