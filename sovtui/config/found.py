@@ -32,7 +32,8 @@ def found(facts: Facts, units: Sequence[str], hostname: str, engines: Collection
     told = _told_apart([*(entry for entry in entries(host) if _port(entry) in listening), *_others(facts, host)])
     told = _merged(entries(old), told, listening)
     chief = _chief(told, old)
-    services = [service for entry in told for service in entry.services]
+    first = [chief] if chief is not None else []
+    services = [service for entry in (*first, *told) for service in entry.services]
     made = HostConfig(
         link="local",
         memory=host.memory,

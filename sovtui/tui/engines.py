@@ -176,15 +176,17 @@ def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
     if len(lines) < most:
         return [rows[0], *lines]
     if most == 2:
-        return [rows[0], _and_more(views, width)]
+        return [rows[0], _and_more(view, host, views, width)]
     shown = lines[: most - 2]
     return [rows[0], *shown, row((f"↓ {len(lines) - len(shown)} more", "label"))]
 
 
-def _and_more(views: Sequence[ModeView], width: int) -> Row:
-    """One line for several: the first, and how many more there are."""
+def _and_more(view: View, host: Host, views: Sequence[ModeView], width: int) -> Row:
+    """One line for several: the first, its figures where they fit, and how many more there are."""
     more = row((f" ↓ {len(views) - 1} more", "label")) if len(views) > 1 else row()
-    return spread(name_line(views[0], max(1, width - more.cells)), more, width)
+    figures = [span for words, look in _told(view, host, views[0]) for span in (("  ", "plain"), (words, look))]
+    first = row(*name_line(views[0], width).spans, *figures)
+    return spread(first if first.cells + more.cells <= width else name_line(views[0], width - more.cells), more, width)
 
 
 def _least(view: View, host: Host, found: ModeView, width: int) -> int:

@@ -75,14 +75,15 @@ def _on_the_screen(folder: Path) -> None:
             with Terminal(
                 [sys.executable, "-m", "sovtui"], size, HOME=str(folder), XDG_CONFIG_HOME=str(folder), LANG="C.UTF-8"
             ) as terminal:
-                terminal.until(b"sovtui init", 60)
-                terminal.until(b"Ollama", 60)
+                port = server.url.rpartition(":")[2]
+                wanted = [b"sovtui init", b"Ollama", f"tiny (port {port})".encode()]
+                while missing := [words for words in wanted if words not in terminal.all]:
+                    assert time.monotonic() - began < 90, (missing, terminal.all[-600:])
+                    terminal.read(missing[0], 0.1)
                 took = time.monotonic() - began
                 print(f"{size[0]}x{size[1]}: named after {took:.2f} s")
                 terminal.press(b"q")
                 assert terminal.ended(30)[0] == 0
-                port = server.url.rpartition(":")[2]
-                assert f"tiny (port {port})".encode() in terminal.all
 
 
 def test_they_are_on_the_screen_at_every_size_and_what_to_do_next_is_too(tmp_path: Path) -> None:
