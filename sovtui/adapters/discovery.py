@@ -21,7 +21,7 @@ from sovtui.config.schema import Config
 from sovtui.core.clean import clean
 from sovtui.core.serving import NAMES
 from sovtui.core.survey import Facts, gather
-from sovtui.onbox import lookports
+from sovtui.onbox import lookserving
 from sovtui.ports.errors import PortError
 from sovtui.runtime import box
 
@@ -134,10 +134,10 @@ def _notes(facts: Facts, config: Config, of: Found) -> tuple[str, ...]:
 
 async def _sockets() -> Sockets:
     """What listens now; where the system does not tell, the usual ports that are open."""
-    told = await asyncio.to_thread(lookports.sockets)
+    told = await asyncio.to_thread(lookserving.sockets)
     if told is not None:
         return told
-    return {int(line["port"]): frozenset[str]() for line in await asyncio.to_thread(lookports.usual)}
+    return {int(line["port"]): frozenset[str]() for line in await asyncio.to_thread(lookserving.usual)}
 
 
 async def _look(seconds: float, only: Collection[int] | None, quiet: float = LOOK_SECONDS) -> tuple[list[Line], bool]:

@@ -27,8 +27,6 @@ NOT_HTTP = frozenset(
     ]
 )
 """Ports of things that speak something else; they are left alone."""
-USUAL = (8000, 8001, 30000, 30001, 8080, 11434, 4000, 8188, 1234, 5000, 9090, 9093)
-"""Where engines listen if nobody tells them otherwise, and Prometheus and Alertmanager."""
 _CGROUP_UNIT = re.compile(r"/([A-Za-z0-9:_.@\\-]+\.service)(?:/|\Z)")
 _CGROUP_CONTAINER = re.compile(r"(?:docker|libpod|cri-containerd|containerd)[-/]([0-9a-f]{12,64})")
 _ENGINE = re.compile(ENGINE_WORDS, re.IGNORECASE)
@@ -61,33 +59,6 @@ def listening() -> list[Told]:
     for told in sockets.values():
         unique.setdefault((told["address"], told["port"]), told)
     return sorted(unique.values(), key=lambda told: told["port"])
-
-
-def sockets() -> dict[int, frozenset[str]] | None:
-    """The sockets that listen, by port; a socket that was made anew is another one. None where the system does not tell.
-
-    Costs no more than reading two files, so that whoever waits for something new may ask every few seconds.
-    """
-    found: dict[int, set[str]] = {}
-    told = False
-    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in box.read(path, 1 << 24).splitlines():
-            cells = line.split()
-            told = True
-            if len(cells) > 9 and cells[3] == "0A":
-                found.setdefault(int(cells[1].rpartition(":")[2], 16), set()).add(cells[9])
-    return {port: frozenset(numbers) for port, numbers in found.items()} if told else None
-
-
-def usual() -> list[Told]:
-    """Usual ports that are open, for a system that does not tell which are."""
-    found = []
-    for port in USUAL:
-        with socket.socket() as one:
-            one.settimeout(0.2)
-            if one.connect_ex(("127.0.0.1", port)) == 0:
-                found.append({"t": "port", "address": "127.0.0.1", "port": port})
-    return found
 
 
 def _address(text: str, family: int) -> str:
@@ -136,14 +107,6 @@ def processes() -> list[Told]:
             }
         )
     return found[:80]
-
-
-def same_network(pid: int) -> bool:
-    """Whether a process has the network that this one has: what it listens on is here. True where that may not be seen."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
-    except OSError:
-        return True
 
 
 def ask(told: Told, prefixes: Iterable[str] = ()) -> Told | None:
