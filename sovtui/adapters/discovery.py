@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sovtui.adapters.links.local import LocalLink
@@ -66,6 +66,8 @@ class Found:
     """What was told of each port."""
     sockets: Sockets = field(default_factory=dict)
     """Those that listened, as far as they were asked."""
+    whole: bool = True
+    """Everybody had time to answer."""
     path: str = ""
     """Where the configuration would be."""
 
@@ -75,44 +77,47 @@ async def look_around(config_path: str, *, hurry: bool = False) -> Found:
     sockets = await _sockets()
     looking = _look(HURRY_SECONDS, None, QUIET_SECONDS) if hurry else _look(LOOK_SECONDS, None)
     (lines, whole), units = await asyncio.gather(looking, _units())
-    answers = {int(line["port"]): line for line in lines if line.get("t") == "answer"}
+    answers = _answers(lines)
     asked = sockets if whole else {port: sockets[port] for port in answers if port in sockets}
-    return _made(Found(Config(), (), units, answers, asked, config_path), lines, None)
+    return _made(Found(Config(), (), units, answers, asked, whole, config_path), lines, None)
 
 
-async def changes(last: Found) -> AsyncIterator[Found]:
+async def changes(last: Found) -> AsyncGenerator[Found, None]:
     """What is here from now on, each time that it is something else than before. Ends only with whoever waits."""
     again: list[float] = []
     clock = asyncio.get_running_loop().time
+    if not last.whole:
+        again = [clock()]  # what had no time to answer
     while True:
-        await asyncio.sleep(EVERY_SECONDS if last.sockets else 0.0)
         sockets = await _sockets()
         new = {port for port, numbers in sockets.items() if numbers != last.sockets.get(port)}
         if new:
             again = [clock() + seconds for seconds in AGAIN_SECONDS]
         elif again and clock() >= again[0]:
             again.pop(0)
-            new = {port for port in sockets if last.answers.get(port, {}).get("state", "") or port not in last.answers}
-        elif sockets.keys() == last.sockets.keys():
-            continue
-        lines, _ = await _look(LOOK_SECONDS, new)
-        answers = {port: line for port, line in last.answers.items() if port in sockets and port not in new}
-        answers |= {int(line["port"]): line for line in lines if line.get("t") == "answer"}
-        now = _made(
-            Found(last.config, last.notes, last.units, answers, sockets, last.path),
-            [*(line for line in lines if line.get("t") != "answer"), *answers.values()],
-            last.config,
-        )
-        changed = now.config != last.config
-        last = now
-        if changed:
-            yield now
+            new = {port for port in sockets if last.answers.get(port, {}).get("state") or port not in last.answers}
+        if new:
+            lines, _ = await _look(LOOK_SECONDS, new)
+            answers = {port: line for port, line in last.answers.items() if port not in new} | _answers(lines)
+            answers = {port: line for port, line in answers.items() if port in sockets}
+            told = [*(line for line in lines if line.get("t") != "answer"), *answers.values()]
+            now = _made(replace(last, answers=answers, sockets=sockets, whole=True), told, last.config)
+            changed, last = now.config != last.config, now
+            if changed:
+                yield now
+        await asyncio.sleep(EVERY_SECONDS)
 
 
-def _made(of: Found, lines: list[Line], before: Config | None) -> Found:
-    facts = gather(lines)
+def _answers(lines: Iterable[Line]) -> dict[int, Line]:
+    """By port."""
+    return {int(line["port"]): line for line in lines if line.get("t") == "answer"}
+
+
+def _made(of: Found, lines: Iterable[Line], before: Config | None) -> Found:
+    parts = {port for line in of.answers.values() for port in line.get("children", ())}
+    facts = gather(line for line in lines if line.get("t") != "answer" or line.get("port") not in parts)
     config = found(facts, of.units, socket.gethostname(), engine_names(), before)
-    return Found(config, _notes(facts, config, of), of.units, of.answers, of.sockets, of.path)
+    return replace(of, config=config, notes=_notes(facts, config, of))
 
 
 def _notes(facts: Facts, config: Config, of: Found) -> tuple[str, ...]:
