@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from sovtui.adapters.discovery import Found
     from sovtui.config.schema import Config
     from sovtui.config.surroundings import Glyphs
     from sovtui.ports.link import Ask, Link, Tell
@@ -55,10 +56,10 @@ def _build_hub(config: Config, **options: Any) -> Hub:
     return bootstrap.build_hub(config, **options)
 
 
-def _local(config_path: str) -> tuple[Config, tuple[str, ...]]:
+def _local(config_path: str, hurry: bool) -> Found:
     from sovtui import bootstrap
 
-    return bootstrap.local(config_path)
+    return bootstrap.local(config_path, hurry)
 
 
 async def _dial(kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:

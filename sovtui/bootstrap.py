@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,14 @@ from sovtui.ports.link import Ask, Dialer, Link, Tell, Telling
 from sovtui.ports.network import Sight
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime.clock import RealClock
-from sovtui.runtime.control import Control, Equipment
+from sovtui.runtime.control import Control, Equip, Equipment, Renewal
 from sovtui.runtime.links import Links, Pace
 from sovtui.runtime.store import FOR_A_SCREEN_SECONDS
 
 if TYPE_CHECKING:
     import httpx
 
+    from sovtui.adapters.discovery import Found
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.prometheus import PrometheusSource
     from sovtui.adapters.links.sync_http import LinkAdapter
@@ -55,9 +56,11 @@ def build_hub(
     interactive: bool = True,
     notes: tuple[str, ...] = (),
     pace: Pace | None = None,
+    found: Found | None = None,
 ) -> Control:
     """The hub for this configuration. `only_host` leaves out the links that are not needed for that host.
 
+    `found`: it is no configuration but what was found here, and is looked for again while the hub is open.
     Without an operator (`ask` is None and not `interactive`) no question is ever asked and no history is loaded.
     """
     log_to_file()
@@ -67,17 +70,28 @@ def build_hub(
     links = Links(dialers, clock, network=KernelNetwork(), sights=sights, pace=pace)
     links.ask = ask
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
-    equip = partial(_equip, config, hosts, links, clock, interactive, paths)
+
+    def equip_with(config: Config) -> Equip:
+        return partial(_equip, config, hosts, links, clock, interactive, paths)
+
+    async def renewals(last: Found) -> AsyncGenerator[Renewal, None]:
+        from sovtui.adapters.discovery import changes
+
+        async for now in changes(last):
+            new = tuple(spec for spec in host_specs(now.config) if spec.name in hosts)
+            yield Renewal(now.config, new, now.notes, equip_with(now.config))
+
     return Control(
         config,
         specs,
         links,
         clock,
-        equip,
+        equip_with(config),
         read_only=read_only,
         notes=notes,
         stand_by=interactive,
         routine_every_seconds=FOR_A_SCREEN_SECONDS if interactive else 0.0,
+        renewals=partial(renewals, found) if found is not None else None,
     )
 
 
@@ -264,9 +278,8 @@ def _prometheus(
     )
 
 
-def local(config_path: str) -> tuple[Config, tuple[str, ...]]:
-    """With no configuration: this machine, from what is found on it, and the sentences that say so."""
+def local(config_path: str, hurry: bool) -> Found:
+    """With no configuration: this machine, from what is found on it. `hurry`: somebody waits, and what comes later is shown later."""
     from sovtui.adapters.discovery import look_around
 
-    found = asyncio.run(look_around(config_path))
-    return found.config, found.notes
+    return asyncio.run(look_around(config_path, hurry=hurry))

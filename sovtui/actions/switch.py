@@ -8,7 +8,7 @@ from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config, HostConfig
 from sovtui.core.forecast import judge
 from sovtui.core.model import EnginePhase, Mode
-from sovtui.core.modes import Heat, ModeView, mode_views, stuck
+from sovtui.core.modes import Heat, ModeView, mode_views, stuck, switchable
 from sovtui.core.state import Host, State
 from sovtui.core.text import duration
 from sovtui.onbox.insisting import PATIENCE
@@ -32,6 +32,12 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         return refuse("switch", wish, title, unknown_name("mode", wish.target, [*modes, NONE]), USAGE)
     if wish.target != NONE:
         title = f"Switch {wish.host} to {modes[wish.target].title or wish.target}"
+    if wish.target != NONE and not modes[wish.target].services:
+        why = f"what runs {modes[wish.target].title or wish.target} is not known: its mode names no `services`"
+        return refuse("switch", wish, title, f"{why}; `sovtui init` proposes them", USAGE)
+    if modes and not switchable(host.spec):
+        why = "what runs here is not known: no mode names `services`"
+        return refuse("switch", wish, title, f"{why}; `sovtui init` proposes them", USAGE)
     views = {view.mode.name: view for view in mode_views(host)}
     others = [view for name, view in views.items() if name != wish.target]
     target = views.get(wish.target)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sovtui.cli.session import Session
-    from sovtui.cli.wiring import Wiring
+    from sovtui.cli.wiring import Local, Wiring
     from sovtui.config.schema import Config
     from sovtui.config.surroundings import Glyphs
     from sovtui.runtime.hub import Hub
@@ -67,17 +67,22 @@ class Loaded:
     config: Config
     path: Path | None
     """None where this machine is looked at because there is no file."""
-    notes: tuple[str, ...] = ()
+    found: Local | None = None
+    """What this machine has, then."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.found.notes if self.found is not None else ()
 
 
-def _load(args: argparse.Namespace, wiring: Wiring) -> Loaded:
-    """The configuration and its file; without a file in the usual place, this machine."""
+def _load(args: argparse.Namespace, wiring: Wiring, *, hurry: bool = False) -> Loaded:
+    """The configuration and its file; without a file in the usual place, this machine. `hurry`: a screen waits for it."""
     from sovtui.config.paths import config_path
 
     place = config_path(args.config)
     if not place.said and not place.path.exists():
-        config, notes = wiring.local(str(place.path))
-        return Loaded(config, None, notes)
+        found = wiring.local(str(place.path), hurry)
+        return Loaded(found.config, None, found)
     from sovtui.config.load import load
 
     return Loaded(load(place.path, engines=wiring.engines(), actions=wiring.actions()), place.path)
@@ -98,10 +103,16 @@ def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
             return wiring.demo(args.estate)
         from sovtui.cli.session import Session
 
-        loaded = _load(args, wiring)
+        loaded = _load(args, wiring, hurry=True)
         only = Session(loaded.config, wiring.build_hub, args.host, args.read_only).named_host()
         return wiring.build_hub(
-            loaded.config, read_only=args.read_only, ask=None, only_host=only, interactive=True, notes=loaded.notes
+            loaded.config,
+            read_only=args.read_only,
+            ask=None,
+            only_host=only,
+            interactive=True,
+            notes=loaded.notes,
+            found=loaded.found,
         )
 
     screen = {} if args.command == "demo" else _glimpse(config_path(args.config).path)
@@ -169,7 +180,7 @@ def _headless(args: argparse.Namespace, wiring: Wiring) -> int:
     loaded = _load(args, wiring)
     for note in loaded.notes:
         say(sentence(note))
-    session = Session(loaded.config, wiring.build_hub, args.host, args.read_only)
+    session = Session(loaded.config, wiring.build_hub, args.host, args.read_only, loaded.found)
     if args.command == "doctor" and (args.sudoers or args.polkit):
         from sovtui.cli import doctor, output
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sovtui.cli.asking import ask_operator, can_ask
 from sovtui.cli.diagnostics import say, sentence
 from sovtui.cli.exits import Exit, Failure
-from sovtui.cli.wiring import BuildHub
+from sovtui.cli.wiring import BuildHub, Local
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched, with_engines
 from sovtui.config.words import nearest
@@ -35,13 +35,23 @@ class Session:
     host: str | None
     """`--host`."""
     read_only: bool
+    found: Local | None = None
+    """What this machine has, where nobody has configured anything."""
 
     @asynccontextmanager
     async def hub(self, only_host: str | None = None, *, settle: float = SETTLE_SECONDS) -> AsyncIterator[Hub]:
         """A started hub that has settled; closed at the end, whatever happens."""
         terminal = can_ask()
         ask = ask_operator if terminal else None
-        hub = self.build(self.config, read_only=self.read_only, ask=ask, only_host=only_host, interactive=False, notes=())
+        hub = self.build(
+            self.config,
+            read_only=self.read_only,
+            ask=ask,
+            only_host=only_host,
+            interactive=False,
+            notes=(),
+            found=self.found,
+        )
         unsubscribe = hub.subscribe(_told, _tell_new(hub))
         try:
             await hub.start()

@@ -25,7 +25,20 @@ class BuildHub(Protocol):
         only_host: str | None,
         interactive: bool,
         notes: tuple[str, ...],
+        found: Local | None,
     ) -> Hub: ...
+
+
+class Local(Protocol):
+    """This machine, where nobody has configured anything. For the command line to pass on."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that say what was looked for."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +46,8 @@ class Wiring:
     """What `__main__` passes in, so that the command line knows neither adapters nor Textual. Each imports only when called."""
 
     build_hub: BuildHub
-    local: Callable[[str], tuple[Config, tuple[str, ...]]]
-    """Where there is no configuration at the usual place: this machine, from what is found on it, and the sentences that say so."""
+    local: Callable[[str, bool], Local]
+    """Where there is no configuration at the usual place: this machine, from what is found on it, in a hurry or not."""
     dial: Callable[[str, str, Ask | None, Tell], Awaitable[Link]]
     """A link by its kind (`ssh`, `local`) and address, for a host that is not configured. Raises `PortError`, `ValueError`."""
     control_room: Callable[[Callable[[], Hub], str | None, Glyphs], int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, Link, Service, Source, TailnetPath, Traffic
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, Service, Source, TailnetPath, Traffic
 from sovtui.core.reading import Reading
 
 
@@ -14,6 +14,15 @@ class Tick:
     """A second has passed; readings may turn stale."""
 
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SpecChanged:
+    """Another thing is to be looked at on a host than before: nobody has configured it, and what runs there has changed."""
+
+    spec: HostSpec
+    notes: tuple[str, ...]
+    """Of the whole state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ class ReceiptsSeen:
 
 Event = (
     Tick
+    | SpecChanged
     | Samples
     | Curve
     | LinkChanged

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sovtui.core.model import Engine, EnginePhase, Mode
+from sovtui.core.model import Engine, EnginePhase, HostSpec, Mode
 from sovtui.core.once import once_per_host
 from sovtui.core.state import Host
 from sovtui.core.strain import Strain, strain
@@ -160,6 +160,11 @@ def pace(host: Host, mode: Mode, now: datetime) -> str:
     since = [s.since for name in mode.services if (s := host.services.get(name)) is not None and s.since is not None]
     young = bool(since) and (now - max(since)).total_seconds() < WARM_SECONDS
     return "warming" if young else "slow"
+
+
+def switchable(spec: HostSpec) -> bool:
+    """Whether there is anything that a switch could stop or start: of modes that only have an address nobody knows what runs them."""
+    return any(mode.services for mode in spec.modes)
 
 
 @once_per_host

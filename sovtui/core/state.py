@@ -28,6 +28,7 @@ from sovtui.core.events import (
     Samples,
     ServicesSeen,
     SourceChanged,
+    SpecChanged,
     Tick,
     TrafficSeen,
 )
@@ -121,6 +122,11 @@ def reduce(state: State, event: Event) -> State:
             if old == source:
                 return state
             return replace(state, sources={**state.sources, (source.name, source.host): source})
+        case SpecChanged(spec, notes):
+            known = state.hosts.get(spec.name)
+            if known is None:
+                return state
+            return replace(state, hosts={**state.hosts, spec.name: _with_spec(known, spec)}, notes=notes)
         case AlertsSeen(alerts, at):
             return replace(state, alerts=state.alerts if alerts == state.alerts else alerts, alerts_at=at)
         case _:
@@ -267,6 +273,20 @@ def _take_link(host: Host, link: Link) -> Host:
     }
     engines = {mode: replace(engine, reason=reason) for mode, engine in host.engines.items()}
     return replace(new, services=services, figures=figures, engines=engines)
+
+
+def _with_spec(host: Host, spec: HostSpec) -> Host:
+    """What is still looked at keeps what is known of it; of what is not, nothing stays."""
+    names = {mode.name for mode in (*spec.modes, *spec.beside)}
+    gone = {mode.name for mode in (*host.spec.modes, *host.spec.beside)} - names
+    return replace(
+        host,
+        spec=spec,
+        services={name: host.services.get(name, Service(name)) for name in spec.services},
+        engines={name: engine for name, engine in host.engines.items() if name not in gone},
+        figures={key: reading for key, reading in host.figures.items() if key[1] not in gone},
+        curves={key: points for key, points in host.curves.items() if key[1] not in gone},
+    )
 
 
 def _tick(state: State, now: datetime) -> State:

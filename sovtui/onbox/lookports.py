@@ -147,7 +147,7 @@ def _models(url: str, rows: list[Any]) -> Told:
     ids = [str(row.get("id", ""))[:300] for row in rows[:100]]
     kinds = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "llama-swap": "llamaswap"}
     kind = next((kinds[owner] for owner in owners if owner in kinds), "")
-    metrics = _by_metrics(url)
+    metrics = "" if kind == "llamacpp" else _by_metrics(url)  # some builds of it wake for that
     told: Told = {"kind": metrics or kind, "models": ids, "by": "metrics" if metrics else "owner" if kind else ""}
     if not told["kind"]:
         status, body = web.get(url, "/api/version", SECONDS)

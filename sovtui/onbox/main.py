@@ -68,6 +68,10 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
         from sovtui.onbox import survey
 
         survey.survey(request)
+    elif verb == "serving":
+        from sovtui.onbox import lookserving
+
+        lookserving.serving(request)
     else:
         raise BadRequest(f"{verb!r} is not a verb")
     return 0

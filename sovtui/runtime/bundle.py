@@ -72,6 +72,7 @@ _ROOTS = {
     "rights": ("launch", "authority", "journal"),
     "start": ("launch", "runner", "main"),
     "survey": ("survey",),
+    "serving": ("lookserving",),
 }
 """What `main` imports for each verb; only that and what it needs is sent."""
 
@@ -116,7 +117,7 @@ def _payload(verb: str) -> bytes:
 def command(verb: str, request: Mapping[str, Any], python: str = "python3") -> tuple[list[str], bytes]:
     """The argv for a link and the first bytes of its standard input.
 
-    Verbs: probe, logs, follow, survey (run with `stream`: they end when standard input closes); start, list, cancel, rights.
+    Verbs: probe, logs, follow, survey, serving (run with `stream`: they end when standard input closes); start, list, cancel, rights.
     """
     argv, head = opening(verb, python)
     return argv, head + request_line(request)

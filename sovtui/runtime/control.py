@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
-from sovtui.core.events import Tick
+from sovtui.core.events import SpecChanged, Tick
 from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, HostSpec, LinkPhase
 from sovtui.core.record import Record
@@ -34,6 +35,7 @@ from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
 from sovtui.runtime.thrift import Thrift
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 SPARE_THREADS, THREADS_PER_HOST = 8, 3
 """Threads are made when they are needed, so many at most."""
@@ -55,6 +57,19 @@ class Equipment:
 Equip = Callable[[], Coroutine[Any, Any, Equipment]]
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What is looked at from now on, where nobody has configured it. The hosts stay the same."""
+
+    config: Config
+    specs: tuple[HostSpec, ...]
+    notes: tuple[str, ...]
+    equip: Equip
+
+
+Renewals = Callable[[], AsyncGenerator[Renewal, None]]
+
+
 class Control:
     """Implements `runtime.hub.Hub`. Everything it needs is passed in; it opens nothing before `start`."""
 
@@ -71,9 +86,11 @@ class Control:
         notes: tuple[str, ...] = (),
         stand_by: bool = False,
         routine_every_seconds: float = 0.0,
+        renewals: Renewals | None = None,
     ) -> None:
         """`stand_by`: keep a warm start ready on every host with modes, for somebody who sits in front of the screen.
 
+        `renewals`: where there is no configuration, what is to be looked at instead, each time that it is something else.
         `routine_every_seconds`: how often subscribers hear of mere figures; see `runtime.store`.
         """
         self._config = config
@@ -91,7 +108,10 @@ class Control:
         self._dispatcher = Dispatcher(config, links, self.store, clock)
         if stand_by:
             self._dispatcher.standbys = {spec.name: Standby() for spec in specs if spec.modes}
+        self._renewals = renewals
         self._tasks: list[asyncio.Task[object]] = []
+        self._asking: list[asyncio.Task[object]] = []
+        """Those of the sources."""
         self._tried: list[tuple[str, Tried]] = []
         self._wakes: list[asyncio.Event] = []
 
@@ -125,7 +145,41 @@ class Control:
             self._spawn(keeper.run(), f"link {name}")
             self._spawn(self._greet(name), f"greet {name}")
         self._spawn(asyncio.to_thread(bundle.payload, "probe"), "bundle")  # it is ready when the first link is
-        self._spawn(self._open_sources(), "equip")
+        self._spawn(self._open_and_renew(), "equip")
+
+    async def _open_and_renew(self) -> None:
+        await self._open_sources()
+        if self._renewals is None:
+            return
+        try:
+            async with aclosing(self._renewals()) as renewals:
+                async for renewal in renewals:
+                    await self._renew(renewal)
+        except Exception:
+            log.exception("looking again failed")  # what is known goes on being looked at
+
+    async def _renew(self, renewal: Renewal) -> None:
+        await self._close_sources()
+        self._config, self._equip = renewal.config, renewal.equip
+        self._dispatcher.config = renewal.config
+        for spec in renewal.specs:
+            self.store.put(SpecChanged(spec, renewal.notes))
+        await self._open_sources()
+
+    async def _close_sources(self) -> None:
+        equipment, self._equipment = self._equipment, None
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        for known in (self._asking, self._tried, self._wakes):
+            known.clear()
+        self._thrift.streams = ()
+        if equipment is not None:
+            for source in equipment.sources:
+                with contextlib.suppress(PortError):
+                    await source.aclose()
+            for close in equipment.closers:
+                await close()
 
     async def _open_sources(self) -> None:
         equipment = self._equipment = await self._equip()
@@ -136,15 +190,14 @@ class Control:
             wake, tried = asyncio.Event(), Tried()
             self._wakes.append(wake)
             self._tried.append((source.host, tried))
-            self._spawn(
-                poll_forever(source, self.store, self._clock, tried, wake, self._thrift.interval),
-                f"poll {source.name} {source.host}",
-            )
+            asking = poll_forever(source, self.store, self._clock, tried, wake, self._thrift.interval)
+            self._asking.append(asyncio.create_task(asking, name=f"poll {source.name} {source.host}"))
         for stream in equipment.streams:
             tried = Tried()
             self._tried.append((stream.host, tried))
             keeper = self._links.keepers[stream.host]
-            self._spawn(stream_forever(stream, keeper, self.store, self._clock, tried), f"stream {stream.name} {stream.host}")
+            hearing = stream_forever(stream, keeper, self.store, self._clock, tried)
+            self._asking.append(asyncio.create_task(hearing, name=f"stream {stream.name} {stream.host}"))
 
     def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -211,12 +264,7 @@ class Control:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._equipment is not None:
-            for source in self._equipment.sources:
-                with contextlib.suppress(PortError):
-                    await source.aclose()
-            for close in self._equipment.closers:
-                await close()
+        await self._close_sources()
 
     def plan(self, action: str, wish: Wish) -> Plan:
         return all_specs()[action].plan(self.state, self._config, wish)

@@ -38,7 +38,7 @@ class Dispatcher:
     """One per hub."""
 
     def __init__(self, config: Config, links: Links, store: Store, clock: Clock) -> None:
-        self._config = config
+        self.config = config
         self._links = links
         self._store = store
         self._clock = clock
@@ -188,7 +188,7 @@ class Dispatcher:
 
     async def _alert(self, plan: Plan) -> Outcome:
         alert = find_alert(self._store.state, plan.wish.target)
-        settings = self._config.alertmanager
+        settings = self.config.alertmanager
         if self.alerts is None or settings is None or alert is None:
             return Outcome(4, f"{plan.title}: that alert is no longer firing")
         if plan.action == "acknowledge":

@@ -46,11 +46,12 @@ def kind_of(width: int) -> Kind:
     return Kind.PHONE if width < PHONE_BELOW else Kind.NORMAL if width < WIDE_FROM else Kind.WIDE
 
 
-def bars(kind: Kind, height: int, *, roomy: bool, notice: int, filtering: bool, travel: int = 0) -> dict[str, int]:
+def bars(kind: Kind, height: int, *, roomy: bool, notice: int, filtering: bool, travel: int = 0, next: int = 0) -> dict[str, int]:
     """Rows of everything that is not a pane, by the part's id."""
     thumbs = kind is Kind.PHONE and height >= HEIGHT_OF_THUMBS
     tile_rows = 2 if height >= TWO_ROWS_OF_TILES_FROM else 1
     return {
+        "next": next,
         "status": {Kind.WIDE: 1, Kind.NORMAL: 2, Kind.PHONE: 3}[kind],
         "travel": travel,
         "notice": notice,

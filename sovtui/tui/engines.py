@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sovtui.core import text
@@ -155,7 +156,7 @@ def reason(host: Host, found: ModeView, width: int, *, up: bool) -> list[Row]:
 
 
 def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
-    """The engines beside the modes, each with its own trouble under it."""
+    """The engines beside the modes, each with its own trouble under it; where that has no room, each in a line, or how many more."""
     views = beside_views(host)
     if not views or most < 2:
         return []
@@ -169,7 +170,23 @@ def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
         spare = most - len(rows) - sum(_least(view, host, later, width) for later in views[index + 1 :])
         bad = sum(1 for part in engine.parts if part.trouble)
         rows += parts(engine, view.state.now, width, max(bad, min(spare, PARTS_BESIDE)) if spare > 0 else 0)
-    return rows[:most]
+    if len(rows) <= most:
+        return rows
+    lines = [name_line(found, width) for found in views]
+    if len(lines) < most:
+        return [rows[0], *lines]
+    if most == 2:
+        return [rows[0], _and_more(view, host, views, width)]
+    shown = lines[: most - 2]
+    return [rows[0], *shown, row((f"↓ {len(lines) - len(shown)} more", "label"))]
+
+
+def _and_more(view: View, host: Host, views: Sequence[ModeView], width: int) -> Row:
+    """One line for several: the first, its figures where they fit, and how many more there are."""
+    more = row((f" ↓ {len(views) - 1} more", "label")) if len(views) > 1 else row()
+    figures = [span for words, look in _told(view, host, views[0]) for span in (("  ", "plain"), (words, look))]
+    first = row(*name_line(views[0], width).spans, *figures)
+    return spread(first if first.cells + more.cells <= width else name_line(views[0], width - more.cells), more, width)
 
 
 def _least(view: View, host: Host, found: ModeView, width: int) -> int:

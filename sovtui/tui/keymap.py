@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import AlertState
-from sovtui.core.modes import Heat, mode_views
+from sovtui.core.modes import Heat, mode_views, switchable
 
 if TYPE_CHECKING:
     from sovtui.tui.panes.base import View
@@ -193,7 +193,7 @@ def _key(view: View, spec: Spec, plan: Callable[[str, Wish], Plan], key: str, ti
 
 def _modes(view: View, spec: Spec, plan: Callable[[str, Wish], Plan]) -> list[Key]:
     host = view.host
-    if host is None or not host.spec.modes:
+    if host is None or not switchable(host.spec):
         return []
     keys = []
     for found in mode_views(host):

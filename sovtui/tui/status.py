@@ -18,7 +18,7 @@ from sovtui.tui.panes.base import View
 from sovtui.tui.panes.host import engines_of
 from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
 from sovtui.tui.panes.services import trouble
-from sovtui.tui.present import Row, flow, row, spread, value
+from sovtui.tui.present import Row, cell_len, flow, row, spread, value
 from sovtui.tui.said import in_a_line
 
 _LINKS = {
@@ -134,6 +134,24 @@ def _services(host: Host) -> Row:
 def _sources(view: View) -> Row:
     bad = [s for s in view.state.sources.values() if s.ok is False and s.host in ("", view.host_name)]
     return row((f"{len(bad)} source{'s' if len(bad) > 1 else ''} silent", "warn")) if bad else Row()
+
+
+NEXT = (
+    "No configuration yet: this machine, as found. Next: `sovtui init`, or for another machine `sovtui init USER@HOST`.",
+    "No configuration yet: this machine, as found. Next: `sovtui init` proposes one.",
+    "No configuration yet: this machine, as found. Next: `sovtui init`.",
+    "No configuration yet. Next: sovtui init",
+    "Next: sovtui init",
+)
+"""What to do next where nobody has configured anything, for ever fewer cells."""
+
+
+def next_rows(view: View, width: int) -> list[Row]:
+    """The first line of all, where nothing is configured; none where something is."""
+    if not view.state.notes:
+        return []
+    words = next((words for words in NEXT if cell_len(words) <= width), NEXT[-1])
+    return [row((words, "accent"))]
 
 
 def notice(view: View) -> tuple[str, str]:

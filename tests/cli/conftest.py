@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sovtui.adapters.discovery import Found
 from sovtui.cli import diagnostics
 from sovtui.cli.main import main
 from sovtui.cli.wiring import Wiring
@@ -70,7 +71,7 @@ class Command:
         self.path.write_text(config)
         wiring = Wiring(
             build_hub=self._build,
-            local=lambda path: (Config(), ()),
+            local=lambda path, hurry: Found(Config(), ()),
             dial=self._dial,
             control_room=lambda hub, theme, glyphs: 0,
             demo=self._no_demo,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sovtui.__main__ import _actions, _engines
+from tests.fakes.apart import own_network
 from tests.fakes.terminal import Terminal
 
 pytestmark = pytest.mark.integration  # the program itself, started anew each time
@@ -21,10 +22,10 @@ pytestmark = pytest.mark.integration  # the program itself, started anew each ti
 HEAVY = ("textual", "rich", "asyncssh", "httpx", "psutil", "pynvml", "requests", "cattrs", "asyncio")
 
 
-def start(home: Path, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
+def start(home: Path, *words: str, before: tuple[str, ...] = (), **more: object) -> subprocess.CompletedProcess[str]:
     environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, *words], capture_output=True, text=True, env=environment, timeout=60, check=False, **more
+        [*before, sys.executable, *words], capture_output=True, text=True, env=environment, timeout=60, check=False, **more
     )
 
 
@@ -46,17 +47,18 @@ def test_headless_commands_do_not_load_the_screen(tmp_path: Path, words: tuple[s
 
 
 def test_this_machine_is_looked_at_where_there_is_no_configuration(tmp_path: Path) -> None:
-    """In a process of its own: test runners bring modules along that an installed sovtui does not have."""
-    done = start(tmp_path, "-m", "sovtui", "status")
+    """In a process of its own: test runners bring modules along that an installed sovtui does not have. In a network of its own too."""
+    done = start(tmp_path, "-m", "sovtui", "status", before=own_network())
     assert done.returncode == 0 and "local" in done.stdout.splitlines()[0], done.stderr
-    assert "Prometheus on port 9090" in done.stderr and "sovtui init" in done.stderr
+    assert "Prometheus: " in done.stderr and "sovtui init" in done.stderr
 
 
 def test_the_control_room_opens_where_there_is_no_configuration(tmp_path: Path) -> None:
     with Terminal(
-        [sys.executable, "-m", "sovtui"], HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path), LANG="C.UTF-8"
+        [*own_network(), sys.executable, "-m", "sovtui"], HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path), LANG="C.UTF-8"
     ) as terminal:
         terminal.until("╭".encode())
+        assert b"Next: `sovtui init`" in terminal.all, "it is the first line"
         terminal.press(b"q")
         assert terminal.ended()[0] == 0
 

@@ -147,6 +147,7 @@ def test_options_count_before_and_after_the_command(command: Command) -> None:
         "only_host": "spark",
         "interactive": False,
         "notes": (),
+        "found": None,
     }
     command("status", "--read-only", "--host", "spark")
     assert command.asked[-1]["read_only"] is True and command.asked[-1]["only_host"] == "spark"

@@ -331,3 +331,17 @@ def test_what_can_be_chosen() -> None:
     assert told["load"] == (f"ollama/{SMALL}", f"ollama/{BIG}")
     assert told["pin"] == (f"ollama/{HELD}", f"ollama/{SMALL}", f"ollama/{BIG}")
     assert told["unload"] == (f"ollama/{HELD}", f"ollama/{FIXED}") and told["free"] == ("pictures",)
+
+
+def test_a_switch_needs_to_know_what_runs_a_mode() -> None:
+    """Of what was started by hand, or found without a configuration, only the address is known."""
+    by_hand = ModeConfig(name="hand", engine="llamacpp", url="http://x:9")
+    config = Config(host={"spark": HostConfig(mode=(*CONFIG.host["spark"].mode, by_hand))})
+    known = reduce(initial(host_specs(config), NOW), LinkChanged("spark", Link(LinkPhase.UP)))
+    told = all_specs()["switch"].plan(known, config, Wish("spark", "hand"))
+    assert told.verdict is Verdict.NO and "services" in told.reason and "sovtui init" in told.reason
+    assert all_specs()["switch"].plan(known, config, Wish("spark", "none")).verdict is not Verdict.NO
+    alone = Config(host={"spark": HostConfig(mode=(by_hand,))})
+    known = reduce(initial(host_specs(alone), NOW), LinkChanged("spark", Link(LinkPhase.UP)))
+    for target in ("hand", "none"):
+        assert all_specs()["switch"].plan(known, alone, Wish("spark", target)).verdict is Verdict.NO

@@ -17,6 +17,7 @@ from sovtui.core.events import (
     Samples,
     ServicesSeen,
     SourceChanged,
+    SpecChanged,
     Tick,
 )
 from sovtui.core.model import (
@@ -54,6 +55,24 @@ def sample(value: float, at: datetime = NOW, source: str = "probe", figure: str 
 def test_a_host_that_is_not_configured_changes_nothing() -> None:
     state = start()
     assert reduce(state, LinkChanged("nas", Link(LinkPhase.UP))) is state
+
+
+def test_what_is_looked_at_can_change_and_what_stays_keeps_what_is_known() -> None:
+    state = reduce(start(), sample(5))
+    state = reduce(state, EngineSeen("spark", "qwen", Engine(EnginePhase.READY)))
+    state = reduce(state, EngineSeen("spark", "other", Engine(EnginePhase.READY)))
+    for mode in ("qwen", "other"):
+        state = reduce(state, Samples("spark", (Sample("engine.decode_tok_s", fresh(7, NOW, "engine"), mode),)))
+    state = reduce(state, ServicesSeen("spark", (Service("a.service", "active"),)))
+    new = Mode("new", url="http://x:2", services=("c.service",))
+    after = reduce(state, SpecChanged(replace(SPEC, modes=(QWEN, new), services=("a.service", "c.service")), ("a note",)))
+    host = after.hosts["spark"]
+    assert after.notes == ("a note",) and set(host.engines) == {"qwen"} and host.link.phase is LinkPhase.UP
+    assert (host.services["a.service"].active, host.services["c.service"].active) == ("active", "unknown")
+    assert "b.service" not in host.services and host.reading("memory.available_bytes").value == 5
+    assert host.reading("engine.decode_tok_s", "qwen").value == 7 and not host.reading("engine.decode_tok_s", "other").known
+    assert ("engine.decode_tok_s", "qwen") in host.curves and ("engine.decode_tok_s", "other") not in host.curves
+    assert reduce(state, SpecChanged(replace(SPEC, name="nas"), ())) is state
 
 
 def test_the_same_news_twice_is_no_news() -> None:

@@ -25,6 +25,7 @@ from sovtui.tui.screens.ask import AskScreen
 from sovtui.tui.screens.choose import ChooseScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
 from sovtui.tui.screens.help import HelpScreen, help_rows, mode_keys
+from sovtui.tui.widgets.lines import Lines
 
 from .conftest import SIZES
 
@@ -404,6 +405,34 @@ async def test_without_any_host_it_says_what_to_do(stage, states):
         assert "sovtui init" in s.bar("notice")
         await s.press("tab", "r", "l", "question_mark", "escape", "c")
         assert s.hub.executed == []
+
+
+NOTES = ("No configuration at /home/me/.config/sovtui/config.toml: this is this machine, as found.", "Next: `sovtui init`.")
+
+
+@pytest.mark.parametrize("size", [*SIZES.values(), (40, 20), (38, 14), (30, 12)], ids=lambda s: f"{s[0]}x{s[1]}")
+async def test_without_a_configuration_the_first_line_says_what_to_do_next(stage, states, size):
+    async with stage(replace(states("link-down"), notes=NOTES), size=size) as s:
+        first = s.room.query_one("#next", Lines)
+        assert first.region.y == 0 and first.region.height == 1 and first.region.width == size[0]
+        assert "sovtui init" in first.plain and len(first.plain) <= size[0] and "…" not in first.plain
+        if size[0] >= 44:
+            assert "No configuration" in first.plain
+        assert s.room.query_one("#status", Lines).region.y == 1
+        s.hub.put(replace(s.hub.state, notes=()))
+        await s.until(lambda: s.room.query_one("#status", Lines).region.y == 0)
+
+
+async def test_what_nobody_configured_offers_no_switch(stage, states):
+    state = states("healthy")
+    host = state.hosts["spark"]
+    bare = tuple(replace(mode, key="", services=()) for mode in host.spec.modes)
+    spec = replace(host.spec, modes=bare)
+    async with stage(replace(state, notes=NOTES, hosts={**state.hosts, "spark": replace(host, spec=spec)})) as s:
+        assert "none" not in s.bar("keys") and "nothing loaded" not in s.text("inference")
+        await s.press("0", "1", "2")
+        await s.pilot.pause(0.05)
+        assert s.hub.executed == [] and s.screen is s.room
 
 
 # the four kinds of nothing

@@ -10,7 +10,7 @@ from textual.message import Message
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import Engine, EnginePhase, LinkPhase, Mode
-from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, pace
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, pace, switchable
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui import engines
@@ -161,10 +161,6 @@ class InferencePane(Pane):
         hot = [v for v in mode_views(host) if v.heat is Heat.HOT]
         modes = self._modes(view, host, width)
         rows: list[Row] = []
-        for note in view.state.notes:
-            rows += paragraph(note, width, "plain")
-        if rows and not host.spec.modes:
-            return rows[:height]
         if len(hot) > 1:
             names = ", ".join(v.mode.title for v in hot)
             rows += paragraph(f"✖ {len(hot)} modes are hot at once: {names}. Switch to one of them.", width, "bad")
@@ -287,6 +283,8 @@ class InferencePane(Pane):
     def _modes(self, view: View, host: Host, width: int) -> list[Row]:
         """Every mode with key, title, heat and need, and whether that need is free now."""
         views = mode_views(host)
+        if len(views) == 1 and not switchable(host.spec) and subject(host) is not None:
+            return []  # it is told in full, and there is nothing to choose
         rows = []
         for found in views:
             mode, heat_role = found.mode, live(host, engines.role(found))
@@ -305,4 +303,6 @@ class InferencePane(Pane):
             rows.append(spread(left, right, width))
         if not views:
             return [] if host.spec.beside else [row((cut("no modes are configured", width), "label"))]
+        if not switchable(host.spec):
+            return rows
         return [*rows, row((pad("0", 2), "key"), ("  none: nothing loaded", "label"))]

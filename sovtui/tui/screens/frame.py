@@ -87,6 +87,10 @@ class Frame(Screen[None]):
         """Bring everything visible up to date with the view."""
         raise NotImplementedError
 
+    def _next_rows(self, view: View) -> list[Row]:
+        """Rows above the status line."""
+        raise NotImplementedError
+
     def _notice_rows(self, view: View) -> list[Row]:
         """Rows below the status line."""
         raise NotImplementedError
@@ -94,6 +98,7 @@ class Frame(Screen[None]):
     # building
 
     def compose(self) -> ComposeResult:
+        yield Lines(id="next")
         yield StatusBar(id="status")
         yield TimelineBar(id="travel")
         yield Lines(id="notice")
@@ -146,7 +151,8 @@ class Frame(Screen[None]):
         filtering = bool(self.query_one("#filter").display)
         notice = len(self._notice_rows(view)) if roomy else 0
         travel = self._travel_height if roomy else 0
-        heights = bars(kind, size.height, roomy=roomy, notice=notice, filtering=filtering, travel=travel)
+        first = len(self._next_rows(view))
+        heights = bars(kind, size.height, roomy=roomy, notice=notice, filtering=filtering, travel=travel, next=first)
         rest = size.height - sum(heights.values())
         regions = {}
         if roomy:

@@ -19,7 +19,7 @@ from sovtui.tui.present import Row, paragraph
 from sovtui.tui.said import Said
 from sovtui.tui.screens.frame import Frame
 from sovtui.tui.silence import Silence
-from sovtui.tui.status import notice, status_rows
+from sovtui.tui.status import next_rows, notice, status_rows
 from sovtui.tui.travel import Traveller
 from sovtui.tui.widgets.lines import Lines
 from sovtui.tui.widgets.timeline import TimelineBar
@@ -112,6 +112,7 @@ class Scene(Frame):
         self._travel_height = len(told)
         self.lay_out()
         self.query_one("#travel", TimelineBar).tell(told, axis)
+        self.query_one("#next", Lines).show(self._next_rows(view))
         self.query_one("#status", Lines).show(status_rows(view, self.size.width, kind))
         if not self._roomy:
             self.query_one("#small", Lines).show(self._small(view))
@@ -120,6 +121,9 @@ class Scene(Frame):
         for pane in self._panes.values():
             pane.look(view)
         self._offer(view)
+
+    def _next_rows(self, view: View) -> list[Row]:
+        return next_rows(view, self.size.width)
 
     def _notice_rows(self, view: View) -> list[Row]:
         words, role = notice(view)
