@@ -310,7 +310,8 @@ async def test_no_figures_are_read_where_prometheus_has_fresh_ones() -> None:
     host = room.state.hosts["spark"]
     room.state = replace(room.state, hosts={"spark": replace(host, figures={("engine.running", "qwen"): stale})})
     await room.poll()
-    assert "/metrics" in server.asked
+    await room.poll()
+    assert sorted(server.asked) == ["/health", "/metrics"], "while it idles they take turns"
 
 
 async def test_speed_from_two_direct_readings() -> None:
