@@ -217,8 +217,8 @@ async def _equip(
     for spec in host_specs(config):
         if spec.name not in hosts:
             continue
-        streams.append(Probe(spec.name, spec.services, clock))
         with_engine = (*spec.modes, *spec.beside)
+        streams.append(Probe(spec.name, spec.services, clock, engines=with_engine))
         if any(mode.url for mode in with_engine):
             engine_client = partial(_engine_client, client_for, clock, spec.name, config.host[spec.name])
             sources.append(EnginesSource(spec.name, with_engine, adapters, engine_client, clock, told_elsewhere=told_elsewhere))

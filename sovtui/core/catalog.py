@@ -63,7 +63,7 @@ _ALL = (
     Figure("engine.running", Unit.COUNT, "running", "mode"),
     Figure("engine.waiting", Unit.COUNT, "waiting", "mode"),
     Figure("engine.slots", Unit.COUNT, "slots", "mode", stale_after_seconds=60),
-    Figure("engine.kv_use_ratio", Unit.RATIO, "KV cache", "mode"),
+    Figure("engine.kv_use_ratio", Unit.RATIO, "KV cache", "mode", curve=True),
     Figure("engine.ttft_p50_seconds", Unit.SECONDS, "TTFT p50", "mode"),
     Figure("engine.ttft_p95_seconds", Unit.SECONDS, "TTFT p95", "mode"),
     # Time per output token after the first. Their keys say ITL, as they first did: they are a contract, and no other figure is meant.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sovtui.core.activity import Activity
 from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, Service, Source, TailnetPath, Traffic
 from sovtui.core.reading import Reading
 
@@ -92,6 +93,14 @@ class ServicesSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivitySeen:
+    """Whether servers work, by the address (`host:port`) that each is asked at; those not named keep what they had."""
+
+    host: str
+    servers: tuple[tuple[str, Activity], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSeen:
     host: str
     mode: str
@@ -147,6 +156,7 @@ Event = (
     | TrafficSeen
     | SourceChanged
     | ServicesSeen
+    | ActivitySeen
     | EngineSeen
     | AlertsSeen
     | BackupsSeen

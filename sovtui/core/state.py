@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
+from sovtui.core.activity import Activity
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.events import (
     ActionChanged,
     ActionNoticed,
+    ActivitySeen,
     AlertsSeen,
     BackupsSeen,
     Curve,
@@ -56,6 +58,8 @@ class Host:
     services: Mapping[str, Service] = field(default_factory=dict)
     engines: Mapping[str, Engine] = field(default_factory=dict)
     """By mode name."""
+    activity: Mapping[str, Activity] = field(default_factory=dict)
+    """Of servers, by the address (`host:port`) that each is asked at."""
     backups: Mapping[str, Backup] = field(default_factory=dict)
     action: ActionRun | None = None
     """The running action, or the last one that this client followed to its end."""
@@ -155,6 +159,9 @@ def is_routine(state: State, event: Event) -> bool:
             return known_path is not None and (known_path.kind, known_path.reason) == (path.kind, path.reason)
         case LinkChanged(name, link) if name in state.hosts:  # its latency alone
             return replace(state.hosts[name].link, latency_seconds=link.latency_seconds) == link
+        case ActivitySeen(name, servers) if name in state.hosts:
+            seen = state.hosts[name].activity
+            return all(at in seen and (seen[at].works, seen[at].free) == (one.works, one.free) for at, one in servers)
         case EngineSeen(name, mode, engine) if name in state.hosts:
             last = state.hosts[name].engines.get(mode)
             return last is not None and last.phase is engine.phase
@@ -170,6 +177,7 @@ HostEvent = (
     | MeteredSeen
     | TrafficSeen
     | ServicesSeen
+    | ActivitySeen
     | EngineSeen
     | BackupsSeen
     | ActionChanged
@@ -199,6 +207,8 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
         case ServicesSeen(_, services):
             merged = {**host.services, **{service.name: service for service in services}}
             return host if merged == host.services else replace(host, services=merged)
+        case ActivitySeen(_, servers):
+            return replace(host, activity={**host.activity, **dict(servers)})
         case EngineSeen(_, mode, engine):
             if host.engines.get(mode) == engine:
                 return host
@@ -272,7 +282,7 @@ def _take_link(host: Host, link: Link) -> Host:
         for key, reading in host.figures.items()
     }
     engines = {mode: replace(engine, reason=reason) for mode, engine in host.engines.items()}
-    return replace(new, services=services, figures=figures, engines=engines)
+    return replace(new, services=services, figures=figures, engines=engines, activity={})
 
 
 def _with_spec(host: Host, spec: HostSpec) -> Host:

@@ -62,9 +62,13 @@ class Glance:
             self._told[one["name"]] = one
             self._signs[one["name"]] = self._sign(one["name"])
 
+    def groups(self, name: str) -> list[str]:
+        """Its control groups, as last told."""
+        return [group for group in self._told.get(name, {}).get("cgroups", ()) if group]
+
     def memory(self, name: str) -> int | None:
         """Bytes of memory the service uses now, by its control group; None where that is not to be had."""
-        told = [cgroups.memory_of(group) for group in self._told.get(name, {}).get("cgroups", ()) if group]
+        told = [cgroups.memory_of(group) for group in self.groups(name)]
         known = [used for used in told if used is not None]
         return sum(known) if known else None
 
@@ -73,7 +77,7 @@ class Glance:
 
     def _sign(self, name: str) -> object:
         one = self._told.get(name, {})
-        groups = [group for group in one.get("cgroups", ()) if group]
+        groups = self.groups(name)
         if groups:
             return [box.read(f"{self._root}{group}/cgroup.procs") for group in groups]
         return bool(one.get("pid")) and os.path.exists(f"/proc/{one['pid']}")

@@ -1,4 +1,17 @@
-"""The read-only sweep: services, memory, processor and the running action, as JSON lines, only what changed."""
+"""The read-only sweep: services, memory, processor, engines and the running action, as JSON lines, only what changed.
+
+    {"t":"hello","now","boot_id","hostname","python","systemd","user"}
+    {"t":"services","services":[{name,active,sub,...}]}          what changed; see `services.Told`
+    {"t":"problem","what":"system services","reason"}            a supervisor that does not answer
+    {"t":"memory","total","available",...}                       bytes
+    {"t":"cpu","use_ratio","load","cpus"}
+    {"t":"disks","disks":[{mount,total,free}]}
+    {"t":"activity","of":[{at,cores,open,sleeps,shared,why}]}    engines: see `activity.Activity.look`
+    {"t":"action","id",...}                                      who holds the lock; `id` null: nobody
+    {"t":"beat","now"}                                           every 5 s: all that was told before still holds
+
+The request: `services` by name, `engines` (`at`, `services`), `interval` in seconds; a later line may change `interval`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +21,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sovtui.onbox import box, lock, services
+from sovtui.onbox.activity import Activity
 from sovtui.onbox.disks import Disks
 from sovtui.onbox.glance import Glance
 from sovtui.onbox.plan import check_service, supervisor_of
@@ -19,6 +33,8 @@ from sovtui.onbox.plan import check_service, supervisor_of
 BEAT = 5.0
 SLACK = 0.85
 """Part of the interval that is waited, so that a change is on the wire within it."""
+SECOND_LOOK = 0.4
+"""Seconds between the first two looks at engines."""
 _TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load", "status", "next")
 
 
@@ -39,14 +55,21 @@ def probe(request: Mapping[str, Any]) -> None:
             "user": box.user(),
         }
     )
-    sweep = Sweep(names)
+    sweep = Sweep(names, request.get("engines", ()))
+    _tell(sweep.once())
+    _tell(sweep.engines())  # whose processes are whose takes a moment to find out: the rest does not wait for it
+    gone.wait(SECOND_LOOK)
+    _tell(sweep.engines())  # what they use takes a second look
     while not gone.is_set():
-        lines = sweep.once()
-        if lines:
-            box.say(*lines)
         pace.wait()
         if pace.heard:
             sweep.again()
+        _tell(sweep.once() + sweep.engines())
+
+
+def _tell(lines: list[dict[str, Any]]) -> None:
+    if lines:
+        box.say(*lines)
 
 
 class Pace:
@@ -77,8 +100,11 @@ class Pace:
 class Sweep:
     """What was told last, to tell only what changed."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], engines: Iterable[Mapping[str, Any]] = ()) -> None:
         self._names = names
+        self._activity = Activity(engines)
+        self._engines: set[str] = set()
+        """Addresses told of so far."""
         self._told: dict[str, dict[str, Any]] = {}
         self._problems: dict[str, str] = {}
         self._glance = Glance(names)
@@ -118,6 +144,15 @@ class Sweep:
             lines.append({"t": "beat", "now": time.time()})
             self._said_at = now
         return lines
+
+    def engines(self) -> list[dict[str, Any]]:
+        """The line about engines, where one of them has changed."""
+        told = self._activity.look({name: self._glance.groups(name) for name in self._names})
+        here = {one["at"] for one in told}
+        told += [{"at": at, "why": "it has ended"} for at in self._engines - here]
+        self._engines |= here
+        changed = [one for one in told if self._differs("activity." + one["at"], one)]
+        return [{"t": "activity", "of": changed}] if changed else []
 
     def _services(self, acting: bool) -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = []

@@ -38,6 +38,8 @@ class Source(Protocol):
     @property
     def timeout_seconds(self) -> float: ...
 
+    # Optional: `stirred_by(state) -> object`. Whenever that changes, the source is polled at once, whatever its interval.
+
     async def poll(self, state: State, emit: Emit) -> str:
         """One round. Returns a detail for the operator (version, address) or an empty string."""
         ...

@@ -190,6 +190,8 @@ class Control:
             wake, tried = asyncio.Event(), Tried()
             self._wakes.append(wake)
             self._tried.append((source.host, tried))
+            if (stirred_by := getattr(source, "stirred_by", None)) is not None:
+                self.store.subscribe(stirred_by, lambda _, wake=wake: wake.set())  # type: ignore[misc]
             asking = poll_forever(source, self.store, self._clock, tried, wake, self._thrift.interval)
             self._asking.append(asyncio.create_task(asking, name=f"poll {source.name} {source.host}"))
         for stream in equipment.streams:

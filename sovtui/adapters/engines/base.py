@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from sovtui.core.activity import Activity
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine
 from sovtui.core.reading import Reading, Status, unknown, unsupported
@@ -78,6 +79,12 @@ class Past:
     """Whether its figures are read at this look: an answered page of them proves that it lives, and no more need be asked."""
     page: Scrape | Reading | None = None
     """What the probe of this look has read of them already."""
+    address: str = ""
+    """`host:port` that it is asked at."""
+    activity: Mapping[str, Activity] = field(default_factory=dict)
+    """What its host tells of servers without asking them, by address, as far as that still holds."""
+    blind: str = ""
+    """Why the host tells nothing of them."""
     own: dict[str, Any] = field(default_factory=dict)
     """What its adapter keeps for itself between two looks."""
 

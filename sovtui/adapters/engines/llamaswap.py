@@ -30,6 +30,7 @@ from sovtui.adapters.engines.llamacpp import ENGINE as LLAMACPP
 from sovtui.adapters.engines.scrape import Between, Labels, Scrape, total
 from sovtui.adapters.engines.sglang import ENGINE as SGLANG
 from sovtui.adapters.engines.vllm import ENGINE as VLLM
+from sovtui.core.activity import Activity, address_of
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase, Part
@@ -62,21 +63,28 @@ class Llamaswap(WithoutMetrics):
     async def scrape(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading | None:
         """Of each model that is ready the figures of its own server; where that one is not known, llama-swap's own counts."""
         series: dict[str, dict[Labels, float]] = {_RUNS: {}}
-        upstreams: list[tuple[str, str, EngineAdapter | None]] = past.own.get("upstreams", [])
+        upstreams: list[_Upstream] = past.own.get("upstreams", [])
         subs: dict[str, Past] = past.own.setdefault("subs", {})
-        for gone in set(subs) - {model for model, _, _ in upstreams}:
+        for gone in set(subs) - {one.model for one in upstreams}:
             del subs[gone]
         counted = False
-        for model, base, adapter in upstreams[:MOST_UPSTREAMS]:
+        for one in upstreams[:MOST_UPSTREAMS]:
+            model, base, adapter = one.model, one.base, one.adapter
             series[_RUNS][(("model", model),)] = 1.0
             if adapter is None or not base:
                 counted = True
                 continue
-            page = await self._ask(client, subs.setdefault(model, Past(own={"base": base})), base, adapter, at, monotonic)
-            if page is None:  # an idle one is asked rarely: what it told last still holds
-                page = subs[model].own.get("told")
+            sub = subs.get(model)
+            if sub is None or sub.own["base"] != base:
+                sub = subs[model] = Past(own={"base": base}, address=address_of(base))
+            sub.activity, sub.blind = past.activity, past.blind
+            if one.sleepless and sub.address not in past.activity:
+                sub.activity = {**past.activity, sub.address: Activity(sleeps_after_seconds=0)}
+            page = await self._ask(client, sub, base, adapter, at, monotonic)
+            if page is None:  # it was asked a moment ago
+                page = sub.own.get("told")
             if isinstance(page, Scrape):
-                subs[model].own["told"] = page
+                sub.own["told"] = page
                 for name, found in page.series.items():
                     for labels, value in found.items():
                         series.setdefault(name, {})[(*labels, ("upstream", model))] = value
@@ -233,8 +241,19 @@ def part_of(row: Mapping[str, Any]) -> Part:
     )
 
 
-def _upstream(row: Mapping[str, Any]) -> tuple[str, str, EngineAdapter | None]:
-    """Name, address and adapter of a model's own server; without an address where that is not this machine."""
+@dataclass(frozen=True, slots=True)
+class _Upstream:
+    """A model's own server."""
+
+    model: str
+    base: str
+    """Its address; empty where that is not this machine."""
+    adapter: EngineAdapter | None
+    sleepless: bool
+    """It was started so that it never sleeps by itself."""
+
+
+def _upstream(row: Mapping[str, Any]) -> _Upstream:
     proxy, command = str(row.get("proxy") or ""), str(row.get("cmd") or "")
     host = urlsplit(proxy).hostname or ""
     try:
@@ -242,7 +261,8 @@ def _upstream(row: Mapping[str, Any]) -> tuple[str, str, EngineAdapter | None]:
     except ValueError:
         here = False
     adapter = next((adapter for word, adapter in _KINDS if word in command), None)
-    return str(row["model"]), proxy.rstrip("/") if here and proxy.startswith("http://") else "", adapter
+    base = proxy.rstrip("/") if here and proxy.startswith("http://") else ""
+    return _Upstream(str(row["model"]), base, adapter, "--sleep-idle-seconds" not in command)
 
 
 ENGINE = Llamaswap()

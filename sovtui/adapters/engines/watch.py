@@ -19,6 +19,7 @@ from sovtui.adapters.engines._silence import Circumstances, Silence, name
 from sovtui.adapters.engines.base import RESTARTED, EngineAdapter, Past, progress, wrong_model
 from sovtui.adapters.engines.scrape import Scrape
 from sovtui.adapters.links.http import denied, is_loopback, reach, request
+from sovtui.core.activity import VALID_SECONDS, Activity, address_of
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.events import EngineSeen, Sample, Samples
 from sovtui.core.model import SERVING, Engine, EnginePhase, LinkPhase, Mode, Service
@@ -100,11 +101,19 @@ class EnginesSource:
             raise Unreachable(
                 f"{self.host} is not reached: {host.link.reason or host.link.phase}"
             )  # nothing is known of its engines
+        activity, blind = _told_of(state, host, self._clock.now())
+        for watched in self._watched:
+            watched.activity, watched.blind = activity, blind
         async with asyncio.TaskGroup() as group:
             for watched in self._watched:
                 group.create_task(self._look(watched, host, emit), name=f"engine {watched.mode.name}")
         alive = [w.mode.name for w in self._watched if w.last.phase in _UP]
         return ", ".join(alive)
+
+    def stirred_by(self, state: State) -> object:
+        """See `ports.source.Source`: work has begun or ended, as the host tells it."""
+        known = state.hosts.get(self.host)
+        return None if known is None else frozenset((at, one.works, one.free) for at, one in known.activity.items())
 
     async def aclose(self) -> None:
         open_tasks = [task for w in self._watched for task in (w.asking, w.reading) if task is not None]
@@ -176,6 +185,7 @@ class EnginesSource:
         """Raises `PortError` where the link does not stand: that says nothing of the engine."""
         past, mode, adapter = watched.past, watched.mode, watched.adapter
         past.at = self._clock.now()
+        past.address, (past.activity, past.blind) = address_of(mode.url), self._activity
         now = self._clock.monotonic()
 
         engine: Engine | None
@@ -301,6 +311,16 @@ class EnginesSource:
             for (figure, subject), reading in host.figures.items()
             if subject == mode.name and figure.startswith("engine.") and reading.source == "engine" and reading.known
         }
+
+
+def _told_of(state: State, host: Host, now: datetime) -> tuple[Mapping[str, Activity], str]:
+    """What the host tells of its engines without asking them, as far as it still holds; and why it tells nothing."""
+    told = {
+        at: one for at, one in host.activity.items() if one.at is not None and (now - one.at).total_seconds() <= VALID_SECONDS
+    }
+    source = state.sources.get(("probe", host.spec.name))
+    silent = source is not None and source.ok is False
+    return told, f"its host's probe does not run ({source.reason})" if silent and source is not None else ""
 
 
 def _began_anew(known: dict[str, tuple[int | None, datetime | None]], services: list[Service]) -> bool:

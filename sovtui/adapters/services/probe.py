@@ -1,7 +1,7 @@
 """The direct probe: one long-lived read-only sweep on the host, streamed as lines that say what changed.
 
-Source of unit states (`systemctl show`), memory (`/proc/meminfo`), CPU and load (`/proc/stat`), disks and of which action holds the
-box's lock. Changes nothing; `onbox.probe` is the other end.
+Source of unit states (`systemctl show`), memory (`/proc/meminfo`), CPU and load (`/proc/stat`), disks, of whether engines work, and
+of which action holds the box's lock. Changes nothing; `onbox.probe` is the other end.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
+from sovtui.core.activity import IDLE_CORES, Activity, address_of
 from sovtui.core.clean import clean
-from sovtui.core.events import ActionNoticed, Event, Sample, Samples, ServicesSeen
+from sovtui.core.events import ActionNoticed, ActivitySeen, Event, Sample, Samples, ServicesSeen
 from sovtui.core.metered import interval
-from sovtui.core.model import Service
+from sovtui.core.model import Mode, Service
 from sovtui.core.reading import fresh, unknown
 from sovtui.core.state import FigureKey
 from sovtui.onbox.plan import supervisor_of
@@ -38,9 +39,13 @@ class Probe:
 
     name = SOURCE
 
-    def __init__(self, host: str, services: Iterable[str], clock: Clock, interval_seconds: float = 1.0) -> None:
+    def __init__(
+        self, host: str, services: Iterable[str], clock: Clock, interval_seconds: float = 1.0, engines: Iterable[Mode] = ()
+    ) -> None:
+        """`engines`: the modes and engines whose processes are looked at, as far as they are on that host."""
         self.host = host
         self._services = tuple(services)
+        self._engines = _by_address(engines)
         self._usual, self._interval = interval_seconds, interval_seconds
         self._stream: LineStream | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -63,7 +68,9 @@ class Probe:
         """Batches until the link is lost. A beat renews the time of everything told before: unchanged is not old."""
         services: dict[str, Service] = {}
         figures: dict[FigureKey, float] = {}
-        request = {"services": list(self._services), "interval": self._interval}
+        servers: dict[str, Activity] = {}
+        engines = [{"at": at, "services": list(names)} for at, names in self._engines.items()]
+        request = {"services": list(self._services), "interval": self._interval, "engines": engines}
         async with aclosing(box.lines(link, "probe", request, Patience.WATCHES, self._opened)) as lines:
             async for line in lines:
                 now = self._clock.now()
@@ -93,10 +100,18 @@ class Probe:
                         yield (self._samples(figures, now), Samples(self.host, lost))
                     case "action":
                         yield (ActionNoticed(self.host, clean(str(line.get("id") or ""))),)
+                    case "activity":
+                        told_of = {
+                            at: _activity(one, servers.get(at), now) for one in line.get("of", ()) if (at := str(one.get("at")))
+                        }
+                        servers |= told_of
+                        yield (ActivitySeen(self.host, tuple(told_of.items())),)
                     case "beat":
                         renewed = tuple(_renewed(service, now) for service in services.values())
                         services = {service.name: service for service in renewed}
-                        yield (self._samples(figures, now), ServicesSeen(self.host, renewed))
+                        servers = {at: _still(one, now) for at, one in servers.items()}
+                        seen = (ActivitySeen(self.host, tuple(servers.items())),) if servers else ()
+                        yield (self._samples(figures, now), ServicesSeen(self.host, renewed), *seen)
                     case "problem":
                         reason = clean(str(line.get("reason", "")))
                         yield self._problem(str(line.get("what", "")), reason, services, now)
@@ -132,6 +147,38 @@ class Probe:
             exit_status=_whole(raw.get("status")) if ended else None,
             next_run_at=_moment(raw.get("next")),
         )
+
+
+def _by_address(engines: Iterable[Mode]) -> dict[str, tuple[str, ...]]:
+    """Services by the address of what they serve; modes that share an address share its services."""
+    found: dict[str, tuple[str, ...]] = {}
+    for mode in engines:
+        if at := address_of(mode.url):
+            found[at] = tuple(dict.fromkeys((*found.get(at, ()), *mode.services)))
+    return found
+
+
+def _activity(raw: Mapping[str, Any], before: Activity | None, now: datetime) -> Activity:
+    cores, shared = _amount(raw.get("cores")), raw.get("shared")
+    one = Activity(
+        cores,
+        _whole(raw.get("open")),
+        _amount(raw.get("sleeps")),
+        shared if isinstance(shared, bool) else None,
+        clean(str(raw.get("why") or ""), 200),
+        computed_at=before.computed_at if before is not None and before.cores is not None else None,
+    )
+    return _still(one, now)
+
+
+def _still(one: Activity, now: datetime) -> Activity:
+    """The same, seen now."""
+    computes = one.computed_at is None or one.cores is None or one.cores >= IDLE_CORES
+    return replace(one, at=now, computed_at=now if computes else one.computed_at)
+
+
+def _amount(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _renewed(service: Service, now: datetime) -> Service:

@@ -1,0 +1,145 @@
+"""Whether an engine works, told by what asks it nothing: processor time of its processes, and who is connected to its port.
+
+A question can wake a model that sleeps, or keep one from falling asleep; the kernel's own counts do neither. Reads `/proc` only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sovtui.onbox import cgroups, processes
+
+Told = dict[str, Any]
+RESOLVE_EVERY = 60.0
+"""Seconds after which it is looked anew which processes an engine has; at once where one has begun or ended."""
+MISSED_EVERY = 3.0
+"""The same while none is found."""
+COUNT_EVERY = 5.0
+"""Seconds between two counts of the connections of an engine that rests: for each the kernel walks a large table, some milliseconds."""
+LEAST_TICKS, LEAST_SHARE = 2, 0.01
+"""What counts as work in one look: fewer ticks come from rounding, a smaller share from whoever asks how it is."""
+
+
+class Activity:
+    """The engines of one host."""
+
+    def __init__(self, engines: Iterable[Mapping[str, Any]]) -> None:
+        """Of each `at` (`host:port`, as it is asked) and its `services`."""
+        self._watched: list[_Watched] = []
+        self._elsewhere: list[Told] = []
+        for one in engines:
+            host, _, port = str(one["at"]).rpartition(":")
+            if port.isdigit() and processes.is_here(host.strip("[]")):
+                self._watched.append(_Watched(host, int(port), tuple(one.get("services", ()))))
+            else:
+                self._elsewhere.append({"at": str(one["at"]), "why": "it runs on another machine"})
+
+    def look(self, groups: Mapping[str, Sequence[str]]) -> list[Told]:
+        """One entry per engine, and one per server that it has started on a port of its own. `groups`: control groups by service.
+
+        `at`; `cores`: processors used since the last look, 0 for none to speak of, absent where that is not known; `open`:
+        connections, absent while it works; `sleeps`: seconds until it sleeps, 0 for never; `shared`: whether its slots share one
+        cache; `why` alone: why nothing is known.
+        """
+        now, sockets = time.monotonic(), processes.Sockets()
+        return [*self._elsewhere, *(told for one in self._watched for told in one.look(groups, now, sockets))]
+
+
+class _Watched:
+    """One engine."""
+
+    def __init__(self, host: str, port: int, services: tuple[str, ...]) -> None:
+        self._host, self._port, self._services = host, port, services
+        self._found_at = float("-inf")
+        self._sign: object = None
+        self._pids: tuple[int, ...] = ()
+        self._meters: dict[int, Meter] = {}
+        """By port."""
+
+    def look(self, groups: Mapping[str, Sequence[str]], now: float, sockets: processes.Sockets) -> list[Told]:
+        mine = [group for name in self._services for group in groups.get(name, ())]
+        sign = self._seen(mine)
+        gone = any(not os.path.exists(f"/proc/{pid}") for pid in self._pids)
+        every = RESOLVE_EVERY if self._pids else MISSED_EVERY
+        if gone or sign != self._sign or now - self._found_at >= every:
+            self._resolve(mine)
+            self._sign, self._found_at = self._seen(mine), now
+        if not self._meters:
+            return [{"at": f"{self._host}:{self._port}", "why": "its process is not found"}]
+        return [{"at": f"{self._host}:{port}", **meter.read(now, sockets)} for port, meter in self._meters.items()]
+
+    def _seen(self, groups: Sequence[str]) -> object:
+        """What is another one once a process has begun or ended: the members of its groups, else what it has started."""
+        return [(group, cgroups.direct(group)) for group in groups] or processes.children(min(self._pids, default=0))
+
+    def _resolve(self, groups: Sequence[str]) -> None:
+        """Which processes it has, and which of them serve on a port of their own: a router's models, llama-swap's."""
+        pids, inner = processes.serving(self._port, cgroups.members(groups))
+        self._pids = tuple(sorted(pids))
+        wanted = {self._port: (self._pids, inner)} if pids else {}
+        for pid in self._pids:
+            port = processes.port_of(processes.argv(pid))
+            if port and port not in (self._port, inner):
+                wanted[port] = ((pid,), port)
+        self._meters = {
+            port: self._meters.get(port, Meter(mine, local)).of(mine, local) for port, (mine, local) in wanted.items()
+        }
+
+
+class Meter:
+    """Processor time of some processes, and the connections to their port."""
+
+    def __init__(self, pids: Sequence[int], port: int) -> None:
+        self._pids: tuple[int, ...] = ()
+        self._port = port
+        self._ticks: dict[int, int] = {}
+        self._read_at: float | None = None
+        self._open: int | None = None
+        self._counted_at = float("-inf")
+        self._facts: Told = {}
+        self.of(pids, port)
+
+    def of(self, pids: Sequence[int], port: int) -> Meter:
+        """The same with other processes: one has come, or has ended."""
+        if (tuple(pids), port) != (self._pids, self._port):
+            self._pids, self._port = tuple(pids), port
+            self._facts = next((told for pid in pids if (told := processes.settings(pid))), {})
+        return self
+
+    def read(self, now: float, sockets: processes.Sockets) -> Told:
+        """See `Activity.look`."""
+        told: Told = dict(self._facts)
+        ticks = {pid: processes.ticks(pid) for pid in self._pids}
+        spent = sum(max(0, ticks[pid] - self._ticks.get(pid, ticks[pid])) for pid in ticks)
+        before, self._ticks, self._read_at = self._read_at, ticks, now
+        works = False
+        if before is not None and now > before:
+            seconds = now - before
+            works = spent >= max(LEAST_TICKS, LEAST_SHARE * seconds * processes.HZ)
+            told["cores"] = float(f"{spent / processes.HZ / seconds:.1g}") if works else 0.0  # a second digit never stands still
+        if works:
+            self._open, self._counted_at = None, float("-inf")
+        elif now - self._counted_at >= COUNT_EVERY:
+            self._open, self._counted_at = sockets.connections(self._pids[0], self._port), now
+        if self._open is not None:
+            told["open"] = self._open
+        return told
+
+
+def glance(url: str, groups: Sequence[str] = (), seconds: float = 0.4) -> Told:
+    """The same of one engine, once: it takes `seconds`. Empty where nothing is known."""
+    at = processes.address_of(url)
+    host, _, port = at.rpartition(":")
+    if not processes.is_here(host.strip("[]")):
+        return {}
+    pids, inner = processes.serving(int(port), cgroups.members(groups))
+    if not pids:
+        return {}
+    meter, mine = Meter(sorted(pids), inner), min(pids)
+    meter.read(time.monotonic(), processes.Sockets())
+    time.sleep(seconds)
+    told = meter.read(time.monotonic(), processes.Sockets())
+    return {**told, "open": processes.Sockets().connections(mine, inner)}
