@@ -15,6 +15,7 @@ from sovtui.cli.wiring import BuildHub, Local
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched, with_engines
 from sovtui.config.words import nearest
+from sovtui.core.activity import NOT_TOLD_YET
 from sovtui.core.model import EnginePhase, LinkPhase
 from sovtui.core.state import Host, State
 from sovtui.runtime.hub import Hub
@@ -173,7 +174,7 @@ async def reach(hub: Hub, host: str, need: Iterable[str] = (), seconds: float = 
         why = link.reason or ("it asks something, and there is no terminal" if link.phase is LinkPhase.ASKING else "no answer")
         raise Failure(Exit.UNREACHABLE, sentence(f"{host} cannot be reached: {why}"))
     wanted = set(need)
-    await until(hub, lambda state: services_told(state, host, wanted), KNOWN_SECONDS)
+    await until(hub, lambda state: services_told(state, host, wanted) and figures_told(state, host), KNOWN_SECONDS)
 
 
 async def engine_known(hub: Hub, settings: HostConfig, host: str, engine: str) -> None:
@@ -196,6 +197,14 @@ def services_told(state: State, host: str, wanted: Iterable[str] | None = None) 
     every = state.hosts[host].services
     asked = every if wanted is None else wanted
     return _probe_failed(state, host) or all(s.active != "unknown" or s.reason for n in asked if (s := every.get(n)) is not None)
+
+
+def figures_told(state: State, host: str) -> bool:
+    """Whether no engine's figures wait for what its host tells: that takes the probe a second look."""
+    known = state.hosts[host]
+    engines = (*known.spec.modes, *known.spec.beside)
+    waits = any(known.reading("engine.running", mode.name).reason == NOT_TOLD_YET for mode in engines)
+    return not waits or _probe_failed(state, host)
 
 
 def _probe_failed(state: State, host: str) -> bool:

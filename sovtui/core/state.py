@@ -58,8 +58,6 @@ class Host:
     services: Mapping[str, Service] = field(default_factory=dict)
     engines: Mapping[str, Engine] = field(default_factory=dict)
     """By mode name."""
-    activity: Mapping[str, Activity] = field(default_factory=dict)
-    """Of servers, by the address (`host:port`) that each is asked at."""
     backups: Mapping[str, Backup] = field(default_factory=dict)
     action: ActionRun | None = None
     """The running action, or the last one that this client followed to its end."""
@@ -72,6 +70,8 @@ class Host:
     """None where nobody counts."""
     path: TailnetPath | None = None
     """How its link goes through the tailnet; None where it is not reached by one, and until it was asked."""
+    activity: Mapping[str, Activity] = field(default_factory=dict)
+    """Of servers, by the address (`host:port`) that each is asked at."""
 
     def reading(self, figure: str, subject: str = "") -> Reading:
         """The figure, or an unknown one: never None, never zero for nothing."""

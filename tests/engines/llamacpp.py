@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,19 @@ def tiny(width: int = 128, layers: int = 3, context: int = 32768) -> Path:
     return path
 
 
-def start(folder: Path, model: Path | None = None, *, wait: bool = True, port: int | None = None, **fields: Any) -> Running:
-    """A server of its own. `fields` are CommonParams', `__` for a dot: `endpoint_metrics=True`, `cpuparams__n_threads=1`."""
+def start(
+    folder: Path,
+    model: Path | None = None,
+    *,
+    wait: bool = True,
+    port: int | None = None,
+    options: Sequence[str] = (),
+    **fields: Any,
+) -> Running:
+    """A server of its own. `fields` are CommonParams', `__` for a dot: `endpoint_metrics=True`, `cpuparams__n_threads=1`.
+
+    `options`: those of `llama-server` that say the same, for whoever reads its command line; with them it is called so.
+    """
     port = port or free_port()
     told: dict[str, Any] = {
         "model.path": str(model or tiny()),
@@ -43,7 +55,9 @@ def start(folder: Path, model: Path | None = None, *, wait: bool = True, port: i
         "warmup": False,
         **{name.replace("__", "."): value for name, value in fields.items()},
     }
-    argv = [str(python("llamacpp")), str(HERE / "serve_llamacpp.py"), json.dumps(told)]
+    program = _called_llama_server(python("llamacpp")) if options else python("llamacpp")
+    argv = [str(program), str(HERE / "serve_llamacpp.py"), json.dumps(told)]
+    argv += ["--port", str(port), *options] if options else []
     server = Running(argv, folder / f"llamacpp-{port}.log", f"http://127.0.0.1:{port}")
     if wait:
         try:
@@ -52,6 +66,15 @@ def start(folder: Path, model: Path | None = None, *, wait: bool = True, port: i
             server.end()
             raise
     return server
+
+
+def _called_llama_server(program: Path) -> Path:
+    """The same interpreter by another name."""
+    named = program.with_name("llama-server")
+    if not named.exists():
+        with contextlib.suppress(FileExistsError):
+            named.symlink_to(program.name)
+    return named
 
 
 @contextmanager

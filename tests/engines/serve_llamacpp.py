@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import Any
 
+import xllamacpp
 from xllamacpp import CommonParams, Server
 
 
@@ -18,6 +19,8 @@ def main(fields: dict[str, Any]) -> None:
         place: Any = params
         for word in path:
             place = getattr(place, word)
+        if path[-1:] == ["speculative"] and last == "types":
+            value = [getattr(xllamacpp.common_speculative_type, f"COMMON_SPECULATIVE_TYPE_{word}") for word in value]
         setattr(place, last, value)
     server = Server(params)
     print("the server is up", flush=True)

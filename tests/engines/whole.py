@@ -1,4 +1,4 @@
-"""sovtui itself, looking at a real server: the real hub, the local link, the probe, nothing pretended."""
+"""sovtui as a whole, looking at a real server: the real hub, the local link, the probe on it; nothing pretended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOST = "here"
 
 
 @dataclass
-class Looking:
+class Whole:
     """What sovtui shows of one engine."""
 
     hub: Hub
@@ -46,20 +46,13 @@ class Looking:
     def reading(self, figure: str) -> Reading:
         return self.host.reading(f"engine.{figure}", self.mode)
 
-    def span(self, figure: str, since: float, seconds: float) -> tuple[float, float, float | None]:
-        """Begin and end of the looks in some `seconds` from `since` on, and the mean of what they showed: each tells of the time since
-        the one before. None where one of them showed nothing.
-        """
-        looks = [(at, value) for at, value in self.shown.get(figure, []) if at >= since]
-        looks = [look for look in looks if look[0] <= looks[0][0] + seconds + 0.5]
-        total = 0.0
-        for (begin, _), (end, value) in itertools.pairwise(looks):
-            if value is None:
-                return begin, end, None
-            total += value * (end - begin)
-        return looks[0][0], looks[-1][0], total / (looks[-1][0] - looks[0][0])
+    def looks(self, figure: str, since: float, seconds: float) -> list[tuple[float, float, float]]:
+        """Begin, end and figure of each look in some `seconds` from `since` on that showed one: it tells of the time since the last."""
+        kept = [(at, value) for at, value in self.shown.get(figure, []) if at >= since]
+        kept = [look for look in kept if look[0] <= kept[0][0] + seconds + 0.5]
+        return [(begin, end, value) for (begin, _), (end, value) in itertools.pairwise(kept) if value is not None]
 
-    async def until(self, holds: Callable[[Looking], bool], seconds: float) -> float:
+    async def until(self, holds: Callable[[Whole], bool], seconds: float) -> float:
         """Seconds until it is so; AssertionError with what is shown where it was not in time."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
@@ -71,7 +64,7 @@ class Looking:
 
 
 @asynccontextmanager
-async def looking(folder: Path, url: str, engine: str = "llamacpp", model: str = "", **words: object) -> AsyncIterator[Looking]:
+async def whole(folder: Path, url: str, engine: str = "llamacpp", model: str = "", **words: object) -> AsyncIterator[Whole]:
     """sovtui with this one mode; `words` are keys of the mode."""
     from sovtui.bootstrap import build_hub
 
@@ -79,7 +72,7 @@ async def looking(folder: Path, url: str, engine: str = "llamacpp", model: str =
     config = Config(host={HOST: HostConfig(link="local", mode=(mode,))})
     with patch.dict(os.environ, {"XDG_STATE_HOME": str(folder / "state")}):
         hub = build_hub(config, read_only=True)
-        one, ahead = Looking(hub, "mine"), time.time() - time.monotonic()
+        one, ahead = Whole(hub, "mine"), time.time() - time.monotonic()
 
         def note(state: State) -> None:
             for (figure, subject), reading in state.hosts[HOST].figures.items():

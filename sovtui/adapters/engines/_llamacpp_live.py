@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from sovtui.adapters.engines._llamacpp_talk import Slots
-from sovtui.core.activity import Activity
+from sovtui.core.activity import NOT_TOLD_YET, Activity
 
 AGAIN_SECONDS = 10.0
-"""How often it is asked whether it sleeps, or whether a connection that does nothing waits for an answer."""
+"""How often it is asked whether a connection that does nothing waits for an answer."""
+SLEEP_SECONDS = 4.0
+"""How often one that may have fallen asleep is asked whether it has."""
 RARELY_SECONDS = 60.0
 """How often what hardly changes is asked."""
+LATE_STEPS = 3.0
 AWAKE_SECONDS = 4.0
 """So long after an answer nobody is asked whether it sleeps before it is asked the next."""
 
-NOT_TOLD_YET = "its host has not told yet whether it works"
 WAITS_OR_IDLES = "a connection is open and its process rests: to ask whether a request waits could keep it awake"
 
 
@@ -48,7 +50,8 @@ class Steps:
     def feed(self, now: float, total: float, pending: bool) -> float | None:
         """Tokens per second as of this look; None where a step is under way and it is not known how long it takes.
 
-        `pending`: a prompt is being read. Between two steps the speed is that of the last, for as long as the next is not overdue.
+        `pending`: a prompt is being read. Between two steps the speed is that of the last; where the next is late, what it can be
+        at most, if it is as large; where it is very late, nothing is known of it.
         """
         looked, began = self.looked, pending and not self.pending
         self.looked, self.pending = now, pending
@@ -65,7 +68,9 @@ class Steps:
             return 0.0
         if began:
             self.at, self.rate = (looked + now) / 2, None  # it began between two looks
-        return self.rate if now - self.at <= 2 * self.step_seconds else None
+        if self.rate is None or now - self.at > LATE_STEPS * self.step_seconds:
+            return None
+        return min(self.rate, self.rate * self.step_seconds / (now - self.at))
 
 
 @dataclass(slots=True)
@@ -132,8 +137,8 @@ class Server:
         after = use.sleeps_after_seconds if use is not None else None
         if after is not None and not self.asleep and self.moved_at > -math.inf:
             expected = max(self.moved_at, self.asked_at) + after + 1.0
-            return now >= expected and (self.props_at < expected or since >= AGAIN_SECONDS)
-        return since >= AGAIN_SECONDS
+            return now >= expected and (self.props_at < expected or since >= SLEEP_SECONDS)
+        return since >= (AGAIN_SECONDS if self.asleep else SLEEP_SECONDS)
 
     # -- totals ----------------------------------------------------------------------------------
 

@@ -88,6 +88,8 @@ class EnginesSource:
                     clients[base] = make_client(base, mode.name)
                 self._watched.append(Watched(mode, adapters.get(mode.engine), clients[base]))
         self._clients = tuple(clients.values())
+        self._activity: tuple[Mapping[str, Activity], str] = ({}, "")
+        """See `Past`: `activity` and `blind`."""
 
     async def poll(self, state: State, emit: Emit) -> str:
         host = state.hosts.get(self.host)
@@ -101,9 +103,7 @@ class EnginesSource:
             raise Unreachable(
                 f"{self.host} is not reached: {host.link.reason or host.link.phase}"
             )  # nothing is known of its engines
-        activity, blind = _told_of(state, host, self._clock.now())
-        for watched in self._watched:
-            watched.activity, watched.blind = activity, blind
+        self._activity = _told_of(state, host, self._clock.now())
         async with asyncio.TaskGroup() as group:
             for watched in self._watched:
                 group.create_task(self._look(watched, host, emit), name=f"engine {watched.mode.name}")
