@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sovtui.core.activity import address_of
 from sovtui.core.model import Engine, EnginePhase, HostSpec, Mode
 from sovtui.core.once import once_per_host
 from sovtui.core.state import Host
@@ -139,8 +140,14 @@ def busy_or_none(host: Host, mode: Mode) -> bool | None:
         host.reading(f, mode.name).fresh_value for f in ("engine.running", "engine.waiting", "engine.decode_tok_s")
     )
     if running is not None or waiting:
-        return bool(running or waiting)
+        return bool(running or waiting) or _works_between_looks(host, mode)
     return None if decode is None else decode > 0
+
+
+def _works_between_looks(host: Host, mode: Mode) -> bool:
+    """Short requests come and go between two looks at llama.cpp, whose process uses next to nothing where none runs."""
+    use = host.activity.get(address_of(mode.url)) if mode.engine == "llamacpp" else None
+    return use is not None and use.works
 
 
 WARM_SECONDS = 300.0

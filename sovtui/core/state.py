@@ -125,7 +125,12 @@ def reduce(state: State, event: Event) -> State:
                 source = replace(source, last_ok_at=old.last_ok_at)
             if old == source:
                 return state
-            return replace(state, sources={**state.sources, (source.name, source.host): source})
+            sources = {**state.sources, (source.name, source.host): source}
+            known = state.hosts.get(source.host)
+            if source.name != "probe" or source.ok is not False or known is None or not known.activity:
+                return replace(state, sources=sources)
+            blind = replace(known, activity={})  # who told whether its engines work tells nothing any more
+            return replace(state, sources=sources, hosts={**state.hosts, source.host: blind})
         case SpecChanged(spec, notes):
             known = state.hosts.get(spec.name)
             if known is None:

@@ -87,7 +87,7 @@ async def decode_without_metrics(folder: Path, tokens: int, streams: int, *, sec
 
 async def decode_with_drafts(folder: Path, *, slots: bool = True, seconds: float = 10.0) -> Seen:
     """A model that drafts for itself: several tokens a step."""
-    same = {"speculative__types": ["DRAFT_SIMPLE"], "speculative__draft__mparams__path": str(tiny(512, 12))}
+    same: dict[str, Any] = {"speculative__types": ["DRAFT_SIMPLE"], "speculative__draft__mparams__path": str(tiny(512, 12))}
     seen = await decode(folder, 60, 2, seconds=seconds, endpoint_slots=slots, n_parallel=2, sampling__temp=0.0, **same)
     return Seen(f"decode with drafts{'' if slots else ', --no-slots'}", seen.shown, seen.counted, said=seen.said)
 

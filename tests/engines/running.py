@@ -47,7 +47,6 @@ class Running:
         with self.log.open("ab") as out:
             return subprocess.Popen(
                 self.argv,
-                executable=self._program,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
