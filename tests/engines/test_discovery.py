@@ -14,7 +14,7 @@ import pytest
 from sovtui.adapters.discovery import look_around
 from sovtui.config.found import entries
 from sovtui.onbox import logforms
-from tests.adapters.test_discovery import OLLAMA, serving
+from tests.adapters.test_discovery import OLLAMA, look_until, serving
 from tests.engines.llamacpp import llamacpp, tiny
 from tests.engines.place import python
 from tests.engines.running import answer
@@ -43,9 +43,8 @@ async def _found_and_left_asleep(folder: Path) -> None:
         while not _asleep(sleepy.url):
             assert time.monotonic() < limit, "it never fell asleep"
             await asyncio.sleep(0.2)
-        began = time.monotonic()
-        found = await look_around("/nowhere/config.toml", hurry=True)
-        print(f"found in {time.monotonic() - began:.2f} s")
+        found, took = await look_until(3)
+        print(f"looked for {took:.2f} s")
         (host,) = found.config.host.values()
         shown = {(entry.engine, entry.model, entry.url) for entry in entries(host)}
         assert shown == {
