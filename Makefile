@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run demo test headless unit screen integration lint pictures snapshots bench faults clean
+.PHONY: run demo test headless unit screen integration lint pictures snapshots bench engines faults clean
 
 run: $(VENV)/.installed ## open the control room: your configuration, or this machine
 	@$(BIN)/sovtui
@@ -52,6 +52,9 @@ snapshots: $(VENV)/.dev ## take anew what the screen's tests compare with; look 
 bench: $(VENV)/.dev ## what the screen costs, as a table: start, bytes, processor, memory, keys, and a key press to the first stop on a box
 	@sh tests/box/packages.sh
 	@$(BIN)/python -m tests.bench
+
+engines: $(VENV)/.dev ## real llama.cpp, LiteLLM and vLLM: what sovtui shows beside what a client counted, as the README's table (half an hour, some GB)
+	@$(BIN)/python -m tests.engines
 
 faults: $(VENV)/.dev ## the fault tables: 300 switches with a fault injected into each, 240 faults of the link, and a box that dies
 	@sh tests/box/packages.sh
