@@ -103,21 +103,20 @@ class Watch:
             first = datetime.fromtimestamp(made[key], UTC) if key not in old[_COOLED] and key in made else page.at
             self.cooled[key[0]] = min(max(first, before), page.at)
 
-    def parts(self, now: datetime | None) -> tuple[Part, ...]:
-        """Deployments, those in trouble first, then the chains. Of very many the well ones are left out."""
-        every = [self.part(one, now) for one in self.deployments]
-        bad, well = [p for p in every if p.trouble], [p for p in every if not p.trouble]
-        taken = [self.chain(one) for one in self.chains]
-        room = max(0, MOST_PARTS - len(bad) - len(taken))
-        told = [*bad, *well[:room], *taken]
-        return tuple(sorted(told, key=lambda part: not part.trouble))[:MOST_PARTS]
+    def told(self, now: datetime | None) -> tuple[tuple[Part, ...], str]:
+        """Deployments and chains, those in trouble first, and one sentence about what of all deployments is not well.
 
-    def trouble(self, now: datetime | None) -> str:
-        """One sentence about what is not well, counted over all deployments; empty if all is."""
-        states = [self.part(one, now).state for one in self.deployments]
-        counts = {word: states.count(word) for word in ("cooldown", "failing")}
+        Of very many the well ones are left out; the sentence counts them all. It is empty if all is well.
+        """
+        every = [self.part(one, now) for one in self.deployments]
+        counts = {word: sum(part.state == word for part in every) for word in ("cooldown", "failing")}
         said = [f"{n} {'in cooldown' if word == 'cooldown' else word}" for word, n in counts.items() if n]
-        return f"{' and '.join(said)} of {len(states)} deployments" if said else ""
+        bad, well = [p for p in every if p.trouble], [p for p in every if not p.trouble]
+        gained = {kind: self._gained(kind) for kind in _HOPS}
+        chains = [_chain(one, gained["taken"].get(one, 0.0), gained["missed"].get(one, 0.0)) for one in self.chains]
+        room = max(0, MOST_PARTS - len(bad) - len(chains))
+        parts = sorted([*bad, *well[:room], *chains], key=lambda part: not part.trouble)
+        return tuple(parts[:MOST_PARTS]), f"{' and '.join(said)} of {len(every)} deployments" if said else ""
 
     def part(self, one: Deployment, now: datetime | None) -> Part:
         """One deployment in words."""
@@ -148,22 +147,24 @@ class Watch:
         bad_state = state in ("cooldown", "failing")
         return Part(name, state, bad_state, detail, ends_at=ends_at, ends_guessed=guess and ends_at is not None)
 
-    def chain(self, one: Chain) -> Part:
-        """One chain, and how often it was taken lately."""
-        taken, missed = self._gained("taken", one), self._gained("missed", one)
-        told = ", ".join(
-            word for word in (f"taken {taken:.0f}×" if taken else "", f"failed {missed:.0f}×" if missed else "") if word
-        )
-        when = KINDS[one.kind] or ("of whoever has none" if one.group == ANY else "")
-        told = f"{told} in {FALLBACK_SECONDS / 60:.0f} min" if told else ""
-        return Part(one.name, "chain", bool(told), ", ".join(word for word in (told, when) if word))
+    def _gained(self, kind: str) -> dict[Chain, float]:
+        """Hops along each chain since the oldest page of the window; a first page alone tells nothing of when."""
+        found: dict[Chain, float] = {}
+        if len(self._hops) > 1:
+            first, last = self._hops[0][1][kind], self._hops[-1][1][kind]
+            for hop in _grown(last, first):
+                if (chain := chain_of(self.chains, *hop)) is not None:
+                    found[chain] = found.get(chain, 0.0) + last[hop] - first.get(hop, 0.0)
+        return found
 
-    def _gained(self, kind: str, chain: Chain) -> float:
-        """Hops along a chain since the oldest page of the window; a first page alone tells nothing of when."""
-        if len(self._hops) < 2:
-            return 0.0
-        first, last = self._hops[0][1][kind], self._hops[-1][1][kind]
-        return sum(max(0.0, count - first.get(hop, 0.0)) for hop, count in last.items() if chain_of(self.chains, *hop) == chain)
+
+def _chain(one: Chain, taken: float, missed: float) -> Part:
+    """One chain in words, and how often it was taken lately."""
+    counted = [f"taken {taken:.0f}×" if taken else "", f"failed {missed:.0f}×" if missed else ""]
+    lately = ", ".join(word for word in counted if word)
+    when = KINDS[one.kind] or ("of whoever has none" if one.group == ANY else "")
+    said = [f"{lately} in {FALLBACK_SECONDS / 60:.0f} min" if lately else "", when]
+    return Part(one.name, "chain", bool(lately), ", ".join(word for word in said if word))
 
 
 def _grown(new: Counts, old: Counts) -> list[tuple[str, ...]]:

@@ -191,9 +191,8 @@ class Litellm:
         if expected_model and past.models and expected_model not in past.models:
             return Engine(EnginePhase.WRONG_MODEL, groups, reason=wrong_model(past.models, expected_model))
         past.ready = True
-        watch = _watch(past)
-        parts = watch.parts(past.at)
-        return Engine(EnginePhase.READY, groups, version=past.version, reason=past.note or watch.trouble(past.at), parts=parts)
+        parts, trouble = _watch(past).told(past.at)
+        return Engine(EnginePhase.READY, groups, version=past.version, reason=past.note or trouble, parts=parts)
 
     async def _alive(self, client: httpx.AsyncClient, past: Past, monotonic: float) -> Engine | None:
         """By one question: its page where that is due, else what is in flight, else whether it lives. None: it does."""
