@@ -35,16 +35,16 @@ class Looking:
     """One engine without services, and what is known of it."""
 
     def __init__(self, kind: str, url: str, model: str = "", key: str | None = None) -> None:
-        """`key`: None is no login at all."""
+        """`key`: None is no login at all; an empty one is a login whose variable is not set."""
         clock = RealClock()
         mode = Mode(NAME, title=NAME, engine=kind, url=url, model=model)
         self.state: State = initial((HostSpec("box", modes=(mode,)),), clock.now())
         self._emit(LinkChanged("box", Link(LinkPhase.UP)))
         secret = EngineLogin(bearer=Secret(env=KEY_VARIABLE)) if key is not None else None
-        environment = {**os.environ, KEY_VARIABLE: key or ""}
+        environment = {**os.environ, **({KEY_VARIABLE: key} if key else {})}
 
         def make(base: str, mode: str) -> httpx.AsyncClient:
-            login = Login(f"host.box: {mode}", secret, clock, environment) if secret is not None else None
+            login = Login(f"host.box: {mode}", secret, clock, environment, optional=True) if secret is not None else None
             made = client(None, base_url=base, timeout_seconds=5.0, login=login)
             self._count(made)
             return made
@@ -91,18 +91,22 @@ class Looking:
 
     def mean(self, figure: str, since: float, until: float) -> float | None:
         """Mean over that time of what was shown, each value for as long as it was of; None where there was none."""
+        spans = self._spans(figure, since, until)
+        whole = sum(seconds for seconds, _ in spans)
+        return sum(seconds * value for seconds, value in spans) / whole if whole else None
+
+    def total(self, figure: str, since: float, until: float) -> float:
+        """What a speed that was shown comes to over that time; before and after it, it has to be nothing."""
+        return sum(seconds * value for seconds, value in self._spans(figure, since, until))
+
+    def _spans(self, figure: str, since: float, until: float) -> list[tuple[float, float]]:
         told: list[tuple[float, Reading]] = []
         for at, state in self.history:
             reading = state.hosts["box"].reading(f"engine.{figure}", NAME)
             if not told or told[-1][1].at != reading.at:
                 told.append((at, reading))
-        spans = [
-            (at - before, r.value)
-            for (before, _), (at, r) in itertools.pairwise(told)
-            if since < at <= until and r.value is not None
-        ]
-        whole = sum(seconds for seconds, _ in spans)
-        return sum(seconds * value for seconds, value in spans) / whole if whole else None
+        pairs = [(at - before, at, r.value) for (before, _), (at, r) in itertools.pairwise(told)]
+        return [(seconds, value) for seconds, at, value in pairs if since < at <= until and value is not None]
 
     @asynccontextmanager
     async def watching(self, every: float = LOOK_SECONDS) -> AsyncIterator[None]:

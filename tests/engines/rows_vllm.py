@@ -62,16 +62,15 @@ async def _prompts(look: Looking, url: str) -> list[Row]:
     try:
         async with look.watching():
             await asyncio.sleep(2 * LOOK_SECONDS)
-            since, computed = time.monotonic(), 0
+            since, computed, asked = time.monotonic(), 0, 0
             for number in range(20):
                 new = [1500 + (number * 100 + n) % 2500 for n in range(100)]
                 await counted.ask(2, prompt=[*same, *new])
                 computed += len(new) if number else len(same) + len(new)
+                asked += len(same) + len(new)
             await asyncio.sleep(2 * LOOK_SECONDS)
-            until = time.monotonic()
-        shown = look.mean("prompt_tok_s", since, until)
-        asked = 20 * (len(same) + 100) / (until - since)
-        return [Row("vLLM", "prompt, computed", "tok/s", shown, computed / (until - since), f"{asked:.0f} with cached ones")]
+            shown = look.total("prompt_tok_s", since, time.monotonic())
+        return [Row("vLLM", "prompt, computed", "tokens", shown, computed, f"{asked} with cached ones")]
     finally:
         await counted.aclose()
 

@@ -11,9 +11,16 @@ from typing import Any
 import httpx
 import pytest
 
+from sovtui.adapters.engines.base import Past
 from sovtui.adapters.engines.litellm import PAGE_EVERY_SECONDS
+from sovtui.adapters.links.http import client, denied
+from sovtui.adapters.links.login import Login
+from sovtui.adapters.registry import load_engine
+from sovtui.config.login import EngineLogin
+from sovtui.config.schema import Secret
 from sovtui.core.model import EnginePhase, Part
 from sovtui.core.parts import about
+from sovtui.runtime.clock import RealClock
 from tests.engines.litellm import (
     BROKEN,
     KEY,
@@ -164,14 +171,26 @@ async def test_tokens_and_what_is_in_flight(proxy: Running, provider: Upstream) 
 
 
 @pytest.mark.parametrize(
-    ("key", "said"), [(None, "it wants a key (401)"), ("sk-wrong", "it refuses its key (400): the token from")]
+    ("key", "said"),
+    [(None, "it wants an API key"), ("sk-wrong", "its key is refused"), ("", "the bearer of [host.box: one] from the variable")],
 )
 async def test_a_refused_key_is_not_a_missing_one(proxy: Running, key: str | None, said: str) -> None:
     async with looking("litellm", proxy.url, model="chat", key=key) as look:
+        await look.look()
         engine = await look.look()
-        assert engine.phase is EnginePhase.READY and engine.reason.startswith(said) and not engine.parts
+        assert engine.phase is EnginePhase.READY and engine.denied.startswith(said) and not engine.parts
         figure = look.reading("running")
-        assert figure.value is None and said.partition(" (")[0] in figure.reason
+        assert figure.value is None and (said if key == "sk-wrong" else "it wants an API key") in figure.reason
+
+
+async def test_a_wrong_key_is_refused_also_where_only_its_lists_say_so(proxy: Running) -> None:
+    """Without the callback there are no metrics, and what is left says 400: it cannot look the key up without a database."""
+    login = Login("host.box: one", EngineLogin(bearer=Secret(env="K")), RealClock(), {"K": "sk-wrong"}, optional=True)
+    http = client(None, base_url=proxy.url, timeout_seconds=10, login=login)
+    engine = await load_engine("litellm").probe(http, "chat", Past(), 0.0)
+    told = denied(http)
+    await http.aclose()
+    assert engine.phase is EnginePhase.READY and told.startswith("its key is refused: /v1/models answers 400 to the token from")
 
 
 async def test_a_steady_look_asks_little_and_its_long_list_once(proxy: Running) -> None:

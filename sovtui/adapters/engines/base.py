@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -85,6 +85,8 @@ class Past:
     """What its host tells of servers without asking them, by address, as far as that still holds."""
     blind: str = ""
     """Why the host tells nothing of them."""
+    retell: Callable[[Engine], Engine] | None = None
+    """What its figures, read after the probe, add to what that has said; None: nothing."""
     own: dict[str, Any] = field(default_factory=dict)
     """What its adapter keeps for itself between two looks."""
 
@@ -230,7 +232,7 @@ def closed(answer: httpx.Response) -> str:
     """Why an answer lets us not in, as a sentence part: a key is missing, or the one that was sent is refused."""
     sent = answer.extensions.get("login", "")
     status = answer.status_code
-    return f"it refuses its key ({status}): {sent}" if sent else f"it wants a key ({status}): give it a `bearer`"
+    return f"its key is refused ({status}): {sent}" if sent else f"it wants an API key ({status}): give it a `bearer`"
 
 
 def clock_ahead(answer: httpx.Response, now: datetime) -> timedelta:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -33,7 +34,7 @@ from sovtui.adapters.engines.base import (
     wrong_model,
 )
 from sovtui.adapters.engines.scrape import START, Between, Labels, Scrape, total
-from sovtui.adapters.links.http import request
+from sovtui.adapters.links.http import note_denied, request
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
@@ -124,6 +125,8 @@ class Litellm:
         if page is None and self._page_due(past, monotonic):
             page = await self._read(client, past, at, monotonic)
         past.page = None
+        if past.own.pop("lists_due", False):
+            await self._lists(client, past)
         flight: float | None = past.own.pop("flight", None)
         running = {} if flight is None else {"engine.running": fresh(flight, at, "engine")}
         if isinstance(page, Reading) and running:
@@ -191,8 +194,8 @@ class Litellm:
         if expected_model and past.models and expected_model not in past.models:
             return Engine(EnginePhase.WRONG_MODEL, groups, reason=wrong_model(past.models, expected_model))
         past.ready = True
-        parts, trouble = _watch(past).told(past.at)
-        return Engine(EnginePhase.READY, groups, version=past.version, reason=past.note or trouble, parts=parts)
+        past.retell = partial(_with_parts, past)
+        return _with_parts(past, Engine(EnginePhase.READY, groups))
 
     async def _alive(self, client: httpx.AsyncClient, past: Past, monotonic: float) -> Engine | None:
         """By one question: its page where that is due, else what is in flight, else whether it lives. None: it does."""
@@ -243,15 +246,16 @@ class Litellm:
             return "something else answers on its port: /v1/models is no list"
         if answer.status_code != 200:
             past.models = ()
-            past.note = key_wanted(answer) or f"its models are not told: /v1/models answers {answer.status_code}"
+            past.note = key_wanted(answer)
+            note_denied(client, "/v1/models", answer.status_code, bool(past.note))
+            past.note = past.note or f"its models are not told: /v1/models answers {answer.status_code}"
             past.models_at = monotonic + CLOSED_SECONDS - MODELS_EVERY_SECONDS
             return ""
         names = tuple(str(row["id"])[:300] for row in data or () if isinstance(row, Mapping) and isinstance(row.get("id"), str))
         lists_at: float | None = past.own.get("lists_at")
         old = lists_at is not None and past.own.get("editable") and monotonic - lists_at >= LISTS_EVERY_SECONDS
         if lists_at is None or old or set(names) != set(past.models):
-            past.own["lists_at"] = monotonic
-            await self._lists(client, past)
+            past.own["lists_at"], past.own["lists_due"] = monotonic, True
         past.models = names
         return ""
 
@@ -286,6 +290,12 @@ def key_wanted(answer: httpx.Response) -> str:
     wrong = answer.status_code == 400 and ("no_db_connection" in text or "No connected db" in text)
     none = answer.status_code == 500 and not answer.extensions.get("login")
     return closed(answer) if wrong or none or answer.status_code in (401, 403) else ""
+
+
+def _with_parts(past: Past, engine: Engine) -> Engine:
+    """What is behind it, as its lists and its page have it by now."""
+    parts, trouble = _watch(past).told(past.at)
+    return replace(engine, version=past.version, reason=past.note or trouble, parts=parts)
 
 
 def _watch(past: Past) -> Watch:

@@ -169,6 +169,7 @@ class EnginesSource:
         mode = watched.mode
         if engine.phase in _UP:
             engine = _asleep(engine, host, mode, readings)
+            engine = watched.past.retell(engine) if watched.past.retell is not None else engine
         if engine.phase in (*_UP, EnginePhase.STARTING, EnginePhase.WARMING) and (closed := denied(watched.client)):
             engine = replace(engine, denied=closed, reason=closed if engine.phase is EnginePhase.READY else engine.reason)
         if engine.phase in (EnginePhase.STARTING, EnginePhase.WARMING):

@@ -92,7 +92,7 @@ async def request(
                     raise _TooBig
                 parts.append(part)
             login = _login(http)
-            _note_denied(http, path, reply.status_code)
+            note_denied(http, path, reply.status_code, reply.status_code in (401, 403))
             hide = login.hide if login is not None and not _is_answer(reply.status_code, parts) else bytes
             kept = [(k, hide(v)) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
             return httpx.Response(
@@ -100,7 +100,7 @@ async def request(
                 headers=kept,
                 content=hide(b"".join(parts)),
                 request=reply.request,
-                extensions={"login": str(login or "")},
+                extensions={"login": "" if login is None or login.trouble is not None else str(login)},
             )
     except _TooBig:
         raise Malformed(f"{name}{_via(http)} sends more than {max_bytes >> 20} MiB") from None
@@ -221,13 +221,14 @@ def forget_denied(http: httpx.AsyncClient) -> None:
 
 
 _DENIED: weakref.WeakKeyDictionary[httpx.AsyncClient, dict[str, tuple[int, float]]] = weakref.WeakKeyDictionary()
-"""Paths that answered 401 or 403, with status and monotonic time, by who asks."""
+"""Paths that are closed to us, with the status that said so and monotonic time, by who asks."""
 
 
-def _note_denied(http: httpx.AsyncClient, path: str, status: int) -> None:
+def note_denied(http: httpx.AsyncClient, path: str, status: int, is_denied: bool = True) -> None:
+    """Remember whether this path is closed to us. 401 and 403 are noted by `request`; some say it with another status."""
     path = path.split("?", 1)[0]
     known = _DENIED.get(http)
-    if status in (401, 403):
+    if is_denied:
         _DENIED.setdefault(http, {})[path] = (status, time.monotonic())
     elif known is not None:
         known.pop(path, None)

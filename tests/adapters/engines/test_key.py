@@ -93,7 +93,9 @@ async def test_with_its_key_everything_is_told_and_without_it_only_that_it_lives
     engine = await litellm.probe(http, "chat", past, 0.0)
     page = await litellm.scrape(http, past, RealClock().now(), 0.0)
     await http.aclose()
-    assert engine.phase is EnginePhase.READY and not engine.reason and len(engine.parts) >= 6
+    assert past.retell is not None
+    engine = past.retell(engine)
+    assert engine.phase is EnginePhase.READY and engine.reason == "3 failing of 6 deployments" and len(engine.parts) >= 6
     assert page is not None and not hasattr(page, "reason")
     http = client(None, base_url=url(server), timeout_seconds=5)
     engine = await litellm.probe(http, "chat", Past(), 0.0)
