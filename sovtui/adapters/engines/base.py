@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,7 @@ from sovtui.core.clean import clean
 from sovtui.core.model import Engine
 from sovtui.core.reading import Reading, Status, unknown, unsupported
 from sovtui.onbox import signatures
+from sovtui.ports.errors import Malformed, OtherProtocol
 
 if TYPE_CHECKING:  # naming an engine must not cost the HTTP client's import
     import httpx
@@ -168,7 +169,7 @@ class FromMetrics:
         if METRICS in past.missing:
             past.page = unsupported(self.no_metrics, "engine")
             return past.page
-        past.page = await read_metrics(client, METRICS, self.wanted, self.no_metrics, at, monotonic)
+        past.page = await page_or_why(read_metrics(client, METRICS, self.wanted, self.no_metrics, at, monotonic))
         if isinstance(past.page, Reading) and past.page.status is Status.UNSUPPORTED:
             past.missing.add(METRICS)
         return past.page
@@ -210,6 +211,16 @@ async def read_metrics(
     if answer.status_code != 200:
         return unknown(f"its metrics answer {answer.status_code}", "engine")
     return read_scrape(answer.text, wanted, at, monotonic)
+
+
+async def page_or_why(reading: Awaitable[Scrape | Reading]) -> Scrape | Reading:
+    """A page that cannot be read is no sign of who serves it: a reading that says so. Whatever else is wrong is raised."""
+    try:
+        return await reading
+    except OtherProtocol:
+        raise
+    except Malformed as error:
+        return unknown(str(error), "engine")
 
 
 async def json_at(client: httpx.AsyncClient, path: str, **words: Any) -> tuple[int, Any]:

@@ -8,6 +8,7 @@ deployments in a database may they change unnoticed by both: then also once an h
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from sovtui.adapters.engines.base import (
     closed,
     gated,
     json_in,
+    page_or_why,
     read_metrics,
     selector,
     wrong_model,
@@ -125,8 +127,8 @@ class Litellm:
         if page is None and self._page_due(past, monotonic):
             page = await self._read(client, past, at, monotonic)
         past.page = None
-        if past.own.pop("lists_due", False):
-            await self._lists(client, past)
+        if past.own.get("lists_after", math.inf) <= monotonic:
+            past.own["lists_after"] = math.inf if await self._lists(client, past) else monotonic + MODELS_EVERY_SECONDS
         flight: float | None = past.own.pop("flight", None)
         running = {} if flight is None else {"engine.running": fresh(flight, at, "engine")}
         if isinstance(page, Reading) and running:
@@ -138,7 +140,7 @@ class Litellm:
         return bool(monotonic >= past.own.get("page_after", 0.0))
 
     async def _read(self, client: httpx.AsyncClient, past: Past, at: datetime, monotonic: float) -> Scrape | Reading:
-        past.page = await read_metrics(client, "/metrics/", self.wanted, self.no_metrics, at, monotonic)
+        past.page = await page_or_why(read_metrics(client, "/metrics/", self.wanted, self.no_metrics, at, monotonic))
         told = isinstance(past.page, Scrape)
         past.own["page_after"] = monotonic + (PAGE_EVERY_SECONDS if told else CLOSED_SECONDS)
         if isinstance(past.page, Scrape):
@@ -255,13 +257,13 @@ class Litellm:
         lists_at: float | None = past.own.get("lists_at")
         old = lists_at is not None and past.own.get("editable") and monotonic - lists_at >= LISTS_EVERY_SECONDS
         if lists_at is None or old or set(names) != set(past.models):
-            past.own["lists_at"], past.own["lists_due"] = monotonic, True
+            past.own["lists_at"] = past.own["lists_after"] = monotonic
         past.models = names
         return ""
 
     @staticmethod
-    async def _lists(client: httpx.AsyncClient, past: Past) -> None:
-        """Deployments and chains. What is not told leaves no gap in the rest."""
+    async def _lists(client: httpx.AsyncClient, past: Past) -> bool:
+        """Deployments and chains. What is not told leaves no gap in the rest; whether the deployments are."""
         watch = _watch(past)
         settings = _map(await _told(client, "/router/settings")).get("current_values")
         more: object = None
@@ -272,12 +274,13 @@ class Litellm:
         found = list(routes.deployments(info, routes.aliases(settings, more)))
         for number, one in [pair for pair in enumerate(found) if pair[1].wildcard][:MOST_WILDCARDS]:
             found[number] = routes.named(one, await _told(client, f"/model/info?litellm_model_id={quote(one.id, safe='')}"))
-        watch.deployments = tuple(found)
+        watch.deployments = tuple(found) if info is not None else watch.deployments
         watch.chains = routes.chains(settings, more)
         watch.router_cooldown_seconds = routes.cooldown_seconds(settings, more)
         details = _map(await _told(client, "/health/readiness/details"))
         past.version = clean(str(details.get("litellm_version") or ""), 40)
         past.own["editable"] = details.get("db", _NO_DATABASE) != _NO_DATABASE or any(one.editable for one in found)
+        return info is not None
 
 
 def key_wanted(answer: httpx.Response) -> str:

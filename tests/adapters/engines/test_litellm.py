@@ -365,6 +365,10 @@ async def test_lists_that_are_not_told_make_no_working_proxy_hang() -> None:
     for _ in range(6):
         assert (await room.poll(12.0)).phase is EnginePhase.READY
     assert figure(room, "running").fresh_value == 0
+    told.slow.clear()
+    for _ in range(40):
+        engine = await room.poll(10.0)
+    assert len(engine.parts) >= 6, "asked for again"
 
 
 async def test_what_is_in_flight_is_known_at_every_look() -> None:

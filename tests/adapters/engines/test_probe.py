@@ -126,6 +126,17 @@ async def test_in_development_mode_the_engine_process_itself_is_asked() -> None:
     assert phases[-1] is EnginePhase.HUNG
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+async def test_a_page_that_cannot_be_read_makes_no_dead_engine(engine: str) -> None:
+    server = Server(health=200, ping=200, ready=200, v1__models=MODELS)
+    server.routes["/metrics"] = f"{engine}:num_{'requests_running' if engine == 'vllm' else 'running_reqs'}{{a= 3"
+    room = Room(server, engine)
+    room.unit("active")
+    for _ in range(8):
+        assert (await room.poll()).phase is EnginePhase.READY
+    assert "cannot be read" in room.state.hosts["spark"].reading("engine.running", "qwen").reason
+
+
 async def test_a_page_that_is_not_there_is_asked_for_once() -> None:
     server = Server(health=200, ping=200, v1__models=MODELS)
     room = Room(server, "sglang")
