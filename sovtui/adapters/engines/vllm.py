@@ -212,14 +212,17 @@ class Vllm(FromMetrics):
         """Ready is 200 on `/health` and the expected id in `/v1/models`; a sleeping one answers both and then hangs.
 
         Every question is a line in its journal: where its figures are read, their page and `/health` take turns while it idles,
-        and while its tokens move the page alone is asked for.
+        and while its tokens move the page alone is asked for. In development mode the page has every second look, and the engine
+        process is asked at each: that tells also that it is stuck, which is to be known soon.
         """
-        well = past.ready and monotonic - past.healthy_at < HEALTH_EVERY_SECONDS
+        told_by_itself = bool(past.own.get("told_by_itself"))
+        well = past.ready and not told_by_itself and monotonic - past.healthy_at < HEALTH_EVERY_SECONDS
         page: Scrape | Reading | None = None
         if past.ready and past.due:
-            if well or not past.own.get("idle"):
+            its_turn = not past.own.get("paged") if told_by_itself else well
+            if its_turn or not past.own.get("idle"):
                 page = await self.read(client, past, past.at or datetime.now(UTC), monotonic)
-            past.due = page is not None
+            past.due = past.own["paged"] = page is not None
         well = isinstance(page, Scrape) and (self._works(page, past) or well)
         ask_models = models_due(past, monotonic, page if isinstance(page, Scrape) else None)
         health, listed = await asyncio.gather(
@@ -264,7 +267,7 @@ class Vllm(FromMetrics):
             if answer.status_code == 200:
                 told = json_of(answer)
                 past.own["asleep"] = isinstance(told, dict) and told.get("is_sleeping") is True
-                health = 200
+                past.own["told_by_itself"], health = True, 200
             elif answer.status_code < 500:  # 404 without VLLM_SERVER_DEV_MODE=1: the metric tells then
                 past.missing.add(_SLEEPING)
         if not health:
