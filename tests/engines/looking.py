@@ -22,6 +22,7 @@ from sovtui.config.login import EngineLogin
 from sovtui.config.schema import Secret
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.model import Engine, HostSpec, Link, LinkPhase, Mode
+from sovtui.core.modes import ModeView, mode_view
 from sovtui.core.reading import Reading
 from sovtui.core.state import State, initial, reduce
 from sovtui.runtime.clock import RealClock
@@ -35,16 +36,16 @@ class Looking:
     """One engine without services, and what is known of it."""
 
     def __init__(self, kind: str, url: str, model: str = "", key: str | None = None) -> None:
-        """`key`: None is no login at all."""
+        """`key`: None is no login at all, an empty one a variable that is not set."""
         clock = RealClock()
         mode = Mode(NAME, title=NAME, engine=kind, url=url, model=model)
         self.state: State = initial((HostSpec("box", modes=(mode,)),), clock.now())
         self._emit(LinkChanged("box", Link(LinkPhase.UP)))
         secret = EngineLogin(bearer=Secret(env=KEY_VARIABLE)) if key is not None else None
-        environment = {**os.environ, KEY_VARIABLE: key or ""}
+        environment = {**os.environ, **({KEY_VARIABLE: key} if key else {})}
 
         def make(base: str, mode: str) -> httpx.AsyncClient:
-            login = Login(f"host.box: {mode}", secret, clock, environment) if secret is not None else None
+            login = Login(f"host.box: {mode}", secret, clock, environment, optional=True) if secret is not None else None
             made = client(None, base_url=base, timeout_seconds=5.0, login=login)
             self._count(made)
             return made
@@ -85,6 +86,12 @@ class Looking:
     @property
     def engine(self) -> Engine:
         return self.state.hosts["box"].engines.get(NAME, Engine())
+
+    @property
+    def view(self) -> ModeView:
+        """What the room says of it."""
+        host = self.state.hosts["box"]
+        return mode_view(host, host.spec.modes[0])
 
     def reading(self, figure: str) -> Reading:
         return self.state.hosts["box"].reading(f"engine.{figure}", NAME)

@@ -74,6 +74,8 @@ class Litellm:
     """See `base.EngineAdapter`."""
 
     name: str = "litellm"
+    key_opens: str = "/v1/models"
+    """Never told without a key; one of a user or a team opens less than the master's."""
     no_metrics: str = 'it runs without `callbacks: ["prometheus"]`'
     live: bool = True  # Prometheus gives numbers without names: which deployment cools down is told here
     every_seconds: float = 0.0  # how much is in flight; its page by the clock of `_page_due`
