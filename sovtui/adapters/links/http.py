@@ -206,7 +206,8 @@ def denied(http: httpx.AsyncClient, key_opens: str = "") -> str:
     if login is not None and login.trouble is not None:
         return login.trouble.sentence()
     since = time.monotonic() - DENIED_SECONDS
-    told = {path: status for path, (status, at) in _DOORS.get(http, {}).items() if at > since}
+    turn = login.turn if login is not None else 0
+    told = {path: status for path, (status, at, asked) in _DOORS.get(http, {}).items() if at > since and asked == turn}
     some = sorted(path for path, status in told.items() if status in _CLOSED)
     if not some or 200 <= told.get(key_opens, 0) < 300:
         return ""
@@ -226,8 +227,8 @@ def forget_denied(http: httpx.AsyncClient) -> None:
 
 
 _CLOSED = (401, 403)
-_DOORS: weakref.WeakKeyDictionary[httpx.AsyncClient, dict[str, tuple[int, float]]] = weakref.WeakKeyDictionary()
-"""What each path answered last, status and monotonic time, by who asks."""
+_DOORS: weakref.WeakKeyDictionary[httpx.AsyncClient, dict[str, tuple[int, float, int]]] = weakref.WeakKeyDictionary()
+"""What each path answered last: status, monotonic time and which login it was asked with; by who asks."""
 
 
 def _note_door(http: httpx.AsyncClient, path: str, status: int) -> None:
@@ -235,7 +236,8 @@ def _note_door(http: httpx.AsyncClient, path: str, status: int) -> None:
     path = path.split("?", 1)[0]
     if path not in known and len(known) >= MAX_ADDRESSES:
         known.clear()
-    known[path] = (status, time.monotonic())
+    login = _login(http)
+    known[path] = (status, time.monotonic(), login.turn if login is not None else 0)
 
 
 def login_advice(reply: httpx.Response) -> str:
