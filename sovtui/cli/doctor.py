@@ -61,7 +61,7 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
         checks.append(Check("theme", None, f"no theme file is named {theme}; Textual may have one", "`sovtui themes` lists them"))
     checks += login_checks(session.config)
     async with session.hub(named) as hub:
-        await until(hub, lambda state: all(s.ok is not None for s in state.sources.values()), 5.0)
+        await until(hub, lambda state: all(s.ok is not None or s.reason for s in state.sources.values()), 5.0)
         state = hub.state
         for host in state.hosts.values():
             if named in (None, host.spec.name):

@@ -10,6 +10,8 @@ from sovtui.onbox.plan import NONE, ModePlan, Request, kind_of
 from sovtui.onbox.things import Answer, Need, Probe, Unit
 from sovtui.onbox.words import Looked
 
+CLOSED = (401, 403)
+BEHIND = "it answers, but to a key only: whether it is ready, and with which model, cannot be seen from here"
 YOUNG = 30.0
 """Seconds since its start in which one that was told to hang is another one by now."""
 
@@ -74,12 +76,13 @@ def owner(request: Request, service: str) -> str:
 
 
 def right(mode: ModePlan, answer: Answer) -> bool:
-    """Whether the engine serves what the mode says. A key that is wanted hides the models: then health alone tells."""
-    if answer.health not in (None, 200):
+    """Whether the engine serves what the mode says. A key that is wanted hides the models: then health alone tells.
+
+    Behind a proxy that asks for a key everything is hidden: that it answers is all that can be seen of it.
+    """
+    if answer.health not in (None, 200, *CLOSED):
         return False
-    if answer.models in (401, 403):
-        return answer.health in (None, 200)
-    return answer.models == 200 and not another(mode, answer)
+    return answer.models in CLOSED or (answer.models == 200 and not another(mode, answer))
 
 
 def another(mode: ModePlan, answer: Answer) -> bool:
@@ -226,7 +229,9 @@ def readiness(
         return Readiness("ready", "its units are active")
     answer = looked.answer(mode.url)
     if right(mode, answer):
-        if answer.models in (401, 403):
+        if answer.health in CLOSED:
+            return Readiness("ready", BEHIND)
+        if answer.models in CLOSED:
             return Readiness("ready", "healthy; which model it serves is not known, it asks for a key")
         if not asking.manner(mode.engine).models:
             return Readiness("ready", "it answers")

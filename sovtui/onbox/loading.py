@@ -174,7 +174,9 @@ def _readying(s: Switching, seen: Looked) -> Result:
     beside = ", ".join(x for x in left_behind(s) if not seen.unit(x).gone)
     if state.verdict == "ready" and not seen.reason and not beside:
         steady = s.now if s.steady_at is None else s.steady_at
-        if answer.health == 200 if judge.asks_http(mode) else s.now - steady >= STEADY:
+        if answer.health in (200, *judge.CLOSED) if judge.asks_http(mode) else s.now - steady >= STEADY:
+            if answer.health in judge.CLOSED and judge.asks_http(mode):
+                s = replace(s, warnings=(*s.warnings, judge.BEHIND))
             return then(s, state.detail, _ready)
         s = replace(s, steady_at=steady)
     else:

@@ -22,6 +22,7 @@ from sovtui.config.login import EngineLogin
 from sovtui.config.schema import Secret
 from sovtui.core.events import Event, LinkChanged
 from sovtui.core.model import Engine, HostSpec, Link, LinkPhase, Mode
+from sovtui.core.modes import ModeView, mode_view
 from sovtui.core.reading import Reading
 from sovtui.core.state import State, initial, reduce
 from sovtui.runtime.clock import RealClock
@@ -85,6 +86,12 @@ class Looking:
     @property
     def engine(self) -> Engine:
         return self.state.hosts["box"].engines.get(NAME, Engine())
+
+    @property
+    def view(self) -> ModeView:
+        """What the room says of it."""
+        host = self.state.hosts["box"]
+        return mode_view(host, host.spec.modes[0])
 
     def reading(self, figure: str) -> Reading:
         return self.state.hosts["box"].reading(f"engine.{figure}", NAME)

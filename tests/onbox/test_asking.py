@@ -155,6 +155,8 @@ class Other(World):
                 answer = replace(answer, ids=())
             if answer.models == 200 and engine == "litellm":
                 answer = replace(answer, models=401, ids=())
+            if answer.models and self.closed and engine == "ollama":
+                answer = replace(answer, models=401, ids=(), health=None if answer.health is None else 401)
             answers.append(answer)
         return replace(told, answers=tuple(answers))
 
@@ -180,6 +182,16 @@ def test_a_switch_to_it_starts_waits_and_proves(engine: str) -> None:
     assert ready.seconds is None or ready.seconds > 3  # it was waited for, not believed from its unit
     probes = [p for look in made.looks for p in look.probes if p.url == "http://x:2"]
     assert probes and {p.engine for p in probes} == {engine}
+
+
+def test_one_behind_a_proxy_that_wants_a_key_is_up_with_a_warning() -> None:
+    """Everything is hidden, its health too: the switch says so, and does not wait for what it cannot see."""
+    made, wish = world("ollama")
+    assert isinstance(made, Other)
+    made.closed = True
+    story = play(made, wish)
+    assert (story.outcome, story.end and story.end.exit) == ("warned", 5)
+    assert "to a key only" in story.reason and made.holds() == ["b.service", "floor.service"]
 
 
 @pytest.mark.parametrize("engine", sorted(ROUTES))

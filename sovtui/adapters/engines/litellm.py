@@ -36,7 +36,7 @@ from sovtui.adapters.engines.base import (
     wrong_model,
 )
 from sovtui.adapters.engines.scrape import START, Between, Labels, Scrape, total
-from sovtui.adapters.links.http import note_denied, request
+from sovtui.adapters.links.http import note_door, request
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
@@ -77,6 +77,8 @@ class Litellm:
     """See `base.EngineAdapter`."""
 
     name: str = "litellm"
+    key_opens: str = "/v1/models"
+    """Never told without a key; one of a user or a team opens less than the master's."""
     no_metrics: str = 'it runs without `callbacks: ["prometheus"]`'
     live: bool = True  # Prometheus gives numbers without names: which deployment cools down is told here
     every_seconds: float = 0.0  # how much is in flight; its page by the clock of `_page_due`
@@ -249,7 +251,7 @@ class Litellm:
         if answer.status_code != 200:
             past.models = ()
             past.note = key_wanted(answer)
-            note_denied(client, "/v1/models", answer.status_code, bool(past.note))
+            note_door(client, "/v1/models", answer.status_code, bool(past.note))
             past.note = past.note or f"its models are not told: /v1/models answers {answer.status_code}"
             past.models_at = monotonic + CLOSED_SECONDS - MODELS_EVERY_SECONDS
             return ""

@@ -170,7 +170,7 @@ class EnginesSource:
         if engine.phase in _UP:
             engine = _asleep(engine, host, mode, readings)
             engine = watched.past.retell(engine) if watched.past.retell is not None else engine
-        if engine.phase in (*_UP, EnginePhase.STARTING, EnginePhase.WARMING) and (closed := denied(watched.client)):
+        if engine.phase in (*_UP, EnginePhase.STARTING, EnginePhase.WARMING) and (closed := _closed(watched)):
             engine = replace(engine, denied=closed, reason=closed if engine.phase is EnginePhase.READY else engine.reason)
         if engine.phase in (EnginePhase.STARTING, EnginePhase.WARMING):
             engine = replace(engine, progress=engine.progress or _told_by_action(host, mode) or old.progress)
@@ -322,6 +322,11 @@ def _told_of(state: State, host: Host, now: datetime) -> tuple[Mapping[str, Acti
     source = state.sources.get(("probe", host.spec.name))
     silent = source is not None and source.ok is False
     return told, f"its host's probe does not run ({source.reason})" if silent and source is not None else ""
+
+
+def _closed(watched: Watched) -> str:
+    """What of it is closed to us; an engine's file may name a path that is never told without a key."""
+    return denied(watched.client, getattr(watched.adapter, "key_opens", ""))
 
 
 def _began_anew(known: dict[str, tuple[int | None, datetime | None]], services: list[Service]) -> bool:

@@ -34,6 +34,7 @@ from sovtui.ports.errors import (
 
 MAX_BODY_BYTES = 16 << 20
 MAX_ADDRESSES = 100
+DOORS_SHOWN = 3
 DENIED_SECONDS = 90.0
 """What was denied is asked again sooner than that, or nobody wants to know it any more."""
 _ABOUT_THE_WIRE = frozenset((b"content-encoding", b"content-length", b"transfer-encoding"))
@@ -92,7 +93,7 @@ async def request(
                     raise _TooBig
                 parts.append(part)
             login = _login(http)
-            note_denied(http, path, reply.status_code, reply.status_code in (401, 403))
+            note_door(http, path, reply.status_code, reply.status_code in (401, 403))
             hide = login.hide if login is not None and not _is_answer(reply.status_code, parts) else bytes
             kept = [(k, hide(v)) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
             return httpx.Response(
@@ -196,18 +197,25 @@ def is_loopback(http: httpx.AsyncClient) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def denied(http: httpx.AsyncClient) -> str:
-    """What of the one that is asked is closed to us, and why, as a sentence with what to do; empty: nothing that was asked lately."""
+def denied(http: httpx.AsyncClient, key_opens: str = "") -> str:
+    """What of the one that is asked is closed to us, and why, as a sentence with what to do; empty: nothing that was asked lately.
+
+    `key_opens`: a path that nobody is told without a key. Where it is open the key is good, though it may not open everything.
+    """
     login = _login(http)
     if login is not None and login.trouble is not None:
         return login.trouble.sentence()
     since = time.monotonic() - DENIED_SECONDS
-    closed = {path: status for path, (status, at) in _DENIED.get(http, {}).items() if at > since}
-    if not closed:
+    turn = login.turn if login is not None else 0
+    told = {
+        path: (status, shut) for path, (status, at, asked, shut) in _DOORS.get(http, {}).items() if at > since and asked == turn
+    }
+    some = sorted(path for path, (_, shut) in told.items() if shut)
+    if not some or 200 <= told.get(key_opens, (0, False))[0] < 300:
         return ""
-    some = sorted(closed)[:3]
-    status = closed[some[0]]
-    where = f"{', '.join(some)}{' and more' if len(closed) > len(some) else ''} {'answers' if len(closed) == 1 else 'answer'} {status}"
+    status = told[some[0]][0]
+    more = " and more" if len(some) > DOORS_SHOWN else ""
+    where = f"{', '.join(some[:DOORS_SHOWN])}{more} {'answers' if len(some) == 1 else 'answer'} {status}"
     if login is not None and str(login):
         return f"its key is refused: {where} to {login}. Put the right key there"
     if status == 403:
@@ -217,21 +225,21 @@ def denied(http: httpx.AsyncClient) -> str:
 
 def forget_denied(http: httpx.AsyncClient) -> None:
     """It is another process now: what was closed may be open."""
-    _DENIED.pop(http, None)
+    _DOORS.pop(http, None)
 
 
-_DENIED: weakref.WeakKeyDictionary[httpx.AsyncClient, dict[str, tuple[int, float]]] = weakref.WeakKeyDictionary()
-"""Paths that are closed to us, with the status that said so and monotonic time, by who asks."""
+_DOORS: weakref.WeakKeyDictionary[httpx.AsyncClient, dict[str, tuple[int, float, int, bool]]] = weakref.WeakKeyDictionary()
+"""What each path answered last: status, monotonic time, which login it was asked with, and whether that closes it; by who asks."""
 
 
-def note_denied(http: httpx.AsyncClient, path: str, status: int, is_denied: bool = True) -> None:
-    """Remember whether this path is closed to us. 401 and 403 are noted by `request`; some say it with another status."""
+def note_door(http: httpx.AsyncClient, path: str, status: int, is_closed: bool) -> None:
+    """Remember whether this path is closed to us. 401 and 403 are noted by `request`; some engines say it with another status."""
+    known = _DOORS.setdefault(http, {})
     path = path.split("?", 1)[0]
-    known = _DENIED.get(http)
-    if is_denied:
-        _DENIED.setdefault(http, {})[path] = (status, time.monotonic())
-    elif known is not None:
-        known.pop(path, None)
+    if path not in known and len(known) >= MAX_ADDRESSES:
+        known.clear()
+    login = _login(http)
+    known[path] = (status, time.monotonic(), login.turn if login is not None else 0, is_closed)
 
 
 def login_advice(reply: httpx.Response) -> str:

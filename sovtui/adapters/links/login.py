@@ -51,6 +51,8 @@ class Login:
         self._optional = optional
         self.trouble: PortError | None = None
         """Of an optional one: why its secrets cannot be had."""
+        self.turn = 0
+        """Counts the logins that were fetched: what was said to an earlier one says nothing of this one."""
         self._looked_at = -math.inf
         self._environment = os.environ if environment is None else environment
         self._fetching: asyncio.Task[_Carried] | None = None
@@ -151,7 +153,9 @@ class Login:
             return
         error = task.exception()
         if error is None:
-            self._carried, self._failed = task.result(), None
+            found, old = task.result(), self._carried
+            self.turn += old is None or old.headers != found.headers
+            self._carried, self._failed = found, None
         elif isinstance(error, PortError) and any(secret.command for _, secret in secrets_of(self._settings)):
             self._failed = (self._clock.monotonic(), error)
 

@@ -13,7 +13,7 @@ import pytest
 from sovtui.adapters.engines.base import Past, cause, progress
 from sovtui.adapters.engines.watch import EnginesSource
 from sovtui.adapters.registry import load_engine
-from sovtui.core.events import Sample, Samples
+from sovtui.core.events import EngineSeen, Sample, Samples
 from sovtui.core.model import Engine, EnginePhase, HostSpec, LinkPhase, Mode
 from sovtui.core.modes import Heat, mode_view
 from sovtui.core.reading import Status, fresh
@@ -438,3 +438,41 @@ def test_words_of_the_journal() -> None:
     assert "max-model-len" in cause(failed)
     assert "port" in cause((DATA / "vllm/0.32.0-fail-port-in-use.log").read_text().splitlines())
     assert cause(["all is well"]) == ""
+
+
+async def test_busy_ends_with_the_last_request_though_averages_and_scrapes_go_on() -> None:
+    """Prometheus has told three running and a speed; the engine itself says that nothing runs any more."""
+    page = (DATA / "vllm/0.32.0-load-t5.prom").read_text()
+    idle = "\n".join(
+        line.rsplit(" ", 1)[0] + " 0.0" if line.startswith(("vllm:num_requests_running{", "vllm:num_requests_waiting{")) else line
+        for line in page.splitlines()
+    )
+    room = Room(Server(health=200, v1__models=MODELS, metrics=idle), told=lambda host, mode: True)
+    room.unit("active")
+
+    def busy() -> bool | None:
+        return mode_view(room.state.hosts["spark"], room.mode).busy
+
+    await room.poll()
+    assert busy() is None
+    told = (("engine.running", 3.0), ("engine.decode_tok_s", 58.0))
+    samples = tuple(Sample(figure, fresh(value, room.clock.now(), "prometheus"), "qwen") for figure, value in told)
+    room.state = reduce(room.state, Samples("spark", samples))
+    assert busy() is True
+    for _ in range(2):
+        await room.poll()
+    assert busy() is False
+    decode = Samples("spark", (Sample("engine.decode_tok_s", fresh(40.0, room.clock.now(), "prometheus"), "qwen"),))
+    room.state = reduce(room.state, decode)
+    assert busy() is False, "what is averaged over a window says nothing of now"
+
+
+def test_where_nobody_counts_requests_tokens_tell_whether_it_is_busy() -> None:
+    room = Room(Server())
+    room.unit("active")
+    room.state = reduce(room.state, EngineSeen("spark", "qwen", Engine(EnginePhase.READY)))
+    for value, busy in ((12.0, True), (0.0, False)):
+        room.clock.passed += 1
+        samples = (Sample("engine.decode_tok_s", fresh(value, room.clock.now(), "engine"), "qwen"),)
+        room.state = reduce(room.state, Samples("spark", samples))
+        assert mode_view(room.state.hosts["spark"], room.mode).busy is busy
