@@ -6,6 +6,7 @@ A question can wake a model that sleeps, or keep one from falling asleep; the ke
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,15 +28,21 @@ class Activity:
     """The engines of one host."""
 
     def __init__(self, engines: Iterable[Mapping[str, Any]]) -> None:
-        """Of each `at` (`host:port`, as it is asked) and its `services`."""
+        """Of each `at` (`host:port`, as it is asked) and its `services`. Names are looked up beside: that may take seconds."""
         self._watched: list[_Watched] = []
         self._elsewhere: list[Told] = []
         for one in engines:
-            host, _, port = str(one["at"]).rpartition(":")
-            if port.isdigit() and processes.is_here(host.strip("[]")):
-                self._watched.append(_Watched(host, int(port), tuple(one.get("services", ()))))
+            place = (*str(one["at"]).rpartition(":")[::2], tuple(one.get("services", ())))
+            if processes.is_literal(place[0]):
+                self._place(*place)
             else:
-                self._elsewhere.append({"at": str(one["at"]), "why": "it runs on another machine"})
+                threading.Thread(target=self._place, args=place, daemon=True).start()
+
+    def _place(self, host: str, port: str, services: tuple[str, ...]) -> None:
+        if port.isdigit() and processes.is_here(host):
+            self._watched.append(_Watched(host, int(port), services))
+        else:
+            self._elsewhere.append({"at": f"{host}:{port}", "why": "it runs on another machine"})
 
     def look(self, groups: Mapping[str, Sequence[str]]) -> list[Told]:
         """One entry per engine, and one per server that it has started on a port of its own. `groups`: control groups by service.
@@ -45,7 +52,7 @@ class Activity:
         cache; `why` alone: why nothing is known.
         """
         now, sockets = time.monotonic(), processes.Sockets()
-        return [*self._elsewhere, *(told for one in self._watched for told in one.look(groups, now, sockets))]
+        return [*self._elsewhere, *(told for one in tuple(self._watched) for told in one.look(groups, now, sockets))]
 
 
 class _Watched:
@@ -77,7 +84,7 @@ class _Watched:
 
     def _resolve(self, groups: Sequence[str]) -> None:
         """Which processes it has, and which of them serve on a port of their own: a router's models, llama-swap's."""
-        pids, inner = processes.serving(self._port, cgroups.members(groups))
+        pids, inner = processes.serving(self._port, groups)
         self._pids = tuple(sorted(pids))
         wanted = {self._port: (self._pids, inner)} if pids else {}
         for pid in self._pids:
@@ -129,17 +136,29 @@ class Meter:
         return told
 
 
-def glance(url: str, groups: Sequence[str] = (), seconds: float = 0.4) -> Told:
-    """The same of one engine, once: it takes `seconds`. Empty where nothing is known."""
-    at = processes.address_of(url)
-    host, _, port = at.rpartition(":")
-    if not processes.is_here(host.strip("[]")):
-        return {}
-    pids, inner = processes.serving(int(port), cgroups.members(groups))
-    if not pids:
-        return {}
-    meter, mine = Meter(sorted(pids), inner), min(pids)
-    meter.read(time.monotonic(), processes.Sockets())
-    time.sleep(seconds)
-    told = meter.read(time.monotonic(), processes.Sockets())
-    return {**told, "open": processes.Sockets().connections(mine, inner)}
+class Glimpse:
+    """One engine, looked at once; for whoever is on the machine itself."""
+
+    def __init__(self, url: str, groups: Sequence[str] = ()) -> None:
+        """`groups`: control groups of its services."""
+        host, _, port = processes.address_of(url).rpartition(":")
+        self._pids: set[int] = set()
+        if processes.is_here(host):
+            self._pids, self._port = processes.serving(int(port), groups)
+
+    def connections(self) -> int | None:
+        """How many are open to it, idle ones included; None where that is not known."""
+        return processes.Sockets().connections(min(self._pids), self._port) if self._pids else None
+
+    def works(self, seconds: float = 0.4) -> bool | None:
+        """Whether it uses the processor, seen for so long; None where that is not known."""
+        if not self._pids:
+            return None
+        meter = Meter(sorted(self._pids), self._port)
+        meter.read(time.monotonic(), processes.Sockets())
+        time.sleep(seconds)
+        return bool(meter.read(time.monotonic(), processes.Sockets())["cores"])
+
+    def ticks(self) -> int:
+        """Processor time so far, in the kernel's units: it moves while it works."""
+        return sum(processes.ticks(pid) for pid in self._pids)

@@ -88,9 +88,10 @@ def of_engine(probe: LoadProbe) -> Load:
         return _by_metrics(probe)
     if probe.engine == "llamaswap":
         return queues.llamaswap(probe.mode, probe.url, lambda engine, url: of_engine(LoadProbe(probe.mode, engine, url)))
-    ask = {"llamacpp": queues.llamacpp, "ollama": queues.ollama, "comfyui": queues.comfyui, "litellm": queues.litellm}.get(
-        probe.engine
-    )
+    if probe.engine == "llamacpp":
+        told, _ = services.look(probe.services)
+        return queues.llamacpp(probe.mode, probe.url, [group for one in told for group in one["cgroups"] if group])
+    ask = {"ollama": queues.ollama, "comfyui": queues.comfyui, "litellm": queues.litellm}.get(probe.engine)
     return ask(probe.mode, probe.url) if ask else Load(probe.mode)
 
 

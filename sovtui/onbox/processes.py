@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,29 +98,38 @@ def _whole(text: str) -> int:
 # -- whose a port is ---------------------------------------------------------------------------------
 
 
-def serving(port: int, members: Iterable[int] = ()) -> tuple[set[int], int]:
-    """The processes of what serves on this port, and the port as they call it themselves. `members`: those of its services.
+def serving(port: int, groups: Sequence[str] = ()) -> tuple[set[int], int]:
+    """The processes of what serves on this port, and the port as they call it themselves. `groups`: control groups of its services.
 
-    Of its services, where one of them names the port or has its socket, or where nobody else is found; else whoever has the
-    socket, with what it has started; else the container that the port leads into. Nothing where that cannot be told.
+    A group of those where a process names the port or has its socket; else whoever has the socket, with what it has started; else
+    the container that the port leads into; else all of its services. Nothing where that cannot be told.
     """
-    mine = {pid for pid in members if (words := argv(pid)) and not _AROUND.match(os.path.basename(words[0]))}
-    if mine and any(_names(argv(pid), port) for pid in mine):
-        return mine, port
+    mine = [{pid for pid in cgroups.members((group,)) if not _around(pid)} for group in groups]
+    for members in mine:
+        if any(_names(argv(pid), port) for pid in members):
+            return members, port
     owners = _owners(port)
-    if owners & mine:
-        return mine, port
+    for members in mine:
+        if owners & members:
+            return members, port
     inside = _behind_proxy(port)
     if inside:
         return inside
     if owners:
         return _with_children(owners), port
-    if mine:
-        told = {number for pid in mine if (number := port_of(argv(pid)))}
-        return mine, told.pop() if len(told) == 1 else port
-    named = {pid for pid in _pids() if (words := argv(pid)) and port_of(words) == port and not _AROUND.match(_base(words))}
+    every = set().union(*mine)
+    if every:
+        told = {number for pid in every if (number := port_of(argv(pid)))}
+        return every, told.pop() if len(told) == 1 else port
+    named = {pid for pid in _pids() if port_of(argv(pid)) == port and not _around(pid)}
     named = {pid for pid in named if _parent(pid) not in named}
     return (_with_children(named), port) if len(named) == 1 else (set(), port)
+
+
+def _around(pid: int) -> bool:
+    """Whether it only stands around an engine, or has ended."""
+    words = argv(pid)
+    return not words or bool(_AROUND.match(_base(words)))
 
 
 def _base(words: Sequence[str]) -> str:
@@ -194,7 +203,7 @@ def _behind_proxy(port: int) -> tuple[set[int], int] | None:
                 group = cgroups.group_of(other)
                 if group and re.search(rf"\b{re.escape(address)}\b", box.read(f"/proc/{other}/net/fib_trie")):
                     members = cgroups.members((group,)) or {other}
-                    return {one for one in members if not _AROUND.match(_base(argv(one) or ["?"]))}, int(inner)
+                    return {one for one in members if not _around(one)}, int(inner)
     return None
 
 
@@ -239,11 +248,16 @@ def address_of(url: str) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
+def is_literal(host: str) -> bool:
+    """Whether a host is written so that nobody has to be asked who it is."""
+    return host == "localhost" or bool(re.fullmatch(r"[0-9.]+|\[[0-9a-fA-F:.%]+\]", host))
+
+
 def is_here(host: str) -> bool:
-    """Whether an address is this machine's own: one can listen there."""
+    """Whether a host is this machine itself: one can listen at its address. Looks a name up."""
     try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-    except OSError:
+        found = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
         return False
     for family, kind, protocol, _, place in found:
         try:

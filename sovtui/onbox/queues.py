@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from sovtui.onbox import asking, web
+from sovtui.onbox.activity import Glimpse
 from sovtui.onbox.things import Load
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+([0-9.eE+-]+|NaN)")
-_LLAMA = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
+_LLAMA = (
+    "llamacpp:requests_processing",
+    "llamacpp:requests_deferred",
+    "llamacpp:tokens_predicted_total",
+    "llamacpp:prompt_tokens_total",
+)
 MOST_MODELS = 8
 
 
@@ -37,39 +44,76 @@ def counts(text: str, names: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def llamacpp(mode: str, url: str) -> Load:
-    """Its metrics never wake it. Its slots do: they are asked only where `/props` says that it is awake."""
-    found = _llama_metrics(url, "/metrics")
-    if found is not None:
-        return Load(mode, *found, True, "its /metrics")
-    props = ask_json(url, "/props")
+def llamacpp(mode: str, url: str, groups: Sequence[str]) -> Load:
+    """Some builds are woken by `/metrics`, others by `/slots`, and both keep one awake: they are asked only where somebody is
+    connected and `/props`, which is harmless, says that it is awake. `groups`: control groups of its services.
+
+    One that is asked and does not say how its requests stand is at work if its process is, and stuck if not.
+    """
+    seen = Glimpse(url, groups)
+    if seen.connections() == 0:
+        return Load(mode, 0.0, 0.0, True, "nobody is connected to it")
+    status, body = web.get(url, "/props", 3.0)
+    props = json.loads(body) if status == 200 else {}
     if props.get("role") == "router":
         return _router(mode, url)
     if props.get("is_sleeping"):
         return Load(mode, 0.0, 0.0, True, "it sleeps")
-    slots = ask_json(url, "/slots")
-    return Load(mode, float(sum(1 for slot in slots if slot.get("is_processing"))), 0.0, True, "its /slots")
+    load, answered = _llama(mode, url, "")
+    if load.known or not seen.connections():
+        return load
+    works = seen.works()
+    if works:
+        return Load(mode, 1.0, 0.0, True, "its process works, and somebody is connected", (float(seen.ticks()),))
+    if works is False and not answered:
+        return Load(mode, 1.0, 0.0, True, "somebody is connected, and it does not say how its requests stand", (0.0,))
+    return load
+
+
+def _llama(mode: str, url: str, query: str) -> tuple[Load, bool]:
+    """What a server that is awake tells of its requests, by its metrics and its slots; and whether it has answered at all."""
+    status, body = web.get(url, f"/metrics{query}", 3.0)
+    values = counts(body.decode("utf-8", "replace"), _LLAMA) if status == 200 else {}
+    running, waiting = values.get(_LLAMA[0], 0.0), values.get(_LLAMA[1], 0.0)
+    if _LLAMA[0] in values and not running + waiting:
+        return Load(mode, 0.0, 0.0, True, "its /metrics"), True
+    told, body = web.get(url, f"/slots{query}", 3.0)
+    slots = [slot for slot in _rows(body) if slot.get("is_processing")] if told == 200 else []
+    moves = (*(values.get(name, 0.0) for name in _LLAMA[2:]), *(float(_moved(slot)) for slot in slots))
+    if _LLAMA[0] in values:
+        return Load(mode, running, waiting, True, "its /metrics", moves), True
+    if told != 200:
+        return Load(mode), bool(status or told)
+    return Load(mode, float(len(slots)), 0.0, True, "its /slots", moves if slots else ()), True
+
+
+def _rows(body: bytes) -> list[Any]:
+    rows = json.loads(body)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _moved(slot: Any) -> int:
+    """Tokens of its task so far: computed of its prompt, and made."""
+    made = slot.get("next_token")
+    made = made[0] if isinstance(made, list) and made else made
+    counts_ = (slot.get("n_prompt_tokens_processed"), made.get("n_decoded") if isinstance(made, dict) else 0)
+    return sum(count for count in counts_ if isinstance(count, int))
 
 
 def _router(mode: str, url: str) -> Load:
     """A model is asked about only once it is loaded, and so that asking does not load it."""
     running = waiting = 0.0
+    progress: tuple[float, ...] = ()
     for row in ask_json(url, "/models")["data"]:
         state = row["status"]["value"]
         if state == "loading":
             return Load(mode, 1.0, 0.0, True, "a request loads a model")
         if state == "loaded":
-            found = _llama_metrics(url, f"/metrics?model={quote(row['id'], safe='')}&autoload=false")
-            if found is None:
+            load, _ = _llama(mode, url, f"?model={quote(row['id'], safe='')}&autoload=false")
+            if not load.known:
                 return Load(mode)
-            running, waiting = running + found[0], waiting + found[1]
-    return Load(mode, running, waiting, True, "its models' /metrics")
-
-
-def _llama_metrics(url: str, path: str) -> tuple[float, float] | None:
-    status, body = web.get(url, path, 3.0)
-    values = counts(body.decode("utf-8", "replace"), _LLAMA) if status == 200 else {}
-    return (values[_LLAMA[0]], values.get(_LLAMA[1], 0.0)) if _LLAMA[0] in values else None
+            running, waiting, progress = running + load.running, waiting + load.waiting, (*progress, *load.progress)
+    return Load(mode, running, waiting, True, "its models' own counts", progress)
 
 
 def ollama(mode: str, url: str) -> Load:

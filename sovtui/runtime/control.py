@@ -114,6 +114,8 @@ class Control:
         """Those of the sources."""
         self._tried: list[tuple[str, Tried]] = []
         self._wakes: list[asyncio.Event] = []
+        self._stirring: list[Callable[[], None]] = []
+        """What ends it that a source is asked as soon as there is news for it."""
 
     @property
     def config(self) -> Config:
@@ -171,7 +173,9 @@ class Control:
         for task in self._asking:
             task.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
-        for known in (self._asking, self._tried, self._wakes):
+        for unsubscribe in self._stirring:
+            unsubscribe()
+        for known in (self._asking, self._tried, self._wakes, self._stirring):
             known.clear()
         self._thrift.streams = ()
         if equipment is not None:
@@ -191,7 +195,7 @@ class Control:
             self._wakes.append(wake)
             self._tried.append((source.host, tried))
             if (stirred_by := getattr(source, "stirred_by", None)) is not None:
-                self.store.subscribe(stirred_by, lambda _, wake=wake: wake.set())  # type: ignore[misc]
+                self._stirring.append(self.store.subscribe(stirred_by, lambda _, wake=wake: wake.set()))  # type: ignore[misc]
             asking = poll_forever(source, self.store, self._clock, tried, wake, self._thrift.interval)
             self._asking.append(asyncio.create_task(asking, name=f"poll {source.name} {source.host}"))
         for stream in equipment.streams:

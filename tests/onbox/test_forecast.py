@@ -145,13 +145,69 @@ def test_engines(engine: str, answers: dict[str, bytes], running: float, known: 
 
     monkeypatch.setattr("sovtui.onbox.web.get", get)
     try:
-        told = load.of_engine(LoadProbe("m", engine, "http://x:1"))
+        told = load.of_engine(LoadProbe("m", engine, "http://192.0.2.1:1"))
     except (ValueError, LookupError):  # `weigh` makes it unknown
         told = Load("m")
     assert (told.running, told.known) == (running, known)
-    assert set(asked) <= {*answers, "/metrics", "/metrics/", "/props"}
-    assert "/slots" not in asked or "/slots" in answers
+    assert set(asked) <= {*answers, "/metrics", "/metrics/", "/props", "/slots", "/slots?model=a%2Fb&autoload=false"}
+    asleep = b"is_sleeping" in answers.get("/props", b"")
+    assert not asleep or not {"/slots", "/metrics"} & set(asked)
+    assert "/slots" not in asked or "router" not in str(answers)
     assert not [path for path in asked if "upstream" in path or "generate" in path]
+
+
+@pytest.mark.parametrize(
+    ("connections", "works", "answers", "load", "asked"),
+    [
+        (0, False, {}, (0.0, True), set()),  # nobody is connected: it is not asked at all
+        (1, True, {"/props": (200, b'{"is_sleeping": true}')}, (0.0, True), {"/props"}),
+        (
+            1,
+            True,
+            {"/props": (401, b""), "/metrics": (401, b""), "/slots": (401, b"")},
+            (1.0, True),
+            {"/props", "/metrics", "/slots"},
+        ),
+        (
+            1,
+            False,
+            {"/props": (401, b""), "/metrics": (401, b""), "/slots": (401, b"")},
+            (0.0, False),
+            {"/props", "/metrics", "/slots"},
+        ),
+        (1, False, {"/props": (200, b"{}")}, (1.0, True), {"/props", "/metrics", "/slots"}),  # stuck: it does not answer
+        (
+            None,
+            None,
+            {"/props": (200, b"{}"), "/slots": (200, b'[{"is_processing": true}]')},
+            (1.0, True),
+            {"/props", "/metrics", "/slots"},
+        ),
+    ],
+)
+def test_a_llamacpp_is_asked_only_where_somebody_is_connected_and_it_is_awake(
+    connections: int | None,
+    works: bool | None,
+    answers: dict[str, tuple[int, bytes]],
+    load: tuple[float, bool],
+    asked: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: set[str] = set()
+
+    def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
+        seen.add(path)
+        return answers.get(path, (0, b""))
+
+    monkeypatch.setattr("sovtui.onbox.web.get", get)
+    monkeypatch.setattr("sovtui.onbox.activity.Glimpse.connections", lambda self: connections)
+    monkeypatch.setattr("sovtui.onbox.activity.Glimpse.works", lambda self: works)
+    told = load_of("http://127.0.0.1:1")
+    assert ((told.running, told.known), seen) == (load, asked)
+
+
+def load_of(url: str) -> Load:
+    return load.of_engine(LoadProbe("m", "llamacpp", url))
 
 
 def test_an_engine_whose_gauges_read_zero_between_two_steps_works_where_tokens_move(monkeypatch: pytest.MonkeyPatch) -> None:

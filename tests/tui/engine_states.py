@@ -55,8 +55,10 @@ class Play:
         self.room = Room(self.server, engine, model="" if engine == "comfyui" else "m")
         self.room.clock.start -= timedelta(seconds=0.5)  # ages are of whole seconds
         self.decoded = 1000.0
-        if engine == "llamaswap":
-            self.server.routes["/slots"] = 501
+        self.computed_at = self.room.clock.now()
+        if engine == "llamacpp":
+            self.server.routes["/props"] = recorded("llamacpp/props.idle.json")
+            self.room.activity(1.0, shared_cache=False)
         if engine in ("vllm", "sglang"):
             self.figures(0, 0, 0.0)  # whether it has a page is decided when it starts
 
@@ -70,6 +72,9 @@ class Play:
         for _ in range(max(1, round(seconds / 2))):
             self.decoded += 2 * per_second
             self.figures(running, waiting, kv)
+            if self.engine == "llamacpp":
+                self.room.activity(1.0 if per_second else 0.0, running, shared_cache=False, computed_at=self.computed_at)
+                self.computed_at = self.computed_at if not per_second else self.room.clock.now()
             await self.room.poll()
 
     def figures(self, running: int, waiting: int, kv: float) -> None:
@@ -89,14 +94,13 @@ class Play:
                 page = changed(recorded("sglang/reconstructed-0.5.23-load-t5.prom"), numbers)
                 routes["/metrics"] = re.sub(r'(\{[^}]*mode="decode"[^}]*\}) \S+', rf"\g<1> {done}", page)
             case "llamacpp" | "llamaswap":
-                numbers = {
-                    "llamacpp:requests_processing": running,
-                    "llamacpp:requests_deferred": waiting,
-                    "llamacpp:n_decode_total": done,
-                    "llamacpp:n_busy_slots_per_decode": 1,
-                }
+                numbers = {"llamacpp:requests_processing": running, "llamacpp:requests_deferred": waiting}
                 routes["/metrics"] = changed(recorded("llamacpp/metrics.busy.prom"), numbers)
-                routes["/slots"] = 501
+                slot = {"is_processing": True, "id_task": 1, "n_ctx": 10000, "n_prompt_tokens": round(10000 * kv)}
+                made = [done - (running - 1) * 10, *([10] * (running - 1))]
+                routes["/slots"] = [
+                    {**slot, "id": number, "next_token": [{"n_decoded": count}]} for number, count in enumerate(made[:running])
+                ]
             case "litellm":
                 numbers = {"litellm_in_flight_requests": running + 1}
                 routes["/metrics/"] = changed(recorded("litellm/metrics.after-load.part.prom"), numbers)
@@ -166,6 +170,7 @@ async def asleep(play: Play) -> None:
             routes["/metrics"] = recorded("vllm/0.32.0-asleep-level1.prom")
         case "llamacpp":
             routes["/props"] = recorded("llamacpp/props.sleeping.json")
+            play.room.activity(0.0, 0)
         case "ollama":
             routes["/api/ps"] = recorded("ollama/api-ps.empty.json")
         case "llamaswap":

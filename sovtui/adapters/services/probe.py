@@ -159,10 +159,10 @@ def _by_address(engines: Iterable[Mode]) -> dict[str, tuple[str, ...]]:
 
 
 def _activity(raw: Mapping[str, Any], before: Activity | None, now: datetime) -> Activity:
-    cores, shared = _amount(raw.get("cores")), raw.get("shared")
+    cores, connections, shared = _amount(raw.get("cores")), _amount(raw.get("open")), raw.get("shared")
     one = Activity(
         cores,
-        _whole(raw.get("open")),
+        None if connections is None else int(connections),
         _amount(raw.get("sleeps")),
         shared if isinstance(shared, bool) else None,
         clean(str(raw.get("why") or ""), 200),

@@ -12,7 +12,8 @@ import httpx
 
 from sovtui.adapters.engines.watch import EnginesSource
 from sovtui.adapters.registry import engine_names, load_engine
-from sovtui.core.events import EngineSeen, Event, LinkChanged, ServicesSeen
+from sovtui.core.activity import Activity
+from sovtui.core.events import ActivitySeen, EngineSeen, Event, LinkChanged, ServicesSeen
 from sovtui.core.model import Engine, HostSpec, Link, LinkPhase, Mode, Service
 from sovtui.core.state import State, initial, reduce
 from tests.fakes.world import FakeClock
@@ -87,8 +88,17 @@ class Room:
         service = replace(Service("qwen.service", active, main_pid=100), **words)  # type: ignore[arg-type]
         self.state = reduce(self.state, ServicesSeen("spark", (service,)))
 
+    def activity(
+        self, cores: float | None = 0.0, connections: int | None = None, at: str = "127.0.0.1:8000", **words: Any
+    ) -> None:
+        """What the host tells of the engine's process, until it tells something else."""
+        one = Activity(cores, connections, at=self.clock.now(), **{"computed_at": self.clock.now(), **words})
+        self.state = reduce(self.state, ActivitySeen("spark", ((at, one),)))
+
     async def poll(self, seconds: float = 2.0) -> Engine:
         self.clock.passed += seconds
+        renewed = tuple((at, replace(one, at=self.clock.now())) for at, one in self.state.hosts["spark"].activity.items())
+        self.state = reduce(self.state, ActivitySeen("spark", renewed))  # as the probe's beat does
         self.events.clear()
         await self.source.poll(self.state, self._put)
         return next(e.engine for e in self.events if isinstance(e, EngineSeen))

@@ -1,0 +1,136 @@
+"""llama.cpp's own server: what sovtui shows is what the server did, and looking on neither wakes it nor keeps it awake.
+
+Short, and with little to compute: `python -m tests.engines` does the same at length (`rows_llamacpp`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovtui.core.model import EnginePhase
+from tests.engines import rows_llamacpp as rows
+from tests.engines.client import Client, load
+from tests.engines.llamacpp import llamacpp, tiny
+from tests.engines.running import Running
+from tests.engines.whole import Whole, whole
+
+pytestmark = pytest.mark.integration
+
+CLOSE = 0.05
+SLEEP_AFTER = 6
+
+
+async def test_speed_of_short_and_long_requests_and_of_cancelled_ones(tmp_path: Path) -> None:
+    with llamacpp(tmp_path, endpoint_metrics=True, n_parallel=8, n_ctx=8192) as server:
+        async with whole(tmp_path, server.url) as look:
+            await look.until(lambda one: one.view.word == "resident", 30)
+            assert {look.reading(name).fresh_value for name in ("running", "waiting", "decode_tok_s", "prompt_tok_s")} == {0.0}
+            for tokens, streams in ((4, 4), (40, 8), (120, 1)):
+                client = Client(server.url)
+                half = 20 if tokens == 40 else None
+                async with load(client, streams, lambda n, t=tokens, h=half: asked(n, t, h), pause=0.15 * streams):  # type: ignore[misc]
+                    await look.until(lambda one: one.view.word == "busy", 30)
+                    shown, counted, why = await rows.measured(look, client, 6.0)
+                # A cancelled one makes a token or two that nobody reads.
+                assert shown == pytest.approx(counted, rel=CLOSE + (0.05 if half else 0.0)), (tokens, streams, why)
+                await client.aclose()
+                await look.until(lambda one: one.view.word == "resident", 8)
+
+
+def asked(number: int, tokens: int, half: int | None) -> dict[str, Any]:
+    return {"tokens": tokens, "cancel_after": half if number % 4 == 3 else None}
+
+
+async def test_without_metrics_long_requests_are_known_and_of_short_ones_it_is_said(tmp_path: Path) -> None:
+    with llamacpp(tmp_path, endpoint_metrics=False, n_parallel=2, n_ctx=65536) as server:
+        async with whole(tmp_path, server.url) as look:
+            client = Client(server.url)
+            async with load(client, 2, lambda n: {"tokens": 24}, pause=0.2):
+                unseen = "begin or end between two looks"
+                await look.until(lambda one: unseen in one.reading("decode_tok_s").reason and one.view.word == "busy", 30)
+                assert look.reading("decode_tok_s").value is None
+            task = asyncio.create_task(client.ask(30000))
+            await look.until(lambda one: bool(one.reading("decode_tok_s").fresh_value), 30)
+            since = time.monotonic()
+            await asyncio.sleep(5)
+            spans = look.looks("decode_tok_s", since - 0.1, 5)
+            shown = sum((end - begin) * value for begin, end, value in spans)
+            assert spans and shown == pytest.approx(sum(client.tokens_between(b, e) for b, e, _ in spans), rel=2 * CLOSE)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await client.aclose()
+
+
+async def test_a_long_prompt_is_live(tmp_path: Path) -> None:
+    seen = await rows.prompt(tmp_path, 2560, n_batch=512, n_ubatch=512)
+    assert seen.shown is not None and seen.apart < 0.4, seen
+
+
+async def test_the_cache_that_four_automatic_slots_share(tmp_path: Path) -> None:
+    seen = await rows.cache(tmp_path, context=2048)
+    assert seen.shown == pytest.approx(seen.counted, abs=0.05), seen
+
+
+async def test_a_server_that_wants_a_key_tells_that_nothing_runs(tmp_path: Path) -> None:
+    with llamacpp(tmp_path, endpoint_metrics=True, api_keys=["secret"]) as server:
+        async with whole(tmp_path, server.url) as look:
+            await look.until(lambda one: one.reading("running").fresh_value == 0, 30)
+            assert look.view.word == "resident" and "key" in look.engine.reason + look.engine.denied
+            client = Client(server.url, key="secret")
+            async with load(client, 1, lambda n: {"tokens": 200}):
+                await look.until(lambda one: "key" in one.reading("decode_tok_s").reason and one.view.word == "busy", 30)
+            await client.aclose()
+
+
+async def test_it_falls_asleep_while_all_look_on_and_stays_asleep(tmp_path: Path) -> None:
+    options = ("--sleep-idle-seconds", str(SLEEP_AFTER))
+    with llamacpp(tmp_path, endpoint_metrics=True, n_parallel=2, sleep_idle_seconds=SLEEP_AFTER, options=options) as server:
+        async with whole(tmp_path, server.url) as look:
+            client = Client(server.url)
+            async with load(client, 2, lambda n: {"tokens": 200}):
+                await look.until(lambda one: bool(one.reading("decode_tok_s").fresh_value), 30)
+            others = asyncio.create_task(commands(tmp_path, server, 2 * SLEEP_AFTER))
+            await look.until(lambda one: one.engine.phase is EnginePhase.ASLEEP, SLEEP_AFTER + 12)
+            assert look.view.word == "asleep" and look.engine.wakes
+            said = await others
+            assert any("asleep" in one for one in said) and all("mine" in one for one in said), said
+            assert look.view.word == "asleep" and look.reading("running").fresh_value == 0
+            log = server.said()
+            slept = rows.slept_after(log)
+            assert slept is not None and SLEEP_AFTER <= slept <= SLEEP_AFTER + 3 and "exiting sleeping state" not in log, (slept, log)
+            await client.ask(8)  # and a request wakes it, which is seen
+            await look.until(lambda one: one.engine.phase is EnginePhase.READY, 10)
+            await client.aclose()
+
+
+async def commands(folder: Path, server: Running, seconds: float) -> list[str]:
+    """What `status` and `doctor` say meanwhile."""
+    path = folder / "config.toml"
+    path.write_text(f'[host.here]\nlink = "local"\n[[host.here.mode]]\nname = "mine"\nengine = "llamacpp"\nurl = "{server.url}"\n')
+    until, said = time.monotonic() + seconds, []
+    while time.monotonic() < until:
+        for command in ("status", "doctor"):
+            argv = [sys.executable, "-m", "sovtui", "--config", str(path), command]
+            process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+            told, _ = await process.communicate()
+            said += [told.decode()] if command == "status" else []
+        await asyncio.sleep(1)
+    return said
+
+
+async def test_a_server_that_never_sleeps_is_hardly_asked_while_it_rests(tmp_path: Path) -> None:
+    with llamacpp(tmp_path, endpoint_metrics=True, options=("--metrics",)) as server:
+        async with whole(tmp_path, server.url) as look:
+            await look.until(lambda one: one.view.word == "resident", 30)
+            since = time.monotonic()
+            await asyncio.sleep(10)
+            minute = 60 / (time.monotonic() - since)
+            rest = [path for at, path in look.asked if at > since and path != "/health"]
+            assert len(rest) * minute <= 12, rest
+            assert isinstance(look, Whole) and tiny().exists()
