@@ -9,7 +9,7 @@ from typing import Any
 
 from sovtui.core.clean import clean
 
-_URL = re.compile(r"http://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[1-9]\d{0,4}(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
+_URL = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[1-9]\d{0,4}(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,19 @@ class UnitFact:
     commands: tuple[tuple[str, ...], ...] = ()
     script: tuple[str, ...] = ()
     """Telling lines of the scripts that it runs."""
+    runs: tuple[tuple[str, ...], ...] = ()
+    """Commands in those scripts that start an engine or a container."""
+    files: tuple[str, ...] = ()
+    """Those scripts."""
+    user: str = ""
+    remains: bool = False
+    """It counts as active after its command has ended."""
+    transient: bool = False
+    """Made by `systemd-run`: once stopped there is nothing to start it again by."""
+    folder: str = ""
+    """Where it runs."""
+    stops: bool = False
+    """It has a command of its own to stop with."""
     env: Mapping[str, str] = field(default_factory=dict)
     starts: str = ""
     """Of a timer: the unit."""
@@ -79,6 +92,8 @@ class ContainerFact:
     state: str = ""
     restart: str = ""
     command: tuple[str, ...] = ()
+    runs: tuple[tuple[str, ...], ...] = ()
+    """Commands in the text of its shell that start an engine."""
     ports: tuple[PortMap, ...] = ()
     host_network: bool = False
     gpu: bool = False
@@ -95,7 +110,10 @@ class PortFact:
     port: int
     address: str = ""
     service: str = ""
+    """Empty where it is of none, or (without `pid`) where this login may not see whose it is."""
     pid: int | None = None
+    user: str = ""
+    """Who has opened it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +132,15 @@ class AnswerFact:
     version: str = ""
     targets: tuple[Mapping[str, str], ...] = ()
     backup_series: tuple[Mapping[str, str], ...] = ()
+    router: bool = False
+    """It loads models that are asked for, in servers of its own."""
+    children: tuple[int, ...] = ()
+    """Their ports."""
+    side: str | None = None
+    """`embeddings` or `reranking`, empty where it generates, None where that is not told."""
+    state: str = ""
+    """`loading`, `asleep`; `elsewhere`: it serves below a path that is not known."""
+    context: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +148,12 @@ class ProcessFact:
     pid: int
     command: tuple[str, ...] = ()
     service: str = ""
+    user: str = ""
+    of: int | None = None
+    """The engine's process that started it: it is a part of that."""
+    under: str = ""
+    """`tmux`, `screen`, `cron`, … where such a one started it."""
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +165,19 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True)
 class ScriptFact:
-    """A script of the owner that takes a word."""
+    """A script of the owner: one that takes a word, or one per mode."""
 
     path: str
     words: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    """`NAME.service`, `container:NAME`, `compose:FOLDER-OR-PROJECT:SERVICE`."""
+    asks: str = ""
+    """The line with which it asks something."""
+    answer_env: Mapping[str, str] = field(default_factory=dict)
+    """Variables that answer it."""
+    answer_flag: str = ""
+    """The option that answers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +200,8 @@ class Facts:
     gpu_processes: tuple[GpuProcess, ...] = ()
     scripts: tuple[ScriptFact, ...] = ()
     cron: tuple[CronFact, ...] = ()
+    templates: tuple[str, ...] = ()
+    """Units that name an engine and of which no instance is known: `llama@.service`."""
     problems: tuple[str, ...] = ()
     """What could not be looked at, in sentences."""
 
@@ -191,16 +234,24 @@ def gather(lines: Iterable[Mapping[str, Any]]) -> Facts:
             tailnet=_text(machine, "tailnet"),
         ),
         gpus=tuple(Gpu(_text(g, "name"), _whole(g, "memory")) for g in by.get("gpu", ())),
-        units=tuple(_unit(u) for u in by.get("unit", ())),
+        units=tuple({u.name: u for u in map(_unit, by.get("unit", ()))}.values()),
         containers=tuple(_container(c) for c in by.get("container", ())),
         ports=tuple(
-            PortFact(port, _text(p, "address"), _text(p, "service"), _whole(p, "pid"))
+            PortFact(port, _text(p, "address"), _text(p, "service"), _whole(p, "pid"), _text(p, "user"))
             for p in by.get("port", ())
             if (port := _whole(p, "port"))
         ),
         answers=tuple(_answer(a, port) for a in by.get("answer", ()) if (port := _whole(a, "port"))),
         processes=tuple(
-            ProcessFact(pid, _texts(p.get("command")), _text(p, "service"))
+            ProcessFact(
+                pid,
+                _texts(p.get("command")),
+                _text(p, "service"),
+                _text(p, "user"),
+                _whole(p, "of"),
+                _text(p, "under"),
+                _map(p.get("env")),
+            )
             for p in by.get("process", ())
             if (pid := _whole(p, "pid"))
         ),
@@ -209,8 +260,9 @@ def gather(lines: Iterable[Mapping[str, Any]]) -> Facts:
             for p in by.get("gpu_process", ())
             if (pid := _whole(p, "pid"))
         ),
-        scripts=tuple(ScriptFact(_text(s, "path"), _texts(s.get("words")), _texts(s.get("lines"))) for s in by.get("script", ())),
+        scripts=tuple(_script(s) for s in by.get("script", ())),
         cron=tuple(CronFact(_text(c, "from"), _text(c, "line")) for c in by.get("cron", ())),
+        templates=tuple(_text(t, "name") for t in by.get("template", ())),
         problems=tuple(f"{_text(p, 'what')}: {_text(p, 'problem')}" for p in by.get("looked", ()) if p.get("problem")),
     )
 
@@ -225,6 +277,13 @@ def _unit(raw: Mapping[str, Any]) -> UnitFact:
         type=_text(raw, "type"),
         commands=tuple(_texts(argv) for argv in commands) if isinstance(commands, list) else (),
         script=_texts(raw.get("script")),
+        runs=tuple(_texts(argv) for argv in _list(raw.get("runs"))),
+        files=_texts(raw.get("files")),
+        user=_text(raw, "user"),
+        remains=raw.get("remains") is True,
+        transient=raw.get("transient") is True,
+        folder=_text(raw, "folder"),
+        stops=raw.get("stops") is True,
         env=_map(raw.get("env")),
         starts=_text(raw, "starts"),
         started_by=_text(raw, "started_by"),
@@ -242,6 +301,7 @@ def _container(raw: Mapping[str, Any]) -> ContainerFact:
         state=_text(raw, "state"),
         restart=_text(raw, "restart"),
         command=_texts(raw.get("command")),
+        runs=tuple(_texts(argv) for argv in _list(raw.get("runs"))),
         ports=tuple(
             PortMap(host, inside, _text(p, "address"))
             for p in (ports if isinstance(ports, list) else ())
@@ -265,6 +325,23 @@ def _answer(raw: Mapping[str, Any], port: int) -> AnswerFact:
         version=_text(raw, "version"),
         targets=tuple(_map(row) for row in _list(raw.get("targets"))),
         backup_series=tuple(_map(row) for row in _list(raw.get("backup_series"))),
+        router=raw.get("router") is True,
+        children=tuple(n for n in _list(raw.get("children")) if isinstance(n, int) and not isinstance(n, bool)),
+        side=_text(raw, "side") if isinstance(raw.get("side"), str) else None,
+        state=_text(raw, "state"),
+        context=_whole(raw, "context"),
+    )
+
+
+def _script(raw: Mapping[str, Any]) -> ScriptFact:
+    return ScriptFact(
+        _text(raw, "path"),
+        _texts(raw.get("words")),
+        _texts(raw.get("lines")),
+        _texts(raw.get("starts")),
+        _text(raw, "asks"),
+        _map(raw.get("answer_env")),
+        _text(raw, "answer_flag"),
     )
 
 
@@ -283,7 +360,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(clean(item, 600) for item in _list(value) if isinstance(item, str))
+    return tuple(clean(item, 4000) for item in _list(value) if isinstance(item, str))
 
 
 def _map(value: Any) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sovtui.onbox import box, lookunits, masking
+from sovtui.onbox import box, lookscripts, lookunits, masking
 from sovtui.onbox.containers import inspect
 
 Told = dict[str, Any]
@@ -16,6 +16,8 @@ _LABELS = (
     "io.containers.autoupdate",
     "com.docker.compose.project",
     "com.docker.compose.service",
+    "com.docker.compose.project.working_dir",
+    "com.docker.compose.project.config_files",
 )
 
 
@@ -45,7 +47,9 @@ def _container(raw: dict[str, Any]) -> Told:
     state = raw.get("State") or {}
     env = dict(item.partition("=")[::2] for item in config.get("Env") or [] if isinstance(item, str))
     entry, words = _words(config.get("Entrypoint")), _words(config.get("Cmd"))
-    argv = lookunits.expanded([*entry, *words], env)
+    mounts = {str(m.get("Destination")): str(m.get("Source")) for m in raw.get("Mounts") or [] if isinstance(m, dict)}
+    argv = lookscripts.with_config(lookunits.expanded([*entry, *words], env), "", mounts)
+    folder = str(config.get("WorkingDir") or "")
     requests = [r for r in host.get("DeviceRequests") or [] if isinstance(r, dict)]
     gpu = host.get("Runtime") == "nvidia" or any(
         r.get("Driver") in ("nvidia", "cdi") or ["gpu"] in (r.get("Capabilities") or []) for r in requests
@@ -61,12 +65,13 @@ def _container(raw: dict[str, Any]) -> Told:
         "image": str(config.get("Image") or raw.get("ImageName") or "")[:300],
         "state": str(state.get("Status", ""))[:40],
         "restart": str((host.get("RestartPolicy") or {}).get("Name", ""))[:40],
-        "command": masking.words([str(word) for word in argv])[:120],
+        "command": masking.words([str(word) for word in lookscripts.placed(argv, folder)])[:160],
+        "runs": [masking.words(words)[:160] for words in lookscripts.in_text(argv, env)],
         "ports": _ports(raw),
         "host_network": host.get("NetworkMode") == "host",
         "gpu": gpu,
         "labels": {name: str(labels[name])[:200] for name in _LABELS if name in labels},
-        "env": {n: v[:200] for n, v in env.items() if n in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "OLLAMA_HOST")},
+        "env": lookunits.told_variables(env),
     }
     return {key: value for key, value in told.items() if value not in ("", [], {}, False)}
 

@@ -1,23 +1,15 @@
-"""The machine itself as a survey tells it: GPU and memory kind, tailnet, cron, the owner's switch scripts."""
+"""The machine itself as a survey tells it: GPU and memory kind, tailnet, cron."""
 
 from __future__ import annotations
 
 import glob
 import json
 import os
-import re
 from typing import Any
 
 from sovtui.onbox import box, lookunits, masking
 
 Told = dict[str, Any]
-_SCRIPT_NAME = re.compile(r"(switch|mode|llm|model|engine|gpu)[^/]*(\.sh|\.bash|\.py)?\Z", re.IGNORECASE)
-_SCRIPT_PLACES = (
-    "~", "~/bin", "~/scripts", "~/scripts/*", "~/.local/bin", "/usr/local/bin", "/usr/local/sbin", "/opt", "/opt/*", "/opt/*/*",
-    "/srv", "/srv/*", "/srv/*/*", "/data", "/data/*", "/data/*/*",
-)  # fmt: skip
-_WORD = re.compile(r"^\s*\(?([A-Za-z][A-Za-z0-9_-]*(?:\s*\|\s*[A-Za-z][A-Za-z0-9_-]*)*)\)", re.MULTILINE)
-_CONTROL = re.compile(r"\b(systemctl|docker|podman)\b")
 
 
 def gpus() -> tuple[list[Told], str]:
@@ -66,49 +58,18 @@ def tailnet() -> str:
 
 
 def cron() -> list[Told]:
-    """Lines of cron that start engines, control units or back up."""
+    """Lines of cron, and of what else runs at the start, that start engines, control units or back up."""
     lines = [
         (path, line) for path in ["/etc/crontab", *sorted(glob.glob("/etc/cron.d/*"))] for line in box.read(path).splitlines()
     ]
     code, out, _ = box.command(["crontab", "-l"], 5.0)
     if code == 0:
         lines += [(f"{box.user()}'s crontab", line) for line in out.splitlines()]
+    lines += [("/etc/rc.local", line) for line in box.read("/etc/rc.local").splitlines()]
+    for path in sorted(glob.glob(os.path.expanduser("~/.config/autostart/*.desktop")))[:40]:
+        lines += [(path, line[5:]) for line in box.read(path).splitlines() if line.startswith("Exec=")]
     found: list[Told] = []
     for path, line in lines:
         if line.strip() and not line.lstrip().startswith("#") and lookunits.HINT.search(line):
             found.append({"t": "cron", "from": path, "line": masking.text(line.strip())[:300]})
     return found[:40]
-
-
-def scripts() -> list[Told]:
-    """Executable scripts of the owner that control units by a word: `switch.sh qwen`."""
-    found: list[Told] = []
-    seen = 0
-    for place in _SCRIPT_PLACES:
-        for folder in sorted(glob.glob(os.path.expanduser(place)))[:100]:
-            try:
-                names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and _SCRIPT_NAME.search(entry.name))
-            except OSError:
-                continue
-            for name in names[:50]:
-                path = os.path.join(folder, name)
-                seen += 1
-                if seen > 400:
-                    return found
-                told = _script(path)
-                if told is not None:
-                    found.append(told)
-    return found[:10]
-
-
-def _script(path: str) -> Told | None:
-    if not os.access(path, os.X_OK) or os.path.getsize(path) > lookunits.MAX_SCRIPT:
-        return None
-    text = box.read(path, lookunits.MAX_SCRIPT)
-    if not text.startswith("#!") or not _CONTROL.search(text):
-        return None
-    words = [word.strip() for group in _WORD.findall(text) for word in group.split("|")]
-    if not words:
-        return None
-    lines = [masking.text(line)[:300] for line in lookunits.telling(text)[:40]]
-    return {"t": "script", "path": path, "words": list(dict.fromkeys(words))[:30], "lines": lines}

@@ -1,25 +1,20 @@
-"""Who listens and what answers: sockets, their processes, and one harmless question after another to each port.
-
-Nothing asked here wakes, loads or bills a model: never `/health` of what is not known (LiteLLM calls every deployment),
-never `/slots` (wakes llama.cpp), never `/upstream` (llama-swap loads).
-"""
+"""Who listens: sockets, the processes behind them, and which of those are engines. Reads only."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+import pwd
 import re
 import socket
 import struct
-import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
-from sovtui.onbox import box, masking, web
-from sovtui.onbox.lookunits import ENGINE_WORDS
+from sovtui.onbox import box, enginewords, lookscripts, lookunits, masking
+from sovtui.onbox.containerline import Run
 
 Told = dict[str, Any]
-SECONDS = 2.0
 NOT_HTTP = frozenset(
     [
         *(21, 22, 23, 25, 53, 88, 110, 111, 139, 143, 389, 445, 465, 515, 587, 631, 636, 873, 993, 995, 1883, 2049, 3306, 3389),
@@ -29,18 +24,21 @@ NOT_HTTP = frozenset(
 """Ports of things that speak something else; they are left alone."""
 _CGROUP_UNIT = re.compile(r"/([A-Za-z0-9:_.@\\-]+\.service)(?:/|\Z)")
 _CGROUP_CONTAINER = re.compile(r"(?:docker|libpod|cri-containerd|containerd)[-/]([0-9a-f]{12,64})")
-_ENGINE = re.compile(ENGINE_WORDS, re.IGNORECASE)
+_STARTERS = re.compile(r"(tmux|screen|supervisord|PM2|crond?|atd|sshd|code-server|jupyter)", re.IGNORECASE)
+MOST_PROCESSES = 80
+ELSEWHERE = "elsewhere"
 
 
 def listening() -> list[Told]:
-    """TCP sockets that listen: `address`, `port`, and `service` or `pid` where this user may see whose they are."""
+    """TCP sockets that listen: `address`, `port`, `user`, and `service` and `pid` where this user may see whose they are."""
     sockets: dict[str, Told] = {}
     for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
         for line in box.read(path).splitlines()[1:]:
             cells = line.split()
             if len(cells) > 9 and cells[3] == "0A":
                 host, _, port = cells[1].rpartition(":")
-                sockets[cells[9]] = {"t": "port", "address": _address(host, family), "port": int(port, 16)}
+                told: Told = {"t": "port", "address": _address(host, family), "port": int(port, 16), "user": _user(cells[7])}
+                sockets[cells[9]] = told
     for pid in _pids():
         try:
             handles = os.listdir(f"/proc/{pid}/fd")
@@ -56,9 +54,16 @@ def listening() -> list[Told]:
                 told.setdefault("pid", pid)
                 told.setdefault("service", service_of(pid))
     unique: dict[tuple[str, int], Told] = {}
-    for told in sockets.values():
+    for told in sorted(sockets.values(), key=lambda told: "pid" not in told):
         unique.setdefault((told["address"], told["port"]), told)
     return sorted(unique.values(), key=lambda told: told["port"])
+
+
+def _user(uid: str) -> str:
+    try:
+        return pwd.getpwuid(int(uid)).pw_name
+    except (KeyError, ValueError):
+        return uid
 
 
 def _address(text: str, family: int) -> str:
@@ -75,13 +80,22 @@ def _pids() -> list[int]:
 
 
 def service_of(pid: int) -> str:
-    """`vllm.service`, `user:x.service` or `container-id:…` of a process, by its control group; empty for a login's own."""
+    """`vllm.service`, `user:x.service` or `container-id:…` of a process, by its control group; empty for a login's own.
+
+    `ELSEWHERE` for one of another machine in this one (nspawn, LXC): its units are not this machine's.
+    """
     text = box.read(f"/proc/{pid}/cgroup", 4096)
     container = _CGROUP_CONTAINER.search(text)
     if container:
         return f"container-id:{container.group(1)}"
+    root = _root()
     for line in text.splitlines():
         path = line.split(":", 2)[-1]
+        if root and path.startswith(root + "/"):
+            path = path[len(root) :]
+        first = path.strip("/").partition("/")[0]
+        if ".slice/" in path and (first == "machine.slice" or not first.endswith(".slice")):
+            return ELSEWHERE
         names = _CGROUP_UNIT.findall(path)
         if names and names[-1].startswith("user@"):
             return ""
@@ -90,154 +104,78 @@ def service_of(pid: int) -> str:
     return ""
 
 
-def processes() -> list[Told]:
-    """Processes whose command line names an engine."""
-    found = []
-    for pid in _pids():
-        raw = box.read(f"/proc/{pid}/cmdline", 16384)
-        argv = [word for word in raw.split("\0") if word]
-        if pid == os.getpid() or not argv or not _ENGINE.search(" ".join(argv[:12])) or "sovtui.onbox" in raw:
-            continue
-        found.append(
-            {
-                "t": "process",
-                "pid": pid,
-                "command": [word[:400] for word in masking.words(argv)[:120]],
-                "service": service_of(pid),
-            }
-        )
-    return found[:80]
-
-
-def ask(told: Told, prefixes: Iterable[str] = ()) -> Told | None:
-    """What answers on a port; None where nothing known does."""
-    host: str = told["address"]
-    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
-    url = f"http://[{host}]:{told['port']}" if ":" in host else f"http://{host}:{told['port']}"
-    found: Told | None
-    for prefix in ("", *prefixes):
-        found = _ask(url + prefix)
-        if found is None and not prefix:
-            return None
-        if found:
-            return {"t": "answer", "port": told["port"], "url": url + prefix, **found}
-    return None
-
-
-def _ask(url: str) -> Told | None:
-    """`kind` and details; empty where it is not known, None where nobody speaks HTTP."""
-    status, body = web.get(url, "/v1/models", SECONDS)
-    if status == 0:
-        return None
-    listed = _json(body)
-    if status == 200 and isinstance(listed, dict) and isinstance(listed.get("data"), list):
-        return _models(url, [row for row in listed["data"] if isinstance(row, dict)])
-    if status == 503 and b"Loading model" in body:
-        return {"kind": "llamacpp", "state": "loading"}
-    alive, said = web.get(url, "/health/liveliness", SECONDS)
-    if alive == 200 and b"alive" in said:
-        return {"kind": "litellm", "key": status != 200}
-    if status in (401, 403):
-        return {"kind": _by_metrics(url) or "openai", "key": True}
-    return _monitoring(url) or _others(url)
-
-
-def _models(url: str, rows: list[Any]) -> Told:
-    owners = {str(row.get("owned_by", "")) for row in rows}
-    ids = [str(row.get("id", ""))[:300] for row in rows[:100]]
-    kinds = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "llama-swap": "llamaswap"}
-    kind = next((kinds[owner] for owner in owners if owner in kinds), "")
-    metrics = "" if kind == "llamacpp" else _by_metrics(url)  # some builds of it wake for that
-    told: Told = {"kind": metrics or kind, "models": ids, "by": "metrics" if metrics else "owner" if kind else ""}
-    if not told["kind"]:
-        status, body = web.get(url, "/api/version", SECONDS)
-        if status == 200 and isinstance(_json(body), dict) and "version" in _json(body):
-            told.update(kind="ollama", by="api")
-        else:
-            alive, said = web.get(url, "/health/liveliness", SECONDS)
-            told.update(kind="litellm" if alive == 200 and b"alive" in said else "openai", by="api")
-    lengths = [row.get("max_model_len") for row in rows if isinstance(row.get("max_model_len"), int)]
-    if lengths:
-        told["context"] = max(lengths)
-    return told
-
-
-def _by_metrics(url: str) -> str:
-    status, body = web.get(url, "/metrics", SECONDS)
-    text = body.decode("utf-8", "replace") if status == 200 else ""
-    for prefix, kind in (
-        ("vllm:", "vllm"),
-        ("sglang:", "sglang"),
-        ("llamacpp:", "llamacpp"),
-        ("litellm_", "litellm"),
-        ("llamaswap_", "llamaswap"),
-    ):
-        if re.search(rf"^{prefix}", text, re.MULTILINE):
-            return kind
+def _root() -> str:
+    """Where this machine's control groups begin, if it is one in another and sees the whole path."""
+    for line in box.read("/proc/1/cgroup", 4096).splitlines():
+        path = line.split(":", 2)[-1]
+        if path.endswith("/init.scope"):
+            return path[: -len("/init.scope")]
     return ""
 
 
-def _monitoring(url: str) -> Told | None:
-    status, body = web.get(url, "/api/v1/status/buildinfo", SECONDS)
-    build = _json(body) if status == 200 else None
-    if isinstance(build, dict) and isinstance(build.get("data"), dict):
-        return {"kind": "prometheus", "version": str(build["data"].get("version", ""))[:40], **_prometheus(url)}
-    status, body = web.get(url, "/api/v2/status", SECONDS)
-    told = _json(body) if status == 200 else None
-    if isinstance(told, dict) and "versionInfo" in told and "cluster" in told:
-        return {"kind": "alertmanager", "version": str((told["versionInfo"] or {}).get("version", ""))[:40]}
-    return None
+def processes() -> list[Told]:
+    """Processes that are engines. `of` is the engine that started it: then it is a part of that, no server of its own."""
+    table = {pid: (_argv(pid), _parent(pid)) for pid in _pids()}
+    table.pop(os.getpid(), None)
+    engines = {pid: name for pid, (argv, _) in table.items() if argv and (name := enginewords.engine(Run(tuple(argv))))}
+    found = []
+    for pid in list(engines)[:MOST_PROCESSES]:
+        service = service_of(pid)
+        if service == ELSEWHERE:
+            continue
+        above = list(_above(pid, table))
+        starter = next((match.group(1).lower() for one in above if (match := _STARTERS.match(_name(one)))), "")
+        told: Told = {
+            "t": "process",
+            "pid": pid,
+            "of": next((one for one in above if one in engines), 0),
+            "under": starter,
+            "user": _user(str(_owner(pid))),
+            "command": [word[:600] for word in masking.words(table[pid][0])[:160]],
+            "service": service,
+            "env": lookunits.told_variables(_environment(pid)),
+        }
+        found.append({key: value for key, value in told.items() if value not in ("", 0, {})})
+    return found
 
 
-def _prometheus(url: str) -> Told:
-    """What it scrapes, and series that tell of backups."""
-    status, body = web.get(url, "/api/v1/targets?state=active", SECONDS * 2)
-    raw = _json(body) if status == 200 else None
-    targets = []
-    if isinstance(raw, dict):
-        for row in ((raw.get("data") or {}).get("activeTargets") or [])[:200]:
-            labels = row.get("labels") or {}
-            targets.append(
-                {
-                    "job": str(labels.get("job", "")),
-                    "instance": str(labels.get("instance", "")),
-                    "health": str(row.get("health", "")),
-                }
-            )
-    match = urllib.parse.quote('{__name__=~".*(backup|restic|borg).*(success|snapshot).*(time|timestamp).*"}')
-    status, body = web.get(url, f"/api/v1/series?match[]={match}", SECONDS * 2)
-    raw = _json(body) if status == 200 else None
-    series = raw.get("data") if isinstance(raw, dict) else None
-    rows = (
-        [{str(k): str(v)[:200] for k, v in row.items()} for row in series[:40] if isinstance(row, dict)]
-        if isinstance(series, list)
-        else []
-    )
-    return {"targets": targets, "backup_series": rows}
+def _argv(pid: int) -> list[str]:
+    """Its command line; a script that is named from where it runs gets its whole path, where that can be seen."""
+    argv = [word for word in box.read(f"/proc/{pid}/cmdline", 32768).split("\0") if word]
+    if enginewords.is_python(argv):
+        target, _, module = enginewords.python_target(argv)
+        if target and not module and not target.startswith("/") and target in argv:
+            with contextlib.suppress(OSError):
+                argv[argv.index(target)] = os.path.join(os.readlink(f"/proc/{pid}/cwd"), target)
+    return lookscripts.with_config(argv)
 
 
-def _others(url: str) -> Told:
-    status, body = web.get(url, "/system_stats", SECONDS)
-    told = _json(body) if status == 200 else None
-    if isinstance(told, dict) and isinstance(told.get("system"), dict) and "comfyui_version" in told["system"]:
-        return {"kind": "comfyui", "version": str(told["system"]["comfyui_version"])[:40]}
-    status, body = web.get(url, "/api/ps", SECONDS)
-    told = _json(body) if status == 200 else None
-    if isinstance(told, dict) and "models" in told:
-        return {"kind": "ollama"}
-    status, body = web.get(url, "/running", SECONDS)
-    told = _json(body) if status == 200 else None
-    if isinstance(told, dict) and isinstance(told.get("running"), list):
-        return {"kind": "llamaswap"}
-    kind = _by_metrics(url)
-    if kind:
-        return {"kind": kind}
-    status, body = web.get(url, "/metrics", SECONDS)
-    return {"kind": "node_exporter"} if status == 200 and b"\nnode_cpu_seconds_total" in body else {}
+def _parent(pid: int) -> int:
+    rest = box.read(f"/proc/{pid}/stat", 1024).rpartition(")")[2].split()
+    return int(rest[1]) if len(rest) > 1 and rest[1].isdigit() else 0
 
 
-def _json(body: bytes) -> Any:
+def _above(pid: int, table: Mapping[int, tuple[list[str], int]]) -> list[int]:
+    """Its ancestors, the nearest first."""
+    found: list[int] = []
+    while pid in table and table[pid][1] > 1 and table[pid][1] not in found and len(found) < 40:
+        pid = table[pid][1]
+        found.append(pid)
+    return found
+
+
+def _name(pid: int) -> str:
+    return box.read(f"/proc/{pid}/comm", 64).strip()
+
+
+def _owner(pid: int) -> int:
     try:
-        return json.loads(body)
-    except ValueError:
-        return None
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return -1
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """Readable for one's own processes only."""
+    text = box.read(f"/proc/{pid}/environ", 1 << 17)
+    return dict(item.partition("=")[::2] for item in text.split("\0") if "=" in item)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from sovtui.onbox import box, lookcontainers, lookports, survey
+from sovtui.onbox import box, lookanswers, lookcontainers, lookports, survey
 
 Told = dict[str, Any]
 USUAL = (8000, 8001, 30000, 30001, 8080, 11434, 4000, 8188, 1234, 5000, 9090, 9093)
@@ -26,7 +26,7 @@ def serving(request: Mapping[str, Any]) -> None:
     others = threading.Thread(target=lambda: box.say(*lookcontainers.containers()[0]), daemon=True)
     others.start()
     ports = lookports.listening() or usual()
-    running = [told for told in lookports.processes() if told["service"] or _same_network(told["pid"])]
+    running = [told for told in lookports.processes() if told.get("service") or _same_network(told["pid"])]
     services = {told["service"] for told in (*ports, *running) if told.get("service")}
     units = [{"t": "unit", "name": name, "active": "active"} for name in sorted(services) if name.endswith(".service")]
     box.say(*units, *ports, *running)
@@ -35,12 +35,13 @@ def serving(request: Mapping[str, Any]) -> None:
     asked.sort(key=lambda told: (told["port"] not in USUAL and told.get("pid") not in likely, told["port"]))
 
     def ask(*words: Any, **more: Any) -> Told | None:
-        answer = lookports.ask(*words, **more)
+        answer = lookanswers.ask(*words, **more)
         if answer is not None:
             box.say(answer)
         return answer
 
-    survey.answering(asked, {}, ask)
+    own = survey.without_parts(asked, running)
+    survey.answering(own, survey.prefixes(running), ask, survey.engines(ports, running))
     others.join(CONTAINER_SECONDS)
 
 

@@ -2,84 +2,169 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sovtui.onbox import box, masking
+from sovtui.onbox import box, lookscripts, masking
 
-ENGINE_WORDS = (
-    r"vllm|sglang|llama[-_.]?(?:server|cpp|swap|file)|ollama|litellm|comfy|koboldcpp|tabbyapi|lmdeploy|trtllm|aphrodite|"
-    r"text-generation|infinity-emb|whisper|llm"
-)
 HINT = re.compile(
-    ENGINE_WORDS + r"|prometheus|alertmanager|victoria|exporter|grafana|restic|borg|rsync|rclone|kopia|duplicity|backup|"
+    lookscripts.ENGINE_WORDS
+    + r"|prometheus|alertmanager|victoria|exporter|grafana|restic|borg|rsync|rclone|kopia|duplicity|backup|"
     r"watchtower|auto-?update|docker\.service|podman|nvidia|cuda|gpu",
     re.IGNORECASE,
 )
-_LINE = re.compile(
-    ENGINE_WORDS + r"|\b(?:restic|borg|rsync|rclone|kopia|duplicity|systemctl|docker|podman)\b|RESTIC_REPOSITORY|BORG_REPO",
-    re.IGNORECASE,
-)
-_SHELL = re.compile(r"\b(?:ba|da|z|k|fi)?sh\b")
-_COMMAND = re.compile(r"\b(?:restic|borg|rsync|rclone|kopia|duplicity|systemctl|docker|podman)\b")
-"""What is told of scripts in other languages."""
+_ENGINE = re.compile(lookscripts.ENGINE_WORDS, re.IGNORECASE)
 _PROPERTIES = (
     "Id,Description,LoadState,ActiveState,UnitFileState,Type,FragmentPath,ExecStart,Environment,EnvironmentFiles,User,"
-    "TimeoutStopUSec,MainPID,ControlGroup,Triggers,Unit,TriggeredBy,TimersCalendar,TimersMonotonic,Restart"
+    "TimeoutStopUSec,MainPID,ControlGroup,Triggers,Unit,TriggeredBy,TimersCalendar,TimersMonotonic,Restart,RemainAfterExit,"
+    "WorkingDirectory,ExecStop"
 )
 _TOLD_VARIABLES = re.compile(
-    r"(CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES|HIP_VISIBLE_DEVICES|OLLAMA_HOST|RESTIC_REPOSITORY\d*|BORG_REPO|.*PORT)\Z"
+    r"(CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES|HIP_VISIBLE_DEVICES|OLLAMA_HOST|RESTIC_REPOSITORY\d*|BORG_REPO|.*PORT|HOST|"
+    r"LLAMA_ARG_\w+|SERVER_ROOT_PATH|MODEL_ID|INFINITY_\w+)\Z"
 )
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
-MAX_SCRIPT = 1 << 16
+_KEYS = ("LLAMA_API_KEY", "VLLM_API_KEY", "LITELLM_MASTER_KEY")
+"""Secrets of which it is told that they are there."""
+_NAME = re.compile(r"[A-Za-z0-9:_.@\\-]+\.(service|timer)")
 MAX_UNITS = 300
+MOST_INSTANCES = 40
+AT_ONCE = 6
+MOST_EXACT = 80
 Told = dict[str, Any]
 
 
 def units(kind: str) -> tuple[list[Told], int, str]:
     """Units of one manager (`system` or `user`) that may matter, how many there are, and why none could be seen."""
-    base = ["systemctl", *(["--user"] if kind == "user" else []), "--no-pager", "--no-legend", "--plain", "--full"]
     names: dict[str, None] = {}
+    templates: list[str] = []
     problem = ""
     for words in (["list-unit-files"], ["list-units", "--all"]):
-        code, out, err = box.command([*base, *words, "--type=service", "--type=timer"], 15.0)
+        code, out, err = box.command([*_base(kind), *words, "--type=service", "--type=timer"], 15.0)
         if code:
             problem = box.last_line(err) or f"systemctl ended with {code}"
         for line in out.splitlines():
             name = line.split(maxsplit=1)[0] if line.strip() else ""
-            if re.fullmatch(r"[A-Za-z0-9:_.@\\-]+\.(service|timer)", name) and not re.search(r"@\.(service|timer)\Z", name):
+            if re.search(r"@\.service\Z", name):
+                templates.append(name)
+            elif _NAME.fullmatch(name) and not name.endswith("@.timer"):
                 names[name] = None
+    known = len(names)
+    lone = []
+    for template, found in instances(kind, templates).items():
+        prefix = template.partition("@")[0] + "@"
+        names.update(dict.fromkeys(found))
+        if not any(name.startswith(prefix) for name in names):
+            lone.append({"t": "template", "name": f"user:{template}" if kind == "user" else template})
+    told, trouble = named(kind, list(names))
+    return [*told[:MAX_UNITS], *lone], known, problem or trouble
+
+
+def _base(kind: str) -> list[str]:
+    return ["systemctl", *(["--user"] if kind == "user" else []), "--no-pager", "--no-legend", "--plain", "--full"]
+
+
+def named(kind: str, names: Sequence[str], every: bool = False) -> tuple[list[Told], str]:
+    """These units, or those of them that may matter, and why they could not be asked."""
     found: list[Told] = []
-    wanted = list(names)
-    for start in range(0, len(wanted), 100):
-        code, out, err = box.command([*base, "show", "-p", _PROPERTIES, "--", *wanted[start : start + 100]], 20.0)
+    problem = ""
+    for start in range(0, len(names), 100):
+        code, out, err = box.command([*_base(kind), "show", "-p", _PROPERTIES, "--", *names[start : start + 100]], 20.0)
         problem = problem or (box.last_line(err) if code else "")
-        for block in re.split(r"\n\n(?=[A-Z][A-Za-z]+=)", out):
-            told = _unit(kind, block)
+        shown = [_shown(block) for block in re.split(r"\n\n(?=[A-Z][A-Za-z]+=)", out)]
+        exact = _exact(kind, [one["Id"][0] for one in shown if one and one.get("ExecStart")])
+        for many in shown:
+            told = _unit(kind, many, exact.get(many["Id"][0]), every) if many else None
             if told is not None:
                 found.append(told)
-    return found[:MAX_UNITS], len(names), problem
+    return found, problem
 
 
-def _unit(kind: str, block: str) -> Told | None:
+def instances(kind: str, templates: Sequence[str]) -> dict[str, list[str]]:
+    """Of templates that name an engine: the instances that there are files for, as `EnvironmentFile=/etc/llm/%i.env` has them."""
+    found: dict[str, list[str]] = {}
+    if not templates:
+        return found
+    _, out, _ = box.command([*_base(kind), "cat", "--", *dict.fromkeys(templates)], 15.0)
+    home, etc = os.path.expanduser("~"), "/etc" if kind == "system" else os.path.expanduser("~/.config")
+    for part in re.split(r"^# (?=/\S+@\.service(?:\.d/\S+)?$)", out, flags=re.MULTILINE):
+        name = re.search(r"([A-Za-z0-9:_.\\-]+@\.service)", part.split("\n", 1)[0])
+        if name is None or not _ENGINE.search(part):
+            continue
+        mine = found.setdefault(name.group(1), [])
+        for raw in re.findall(r"(?:^|[\s=\"'-])(/[^\s\"']*%[iI][^\s\"']*|%[hE][^\s\"']*%[iI][^\s\"']*)", part, re.MULTILINE):
+            pattern = raw.replace("%h", home).replace("%E", etc)
+            if re.search(r"%[^iI]", pattern) or re.search(r"[*?\[]", pattern):
+                continue
+            exact = re.escape(re.sub("%[iI]", "\0", pattern)).replace("\0", "([A-Za-z0-9_.:-]+)", 1).replace("\0", r"\1")
+            for path in sorted(glob.glob(re.sub("%[iI]", "*", pattern)))[:MOST_INSTANCES]:
+                if match := re.fullmatch(exact, path):
+                    mine.append(name.group(1).replace("@.", f"@{match.group(1)}."))
+    return {template: list(dict.fromkeys(names))[:MOST_INSTANCES] for template, names in found.items()}
+
+
+def _exact(kind: str, names: Sequence[str]) -> dict[str, list[list[str]]]:
+    """Command lines as lists, which `systemctl show` cannot tell: it leaves the quotes out."""
+    waiting = list(names)[:MOST_EXACT]
+    found: dict[str, list[list[str]]] = {}
+    begin = ["busctl", *(["--user"] if kind == "user" else []), "--json=short", "get-property", "org.freedesktop.systemd1"]
+
+    def work() -> None:
+        while waiting:
+            try:
+                name = waiting.pop()
+            except IndexError:
+                return
+            label = "".join(
+                c if re.match("[A-Za-z0-9]", c) and (i or not c.isdigit()) else f"_{ord(c):02x}" for i, c in enumerate(name)
+            )
+            place = [f"/org/freedesktop/systemd1/unit/{label}", "org.freedesktop.systemd1.Service", "ExecStart"]
+            code, out, _ = box.command([*begin, *place], 5.0)
+            try:
+                rows = json.loads(out)["data"] if code == 0 else []
+                commands = [[str(word) for word in row[1]] for row in rows if row[1]]
+            except (ValueError, LookupError, TypeError):
+                continue
+            if commands:
+                found[name] = commands
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(waiting)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20.0)
+    return dict(found)
+
+
+def _shown(block: str) -> dict[str, list[str]]:
     many: dict[str, list[str]] = {}
     for line in block.splitlines():
         key, equals, value = line.partition("=")
         if equals and key in _PROPERTIES.split(","):
             many.setdefault(key, []).append(value)
+    return many if many.get("Id", [""])[0] else {}
+
+
+def _unit(kind: str, many: dict[str, list[str]], exact: list[list[str]] | None, every: bool) -> Told | None:
     one = {key: values[0] for key, values in many.items()}
-    name = one.get("Id", "")
-    if not name or one.get("LoadState") not in ("loaded", "bad-setting", "error") or one.get("UnitFileState") == "masked":
+    name = one["Id"]
+    if one.get("LoadState") not in ("loaded", "bad-setting", "error") or one.get("UnitFileState") == "masked":
         return None
     env = variables(one.get("Environment", ""), one.get("EnvironmentFiles", ""))
-    commands = [expanded(argv, env) for argv in starts(many.get("ExecStart", []))]
-    scripts = [line for argv in commands for line in script_lines(argv, env)]
-    local = not one.get("FragmentPath", "").startswith(("/lib/", "/usr/lib/", "/run/"))
+    folder = one.get("WorkingDirectory", "").lstrip("!-")
+    fragment = one.get("FragmentPath", "")
+    raw = exact or list(starts(many.get("ExecStart", [])))
+    commands = [lookscripts.with_config(lookscripts.placed(expanded(argv, env), folder), folder) for argv in raw]
+    readings = [lookscripts.read_through(argv, env, folder) for argv in commands]
+    scripts = [line for reading in readings for line in reading.lines]
+    local = bool(fragment) and (not fragment.startswith(("/lib/", "/usr/lib/", "/run/")) or "/systemd/generator" in fragment)
     said = " ".join([name, one.get("Description", ""), *(" ".join(argv) for argv in commands), *scripts])
-    if one.get("ActiveState") != "failed" and not HINT.search(said) and not (local and one.get("FragmentPath")):
+    if not (every or one.get("ActiveState") == "failed" or HINT.search(said) or local):
         return None
     told: Told = {
         "t": "unit",
@@ -90,9 +175,15 @@ def _unit(kind: str, block: str) -> Told | None:
         "type": one.get("Type", ""),
         "restart": one.get("Restart", ""),
         "user": one.get("User", ""),
-        "commands": [masking.words(argv)[:120] for argv in commands[:6]],
+        "remains": one.get("RemainAfterExit") == "yes",
+        "transient": fragment.startswith("/run/") and "/transient/" in fragment,
+        "stops": bool(many.get("ExecStop")),
+        "folder": folder,
+        "commands": [masking.words(argv)[:160] for argv in commands[:6]],
+        "runs": [masking.words(argv)[:160] for reading in readings for argv in reading.commands][:20],
+        "files": [path for reading in readings for path in reading.files][:20],
         "script": [masking.text(line)[:600] for line in scripts[:40]],
-        "env": {n: masking.plain(v)[:300] for n, v in env.items() if _TOLD_VARIABLES.match(n) and not masking.secret_name(n)},
+        "env": told_variables(env),
         "stop_timeout": one.get("TimeoutStopUSec", ""),
         "cgroup": one.get("ControlGroup", ""),
         "starts": one.get("Triggers") or one.get("Unit", ""),
@@ -100,7 +191,13 @@ def _unit(kind: str, block: str) -> Told | None:
         "calendar": [m.group(1) for v in many.get("TimersCalendar", []) for m in [re.search(r"OnCalendar=(.*?) ;", v)] if m],
         "every": [m.group(1) for v in many.get("TimersMonotonic", []) for m in [re.search(r"On\w+Sec=(.*?) ;", _usec(v))] if m],
     }
-    return {key: value for key, value in told.items() if value not in ("", [], {})}
+    return {key: value for key, value in told.items() if value not in ("", [], {}, False)}
+
+
+def told_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """What engines take from their environment; of a secret only that it is there."""
+    told = {n: masking.plain(v)[:300] for n, v in env.items() if _TOLD_VARIABLES.match(n) and not masking.secret_name(n)}
+    return {**told, **{name: masking.MASK for name in _KEYS if env.get(name)}}
 
 
 def _usec(text: str) -> str:
@@ -119,12 +216,10 @@ def starts(values: Iterable[str]) -> Iterator[list[str]]:
 def variables(environment: str, files: str) -> dict[str, str]:
     """What a unit's command line may refer to: `Environment` and the environment files that can be read."""
     found: dict[str, str] = {}
-    try:
-        assigned = shlex.split(environment)
-    except ValueError:
-        assigned = environment.split()
-    for path in re.findall(r"(/\S+) \(ignore_errors=\w+\)", files):
-        for line in box.read(path, MAX_SCRIPT).splitlines():
+    assigned = _split(environment)
+    named = re.findall(r"(/\S+) \(ignore_errors=\w+\)", files)
+    for path in [place for name in named for place in (sorted(glob.glob(name)) or [name])]:
+        for line in box.read(path, lookscripts.MAX_SCRIPT).splitlines():
             if re.match(r"\s*[A-Za-z_][A-Za-z0-9_]*=", line):
                 name, _, value = line.strip().partition("=")
                 found[name] = value.strip().strip("\"'")
@@ -140,48 +235,13 @@ def expanded(argv: list[str], env: dict[str, str]) -> list[str]:
     found: list[str] = []
     for word in argv:
         whole = re.fullmatch(r"\$([A-Za-z_][A-Za-z0-9_]*)", word)
-        text = substituted(word, env)
-        found += text.split() if whole else [text]
+        text = lookscripts.substituted(word.replace("$$", "\0"), env).replace("\0", "$")
+        found += _split(text) if whole else [text]
     return found
 
 
-def substituted(text: str, env: dict[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(3)
-        if masking.secret_name(name):
-            return match.group(0)
-        return env.get(name, match.group(2) if match.group(2) is not None else match.group(0))
-
-    return _VARIABLE.sub(value, text)
-
-
-def script_lines(argv: list[str], env: dict[str, str]) -> list[str]:
-    """Of the scripts that a command line names, the lines that start engines, control units or back up."""
-    found: list[str] = []
-    for word in argv[:4]:
-        if word.startswith("/") and os.path.isfile(word) and os.path.getsize(word) <= MAX_SCRIPT:
-            text = box.read(word, MAX_SCRIPT)
-            first = text.split("\n", 1)[0]
-            if first.startswith("#!") and "\0" not in text:
-                found += [line for line in telling(text, env) if _SHELL.search(first) or _COMMAND.search(line)]
-    if len(argv) > 2 and os.path.basename(argv[0]) in ("sh", "bash", "dash", "zsh") and argv[1] in ("-c", "-lc", "-ec"):
-        found.append(substituted(" ".join(argv[2:]), env))
-    return found
-
-
-def telling(text: str, env: dict[str, str] | None = None) -> list[str]:
-    """The telling lines of a script, continued ones joined, its own simple variables in place."""
-    known = dict(env or {})
-    found = []
-    for raw in re.sub(r"\\\n\s*", " ", text).splitlines():
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        assigned = re.match(
-            r"(?:export\s+|local\s+|readonly\s+)?([A-Za-z_][A-Za-z0-9_]*)=(\"[^\"]*\"|'[^']*'|[^\s;&|]*)\s*$", line
-        )
-        if assigned:
-            known.setdefault(assigned.group(1), substituted(assigned.group(2).strip("\"'"), known))
-        if _LINE.search(line):
-            found.append(substituted(line, known))
-    return found
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()

@@ -7,24 +7,47 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sovtui.onbox import box, lookcontainers, lookhost, lookports, lookunits
+from sovtui.onbox import box, enginewords, lookanswers, lookcontainers, lookhost, lookports, lookswitches, lookunits
+from sovtui.onbox.containerline import Run
 
 Told = dict[str, Any]
 AT_ONCE = 12
+PARTS = ("gpus", "units", "containers", "ports", "scripts")
+"""What a request may name in `parts`; without it everything is looked at."""
+ANY = 0
+"""In place of a port: of one that is not known."""
 _LISTEN = re.compile(r"--web\.listen-address=\S*?:(\d+)")
 _PREFIX = re.compile(r"--web\.(?:route-prefix|external-url)=(?:https?://[^/\s]+)?(/[^\s]*)")
+_API_PREFIX = re.compile(r"--(?:api-prefix|root-path)[= ](/[\w.~/-]+)")
+_PORT = re.compile(r"--port[= ](\d+)")
+_TLS = re.compile(r"--(?:ssl[-_](?:certfile|cert-file|certfile_path)|tls-keyfile)\b|LLAMA_ARG_SSL_CERT_FILE")
 
 
 def survey(request: Mapping[str, Any]) -> None:
     """Say every fact as a line; a `looked` line after each part says what was looked at, for whoever waits."""
+    parts = [part for part in PARTS if part in (request.get("parts") or PARTS)]
     box.end_with_client()
     box.say(_machine())
+    if "gpus" in parts:
+        _gpus()
+    units = _units() if "units" in parts else []
+    containers = _containers() if "containers" in parts else []
+    if "ports" in parts:
+        _ports(units, containers)
+    if "scripts" in parts:
+        _scripts(units)
+
+
+def _gpus() -> None:
     gpus, problem = lookhost.gpus()
     apps = [{**told, "service": lookports.service_of(told["pid"])} for told in lookhost.gpu_processes()]
     _tell("GPUs", [*gpus, *apps], len(gpus), problem)
+
+
+def _units() -> list[Told]:
     units: list[Told] = []
     for kind in ("system", "user"):
         if box.has_systemd():
@@ -33,15 +56,41 @@ def survey(request: Mapping[str, Any]) -> None:
             _tell(f"{kind} units", found, there, problem, kept=len(found))
         else:
             _tell(f"{kind} units", [], 0, "there is no systemd here")
+    return units
+
+
+def _containers() -> list[Told]:
     containers, problem = lookcontainers.containers()
     _tell("containers", containers, len(containers), problem)
-    ports = lookports.listening()
-    running = lookports.processes()
-    _tell("listening ports", [*ports, *running], len(ports))
-    answers = answering(ports, prefixes(units))
+    return containers
+
+
+def _ports(units: list[Told], containers: Iterable[Told]) -> None:
+    """Ports and processes, the units whose processes those are, and what answers."""
+    ports, running = lookports.listening(), lookports.processes()
+    missing = {one["service"] for one in (*ports, *running) if one.get("service", "").endswith(".service")}
+    missing -= {unit["name"] for unit in units}
+    more: list[Told] = []
+    for prefix, kind in (("", "system"), ("user:", "user")) if box.has_systemd() else ():
+        names = [name[len(prefix) :] for name in missing if name.startswith("user:") == bool(prefix)]
+        more += lookunits.named(kind, sorted(names), every=True)[0] if names else []
+    units += more
+    _tell("listening ports", [*more, *ports, *running], len(ports))
+    told = [*units, *containers, *running]
+    answers = answering(without_parts(ports, running), prefixes(told), engines=engines(ports, running), tls=any(map(_tls, told)))
     _tell("answers on them", answers, len(answers))
-    scripts, cron = lookhost.scripts(), lookhost.cron()
-    _tell("switch scripts", scripts, len(scripts))
+
+
+def _scripts(units: list[Told]) -> None:
+    cron = lookhost.cron()
+    scripts = lookswitches.scripts(units, cron)
+    known = {unit["name"] for unit in units}
+    more: list[Told] = []
+    for prefix, kind in (("", "system"), ("user:", "user")) if box.has_systemd() else ():
+        starts = [name for script in scripts for name in script.get("starts", ()) if name.startswith("user:") == bool(prefix)]
+        names = {name[len(prefix) :] for name in starts if re.search(r"@[^.]+.*\.service\Z", name) and name not in known}
+        more += lookunits.named(kind, sorted(names))[0] if names else []
+    _tell("switch scripts", [*more, *scripts], len(scripts))
     _tell("cron", cron, len(cron))
 
 
@@ -66,20 +115,62 @@ def _machine() -> Told:
     }
 
 
-def prefixes(units: list[Told]) -> dict[int, list[str]]:
-    """Path prefixes that the command lines of Prometheus and Alertmanager name, by port."""
+def _said(told: Mapping[str, Any]) -> str:
+    """All command lines of a unit, a container or a process, and its variables."""
+    lists = [*told.get("commands", ()), *told.get("runs", ())] or [told.get("command", ())]
+    env = [f"{name}={value}" for name, value in told.get("env", {}).items()]
+    return " ".join([*(" ".join(argv) for argv in lists), *env])
+
+
+def _tls(told: Mapping[str, Any]) -> bool:
+    return _TLS.search(_said(told)) is not None
+
+
+def prefixes(told: Iterable[Told]) -> dict[int, list[str]]:
+    """Path prefixes that command lines name, by port: of Prometheus and Alertmanager, and under `ANY` of engines."""
     found: dict[int, list[str]] = {}
-    for told in units:
-        line = " ".join(word for argv in told.get("commands", ()) for word in argv)
+    for one in told:
+        line = _said(one)
         port = _LISTEN.search(line)
         paths = [path.rstrip("/") for path in _PREFIX.findall(line)]
         default = 9093 if "alertmanager" in line else 9090
         if any(paths):
             found.setdefault(int(port.group(1)) if port else default, []).extend(p for p in paths if p)
+        env = one.get("env", {})
+        mine = [*_API_PREFIX.findall(line), env.get("LLAMA_ARG_API_PREFIX", ""), env.get("SERVER_ROOT_PATH", "")]
+        for path in dict.fromkeys(path.rstrip("/") for path in mine if path.startswith("/") and path != "/"):
+            found.setdefault(ANY, []).append(path)
+            for number in _PORT.findall(line):
+                found.setdefault(int(number), []).append(path)
+    return {port: list(dict.fromkeys(paths)) for port, paths in found.items()}
+
+
+def without_parts(ports: Iterable[Told], running: Iterable[Told]) -> list[Told]:
+    """Ports without those of processes that another engine has started: a router's, llama-swap's, Ollama's own servers."""
+    inner = [one for one in running if one.get("of")]
+    pids = {one["pid"] for one in inner}
+    numbers = {int(n) for one in inner for n in _PORT.findall(" ".join(one.get("command", ())))}
+    return [port for port in ports if port.get("pid") not in pids and (port.get("pid") or port["port"] not in numbers)]
+
+
+def engines(ports: Iterable[Told], running: Iterable[Told]) -> dict[int, str]:
+    """Which engine listens on a port, as far as its process tells."""
+    by_pid = {one["pid"]: enginewords.engine(Run(tuple(one.get("command", ())))) for one in running}
+    found = {port["port"]: by_pid.get(port.get("pid"), "") for port in ports}
+    for one in running:
+        for number in _PORT.findall(" ".join(one.get("command", ()))):
+            if not found.get(int(number)):
+                found[int(number)] = by_pid[one["pid"]]
     return found
 
 
-def answering(ports: list[Told], paths: Mapping[int, list[str]], ask: Callable[..., Told | None] = lookports.ask) -> list[Told]:
+def answering(
+    ports: Iterable[Told],
+    paths: Mapping[int, list[str]],
+    ask: Callable[..., Told | None] = lookanswers.ask,
+    engines: Mapping[int, str] | None = None,
+    tls: bool = False,
+) -> list[Told]:
     """Every port asked once, several at a time; what is known to speak something else is left alone."""
     chosen: dict[int, Told] = {}
     for told in ports:
@@ -97,8 +188,9 @@ def answering(ports: list[Told], paths: Mapping[int, list[str]], ask: Callable[.
                 told = waiting.pop(0)
             except IndexError:
                 return
+            more = {"elsewhere": paths.get(ANY, ()), "tls": tls, "engine": (engines or {}).get(told["port"], "")}
             try:
-                answer = ask(told, paths.get(told["port"], ()))
+                answer = ask(told, paths.get(told["port"], ()), **more)
             except Exception:  # noqa: BLE001 — whatever it answers, it is nothing that is known
                 answer = None
             if answer is not None:
@@ -109,4 +201,5 @@ def answering(ports: list[Told], paths: Mapping[int, list[str]], ask: Callable[.
         thread.start()
     for thread in threads:
         thread.join(45.0)
-    return sorted(answers, key=lambda answer: answer["port"])
+    inner = {port for answer in answers for port in answer.get("children", ())}
+    return sorted((answer for answer in answers if answer["port"] not in inner), key=lambda answer: answer["port"])

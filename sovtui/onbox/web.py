@@ -16,27 +16,32 @@ MAX_BODY = 1 << 20
 
 def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
     """Status and body; status 0 where nobody answers."""
-    return _call("GET", url, path, timeout, None)
+    return _call("GET", url, path, timeout, None)[:2]
+
+
+def full(url: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes, str]:
+    """Status, body, and what names itself in the header `Server`; a POST where there is a body."""
+    return _call("GET" if body is None else "POST", url, path, timeout, None if body is None else body.encode())
 
 
 def post(url: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:
     """The same with a JSON body."""
-    return _call("POST", url, path, timeout, json.dumps(body).encode())
+    return _call("POST", url, path, timeout, json.dumps(body).encode())[:2]
 
 
 def call(url: str, path: str, body: str, timeout: float) -> tuple[int, bytes]:
     """POST with a body that is JSON already, GET without one."""
-    return _call("POST" if body else "GET", url, path, timeout, body.encode() or None)
+    return _call("POST" if body else "GET", url, path, timeout, body.encode() or None)[:2]
 
 
-def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes]:
+def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes, str]:
     try:
         return _ask(method, url, path, timeout, body)
     except (OSError, ValueError, http.client.HTTPException):
-        return 0, b""
+        return 0, b"", ""
 
 
-def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes]:
+def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes, str]:
     """Raises `socket.timeout` where the question is taken and nothing comes, or the connection neither taken nor refused."""
     parts = urlsplit(url)
     base = parts.path.rstrip("/")
@@ -55,7 +60,7 @@ def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -
             headers["Content-Type"] = "application/json"
         connection.request(method, base + path, body, headers)
         answer = connection.getresponse()
-        return answer.status, answer.read(MAX_BODY)
+        return answer.status, answer.read(MAX_BODY), answer.getheader("Server") or ""
     finally:
         connection.close()
 
@@ -79,7 +84,7 @@ def ask(probe: Probe) -> Answer:
 def _heard(url: str, path: str, timeout: float) -> tuple[int, bytes, bool]:
     """Status and body; and whether the question was taken, or neither taken nor refused, and nothing came."""
     try:
-        return (*_ask("GET", url, path, timeout, None), False)
+        return (*_ask("GET", url, path, timeout, None)[:2], False)
     except socket.timeout:
         return 0, b"", True
     except (OSError, ValueError, http.client.HTTPException):

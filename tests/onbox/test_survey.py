@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sovtui.onbox import lookcontainers, lookhost, lookports, lookunits, masking, survey
+from sovtui.onbox import lookanswers, lookcontainers, lookhost, lookports, lookswitches, lookunits, masking, survey
 
 CAPTURES: dict[str, dict[str, Any]] = {
     "vllm": {
@@ -63,7 +63,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
 @pytest.mark.parametrize("kind", sorted(CAPTURES))
 def test_what_answers_is_told_without_harm(server: ThreadingHTTPServer, kind: str) -> None:
     Answering.answers = CAPTURES[kind]
-    told = lookports.ask({"address": "127.0.0.1", "port": server.server_port})
+    told = lookanswers.ask({"address": "127.0.0.1", "port": server.server_port})
     assert told is not None and told["kind"] == kind
     assert not [path for path in Answering.asked if path in HARMFUL or path.startswith("/upstream")]
     assert "password" not in json.dumps(told)
@@ -77,7 +77,7 @@ def test_prometheus_under_a_prefix_with_its_targets(server: ThreadingHTTPServer)
         "/prom/api/v1/targets": {"data": {"activeTargets": [target]}},
         "/prom/api/v1/series": {"data": [row]},
     }
-    told = lookports.ask({"address": "0.0.0.0", "port": server.server_port}, ["/prom"])
+    told = lookanswers.ask({"address": "0.0.0.0", "port": server.server_port}, ["/prom"])
     assert told == {
         "t": "answer",
         "port": server.server_port,
@@ -91,13 +91,13 @@ def test_prometheus_under_a_prefix_with_its_targets(server: ThreadingHTTPServer)
 
 def test_a_web_server_that_is_nothing_known_is_nothing(server: ThreadingHTTPServer) -> None:
     Answering.answers = {"/": "hello"}
-    assert lookports.ask({"address": "127.0.0.1", "port": server.server_port}) is None
+    assert lookanswers.ask({"address": "127.0.0.1", "port": server.server_port}) is None
 
 
 def test_each_port_is_asked_once_and_some_never() -> None:
     asked: list[int] = []
 
-    def ask(told: dict[str, Any], prefixes: Any) -> dict[str, Any] | None:
+    def ask(told: dict[str, Any], prefixes: Any, **more: Any) -> dict[str, Any] | None:
         asked.append(told["port"])
         if told["port"] == 7000:
             raise ValueError("odd")
@@ -295,9 +295,9 @@ def test_the_owner_s_switch_script(tmp_path: Path) -> None:
     path.write_text(
         '#!/bin/bash\ncase "$1" in\n  qwen|q) systemctl start vllm-qwen36 ;;\n  none) systemctl stop vllm-qwen36;;\nesac\n'
     )
-    assert lookhost._script(str(path)) is None  # not one to be run
+    assert lookswitches.script(str(path)) is None  # not one to be run
     path.chmod(0o755)
-    told = lookhost._script(str(path))
+    told = lookswitches.script(str(path))
     assert told is not None and told["words"] == ["qwen", "q", "none"]
 
 
