@@ -15,12 +15,23 @@ from sovtui.core.survey import Facts
 PROJECT = "com.docker.compose.project"
 MOST_TOGETHER = 6
 """A project of more containers than this is more than an engine and what it needs."""
+NO_MODE = ("ollama", "llamaswap", "litellm")
+KEY = 'It asks for a key: `bearer = { env = "NAME" }` says where sovtui finds it.'
 LIKELY, GUESS = Certainty.LIKELY, Certainty.GUESS
 
 
-def runs_beside(server: Server, known: Mapping[str, str], floor: Collection[Server]) -> bool:
-    """Whether it is worth looking at: this version can read it, and it is always on."""
-    return server.engine in known and bool(server.url) and (server.running or server.at_boot or server in floor)
+def runs_beside(server: Server, known: Mapping[str, str], floor: Collection[Server], modes: Sequence[Server] = ()) -> bool:
+    """Whether it is worth looking at: this version can read it, and it is no mode."""
+    if server.engine not in known or not (server.url or server.hidden):
+        return False
+    if in_force(server, floor) or any(one.service and one.service == server.service for one in modes):
+        return True
+    return bool(server.service) and (bool(server.side or server.cpu_sign) or server.router or server.engine in NO_MODE)
+
+
+def in_force(server: Server, floor: Collection[Server]) -> bool:
+    """Whether it is always on, and where it answers is known. What is not stands behind a `#`."""
+    return not server.hidden and (server.running or server.at_boot or server in floor)
 
 
 def engines(
@@ -31,7 +42,7 @@ def engines(
     urls: set[str] = set()
     tables = []
     for server in servers:
-        if server.url not in urls:  # two processes of one server
+        if server.url not in urls or not server.url:  # two processes of one server
             urls.add(server.url)
             tables.append(_table(facts, host, server, known, server in floor, names))
     return tables
@@ -45,24 +56,40 @@ def _table(facts: Facts, host: str, server: Server, known: Mapping[str, str], of
         name = f"{base}-{count}"
     names.add(name.lower())
     shown = serving.NAMES[server.engine]
+    force = in_force(server, [server] if of_floor else [])
     why = f"{shown} on the CPU: {server.cpu_sign.reason}" if server.cpu_sign else f"{shown}: {server.engine_sign.reason}"
     lines = [line("name", name, "from the service's name" if server.name else "what it is", LIKELY)]
     if server.title and server.title not in (server.service, server.service.rpartition(":")[2]):
         lines.append(line("title", server.title[:60], "the unit's own description"))
     lines += [
         Line("engine", known[server.engine], replace(server.engine_sign, reason=why)),
-        Line("url", server.url, server.port_sign),
+        Line(
+            "url",
+            server.url or "http://127.0.0.1:PORT",
+            Sign(f"not known: {server.hidden}", GUESS) if server.hidden else server.port_sign,
+        ),
     ]
-    if server.model and server.engine not in ("ollama", "litellm", "llamaswap", "comfyui"):
+    if server.model and not server.router and server.engine not in (*NO_MODE, "comfyui"):
         lines.append(Line("model", server.model, server.model_sign))
     services = services_of(facts, server)
     if services is not None:
         lines.append(services)
     role = "Runs beside the modes and is never switched" + (": it is of the floor." if of_floor else ".")
     about = [role]
-    if any(answer.key and answer.port == server.port for answer in facts.answers):
-        about.append('It asks for a key: `bearer = { env = "NAME" }` says where sovtui finds it.')
-    return Table(("host", host, "engine"), True, tuple(lines), tuple(about))
+    if server.side:
+        about.append(f"It serves {server.side} and generates nothing: {server.side_sign.reason}.")
+    if server.router:
+        some = f": {', '.join(server.models[:8])}{', …' if len(server.models) > 8 else ''}" if server.models else ""
+        about.append(f"A router: it loads the models that are asked for, each in a server of its own{some}.")
+    if not server.service:
+        about.append(server.place)
+    if not force:
+        about.append(
+            "It does not run now, and nothing starts it." if not server.hidden else f"Its address is not known: {server.hidden}."
+        )
+    if server.key or any(answer.key and answer.port == server.port for answer in facts.answers):
+        about.append(KEY)
+    return Table(("host", host, "engine"), True, tuple(lines), tuple(one for one in about if one), force)
 
 
 def services_of(facts: Facts, server: Server) -> Line | None:
@@ -84,7 +111,7 @@ def together(facts: Facts, server: Server) -> tuple[str, tuple[str, ...]]:
     if mine is None or not project:
         return "", ()
     others = [c for c in facts.containers if c.name != mine.name and c.labels.get(PROJECT) == project]
-    engines_too = [c for c in others if serving.read((c.image, *c.command)).engine or serving.by_name(c.name, c.image)]
+    engines_too = [c for c in others if serving.of_image(c.image, c.command, c.env).engine or serving.by_name(c.name, c.image)]
     return project, () if engines_too or len(others) >= MOST_TOGETHER else tuple(c.name for c in others)
 
 

@@ -213,7 +213,7 @@ def watched(facts: Facts, rest: Sequence[Server], taken: set[str]) -> Line | Non
                 Item(
                     server.service,
                     Sign(
-                        f"{serving.NAMES.get(server.engine, 'serves models')}, {server.engine_sign.reason}",
+                        f"{serving.shown(server.engine) or 'serves models'}{f' ({server.side})' if server.side else ''}, {server.engine_sign.reason}",
                         server.engine_sign.certainty,
                     ),
                 )

@@ -153,19 +153,26 @@ def _shared_urls(path: Path, modes: list[tuple[int, dict[str, Any]]], say: Say) 
             ]
             if not others:
                 continue
-            if not model:
+            if not model and not _services_differ([dict(modes)[i] for i in indexes]):
                 say(
                     (*path, index, "model"),
-                    f"missing; `{others[0]}` answers at {url} too, and only `model` tells them apart",
+                    f"missing; `{others[0]}` answers at {url} too, and only `model` tells them apart, or `services` of their own",
                     (*path, index),
                 )
-            elif index > min(i for i in indexes if models[i] == model):
+            elif model and index > min(i for i in indexes if models[i] == model):
                 services = [dict(modes)[i].get("services") for i in indexes if models[i] == model]
                 if any(not s for s in services):
                     say(
                         (*path, index, "model"),
                         f"`{others[0]}` serves the same model at {url}: only `services` could tell them apart",
                     )
+
+
+def _services_differ(modes: list[dict[str, Any]]) -> bool:
+    """Whether each has services, and no two the same: then those tell them apart."""
+    lists = [mode.get("services") for mode in modes]
+    told = [frozenset(map(str, one)) for one in lists if isinstance(one, list) and one]
+    return len(told) == len(modes) == len(set(told))
 
 
 def _unique(path: Path, tables: list[tuple[int, dict[str, Any]]], key: str, what: str, say: Say) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Line:
     """One key. What is not `active` is written behind a `#`, for the operator to take up."""
 
     key: str
-    value: str | bool | tuple[Item, ...]
+    value: str | bool | tuple[Item, ...] | Mapping[str, str]
     sign: Sign
     active: bool = True
 
@@ -58,7 +58,11 @@ class Proposal:
 
 
 def line(
-    key: str, value: str | bool | tuple[Item, ...], reason: str, certainty: Certainty = Certainty.SURE, active: bool = True
+    key: str,
+    value: str | bool | tuple[Item, ...] | Mapping[str, str],
+    reason: str,
+    certainty: Certainty = Certainty.SURE,
+    active: bool = True,
 ) -> Line:
     return Line(key, value, Sign(reason, certainty), active)
 
@@ -83,7 +87,10 @@ def head(sentences: Iterable[str]) -> str:
 
 def _lines(one: Line) -> list[str]:
     if not isinstance(one.value, tuple):
-        value = ("true" if one.value else "false") if isinstance(one.value, bool) else _text(one.value)
+        if isinstance(one.value, Mapping):
+            value = "{ " + ", ".join(f"{written((name,))} = {_text(text)}" for name, text in one.value.items()) + " }"
+        else:
+            value = ("true" if one.value else "false") if isinstance(one.value, bool) else _text(one.value)
         return [_with_reason(f"{'' if one.active else '# '}{one.key} = {value}", one.sign)]
     active = one.active and any(item.active for item in one.value)
     mark = "" if active else "# "
@@ -120,7 +127,7 @@ def document(tables: Sequence[Table]) -> list[dict[str, Any]]:
             items = (
                 [(i.value, i.sign, i.active) for i in one.value]
                 if isinstance(one.value, tuple)
-                else [(one.value, one.sign, True)]
+                else [(dict(one.value) if isinstance(one.value, Mapping) else one.value, one.sign, True)]
             )
             for value, sign, active in items:
                 shown = table.active and one.active and active

@@ -10,19 +10,17 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sovtui.config import beside, care
+from sovtui.config import beside, care, scripts
 from sovtui.config.care import word
 from sovtui.config.check import service_problem
 from sovtui.config.proposal import Item, Line, Proposal, Table, line
 from sovtui.core import serving
-from sovtui.core.servers import Certainty, Server, Sign, find
+from sovtui.core.servers import Certainty, Server, Servers, Sign, find
 from sovtui.core.survey import AnswerFact, Facts
 
 LOADERS = ("ollama", "llamaswap")
 NO_MODE = (*LOADERS, "litellm")
-"""Engines that load models by themselves or only route: no mode starts them."""
-NO_MODE_WORDS = ("none", "status", "start", "stop", "restart", "help", "list")
-"""Words that an owner's script takes and that are no mode."""
+"""Engines that load models by themselves or only route: no mode starts them. A router of llama.cpp is one too."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _UNIFIED = re.compile(r"(?i)GB10|GH200|Grace|Orin|Thor|Tegra|DGX Spark")
 SURE, LIKELY, GUESS = Certainty.SURE, Certainty.LIKELY, Certainty.GUESS
@@ -50,30 +48,41 @@ def host_name(address: str, hostname: str) -> str:
 def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     """The whole proposal. `engines` are the names that `engine =` may have."""
     servers = find(facts)
+    known = _known(engines)
     usable = [s for s in servers.found if not s.service or not service_problem(s.service)]
-    modes = [s for s in usable if s.engine not in NO_MODE and not s.cpu_sign and (s.engine or s.held_bytes)]
+    modes = [s for s in usable if not _no_mode(s) and not s.cpu_sign and (s.engine or s.held_bytes)]
     modes.sort(key=lambda s: (not s.running, not s.at_boot, s.name, s.port or 0))
     modes = [s for s in modes if s.service or not any(o.service and o.port == s.port for o in modes)]
+    modes = [s for i, s in enumerate(modes) if not s.service or s.service not in {o.service for o in modes[:i]}]
     floor = [
-        s for s in usable if s not in modes and s.service and (s.cpu_sign or s.engine == "ollama") and (s.running or s.at_boot)
+        s
+        for s in usable
+        if s not in modes and s.service and not s.router and (s.cpu_sign or s.engine == "ollama") and (s.running or s.at_boot)
     ]
     if not modes:  # then what loads by itself is what there is to look at; being of the floor, no switch stops it
-        loaders = [s for s in usable if s.engine in LOADERS and s.engine in _known(engines) and s.service]
+        loaders = [s for s in usable if (s.engine in LOADERS or s.router) and s.engine in known and s.service and s.url]
         modes = [s for s in loaders if s.running or s.at_boot][:1]
         floor += [s for s in modes if s not in floor]
-    known = _known(engines)
-    besides = [s for s in usable if s not in modes and beside.runs_beside(s, known, floor)]
+    besides = [s for s in usable if s not in modes and beside.runs_beside(s, known, floor, modes)]
     rest = [s for s in usable if s not in modes and s not in floor and s not in besides and s.service]
     backups = care.backups(facts, usable, asked.name)
     jobs = [str(one.value) for table in backups for one in table.lines if one.key == "service"]
     holds = care.holds(facts, usable, jobs)
-    taken = {*jobs, *(item.value for item in holds), *(s.service for s in (*modes, *floor, *besides))}
+    shown = [s for s in besides if beside.in_force(s, floor)]
+    taken = {*jobs, *(item.value for item in holds), *(s.service for s in (*modes, *floor, *shown))}
     watch = care.watched(facts, rest, taken)
     tables = [_host(facts, asked, bool(modes or floor or besides or rest), watch)]
-    mode_tables = _modes(facts, asked, modes, engines)
+    mode_tables = _modes(facts, asked, modes, known, servers)
     named = [str(one.value) for table in mode_tables for one in table.lines if one.key == "name"]
     tables += [*mode_tables, *beside.engines(facts, asked.name, besides, known, floor, named)]
-    switch = _switch(facts, asked, modes, floor, holds, {s.service for s in usable} | set(servers.owned))
+    listed = {
+        str(item.value)
+        for t in mode_tables
+        for one in t.lines
+        if one.key == "services" and isinstance(one.value, tuple)
+        for item in one.value
+    }
+    switch = _switch(facts, asked, modes, floor, holds, {s.service for s in usable} | set(servers.owned) | listed)
     tables += [switch] if switch is not None else []
     tables += [*backups, *_sources(facts, asked)]
     unseen = tuple(
@@ -145,15 +154,24 @@ def _instance(facts: Facts, asked: Asked) -> Line | None:
 # --- modes ------------------------------------------------------------------------------------------------------------
 
 
-def _modes(facts: Facts, asked: Asked, servers: Sequence[Server], engines: Collection[str]) -> list[Table]:
-    known = _known(engines)
+def _modes(facts: Facts, asked: Asked, servers: Sequence[Server], known: dict[str, str], all_: Servers) -> list[Table]:
     names: set[str] = {"none"}
+    used: set[str] = set()
+    owned = {s.container: s.service for s in all_.found if s.container and ":" not in s.service}
     tables = []
     for number, server in enumerate(servers, start=1):
-        alone = not any(o is not server and o.url == server.url for o in servers)
-        clear = alone or all(o.model for o in servers if o.url == server.url)
-        tables.append(_mode(facts, asked, server, number, known, names, servers if clear else ()))
-    return tables
+        twins = [o for o in servers if server.url and o.url == server.url and o is not server]
+        apart = all(o.model != server.model and o.model and server.model for o in twins)
+        known_place = all(o.model or o.port_sign.certainty is SURE for o in (server, *twins))
+        clear = apart or (known_place and all(o.service and server.service for o in twins))
+        tables.append(_mode(facts, asked, server, number, known, names, used, twins, clear, servers, owned))
+    services = frozenset(s.service for s in all_.found if s.service)
+    return tables + scripts.more_modes(facts, asked.name, used, services, names, owned)
+
+
+def _no_mode(server: Server) -> bool:
+    """What only routes, loads what is asked for, or generates nothing."""
+    return server.engine in NO_MODE or server.router or bool(server.side)
 
 
 def _known(engines: Collection[str]) -> dict[str, str]:
@@ -162,73 +180,97 @@ def _known(engines: Collection[str]) -> dict[str, str]:
 
 
 def _mode(
-    facts: Facts, asked: Asked, server: Server, number: int, known: dict[str, str], names: set[str], clear: Sequence[Server]
+    facts: Facts,
+    asked: Asked,
+    server: Server,
+    number: int,
+    known: dict[str, str],
+    names: set[str],
+    used: set[str],
+    twins: Sequence[Server],
+    clear: bool,
+    modes: Sequence[Server],
+    owned: dict[str, str],
 ) -> Table:
-    name, sign, script = _name(facts, server, names)
+    name, sign, own = _name(facts, server, names, modes, owned)
     engine = known.get(server.engine, "")
-    shown = serving.NAMES.get(server.engine, "an engine that is not known")
+    shown = serving.shown(server.engine) or "an engine that is not known"
     lines = [Line("name", name, sign)]
     if number <= 9:
         state = "it runs now" if server.running else "in the order of names"
         lines.append(line("key", str(number), f"any free key; {state}", LIKELY))
     if server.title and server.title not in (server.service, server.service.rpartition(":")[2]):
         lines.append(line("title", server.title[:60], "the unit's own description"))
+    elif apart := _apart(server, twins):
+        lines.append(line("title", apart, f"what tells it from {', '.join(o.name for o in twins[:3])}", LIKELY))
+    force = clear and not server.hidden and bool(server.url)
     if engine:
-        lines.append(
-            Line("engine", engine, replace(server.engine_sign, reason=f"{shown}: {server.engine_sign.reason}"), bool(clear))
-        )
+        lines.append(Line("engine", engine, replace(server.engine_sign, reason=f"{shown}: {server.engine_sign.reason}"), force))
     elif server.engine:
         reason = f"{shown}, which this version does not read: whether it is up is told by the unit"
         lines.append(line("engine", server.engine, reason, SURE, active=False))
-    if server.url:
-        reason = server.port_sign.reason if clear else "another mode has this address too, and no model tells them apart"
-        lines.append(Line("url", server.url, replace(server.port_sign, reason=reason), bool(clear)))
-    if server.model:
+    if server.url or server.hidden:
+        reason = server.port_sign.reason if clear else "another mode has this address too, and nothing tells them apart"
+        where = (
+            Sign(f"its address is not known: {server.hidden}", GUESS)
+            if server.hidden
+            else replace(server.port_sign, reason=reason)
+        )
+        lines.append(Line("url", server.url or "http://127.0.0.1:PORT", where, force))
+    if server.model and not server.router:
         lines.append(Line("model", server.model, server.model_sign))
-    elif engine:
+    elif engine and not _no_mode(server):
         lines.append(
             line("model", "", "its command line does not tell; what `/v1/models` lists when it runs", GUESS, active=False)
         )
     if server.service:
-        where = (
+        where_ = (
             f"it runs the container {server.container}" if server.container and ":" not in server.service else "what serves it"
         )
-        lines.append(Line("services", (Item(server.service, Sign(where, server.engine_sign.certainty)),), server.engine_sign))
+        lines.append(Line("services", (Item(server.service, Sign(where_, server.engine_sign.certainty)),), server.engine_sign))
         if instead := beside.project_instead(facts, server):
             lines.append(instead)
     lines += _needs(facts, server)
-    if script and server.service:
-        command = (
-            Item(script[0], Sign("your own script instead, if it asks nothing", GUESS)),
-            Item(script[1], Sign("its word for it", LIKELY)),
-        )
-        lines.append(Line("switch", command, Sign("", GUESS), False))
-    about = () if server.service else ("Runs outside of any unit or container: shown, but no switch can start or stop it.",)
-    return Table(("host", asked.name, "mode"), True, tuple(lines), about)
+    if own is not None and server.service:
+        used.add(own.script.path)
+        lines += scripts.lines(own)
+    about = [] if server.service else [f"{server.place} Shown, but no switch can start or stop it.".strip()]
+    if server.key:
+        about.append(beside.KEY)
+    return Table(("host", asked.name, "mode"), True, tuple(lines), tuple(about))
 
 
-def _name(facts: Facts, server: Server, names: set[str]) -> tuple[str, Sign, tuple[str, str] | None]:
-    """Its name, why, and the owner's script with the word for it."""
+def _apart(server: Server, twins: Sequence[Server]) -> str:
+    """What differs between modes at one address: model, context, share of the memory."""
+    found = []
+    model = server.model.rpartition("/")[2]
+    if model and any(o.model != server.model for o in twins):
+        found.append(model)
+    if server.context and any(o.context != server.context for o in twins):
+        found.append(f"context {server.context:,}".replace(",", " "))
+    if server.gpu_ratio and any(o.gpu_ratio != server.gpu_ratio for o in twins):
+        found.append(f"{server.gpu_ratio:.0%} of the GPU")
+    return ", ".join(found)[:60]
+
+
+def _name(
+    facts: Facts, server: Server, names: set[str], modes: Sequence[Server], owned: dict[str, str]
+) -> tuple[str, Sign, scripts.Own | None]:
+    """Its name, why, and the owner's script for it."""
     bare = server.name or server.model.rpartition("/")[2] or f"port-{server.port}"
+    instance = server.name.partition("@")[2].replace("\\x2d", "-")
     tokens = r"(?i)(?<![a-z0-9])(?:vllm|sglang|llama[-_.]?cpp|llama[-_]server|comfyui|engine|server|serve|llm)(?![a-z0-9])"
-    name = word(re.sub(tokens, "-", bare), bare)
+    name = word(instance) if instance and word(instance) != "it" else word(re.sub(tokens, "-", bare), bare)
     sign = Sign("from the service's name" if server.name else "from what it serves", LIKELY)
-    found = None
-    forms = (name.lower(), re.sub(r"\d+", "", name.lower()))  # `qwen36` is what a script calls `qwen`
-    for script in facts.scripts:
-        words = [w for w in script.words if len(w) > 2 and any(w.lower() in form for form in forms) and w not in NO_MODE_WORDS]
-        if words:
-            best = max(words, key=len)
-            found = (script.path, best)
-            if best not in names and any(form.startswith(best.lower()) for form in forms):
-                name, sign = word(best), Sign(f"{script.path} calls it so", LIKELY)
-            break
+    own = scripts.of_mode(facts, server, name, modes, owned)
+    if own is not None and own.name and word(own.name) not in names:
+        name, sign = word(own.name), Sign(f"{own.script.path} calls it so", LIKELY if own.sure else GUESS)
     base, count = name, 1
     while name in names:
         count += 1
         name = f"{base}-{count}"
     names.add(name)
-    return name, sign, found
+    return name, sign, own
 
 
 def _needs(facts: Facts, server: Server) -> list[Line]:
@@ -281,7 +323,7 @@ def _switch(
 
 
 def _floor_sign(server: Server) -> Sign:
-    shown = serving.NAMES.get(server.engine, "it serves models")
+    shown = serving.shown(server.engine) or "it serves models"
     if server.cpu_sign:
         return Sign(f"{shown} on the CPU ({server.cpu_sign.reason}), always on", server.cpu_sign.certainty)
     return Sign(f"{shown} loads and unloads models by itself, always on", LIKELY)
@@ -322,6 +364,21 @@ def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
         notes.append(
             "LiteLLM runs here; its chains need a key to be read: write [[profile]] yourself, see `sovtui config schema`."
         )
+    sides = [s for s in servers if s.side and s.engine in serving.OTHERS]
+    notes += [
+        f"{serving.shown(s.engine)} ({s.side}) on port {s.port} is not read by this version{'; its service is watched' if s.service else ''}."
+        for s in sides[:4]
+    ]
+    for template in facts.templates[:4]:
+        notes.append(
+            f"{template} is a template that names an engine; which instances there are could not be told: name them in `services`."
+        )
+    for c in facts.cron:
+        engine = next((one.engine for one in serving.in_text(_command(c.line)) if one.engine), "")
+        if engine:
+            notes.append(
+                f"{serving.shown(engine)} is started at the boot ({c.where}): {c.line[:120]}; no switch can stop it or start it again: make a unit of it."
+            )
     fights = [c for c in facts.cron if re.search(r"systemctl|docker|podman", c.line) and not c.line.startswith("@reboot")]
     notes += [f"Cron starts or stops things ({c.where}): {c.line[:120]}; a switch cannot hold that." for c in fights[:3]]
     saves = [c for c in facts.cron if c not in fights and re.search(r"restic|borg|backup|rsync", c.line)]
@@ -333,3 +390,8 @@ def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
             f"{updater.name} may recreate {', '.join(exposed[:3])}: the label com.centurylinklabs.watchtower.enable=false opts out."
         )
     return tuple(notes)
+
+
+def _command(line_: str) -> str:
+    """The command in a line of cron, whose first fields are times and, in a system's table, a user."""
+    return re.sub(r"^\s*(?:@\w+|(?:[\d*,/-]+\s+){5})\s*(?:[a-z_][a-z0-9_-]*\s+(?=[@/\w]))?", "", line_)

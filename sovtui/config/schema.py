@@ -29,7 +29,7 @@ class ModeConfig:
     url: str = ""
     """Where the engine answers, as seen from the host itself."""
     model: str = ""
-    """The id that it must list: of `/v1/models`, of `/api/tags` (Ollama). Needed where two modes share a port; empty: any id."""
+    """The id that it must list: of `/v1/models`, of `/api/tags` (Ollama). Needed where two modes share a port and `services` of their own do not tell them apart; empty: any id."""
     services: tuple[str, ...] = ()
     """What must run: `NAME.service`, `user:NAME.service`, `container:NAME` or `compose:PROJECT` (all containers of a project)."""
     needs: Bytes | None = None

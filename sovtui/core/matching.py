@@ -106,6 +106,7 @@ def _running(old: Server, reading: Serving) -> Server:
         side_sign=seen.side_sign or old.side_sign,
         router=seen.router,
         key=seen.key or old.key,
+        hidden=seen.hidden if port is seen else old.hidden,
     )
 
 
@@ -209,5 +210,6 @@ def _with(server: Server, answer: AnswerFact) -> Server:
         router=router,
         key=server.key or answer.key,
         context=answer.context or server.context,
-        hidden=hidden and not server.url.count("/") > 2,
+        models=answer.models if router or answer.kind in ("ollama", "llamaswap") else (),
+        hidden="it answers below a path (`--api-prefix`) that could not be read" if hidden and server.url.count("/") < 3 else "",
     )

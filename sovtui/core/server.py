@@ -73,8 +73,10 @@ class Server:
     """It asks for a key."""
     place: str = ""
     """A sentence about where it runs, where no service is known."""
-    hidden: bool = False
-    """It answers below a path that is not known."""
+    models: tuple[str, ...] = ()
+    """Of a router: what it can load."""
+    hidden: str = ""
+    """Why its address is not known, though it has one."""
     answered: bool = False
 
     @property
@@ -111,6 +113,8 @@ def made_of(service: str, reading: Serving, sign: Sign, title: str) -> Server:
     if port is None:
         port = DEFAULT_PORTS.get(reading.engine)
         port_sign = Sign(f"{serving.shown(reading.engine) or 'its'} default port", Certainty.LIKELY) if port else NO_SIGN
+    if reading.unread and port_sign.certainty is not Certainty.SURE:
+        port, port_sign = None, NO_SIGN
     place = f"{'https' if reading.tls else 'http'}://{reading.address or '127.0.0.1'}:{port}{reading.prefix}"
     return Server(
         service,
@@ -130,4 +134,5 @@ def made_of(service: str, reading: Serving, sign: Sign, title: str) -> Server:
         router=reading.router,
         context=reading.context,
         key=reading.key,
+        hidden="" if port else f"`{reading.unread}` holds what could not be read" if reading.unread else "",
     )

@@ -105,6 +105,8 @@ def readings_of(unit: UnitFact) -> list[Serving]:
     """What each of its commands serves, those in its scripts included."""
     lines: list[Sequence[str]] = [*unit.commands, *unit.runs]
     found = [reading for argv in lines for reading in serving.several(argv, unit.env)]
+    if any(reading.engine for reading in found):
+        return found
     return found + [reading for line in unit.script for reading in serving.in_text(line, unit.env)]
 
 
@@ -118,10 +120,10 @@ def _of_unit(unit: UnitFact, container: ContainerFact | None) -> list[Server]:
         return []
     readings = readings_of(unit)
     engines: dict[tuple[str, int | None], Serving] = {}
-    for reading in readings:
-        if reading.engine and (reading.engine, None) in engines and reading.port is None:
-            continue  # the same command, as its script has it
-        if reading.engine and (holds(unit, reading) or not reading.containers):
+    for reading in sorted(readings, key=lambda one: one.port is None):
+        if not reading.engine or (reading.containers and not holds(unit, reading)):
+            continue
+        if reading.port is not None or not any(engine == reading.engine for engine, _ in engines):
             engines.setdefault((reading.engine, reading.port), reading)
     name = stem(unit.name)
     sign = Sign("its command line", Certainty.SURE)
@@ -143,6 +145,8 @@ def _of_unit(unit: UnitFact, container: ContainerFact | None) -> list[Server]:
             reading = _with_container(reading, of_words(container), container.name)
         server = made_of(unit.name, reading, sign, unit.description)
         cpu = server.cpu_sign or _cpu_sign(unit.env, name, unit.description)
+        if server.hidden and unit.unread:
+            server = replace(server, hidden=f"{server.hidden}: {unit.unread[0]} is not for this login")
         made.append(
             replace(server, running=unit.running, at_boot=unit.at_boot, cpu_sign=cpu, unprotected=_unprotected(container))
         )

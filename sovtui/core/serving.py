@@ -132,6 +132,8 @@ class Serving:
     """The compose project that it brings up."""
     detached: bool = False
     """The containers that it starts do not end with it."""
+    unread: str = ""
+    """The option whose value a variable holds that could not be read: then port and path are not known."""
     other: bool = False
     """It is known to be no engine: it only reads, watches, copies."""
 
@@ -198,6 +200,7 @@ def of_run(run: Run, env: Mapping[str, str]) -> Serving:
         containers=names,
         project=run.project,
         detached=run.detached or bool(run.project and run.project.detached),
+        unread=_unread(words) if engine else "",
         other=enginewords.known_other(run),
     )
 
@@ -218,6 +221,12 @@ class _Options:
 
     def variable(self, name: str) -> str:
         return self._every.get(name, "")
+
+
+def _unread(words: Sequence[str]) -> str:
+    names = ("--port", "--api-prefix", "--host", "--listen", "-listen")
+    hidden = next((name for name in names if "$" in option(words, name)), "")
+    return hidden or next((word for word in words if re.fullmatch(r"\$\{?\w+\}?|\$\(…\)", word)), "")
 
 
 def _port(engine: str, look: _Options) -> tuple[int | None, str]:

@@ -56,6 +56,8 @@ class UnitFact:
     """Where it runs."""
     stops: bool = False
     """It has a command of its own to stop with."""
+    unread: tuple[str, ...] = ()
+    """Files with its variables that this login may not read."""
     env: Mapping[str, str] = field(default_factory=dict)
     starts: str = ""
     """Of a timer: the unit."""
@@ -284,6 +286,7 @@ def _unit(raw: Mapping[str, Any]) -> UnitFact:
         transient=raw.get("transient") is True,
         folder=_text(raw, "folder"),
         stops=raw.get("stops") is True,
+        unread=_texts(raw.get("unread")),
         env=_map(raw.get("env")),
         starts=_text(raw, "starts"),
         started_by=_text(raw, "started_by"),

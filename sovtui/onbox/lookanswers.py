@@ -148,7 +148,7 @@ def _llama(url: str, status: int, rows: list[Any] | None) -> Told:
         return told
     if props.get("role") == "router":
         return {**told, "router": True, "children": _children_of_router(rows or [])}
-    # A builds of today, and awake: only then may it be asked, by a request that it refuses before it looks for work.
+    # A build of today, and awake: only then may it be asked, by a request that it refuses before it looks for work.
     if props.get("is_sleeping") is False and (side := _side_of_llama(url)) is not None:
         told["side"] = side
     if props.get("is_sleeping") is True:
@@ -173,8 +173,8 @@ def _children_of_router(rows: list[Any]) -> list[int]:
     found: list[int] = []
     for row in rows:
         status = row.get("status")
-        args = status.get("args") if isinstance(status, dict) else None
-        for index, word in enumerate(args[:-1] if isinstance(args, list) else ()):
+        args: list[Any] = status["args"] if _has(status, "args", list) else []
+        for index, word in enumerate(args[:-1]):
             if word == "--port" and str(args[index + 1]).isdigit() and int(args[index + 1]):
                 found.append(int(args[index + 1]))
     return found
@@ -182,12 +182,11 @@ def _children_of_router(rows: list[Any]) -> list[int]:
 
 def _children_of_swap(url: str) -> list[int]:
     found: list[int] = []
-    told: Any = _told(url, "/running")
-    for row in told["running"] if _has(told, "running", list) else ():
-        match = re.match(
-            r"https?://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+)", str(row.get("proxy", "")) if isinstance(row, dict) else ""
-        )
-        if match:
+    told = _told(url, "/running")
+    running: list[Any] = told["running"] if _has(told, "running", list) else []
+    for row in running:
+        proxy = str(row.get("proxy", "")) if isinstance(row, dict) else ""
+        if match := re.match(r"https?://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d+)", proxy):
             found.append(int(match.group(1)))
     return found
 

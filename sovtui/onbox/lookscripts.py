@@ -70,7 +70,7 @@ def _visit(argv: Sequence[str], env: Mapping[str, str], folder: str, reading: Re
         if depth and len(reading.commands) < MOST_COMMANDS and (enginewords.engine(run) or run.starts or run.project):
             reading.commands.append(placed(argv, folder))
             return
-        path = _file(run.words, folder)
+        path = "" if enginewords.engine(run) else _file(run.words, folder)
         if not path or path in reading.files or depth >= DEEPEST:
             continue
         text = box.read(path, MAX_SCRIPT)

@@ -177,6 +177,9 @@ def _unit(kind: str, many: dict[str, list[str]], exact: list[list[str]] | None, 
         "user": one.get("User", ""),
         "remains": one.get("RemainAfterExit") == "yes",
         "transient": fragment.startswith("/run/") and "/transient/" in fragment,
+        "unread": [
+            path for path in _env_files(one.get("EnvironmentFiles", "")) if os.path.exists(path) and not os.access(path, os.R_OK)
+        ],
         "stops": bool(many.get("ExecStop")),
         "folder": folder,
         "commands": [masking.words(argv)[:160] for argv in commands[:6]],
@@ -213,12 +216,16 @@ def starts(values: Iterable[str]) -> Iterator[list[str]]:
             yield match.group(1).split()
 
 
+def _env_files(told: str) -> list[str]:
+    names = re.findall(r"(/\S+) \(ignore_errors=\w+\)", told)
+    return [path for name in names for path in (sorted(glob.glob(name)) or [name])]
+
+
 def variables(environment: str, files: str) -> dict[str, str]:
     """What a unit's command line may refer to: `Environment` and the environment files that can be read."""
     found: dict[str, str] = {}
     assigned = _split(environment)
-    named = re.findall(r"(/\S+) \(ignore_errors=\w+\)", files)
-    for path in [place for name in named for place in (sorted(glob.glob(name)) or [name])]:
+    for path in _env_files(files):
         for line in box.read(path, lookscripts.MAX_SCRIPT).splitlines():
             if re.match(r"\s*[A-Za-z_][A-Za-z0-9_]*=", line):
                 name, _, value = line.strip().partition("=")

@@ -101,7 +101,7 @@ BAD = [
     (MODE + "url = 'http://x:1'\nengine = 'vlm'\n", ["c.toml:7: host.spark.mode[0].engine: no engine is named `vlm`; did you mean `vllm`?"]),
     (MODE + "engine = 'vllm'\n", ["c.toml:6: host.spark.mode[0].engine: an engine is asked at its `url`"]),
     (
-        MODE + "url = 'http://x:1'\nmodel = 'q'\n[[host.spark.mode]]\nname = 'b'\nurl = 'http://x:1/'\nservices = ['b.service']\n",
+        MODE + "url = 'http://x:1'\nmodel = 'q'\n[[host.spark.mode]]\nname = 'b'\nurl = 'http://x:1/'\n",
         ["c.toml:8: host.spark.mode[1].model: missing; `qwen` answers at http://x:1 too"],
     ),
     (HOST + "[screen.keys]\ndrop-cahces = 'd'\n", ["c.toml:4: screen.keys.drop-cahces: no action has this name; did you mean `drop-caches`?"]),
@@ -114,6 +114,14 @@ BAD = [
     (HOST + 'tailnet = "a\\u001b[31m"\n', ["c.toml:3: host.spark.tailnet: holds control characters"]),
     ('[host."a b"]\n', ['c.toml:1: host."a b": a host\'s name is one word']),
 ]  # fmt: skip
+
+
+def test_modes_at_one_address_may_be_told_apart_by_their_services_alone() -> None:
+    shared = "url = 'http://x:1'\nengine = 'vllm'\n"
+    config = loads(MODE + shared + "[[host.spark.mode]]\nname = 'b'\nservices = ['b.service']\n" + shared, engines=("vllm",))
+    assert [mode.url for mode in config.host["spark"].mode] == ["http://x:1", "http://x:1"]
+    same = MODE + shared + "[[host.spark.mode]]\nname = 'b'\nservices = ['qwen.service']\n" + shared
+    assert any("or `services` of their own" in problem for problem in problems(same))
 
 
 @pytest.mark.parametrize(("text", "parts"), BAD, ids=[parts[0][:60] for _, parts in BAD])
