@@ -51,7 +51,7 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     known = _known(engines)
     usable = [s for s in servers.found if not s.service or not service_problem(s.service)]
     modes = [s for s in usable if not _no_mode(s) and not s.cpu_sign and (s.engine or s.held_bytes)]
-    modes.sort(key=lambda s: (not s.running, not s.at_boot, s.name, s.port or 0))
+    modes.sort(key=lambda s: (not s.running, not s.service, not s.at_boot, s.name, s.port or 0))
     modes = [s for s in modes if s.service or not any(o.service and o.port == s.port for o in modes)]
     modes = [s for i, s in enumerate(modes) if not s.service or s.service not in {o.service for o in modes[:i]}]
     floor = [
@@ -246,9 +246,9 @@ def _apart(server: Server, twins: Sequence[Server]) -> str:
     model = server.model.rpartition("/")[2]
     if model and any(o.model != server.model for o in twins):
         found.append(model)
-    if server.context and any(o.context != server.context for o in twins):
-        found.append(f"context {server.context:,}".replace(",", " "))
-    if server.gpu_ratio and any(o.gpu_ratio != server.gpu_ratio for o in twins):
+    if server.context and any(o.context and o.context != server.context for o in twins):
+        found.append(f"{server.context:,} tokens of context".replace(",", " "))
+    if server.gpu_ratio and any(o.gpu_ratio and o.gpu_ratio != server.gpu_ratio for o in twins):
         found.append(f"{server.gpu_ratio:.0%} of the GPU")
     return ", ".join(found)[:60]
 
@@ -257,7 +257,8 @@ def _name(
     facts: Facts, server: Server, names: set[str], modes: Sequence[Server], owned: dict[str, str]
 ) -> tuple[str, Sign, scripts.Own | None]:
     """Its name, why, and the owner's script for it."""
-    bare = server.name or server.model.rpartition("/")[2] or f"port-{server.port}"
+    model = re.sub(r"\.(?:gguf|llamafile|safetensors)\Z", "", server.model.rpartition("/")[2])
+    bare = server.name or model or f"port-{server.port}"
     instance = server.name.partition("@")[2].replace("\\x2d", "-")
     tokens = r"(?i)(?<![a-z0-9])(?:vllm|sglang|llama[-_.]?cpp|llama[-_]server|comfyui|engine|server|serve|llm)(?![a-z0-9])"
     name = word(instance) if instance and word(instance) != "it" else word(re.sub(tokens, "-", bare), bare)
@@ -374,10 +375,10 @@ def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
             f"{template} is a template that names an engine; which instances there are could not be told: name them in `services`."
         )
     for c in facts.cron:
-        engine = next((one.engine for one in serving.in_text(_command(c.line)) if one.engine), "")
-        if engine:
+        begun = [serving.shown(one.engine) for argv in c.runs for one in serving.several(argv) if one.engine]
+        if begun:
             notes.append(
-                f"{serving.shown(engine)} is started at the boot ({c.where}): {c.line[:120]}; no switch can stop it or start it again: make a unit of it."
+                f"{begun[0]} is started by {c.where} (`{c.line[:100]}`): no switch can stop it or start it again; make a unit of it."
             )
     fights = [c for c in facts.cron if re.search(r"systemctl|docker|podman", c.line) and not c.line.startswith("@reboot")]
     notes += [f"Cron starts or stops things ({c.where}): {c.line[:120]}; a switch cannot hold that." for c in fights[:3]]
@@ -390,8 +391,3 @@ def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
             f"{updater.name} may recreate {', '.join(exposed[:3])}: the label com.centurylinklabs.watchtower.enable=false opts out."
         )
     return tuple(notes)
-
-
-def _command(line_: str) -> str:
-    """The command in a line of cron, whose first fields are times and, in a system's table, a user."""
-    return re.sub(r"^\s*(?:@\w+|(?:[\d*,/-]+\s+){5})\s*(?:[a-z_][a-z0-9_-]*\s+(?=[@/\w]))?", "", line_)

@@ -122,6 +122,7 @@ def answers(facts: Facts, found: list[Server], owned: Mapping[str, str]) -> list
             continue
         port = _port(facts, answer)
         service, place = _home(facts, port.service, owned)
+        service = service or ("" if port.pid and not place else _published(facts, answer.port, owned))
         index = _answering(facts, found, answer, port, service)
         if index is not None:
             found[index] = _with(found[index], answer)
@@ -144,6 +145,18 @@ def answers(facts: Facts, found: list[Server], owned: Mapping[str, str]) -> list
 def _port(facts: Facts, answer: AnswerFact) -> PortFact:
     ports = [port for port in facts.ports if port.port == answer.port]
     return next((port for port in ports if port.pid), ports[0] if ports else PortFact(answer.port))
+
+
+def _published(facts: Facts, port: int, owned: Mapping[str, str]) -> str:
+    """The one running container that listens on a port, by what is published or by its own words; or its unit."""
+    found = []
+    for container in facts.containers:
+        words = serving.of_image(container.image, container.command, container.env)
+        if container.running and (
+            any(one.host == port for one in container.ports) or (container.host_network and words.port == port)
+        ):
+            found.append(owned.get(container.name, f"container:{container.name}"))
+    return found[0] if len(found) == 1 else ""
 
 
 def _unseen(facts: Facts, port: PortFact) -> str:

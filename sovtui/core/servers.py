@@ -26,11 +26,11 @@ class Servers:
 def find(facts: Facts) -> Servers:
     """Every engine on the machine, running or not."""
     wrapped = _wrapped(facts)
-    owned = {container.name: unit for unit, container in wrapped.items()}
+    owned = {container.name: unit for unit, containers in wrapped.items() for container in containers}
     found: list[Server] = []
     for unit in facts.units:
-        if unit.name.endswith(".service") and not FOREIGN.match(unit.name):
-            found += _of_unit(unit, wrapped.get(unit.name))
+        if unit.name.endswith(".service") and not unit.transient and not FOREIGN.match(unit.name):
+            found += _of_unit(unit, wrapped.get(unit.name, ()))
     for container in facts.containers:
         if container.name not in owned and (server := _of_container(container)):
             found.append(server)
@@ -57,25 +57,26 @@ def _judged(server: Server) -> Server:
 # -- units -------------------------------------------------------------------------------------------------------------
 
 
-def _wrapped(facts: Facts) -> dict[str, ContainerFact]:
-    """Units that run a container, and which."""
+def _wrapped(facts: Facts) -> dict[str, list[ContainerFact]]:
+    """Units that run containers, and which, the engine first."""
     by_name = {container.name: container for container in facts.containers}
-    found = {}
+    found: dict[str, list[ContainerFact]] = {}
     for unit in facts.units:
-        if not unit.name.endswith(".service") or _job(unit):
+        if not unit.name.endswith(".service") or _job(unit) or unit.transient:
             continue
         readings = readings_of(unit)
-        told = [name for reading in readings if holds(unit, reading) for name in reading.containers if name in by_name]
-        told += [c.name for reading in readings if holds(unit, reading) for c in _of_project(facts, unit, reading)]
-        docker = "docker" in unit.text or "podman" in unit.text
-        engines = list(dict.fromkeys(name for name in told if _of_container(by_name[name])))
-        # Only a unit that starts the container, ends with it or ends it, or is named like it, is its owner.
-        if len(engines) == 1 or (told and not engines):
-            name = (engines or told)[0]
-        else:
-            name = stem(unit.name) if docker and not told else ""
-        if name in by_name and not serving.HELPER.search(stem(unit.name).replace(name, "")):
-            found[unit.name] = by_name[name]
+        # Only a unit that starts a container, ends with it or ends it, or is named like it, is its owner.
+        told = [by_name[name] for reading in readings if holds(unit, reading) for name in reading.containers if name in by_name]
+        told += [container for reading in readings if holds(unit, reading) for container in _of_project(facts, unit, reading)]
+        told = list({container.name: container for container in told}.values())
+        name = stem(unit.name)
+        if not told and name in by_name and ("docker" in unit.text or "podman" in unit.text):
+            told = [by_name[name]]
+        if not told or serving.HELPER.search(name.replace(told[0].name, "")):
+            continue
+        engines = [container for container in told if _of_container(container)]
+        if len(engines) < 2:  # several are switched one by one
+            found[unit.name] = [*engines, *(container for container in told if container not in engines)]
     return found
 
 
@@ -115,9 +116,10 @@ def _job(unit: UnitFact) -> bool:
     return unit.started_by.endswith(".timer") or (unit.type == "oneshot" and not unit.remains)
 
 
-def _of_unit(unit: UnitFact, container: ContainerFact | None) -> list[Server]:
+def _of_unit(unit: UnitFact, containers: Sequence[ContainerFact]) -> list[Server]:
     if _job(unit):
         return []
+    container = containers[0] if containers else None
     readings = readings_of(unit)
     engines: dict[tuple[str, int | None], Serving] = {}
     for reading in sorted(readings, key=lambda one: one.port is None):
@@ -128,8 +130,8 @@ def _of_unit(unit: UnitFact, container: ContainerFact | None) -> list[Server]:
     name = stem(unit.name)
     sign = Sign("its command line", Certainty.SURE)
     found = list(engines.values())
-    if not found and container is not None and (inner := of_words(container)).engine:
-        found = [replace(inner, container=container.name)]
+    if not found and container is not None and (inner := _of_container(container)) is not None:
+        found, sign = [replace(of_words(container), engine=inner.engine, container=container.name)], inner.engine_sign
     if not found:
         # What is known to do something else is no engine, whatever it is called.
         known = [reading for reading in readings if reading.other]

@@ -186,6 +186,8 @@ class ScriptFact:
 class CronFact:
     where: str
     line: str
+    runs: tuple[tuple[str, ...], ...] = ()
+    """Engines that it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,10 @@ def gather(lines: Iterable[Mapping[str, Any]]) -> Facts:
             if (pid := _whole(p, "pid"))
         ),
         scripts=tuple(_script(s) for s in by.get("script", ())),
-        cron=tuple(CronFact(_text(c, "from"), _text(c, "line")) for c in by.get("cron", ())),
+        cron=tuple(
+            CronFact(_text(c, "from"), _text(c, "line"), tuple(_texts(argv) for argv in _list(c.get("runs"))))
+            for c in by.get("cron", ())
+        ),
         templates=tuple(_text(t, "name") for t in by.get("template", ())),
         problems=tuple(f"{_text(p, 'what')}: {_text(p, 'problem')}" for p in by.get("looked", ()) if p.get("problem")),
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 from typing import Any
 
-from sovtui.onbox import box, lookunits, masking
+from sovtui.onbox import box, commandline, enginewords, lookscripts, lookunits, masking, shellwords
 
 Told = dict[str, Any]
+_TIMES = re.compile(r"^(?:@\w+|(?:[\dA-Za-z*,/-]+\s+){5})\s*")
 
 
 def gpus() -> tuple[list[Told], str]:
@@ -70,6 +72,22 @@ def cron() -> list[Told]:
         lines += [(path, line[5:]) for line in box.read(path).splitlines() if line.startswith("Exec=")]
     found: list[Told] = []
     for path, line in lines:
-        if line.strip() and not line.lstrip().startswith("#") and lookunits.HINT.search(line):
-            found.append({"t": "cron", "from": path, "line": masking.text(line.strip())[:300]})
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        command = _TIMES.sub("", line.strip())
+        if path.startswith("/etc/cron"):  # a system's table names a user
+            command = command.partition(" ")[2]
+        begun = shellwords.commands(command)[:20]
+        runs = [words for argv in begun for words in _engines(argv)]
+        if runs or lookunits.HINT.search(line):
+            told: Told = {"t": "cron", "from": path, "line": masking.text(line.strip())[:300]}
+            found.append({**told, **({"runs": [masking.words(argv)[:160] for argv in runs]} if runs else {})})
     return found[:40]
+
+
+def _engines(argv: list[str]) -> list[list[str]]:
+    """Of one command: itself and those in its scripts that start an engine."""
+    home = os.path.expanduser("~")
+    words = [re.sub(r"\A(?:~|\$HOME|\$\{HOME\})(?=/)", home, word) for word in argv]
+    reading = lookscripts.read_through(words, {"HOME": home})
+    return [one for one in (words, *reading.commands) if any(enginewords.engine(run) for run in commandline.runs(one))]

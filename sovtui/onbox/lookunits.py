@@ -77,7 +77,7 @@ def named(kind: str, names: Sequence[str], every: bool = False) -> tuple[list[To
         code, out, err = box.command([*_base(kind), "show", "-p", _PROPERTIES, "--", *names[start : start + 100]], 20.0)
         problem = problem or (box.last_line(err) if code else "")
         shown = [_shown(block) for block in re.split(r"\n\n(?=[A-Z][A-Za-z]+=)", out)]
-        exact = _exact(kind, [one["Id"][0] for one in shown if one and one.get("ExecStart")])
+        exact = _exact(kind, [one["Id"][0] for one in shown if one.get("ExecStart") and (every or _own(one))])
         for many in shown:
             told = _unit(kind, many, exact.get(many["Id"][0]), every) if many else None
             if told is not None:
@@ -141,6 +141,16 @@ def _exact(kind: str, names: Sequence[str]) -> dict[str, list[list[str]]]:
     return dict(found)
 
 
+def _own(many: Mapping[str, list[str]]) -> bool:
+    """Whether a unit is the owner's, or names an engine: the machine's own hundred need not be asked twice."""
+    fragment = many.get("FragmentPath", [""])[0]
+    return _local(fragment) or _ENGINE.search(" ".join([*many["Id"], *many.get("ExecStart", ())])) is not None
+
+
+def _local(fragment: str) -> bool:
+    return bool(fragment) and (not fragment.startswith(("/lib/", "/usr/lib/", "/run/")) or "/systemd/generator" in fragment)
+
+
 def _shown(block: str) -> dict[str, list[str]]:
     many: dict[str, list[str]] = {}
     for line in block.splitlines():
@@ -162,9 +172,8 @@ def _unit(kind: str, many: dict[str, list[str]], exact: list[list[str]] | None, 
     commands = [lookscripts.with_config(lookscripts.placed(expanded(argv, env), folder), folder) for argv in raw]
     readings = [lookscripts.read_through(argv, env, folder) for argv in commands]
     scripts = [line for reading in readings for line in reading.lines]
-    local = bool(fragment) and (not fragment.startswith(("/lib/", "/usr/lib/", "/run/")) or "/systemd/generator" in fragment)
     said = " ".join([name, one.get("Description", ""), *(" ".join(argv) for argv in commands), *scripts])
-    if not (every or one.get("ActiveState") == "failed" or HINT.search(said) or local):
+    if not (every or one.get("ActiveState") == "failed" or HINT.search(said) or _local(fragment)):
         return None
     told: Told = {
         "t": "unit",
