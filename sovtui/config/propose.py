@@ -237,7 +237,7 @@ def _mode(
     about = [] if server.service else [f"{server.place} Shown, but no switch can start or stop it.".strip()]
     if server.key:
         about.append(beside.KEY)
-    return Table(("host", asked.name, "mode"), True, tuple(lines), tuple(about))
+    return Table(("host", asked.name, "mode"), True, tuple(lines), tuple(about), bool(server.service) or force)
 
 
 def _apart(server: Server, twins: Sequence[Server]) -> str:

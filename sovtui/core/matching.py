@@ -138,8 +138,15 @@ def answers(facts: Facts, found: list[Server], owned: Mapping[str, str]) -> list
             )
         else:
             found.append(_with(Server("", running=True, place=place or _unseen(facts, port)), answer))
-    found[:] = [one for one in found if not (one.port in inner and one.container and not one.answered)]
     return notes
+
+
+def parts(facts: Facts, found: list[Server]) -> set[str]:
+    """Takes out what a router or llama-swap has started: containers of theirs, and the processes without a service."""
+    inner = {port for answer in facts.answers for port in answer.children}
+    mine = [one for one in found if one.port in inner and not one.answered and (one.container or not one.service)]
+    found[:] = [one for one in found if one not in mine]
+    return {one.container for one in mine if one.container}
 
 
 def _port(facts: Facts, answer: AnswerFact) -> PortFact:

@@ -20,7 +20,7 @@ class Servers:
     found: tuple[Server, ...] = ()
     notes: tuple[str, ...] = ()
     owned: frozenset[str] = field(default_factory=frozenset)
-    """Containers that units run, by name."""
+    """Containers that units, routers or llama-swap run, by name."""
 
 
 def find(facts: Facts) -> Servers:
@@ -36,6 +36,7 @@ def find(facts: Facts) -> Servers:
             found.append(server)
     notes = matching.processes(facts, found, owned)
     notes += matching.answers(facts, found, owned)
+    parts = matching.parts(facts, found)
     for index, server in enumerate(found):
         first = next(i for i, one in enumerate(found) if one.service == server.service)
         if server.service and first == index:
@@ -43,7 +44,7 @@ def find(facts: Facts) -> Servers:
                 p.memory_bytes for p in facts.gpu_processes if p.memory_bytes and owner(facts, p.service, owned) == server.service
             ]
             found[index] = replace(server, held_bytes=sum(held) or None)
-    return Servers(tuple(map(_judged, found)), tuple(dict.fromkeys(notes)), frozenset(owned))
+    return Servers(tuple(map(_judged, found)), tuple(dict.fromkeys(notes)), frozenset(owned) | parts)
 
 
 def _judged(server: Server) -> Server:

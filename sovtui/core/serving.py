@@ -90,9 +90,7 @@ _OTHER_ENVIRONMENT = {
     "tgi": {"--port": "PORT", "--model-id": "MODEL_ID"},
     "infinity": {"--port": "INFINITY_PORT", "--model-id": "INFINITY_MODEL_ID"},
 }
-_POOLED = re.compile(
-    r"(?i)(?:^|[/_.-])(?:(?:bge|gte|e5|mxbai|nomic|jina|arctic|stella|minilm|gritlm)(?=[-_.0-9]|\Z)[^/]*|[^/]*embed(?:ding)?s?[^/]*)\Z"
-)
+_POOLED = re.compile(r"(?i)(?:^|[-_./])(?:bge|gte|e5|all-minilm)(?=[-_.]|\Z)|embed(?:d?er|ding)?s?(?![a-z])")
 _RANKED = re.compile(r"(?i)re-?rank(?:er|ing)?")
 
 

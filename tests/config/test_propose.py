@@ -290,12 +290,44 @@ ANSWER = st.fixed_dictionaries(
         "port": st.integers(1, 65535),
         "kind": st.sampled_from(["vllm", "sglang", "openai", "ollama", "litellm", "llamacpp", "prometheus"]),
     },
-    optional={"models": st.lists(TEXT, max_size=2), "by": TEXT, "url": TEXT, "version": TEXT},
+    optional={
+        "models": st.lists(TEXT, max_size=2),
+        "by": TEXT,
+        "url": TEXT,
+        "version": TEXT,
+        "router": st.booleans(),
+        "children": st.lists(st.integers(0, 65535), max_size=2),
+        "side": st.sampled_from(["", "embeddings", "reranking"]),
+        "state": st.sampled_from(["elsewhere", "asleep"]),
+        "context": st.integers(1, 10**7),
+    },
+)
+PROCESS = st.fixed_dictionaries(
+    {"t": st.just("process"), "pid": st.integers(2, 9)},
+    optional={
+        "command": st.lists(
+            TEXT | st.sampled_from(["vllm", "serve", "llama-server", "--port", "8000", "--embeddings"]), max_size=5
+        ),
+        "service": TEXT,
+        "user": TEXT,
+        "of": st.integers(2, 9),
+        "under": st.sampled_from(["tmux", "cron"]),
+    },
+)
+SCRIPT = st.fixed_dictionaries(
+    {"t": st.just("script"), "path": TEXT | st.just("/srv/a-mode.sh")},
+    optional={
+        "starts": st.lists(TEXT | st.sampled_from(["vllm-a.service", "container:x"]), max_size=3),
+        "words": st.lists(TEXT, max_size=2),
+        "asks": TEXT,
+        "answer_env": st.dictionaries(st.sampled_from(["YES", "A B", "x\ny"]), TEXT, max_size=2),
+        "answer_flag": TEXT,
+    },
 )
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.one_of(UNIT, CONTAINER, ANSWER), max_size=8), TEXT)
+@given(st.lists(st.one_of(UNIT, CONTAINER, ANSWER, PROCESS, SCRIPT), max_size=8), TEXT)
 def test_whatever_is_found_the_proposal_passes_its_own_check(lines: list[dict[str, Any]], hostname: str) -> None:
     facts = gather([{"t": "machine", "hostname": hostname}, {"t": "gpu", "name": hostname}, *lines])
     name = host_name("", hostname)

@@ -6,12 +6,12 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from sovtui.onbox import lookanswers, lookcontainers, lookhost, lookports, lookswitches, lookunits, masking, survey
+from sovtui.onbox import lookanswers, lookcontainers, lookhost, lookports, masking, survey
+from tests.onbox.commands import pretend
 
 CAPTURES: dict[str, dict[str, Any]] = {
     "vllm": {
@@ -19,7 +19,13 @@ CAPTURES: dict[str, dict[str, Any]] = {
         "/metrics": "# x\nvllm:a 1\n",
     },
     "sglang": {"/v1/models": {"data": [{"id": "m", "owned_by": "sglang"}]}},
-    "llamacpp": {"/v1/models": {"data": [{"id": "small", "owned_by": "llamacpp"}]}},
+    "llamacpp": {
+        "Server": "llama.cpp",
+        "/v1/models": {"data": [{"id": "small", "owned_by": "llamacpp"}]},
+        "/props": {"is_sleeping": True},
+    },
+    "infinity": {"/models": {"data": [{"id": "bge", "owned_by": "infinity"}]}},
+    "tei": {"/info": {"model_id": "BAAI/bge-m3", "model_type": {"embedding": {"pooling": "cls"}}, "version": "1.9.0"}},
     "llamaswap": {"/v1/models": {"data": [{"id": "a", "owned_by": "llama-swap"}]}},
     "ollama": {"/v1/models": {"data": [{"id": "llama3.1:8b", "owned_by": "library"}]}, "/api/version": {"version": "0.33.0"}},
     "litellm": {"/v1/models": (401, {"error": "no key"}), "/health/liveliness": "I'm alive!"},
@@ -30,11 +36,18 @@ CAPTURES: dict[str, dict[str, Any]] = {
     "node_exporter": {"/metrics": "# HELP\nnode_cpu_seconds_total 1\n"},
 }
 HARMFUL = ("/health", "/slots", "/upstream", "/generate", "/api/generate", "/free", "/unload", "/health_generate")
+NO_LLAMA = {"/v1/models": (404, {"error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}})}
 
 
 class Answering(BaseHTTPRequestHandler):
     answers: ClassVar[dict[str, Any]] = {}
     asked: ClassVar[list[str]] = []
+
+    def version_string(self) -> str:
+        return str(self.answers.get("Server", "unknown"))
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -67,6 +80,92 @@ def test_what_answers_is_told_without_harm(server: ThreadingHTTPServer, kind: st
     assert told is not None and told["kind"] == kind
     assert not [path for path in Answering.asked if path in HARMFUL or path.startswith("/upstream")]
     assert "password" not in json.dumps(told)
+
+
+def answer(server: ThreadingHTTPServer, answers: dict[str, Any], *prefixes: str, **more: Any) -> dict[str, Any]:
+    Answering.answers = answers
+    told = lookanswers.ask({"address": "127.0.0.1", "port": server.server_port}, prefixes, **more)
+    assert told is not None
+    return told
+
+
+LISTED = {"data": [{"id": "small", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}]}
+
+
+@pytest.mark.parametrize(
+    ("props", "side", "asked"),
+    [
+        ({"is_sleeping": True}, None, False),  # any request with a body wakes it
+        ({}, None, False),  # a build from before there was a sleep: what it answers then is not known
+        ({"is_sleeping": False}, "embeddings", True),
+    ],
+)
+def test_llama_cpp_is_asked_only_what_keeps_nothing_awake(
+    server: ThreadingHTTPServer, props: dict[str, Any], side: str | None, asked: bool
+) -> None:
+    answers: dict[str, Any] = {
+        "Server": "llama.cpp",
+        "/v1/models": LISTED,
+        "/props": props,
+        "/v1/rerank": (501, {}),
+        "/v1/embeddings": (400, {}),
+    }
+    told = answer(server, answers)
+    assert (told["kind"], told.get("side"), told["context"]) == ("llamacpp", side, 4096)
+    posts = {"/v1/rerank", "/v1/embeddings"} if asked else set()
+    assert set(Answering.asked) == {"/v1/models", "/props"} | posts
+
+
+@pytest.mark.parametrize(
+    ("ranks", "embeds", "side"), [(501, 501, ""), (400, 400, "reranking"), (501, 400, "embeddings"), (404, 404, None)]
+)
+def test_what_a_llama_cpp_was_started_for(server: ThreadingHTTPServer, ranks: int, embeds: int, side: str | None) -> None:
+    answers = {"Server": "llama.cpp", "/v1/models": LISTED, "/props": {"is_sleeping": False}}
+    told = answer(server, {**answers, "/v1/rerank": (ranks, {}), "/v1/embeddings": (embeds, {})})
+    assert told.get("side") == side
+
+
+def test_a_router_is_one_engine_and_its_servers_are_told_by_it(server: ThreadingHTTPServer) -> None:
+    rows = [
+        {"id": "a", "owned_by": "llamacpp", "status": {"value": "loaded", "args": ["llama-server", "--port", "59139"]}},
+        {"id": "b", "owned_by": "llamacpp", "status": {"value": "unloaded", "args": ["llama-server", "--port", "0"]}},
+    ]
+    told = answer(server, {"Server": "llama.cpp", "/v1/models": {"data": rows}, "/props": {"role": "router"}})
+    assert (told["router"], told["children"], told["models"]) == (True, [59139], ["a", "b"])
+    assert "/metrics" not in Answering.asked and "side" not in told
+
+
+def test_servers_that_llama_swap_has_started(server: ThreadingHTTPServer) -> None:
+    running = {"running": [{"model": "a", "proxy": "http://127.0.0.1:5801", "cmd": "docker run --api-key hunter22"}]}
+    told = answer(server, {"/v1/models": {"data": [{"id": "a", "owned_by": "llama-swap"}]}, "/running": running})
+    assert told["children"] == [5801] and "hunter22" not in json.dumps(told)
+
+
+def test_llama_cpp_behind_a_key_or_a_path(server: ThreadingHTTPServer) -> None:
+    refused = (401, {"error": {"code": 401, "message": "Invalid API Key", "type": "authentication_error"}})
+    told = answer(server, {"/v1/models": refused, "/props": refused})  # a proxy in front has taken the header away
+    assert (told["kind"], told["key"]) == ("llamacpp", True) and "/metrics" not in Answering.asked
+    below = {"Server": "llama.cpp", **NO_LLAMA, "/llm/v1/models": LISTED, "/llm/props": {"is_sleeping": True}}
+    assert answer(server, below, "/llm")["url"].endswith("/llm")
+    assert answer(server, below, elsewhere=["/other", "/llm"])["url"].endswith("/llm")
+    assert answer(server, below)["state"] == "elsewhere" and "/metrics" not in Answering.asked
+
+
+def test_an_engine_that_counts_what_it_refuses_is_asked_only_whether_it_is_alive(server: ThreadingHTTPServer) -> None:
+    told = answer(server, CAPTURES["litellm"], engine="litellm")
+    assert told["kind"] == "litellm" and Answering.asked == ["/health/liveliness"]
+
+
+def test_models_that_only_pool(server: ThreadingHTTPServer) -> None:
+    listed = {"data": [{"id": "lora", "owned_by": "vllm", "parent": "bge"}, {"id": "bge", "owned_by": "vllm"}]}
+    told = answer(server, {"/v1/models": listed, "/openapi.json": {"paths": {"/v1/embeddings": {}, "/v1/models": {}}}})
+    assert (told["side"], told["models"]) == ("embeddings", ["bge", "lora"])
+    generates: dict[str, Any] = {"/v1/chat/completions": {}, "/v1/completions": {}}
+    assert answer(server, {"/v1/models": listed, "/openapi.json": {"paths": generates}})["side"] == ""
+    both = {**generates, "/v1/embeddings": {}}
+    assert "side" not in answer(server, {"/v1/models": listed, "/openapi.json": {"paths": both}}), "older builds have every route"
+    sglang = {"/v1/models": {"data": [{"id": "m", "owned_by": "sglang"}]}}
+    assert answer(server, {**sglang, "/get_model_info": {"is_generation": False}})["side"] == "embeddings"
 
 
 def test_prometheus_under_a_prefix_with_its_targets(server: ThreadingHTTPServer) -> None:
@@ -113,6 +212,29 @@ def test_this_machine_s_own_sockets(server: ThreadingHTTPServer) -> None:
     assert mine and mine[0]["address"] == "127.0.0.1" and mine[0]["pid"] > 1
 
 
+def test_ports_of_what_an_engine_has_started_are_not_asked() -> None:
+    running: list[dict[str, Any]] = [
+        {"pid": 10, "command": ["llama-server", "--models-dir", "/m", "--port", "9010"]},
+        {"pid": 11, "of": 10, "command": ["llama-server", "--port", "54241"]},
+    ]
+    ports: list[dict[str, Any]] = [{"port": 9010, "pid": 10}, {"port": 54241}, {"port": 54242, "pid": 11}]
+    assert [port["port"] for port in survey.without_parts(ports, running)] == [9010]
+    answers: dict[int, dict[str, Any]] = {8080: {"port": 8080, "children": [5801]}, 5801: {"port": 5801}}
+    told = survey.answering(
+        [{"address": "127.0.0.1", "port": p} for p in answers], {}, lambda told, _, **more: answers[told["port"]]
+    )
+    assert [one["port"] for one in told] == [8080]
+
+
+def test_prefixes_of_command_lines() -> None:
+    told: list[dict[str, Any]] = [
+        {"commands": [["/usr/bin/prometheus", "--web.listen-address=:9190", "--web.route-prefix=/prom"]]},
+        {"command": ["llama-server", "--port", "9002", "--api-prefix", "/llm/"]},
+        {"commands": [["llama-server"]], "env": {"LLAMA_ARG_API_PREFIX": "/two"}},
+    ]
+    assert survey.prefixes(told) == {9190: ["/prom"], 9002: ["/llm"], survey.ANY: ["/llm", "/two"]}
+
+
 # -- secrets -----------------------------------------------------------------------------------------
 
 
@@ -150,99 +272,6 @@ def test_secrets_in_command_lines(line: str, masked: str) -> None:
 )
 def test_secrets_in_scripts(line: str, masked: str) -> None:
     assert masking.text(line) == masked
-
-
-# -- units -------------------------------------------------------------------------------------------
-
-SHOW = """\
-Type=exec
-ExecStart={{ path=/usr/bin/vllm ; argv[]=/usr/bin/vllm serve $MODEL --port ${{PORT}} --api-key ${{VLLM_API_KEY}} ; ignore_errors=no ; x }}
-Environment=MODEL=org/m PORT=30001 VLLM_API_KEY=hunter22 "OTHER=a b"
-EnvironmentFiles={file} (ignore_errors=yes)
-User=engine
-MainPID=0
-Id=vllm-a.service
-Description=vLLM serving a
-LoadState=loaded
-ActiveState=inactive
-UnitFileState=disabled
-FragmentPath=/etc/systemd/system/vllm-a.service
-
-Type=oneshot
-ExecStart={{ path={script} ; argv[]={script} nightly ; ignore_errors=no ; x }}
-Id=save.service
-LoadState=loaded
-ActiveState=inactive
-UnitFileState=static
-TriggeredBy=save.timer
-FragmentPath=/lib/systemd/system/save.service
-
-TimersCalendar={{ OnCalendar=*-*-* 02:00:00 ; next_elapse=Sun }}
-TimersMonotonic={{ OnUnitActiveUSec=5min ; next_elapse=1h }}
-Triggers=save.service
-Id=backup.timer
-LoadState=loaded
-ActiveState=active
-UnitFileState=enabled
-FragmentPath=/etc/systemd/system/backup.timer
-
-Id=dbus.service
-LoadState=loaded
-ActiveState=active
-FragmentPath=/lib/systemd/system/dbus.service
-ExecStart={{ path=/usr/bin/dbus ; argv[]=/usr/bin/dbus ; ignore_errors=no ; x }}
-
-Id=gone.service
-LoadState=masked
-ActiveState=inactive
-"""
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, answers: dict[str, tuple[int, str, str]]) -> None:
-    """Commands by a word that is in them; every other one is not there."""
-
-    def command(argv: list[str], timeout: float | None = None, stdin: bytes = b"") -> tuple[int, str, str]:
-        line = " ".join(argv)
-        return next((answer for word, answer in answers.items() if word in line), (127, "", f"{argv[0]}: not found"))
-
-    for module in (lookunits, lookcontainers, lookhost):
-        monkeypatch.setattr(module.box, "command", command)
-
-
-def test_units_stopped_ones_too_with_their_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    script = tmp_path / "save.sh"
-    script.write_text(
-        "#!/bin/sh\nREPO=/srv/restic\necho hello\nrestic -r $REPO backup \\\n  /etc\nexport RESTIC_REPOSITORY=sftp:a RESTIC_PASSWORD=hunter22\n"
-    )
-    file = tmp_path / "env"
-    file.write_text("# x\nPORT=30002\nHF_TOKEN=hunter22\n")
-    names = "vllm-a.service disabled\nsave.service static\nbackup.timer enabled\nbroken@.service static\n"
-    show = SHOW.format(file=file, script=script)
-    pretend(
-        monkeypatch, {"list-unit-files": (0, names, ""), "list-units": (0, "dbus.service loaded\n", ""), " show ": (0, show, "")}
-    )
-    told, count, problem = lookunits.units("system")
-    assert (count, problem) == (4, "") and "hunter22" not in json.dumps(told)
-    units = {one["name"]: one for one in told}
-    assert list(units) == [
-        "vllm-a.service",
-        "save.service",
-        "backup.timer",
-    ]  # neither what is masked nor what is the system's own
-    assert units["vllm-a.service"]["commands"] == [["/usr/bin/vllm", "serve", "org/m", "--port", "30002", "--api-key", "***"]]
-    assert units["save.service"]["script"] == [
-        "REPO=/srv/restic",
-        "restic -r /srv/restic backup  /etc",
-        "export RESTIC_REPOSITORY=sftp:a RESTIC_PASSWORD=***",
-    ]
-    assert units["backup.timer"]["calendar"] == ["*-*-* 02:00:00"] and units["backup.timer"]["every"] == ["5min"]
-    assert units["backup.timer"]["starts"] == "save.service"
-    assert lookunits.units("user")[0][0]["name"] == "user:vllm-a.service"
-
-
-def test_a_systemd_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, {"systemctl": (1, "", "Failed to connect to bus: No medium found\n")})
-    assert lookunits.units("user") == ([], 0, "Failed to connect to bus: No medium found")
 
 
 # -- containers, GPU, scripts --------------------------------------------------------------------------
@@ -288,17 +317,6 @@ def test_gpus_with_and_without_a_memory_of_their_own(monkeypatch: pytest.MonkeyP
     assert "memory" not in first and second["memory"] == 32607 << 20
     pretend(monkeypatch, {"nvidia-smi": (9, "NVIDIA-SMI has failed because it couldn't communicate with the driver\n", "")})
     assert "couldn't communicate" in lookhost.gpus()[1]
-
-
-def test_the_owner_s_switch_script(tmp_path: Path) -> None:
-    path = tmp_path / "switch.sh"
-    path.write_text(
-        '#!/bin/bash\ncase "$1" in\n  qwen|q) systemctl start vllm-qwen36 ;;\n  none) systemctl stop vllm-qwen36;;\nesac\n'
-    )
-    assert lookswitches.script(str(path)) is None  # not one to be run
-    path.chmod(0o755)
-    told = lookswitches.script(str(path))
-    assert told is not None and told["words"] == ["qwen", "q", "none"]
 
 
 def test_tailnet(monkeypatch: pytest.MonkeyPatch) -> None:
