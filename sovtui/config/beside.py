@@ -49,7 +49,8 @@ def engines(
 
 
 def _table(facts: Facts, host: str, server: Server, known: Mapping[str, str], of_floor: bool, names: set[str]) -> Table:
-    base = name = word(server.name or server.engine, server.engine)
+    model = "" if server.router or server.engine in NO_MODE else server.model.rpartition("/")[2].removesuffix(".gguf")
+    base = name = word(server.name or model or server.engine, server.engine)
     count = 1
     while name.lower() in names:
         count += 1
@@ -58,7 +59,9 @@ def _table(facts: Facts, host: str, server: Server, known: Mapping[str, str], of
     shown = serving.NAMES[server.engine]
     force = in_force(server, [server] if of_floor else [])
     why = f"{shown} on the CPU: {server.cpu_sign.reason}" if server.cpu_sign else f"{shown}: {server.engine_sign.reason}"
-    lines = [line("name", name, "from the service's name" if server.name else "what it is", LIKELY)]
+    lines = [
+        line("name", name, "from the service's name" if server.name else "from what it serves" if model else "what it is", LIKELY)
+    ]
     if server.title and server.title not in (server.service, server.service.rpartition(":")[2]):
         lines.append(line("title", server.title[:60], "the unit's own description"))
     lines += [

@@ -121,7 +121,7 @@ def processes() -> list[Told]:
     found = []
     for pid in list(engines)[:MOST_PROCESSES]:
         service = service_of(pid)
-        if service == ELSEWHERE:
+        if service == ELSEWHERE or (not service and not _same_network(pid)):
             continue
         above = list(_above(pid, table))
         starter = next((match.group(1).lower() for one in above if (match := _STARTERS.match(_name(one)))), "")
@@ -137,6 +137,14 @@ def processes() -> list[Told]:
         }
         found.append({key: value for key, value in told.items() if value not in ("", 0, {})})
     return found
+
+
+def _same_network(pid: int) -> bool:
+    """Whether a process has the network that this one has: what it listens on is here. True where that may not be seen."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
+    except OSError:
+        return True
 
 
 def _argv(pid: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ def serving(request: Mapping[str, Any]) -> None:
     others = threading.Thread(target=lambda: box.say(*lookcontainers.containers()[0]), daemon=True)
     others.start()
     ports = lookports.listening() or usual()
-    running = [told for told in lookports.processes() if told.get("service") or _same_network(told["pid"])]
+    running = lookports.processes()
     services = {told["service"] for told in (*ports, *running) if told.get("service")}
     units = [{"t": "unit", "name": name, "active": "active"} for name in sorted(services) if name.endswith(".service")]
     box.say(*units, *ports, *running)
@@ -70,11 +69,3 @@ def usual() -> list[Told]:
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 found.append({"t": "port", "address": "127.0.0.1", "port": port})
     return found
-
-
-def _same_network(pid: int) -> bool:
-    """Whether a process has the network that this one has: what it listens on is here. True where that may not be seen."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
-    except OSError:
-        return True

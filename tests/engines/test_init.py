@@ -1,0 +1,129 @@
+"""`sovtui init` on this machine beside real servers: each is proposed rightly, and one that sleeps sleeps on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import tomllib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sovtui.onbox import lookanswers
+from tests.engines.litellm import litellm
+from tests.engines.llamacpp import HERE, llamacpp, tiny
+from tests.engines.place import python
+from tests.engines.running import Running, answer, free_port
+from tests.fakes.apart import apart
+
+pytestmark = pytest.mark.integration
+
+SLEEP_SECONDS = 2
+"""After so long without a request the server unloads its model."""
+SECRET = "hunter22hunter"
+
+
+def llama_server(stack: ExitStack, folder: Path, *words: str) -> Running:
+    """A process whose command line is llama-server's."""
+    program = folder / "llama-server"
+    if not program.exists():
+        program.symlink_to(HERE / "llama_server.py")
+    port = free_port()
+    argv = [str(python("llamacpp")), str(program), "--model", str(tiny()), "--port", str(port), *words]
+    prefix = words[words.index("--api-prefix") + 1] if "--api-prefix" in words else ""
+    server = Running(argv, folder / f"llama-server-{port}.log", f"http://127.0.0.1:{port}{prefix}")
+    stack.callback(server.end)
+    server.wait("/health")
+    return server
+
+
+def _asleep(url: str) -> bool:
+    return json.loads(answer(f"{url}/props")[1])["is_sleeping"] is True
+
+
+def sovtui(folder: Path, *words: str, okay: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "sovtui", "--config", str(folder / "config.toml"), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.returncode in okay, done.stderr
+    return done
+
+
+def _each_is_proposed_rightly(folder: Path) -> None:
+    with ExitStack() as stack:
+        plain = llama_server(stack, folder, "--alias", "chat", "--metrics")
+        below = llama_server(stack, folder, "--api-prefix", "/llm")
+        keyed = llama_server(stack, folder, "--api-key", SECRET)
+        named = llama_server(stack, folder, "--embeddings", "--alias", "embedder")
+        ranks = llama_server(stack, folder, "--reranking", "--alias", "ranker")
+        sleepy = llama_server(stack, folder, "--alias", "sleepy", "--metrics", "--sleep-idle-seconds", str(SLEEP_SECONDS))
+        unnamed = stack.enter_context(llamacpp(folder, model_alias=["other"]))  # its command line tells nothing
+        pooled = stack.enter_context(llamacpp(folder, model_alias=["pooled"], embedding=True, pooling_type=1))
+        model = {"model_name": "big", "litellm_params": {"model": "openai/chat", "api_base": f"{plain.url}/v1", "api_key": "x"}}
+        router = stack.enter_context(litellm(folder, {"model_list": [model]}))
+        limit = time.monotonic() + 60
+        while not _asleep(sleepy.url):
+            assert time.monotonic() < limit, "it never fell asleep"
+            time.sleep(0.2)
+
+        done = sovtui(folder, "init", "--write", "--host", "here")
+        assert _asleep(sleepy.url), "init wakes nobody"
+        text = (folder / "config.toml").read_text()
+        host = tomllib.loads(text)["host"]["here"]
+        assert done.stdout == text and SECRET not in text + done.stderr
+        modes = {mode["url"]: (mode["engine"], mode.get("model", "")) for mode in host["mode"]}
+        assert modes == {
+            plain.url: ("llamacpp", "chat"),
+            below.url: ("llamacpp", str(tiny())),
+            keyed.url: ("llamacpp", str(tiny())),
+            sleepy.url: ("llamacpp", "sleepy"),
+            unnamed.url: ("llamacpp", "other"),
+        }
+        beside = {engine["url"]: (engine["engine"], engine.get("model", "")) for engine in host["engine"]}
+        assert beside == {
+            named.url: ("llamacpp", "embedder"),
+            ranks.url: ("llamacpp", "ranker"),
+            pooled.url: ("llamacpp", "pooled"),
+            router.url: ("litellm", ""),
+        }
+        for said in (
+            "It serves embeddings and generates nothing: `--embeddings` in its command line.",
+            "It serves reranking and generates nothing: `--reranking` in its command line.",
+            "It serves embeddings and generates nothing: its own answers.",
+        ):
+            assert said in text
+        assert text.count("It asks for a key") == 2  # llama.cpp's and LiteLLM's
+        assert text.count("It was started by hand") == len(modes) + len(beside)
+        assert "rejected" not in router.said().lower() and "401" not in router.said(), "what is asked there is not refused"
+        sovtui(folder, "config", "check")
+        status: Any = json.loads(sovtui(folder, "status", "--json", okay=(0, 3)).stdout)
+        phases = {engine["name"]: engine["phase"] for engine in status["hosts"][0]["engines"]}
+        assert phases["chat"] == phases["embedder"] == "ready" and phases["sleepy"] == "asleep", phases
+
+
+def test_real_servers_are_proposed_rightly_and_one_that_sleeps_sleeps_on(tmp_path: Path) -> None:
+    tiny()  # made outside, where other tests may wait for them
+    python("llamacpp"), python("litellm")
+    apart(_each_is_proposed_rightly, tmp_path)
+
+
+def test_a_look_does_not_keep_a_model_awake(tmp_path: Path) -> None:
+    kinds: tuple[dict[str, Any], ...] = ({}, {"embedding": True, "pooling_type": 1})
+    for fields in kinds:
+        with llamacpp(tmp_path, endpoint_metrics=True, sleep_idle_seconds=SLEEP_SECONDS, **fields) as server:
+            port = int(server.url.rpartition(":")[2])
+            limit = time.monotonic() + 90
+            while True:  # far more often than it takes to fall asleep: whatever begun the wait anew would do so for ever
+                told = lookanswers.ask({"address": "127.0.0.1", "port": port}, (), ("/other",), True)
+                assert told is not None and told["kind"] == "llamacpp"
+                if told.get("state") == "asleep":
+                    break
+                assert told["side"] == ("embeddings" if fields else "")
+                assert time.monotonic() < limit, "it never fell asleep while it was looked at"
+                time.sleep(0.2)
+            for _ in range(5):
+                lookanswers.ask({"address": "127.0.0.1", "port": port})
+            assert _asleep(server.url)
