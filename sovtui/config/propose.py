@@ -227,7 +227,8 @@ def _mode(
         where_ = (
             f"it runs the container {server.container}" if server.container and ":" not in server.service else "what serves it"
         )
-        lines.append(Line("services", (Item(server.service, Sign(where_, server.engine_sign.certainty)),), server.engine_sign))
+        why = server.service_sign or Sign(where_, server.engine_sign.certainty)
+        lines.append(Line("services", (Item(server.service, why),), why))
         if instead := beside.project_instead(facts, server):
             lines.append(instead)
     lines += _needs(facts, server)

@@ -10,6 +10,7 @@ from sovtui.config.care import word
 from sovtui.config.check import service_problem
 from sovtui.config.proposal import Item, Line, Table, line
 from sovtui.core.server import Certainty, Server, Sign
+from sovtui.core.serving import HELPER
 from sovtui.core.survey import Facts, ScriptFact
 
 NO_MODE_WORDS = ("none", "status", "start", "stop", "restart", "help", "list")
@@ -57,8 +58,11 @@ def of_mode(facts: Facts, server: Server, name: str, modes: Sequence[Server], ow
     others = {one.service for one in modes if one.service and one.service != server.service}
     named: Own | None = None
     for script in facts.scripts:
+        if HELPER.search(script.path.rpartition("/")[2]):
+            continue  # a health check that starts it again
         starts = started(facts, script, owned)
-        if server.service and server.service in starts and not starts & others:
+        words = [taken for taken in script.words if taken not in NO_MODE_WORDS]
+        if server.service and server.service in starts and not starts & others and not words:
             return Own(script, of_file(script.path))
         if starts & others and server.service not in starts:
             continue  # it is of another
@@ -86,8 +90,10 @@ def _by_word(script: ScriptFact, name: str) -> Own | None:
 
 
 def of_file(path: str) -> str:
-    """`forensic` of `/opt/modes/forensic-mode.sh`; empty where nothing is left."""
+    """`forensic` of `/opt/modes/forensic-mode.sh`, `qwen` of `start-qwen`; empty where nothing is left."""
     name = re.sub(r"\.(?:sh|bash|zsh|py)\Z", "", path.rpartition("/")[2])
+    if not _FILLING.search(name):
+        return ""  # nothing says that it is of a mode
     left = re.sub(r"[-_.]+", "-", _FILLING.sub("-", name)).strip("-")
     return word(left) if left and left not in NO_MODE_WORDS else ""
 

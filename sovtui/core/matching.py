@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sovtui.core import serving
-from sovtui.core.server import FOREIGN, Certainty, Server, Sign, made_of, owner
+from sovtui.core.server import FOREIGN, NO_SIGN, Certainty, Server, Sign, made_of, owner
 from sovtui.core.serving import NAMES, OTHERS, Serving
 from sovtui.core.survey import AnswerFact, Facts, PortFact, ProcessFact
 
@@ -129,7 +129,8 @@ def answers(facts: Facts, found: list[Server], owned: Mapping[str, str]) -> list
             continue
         unit = facts.unit(service)
         if unit is not None:
-            found.append(_with(Server(unit.name, title=unit.description, running=True, at_boot=unit.at_boot), answer))
+            blank = Server(unit.name, title=unit.description, running=True, at_boot=unit.at_boot, service_sign=_by(port))
+            found.append(_with(blank, answer))
         elif service:
             found.append(_with(Server(service, running=True), answer))
         elif answer.kind == "openai":
@@ -152,6 +153,13 @@ def parts(facts: Facts, found: list[Server]) -> set[str]:
 def _port(facts: Facts, answer: AnswerFact) -> PortFact:
     ports = [port for port in facts.ports if port.port == answer.port]
     return next((port for port in ports if port.pid), ports[0] if ports else PortFact(answer.port))
+
+
+def _by(port: PortFact) -> Sign:
+    """Why a service is the one that listens, where its process may not be looked into."""
+    if port.by == "command":
+        return Sign(f"a process of it names port {port.port}", LIKELY)
+    return Sign(f"the only service of {port.user}, who listens there", LIKELY) if port.by == "user" else NO_SIGN
 
 
 def _published(facts: Facts, port: int, owned: Mapping[str, str]) -> str:

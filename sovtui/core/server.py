@@ -78,6 +78,8 @@ class Server:
     hidden: str = ""
     """Why its address is not known, though it has one."""
     answered: bool = False
+    service_sign: Sign = NO_SIGN
+    """Why that is its service, where it was not seen."""
 
     @property
     def name(self) -> str:

@@ -116,6 +116,8 @@ class PortFact:
     pid: int | None = None
     user: str = ""
     """Who has opened it."""
+    by: str = ""
+    """How its service was told where its process may not be looked into: `command` (which names the port), `user` (who has no other)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +243,7 @@ def gather(lines: Iterable[Mapping[str, Any]]) -> Facts:
         units=tuple({u.name: u for u in map(_unit, by.get("unit", ()))}.values()),
         containers=tuple(_container(c) for c in by.get("container", ())),
         ports=tuple(
-            PortFact(port, _text(p, "address"), _text(p, "service"), _whole(p, "pid"), _text(p, "user"))
+            PortFact(port, _text(p, "address"), _text(p, "service"), _whole(p, "pid"), _text(p, "user"), _text(p, "by"))
             for p in by.get("port", ())
             if (port := _whole(p, "port"))
         ),

@@ -53,10 +53,36 @@ def listening() -> list[Told]:
                 told = sockets[target[8:-1]]
                 told.setdefault("pid", pid)
                 told.setdefault("service", service_of(pid))
+    unseen = [told for told in sockets.values() if "pid" not in told]
+    if unseen:
+        _attribute(unseen)
     unique: dict[tuple[str, int], Told] = {}
     for told in sorted(sockets.values(), key=lambda told: "pid" not in told):
         unique.setdefault((told["address"], told["port"]), told)
     return sorted(unique.values(), key=lambda told: told["port"])
+
+
+def _attribute(unseen: list[Told]) -> None:
+    """Of sockets whose process this user may not look into: the service of the one process of their user that names the port, or of all.
+
+    `by` is `command` or `user`.
+    """
+    by_user: dict[str, list[tuple[list[str], str]]] = {}
+    for pid in _pids():
+        user = _user(str(_owner(pid)))
+        if any(told["user"] == user for told in unseen):
+            words = [word for word in box.read(f"/proc/{pid}/cmdline", 32768).split("\0") if word]
+            if words:
+                by_user.setdefault(user, []).append((words, service_of(pid)))
+    for told in unseen:
+        number = re.compile(rf"(?:\A|[=:]){told['port']}\Z")
+        every = by_user.get(told["user"], [])
+        naming = {service for words, service in every if any(number.search(word) for word in words[1:])} - {ELSEWHERE}
+        all_ = {service for _, service in every} - {ELSEWHERE}
+        for how, services in (("command", naming), ("user", all_)):
+            if len(services) == 1 and "" not in services:
+                told.update(service=services.pop(), by=how)
+                break
 
 
 def _user(uid: str) -> str:

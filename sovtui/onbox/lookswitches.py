@@ -28,6 +28,7 @@ _PASSED = re.compile(
 )
 _LIKELY = re.compile(r"(switch|mode|llm|model|engine|gpu|start|serve|use|run)", re.IGNORECASE)
 _WORD = re.compile(r"^\s*\(?([A-Za-z][A-Za-z0-9_-]*(?:\s*\|\s*[A-Za-z][A-Za-z0-9_-]*)*)\)", re.MULTILINE)
+_SWITCHES = re.compile(r"(mode|switch)", re.IGNORECASE)
 _CONTROL = re.compile(r"\b(systemctl|docker|podman)\b")
 MOST_FOLDERS, MOST_READ, MOST_TOLD, DEEP = 400, 500, 40, 3
 
@@ -131,7 +132,7 @@ def _started(text: str, path: str) -> list[str]:
             folder = place if place.startswith("/") else os.path.join(folder, place)
         for run in commandline.runs(command):
             if run.words and os.path.basename(run.words[0]) == "systemctl":
-                found += _units(run.words)
+                found += _units(run.words, again=_SWITCHES.search(os.path.basename(path)) is not None)
             names = run.starts or ((run.name,) if run.image and run.name else ())
             found += [f"container:{name}" for name in names if "$" not in name]
             if run.project:
@@ -141,9 +142,10 @@ def _started(text: str, path: str) -> list[str]:
     return found
 
 
-def _units(words: Sequence[str]) -> list[str]:
+def _units(words: Sequence[str], again: bool) -> list[str]:
+    """What `systemctl` starts. What it starts again counts only (`again`) where the script is called like one that switches."""
     rest = [word for word in words[1:] if not word.startswith("-")]
-    if not rest or rest[0] not in ("start", "restart", "enable", "isolate", "reload-or-restart", "try-restart"):
+    if not rest or rest[0] not in ("start", "enable", "isolate", *(("restart", "reload-or-restart") if again else ())):
         return []
     if rest[0] == "enable" and "--now" not in words:
         return []

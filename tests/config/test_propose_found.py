@@ -392,6 +392,19 @@ def test_a_script_that_starts_several_modes_is_of_none_and_one_of_another_neithe
     assert [mode.name for mode in made(container, script("night-mode.sh", "compose:/srv/x:v"))[0].mode] == ["night"]
 
 
+def test_a_script_that_takes_a_word_is_called_with_it() -> None:
+    host, text = made(*ENGINES, script("switch.sh", "container:vllm-small", words=["small", "none", "status"]))
+    assert {mode.name for mode in host.mode} == {"nemotron", "small"}
+    assert '#     "/srv/modes/switch.sh",' in text and '#     "small",' in text
+    assert '"night"' not in made(*ENGINES, script("night-mode.sh", "container:vllm-small", words=["quick"]))[1]
+
+
+def test_a_health_check_that_starts_an_engine_is_no_mode_s_script() -> None:
+    host, text = made(*ENGINES, script("check-small", "container:vllm-small"), script("gpu.sh", "container:vllm-nemotron"))
+    assert {mode.name for mode in host.mode} == {"nemotron", "small"} and "check-small" not in text
+    assert '# switch = ["/srv/modes/gpu.sh"]' in text
+
+
 def test_modes_that_only_a_script_tells_of() -> None:
     tts = boxes.container("tts", "tts:1", state="exited", gpu=True)
     host, text = made(*ENGINES, tts, script("audio-mode.sh", "container:tts"), script("start-grafana.sh", "container:grafana"))

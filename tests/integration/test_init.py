@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.box.box import Box, wait_for
+from tests.integration.containers import ENGINE
 from tests.integration.operator import ENGINES, Operator, Terminal, busy, empty, loaded, ready
 
 USER_UNITS = "/home/ops/.config/systemd/user"
@@ -61,7 +62,7 @@ def test_what_init_writes_works_without_an_edit(newcomer: Operator, box: Box) ->
     modes = {mode["name"]: mode for mode in host["mode"]}
     assert list(modes) == ["qwen", "mistral4"]  # what runs comes first, called as the owner's script does
     assert modes["qwen"]["engine"] == "vllm" and modes["qwen"]["model"] == "qwen36" and modes["qwen"]["key"] == "1"
-    assert "# sure: vLLM: its /metrics on port 30001" in text
+    assert "# sure: vLLM: /v1/models on port 30001" in text
     assert modes["mistral4"]["url"] == "http://127.0.0.1:30000"  # found though it does not run
     assert host["switch"]["hold"] == [f"user:{CHECK}.timer"]
     (backup,) = host["backup"]
@@ -84,6 +85,49 @@ def test_what_init_writes_works_without_an_edit(newcomer: Operator, box: Box) ->
     again = newcomer.run("init", "ops@testbox", "--write")
     assert newcomer.config_path.read_text() == text
     assert "Nothing in it is changed" in again.stderr
+
+
+RUN = f"/usr/bin/python3 -I {ENGINE} --load-seconds 0.3 --warmup-seconds 0.1"
+HUSH = "[Unit]\nDescription=Hush\n[Service]\nUser=engine\nExecStart=/opt/secret/run\n"
+TEMPLATE = (
+    "[Unit]\nDescription=By night\n[Service]\nEnvironmentFile=%E/llm/%i.env\n"
+    f"ExecStart=/bin/bash -c \"exec {RUN} --kind vllm --model '%i model' --port ${{PORT}} --unit %N\"\n"
+)
+NIGHT = '#!/bin/bash\nif [ "${YES:-0}" != 1 ]; then\n  read -p "Stop the others? " a\nfi\nsystemctl --user start vllm@night\n'
+
+
+def test_engines_of_others_and_of_templates_are_found_and_switched_without_an_edit(newcomer: Operator, box: Box) -> None:
+    box.write("/opt/secret/run", f"#!/bin/sh\nexec {RUN} --kind vllm --model hush --port 9013 --unit hush\n", "700")
+    box.write("/etc/systemd/system/hush.service", HUSH)
+    box.write(f"{USER_UNITS}/vllm@.service", TEMPLATE)
+    box.write("/home/ops/.config/llm/night.env", "PORT=9014\n")
+    box.write("/home/ops/ai/modes/night-mode.sh", NIGHT, "755")
+    box.write("/home/ops/.bash_aliases", "alias night=~/ai/modes/night-mode.sh\n")
+    box.root("chown -R engine /opt/secret; chmod 700 /opt/secret; chown -R ops:ops /home/ops/.config /home/ops/ai")
+    box.systemctl("daemon-reload")
+    user(box, "daemon-reload")
+    box.systemctl("start", "hush.service")
+    try:
+        wait_for(lambda: box.http(9013, "/v1/models")[0] == 200, 30, "hush to answer")
+        newcomer.ok("init", "ops@testbox", "--write")
+        text = newcomer.config_path.read_text()
+        modes = {mode["name"]: mode for mode in tomllib.loads(text)["host"]["testbox"]["mode"]}
+        hush, night = modes["hush"], modes["night"]
+        assert (hush["services"], hush["url"], hush["model"]) == (["hush.service"], "http://127.0.0.1:9013", "hush")
+        assert (night["services"], night["model"]) == (["user:vllm@night.service"], "night model")  # it has never run
+        assert '# switch = ["/home/ops/ai/modes/night-mode.sh"]' in text and '# switch_env = { YES = "1" }' in text
+        box.systemctl("stop", "hush.service")
+        newcomer.ok("switch", "night", "--yes")
+        assert box.http(9014, "/v1/models")[0] == 200
+        newcomer.ok("switch", "none", "--yes")
+        assert user(box, "is-active vllm@night") == "inactive"
+    finally:
+        box.systemctl("stop", "hush.service", check=False)
+        user(box, "stop vllm@night")
+        box.remove(
+            "/opt/secret", "/etc/systemd/system/hush.service", "/home/ops/ai", "/home/ops/.bash_aliases", "/home/ops/.config/llm"
+        )
+        box.systemctl("daemon-reload")
 
 
 def test_a_box_that_is_not_known_yet_is_asked_about_once(newcomer: Operator, box: Box, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_what_a_script_per_mode_starts(tmp_path: Path) -> None:
         "docker compose -f stacks/audio.yml up -d worker\nsudo systemctl --user restart floor\nsystemctl enable later\n",
         "agent-mode.sh",
     )
+    assert script(tmp_path, "systemctl restart vllm-a\n", "look-after.sh") == {}, "it starts again what it looks after"
     compose = f"compose:{tmp_path}/stacks:worker"
     assert told["starts"] == ["container:vllm-agent", "container:tts", compose, "user:floor.service"]
 
