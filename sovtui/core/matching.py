@@ -30,7 +30,7 @@ def processes(facts: Facts, found: list[Server], owned: Mapping[str, str]) -> li
             notes.append(f"{serving.shown(reading.engine)} runs in a container that this login may not see.")
             continue
         index = _mine(found, service, reading)
-        if index is not None:
+        if index is not None and not (place and not service and facts.unit(found[index].service) is None):
             found[index] = _running(found[index], reading)
             continue
         unit = facts.unit(service)
@@ -64,8 +64,9 @@ def _started(process: ProcessFact) -> str:
 
 def _mine(found: Sequence[Server], service: str, reading: Serving) -> int | None:
     """The server of this service that a process is; None where it is another one, or there is none yet."""
-    if not service:
-        return None
+    if not service:  # a login of its own (`sudo -u`) has taken it out of the group of the unit that runs it
+        alike = [i for i, one in enumerate(found) if one.service and one.running and one.engine == reading.engine]
+        return next((i for i in alike if found[i].port == reading.port and found[i].port_sign.certainty is SURE), None)
     mine = [i for i, one in enumerate(found) if one.service == service]
     if service.startswith("container:") or any(found[i].container for i in mine):
         return next((i for i in mine if found[i].engine == reading.engine), mine[0] if mine else None)

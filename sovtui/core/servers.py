@@ -69,6 +69,8 @@ def _wrapped(facts: Facts) -> dict[str, list[ContainerFact]]:
         # Only a unit that starts a container, ends with it or ends it, or is named like it, is its owner.
         told = [by_name[name] for reading in readings if holds(unit, reading) for name in reading.containers if name in by_name]
         told += [container for reading in readings if holds(unit, reading) for container in _of_project(facts, unit, reading)]
+        planned = not told and any(reading.project and holds(unit, reading) for reading in readings)
+        told += [container for name, container in facts.planned if planned and name == unit.name]
         told = list({container.name: container for container in told}.values())
         name = stem(unit.name)
         if not told and name in by_name and ("docker" in unit.text or "podman" in unit.text):
@@ -76,7 +78,7 @@ def _wrapped(facts: Facts) -> dict[str, list[ContainerFact]]:
         if not told or serving.HELPER.search(name.replace(told[0].name, "")):
             continue
         engines = [container for container in told if _of_container(container)]
-        if len(engines) < 2:  # several are switched one by one
+        if len(engines) < 2 or planned:  # several are switched one by one, once they exist
             found[unit.name] = [*engines, *(container for container in told if container not in engines)]
     return found
 
@@ -131,8 +133,10 @@ def _of_unit(unit: UnitFact, containers: Sequence[ContainerFact]) -> list[Server
     name = stem(unit.name)
     sign = Sign("its command line", Certainty.SURE)
     found = list(engines.values())
-    if not found and container is not None and (inner := _of_container(container)) is not None:
-        found, sign = [replace(of_words(container), engine=inner.engine, container=container.name)], inner.engine_sign
+    if not found:
+        inner = [(one, server) for one in containers if (server := _of_container(one)) is not None]
+        found = [replace(of_words(one), engine=server.engine, container=one.name) for one, server in inner]
+        sign = inner[0][1].engine_sign if inner else sign
     if not found:
         # What is known to do something else is no engine, whatever it is called.
         known = [reading for reading in readings if reading.other]
@@ -144,7 +148,7 @@ def _of_unit(unit: UnitFact, containers: Sequence[ContainerFact]) -> list[Server
         found, sign = [replace(told, engine=engine, model=model)], Sign("its name says so", Certainty.LIKELY)
     made = []
     for reading in found:
-        if container is not None and reading is found[0]:
+        if container is not None and reading is found[0] and container.name == (reading.container or container.name):
             reading = _with_container(reading, of_words(container), container.name)
         server = made_of(unit.name, reading, sign, unit.description)
         cpu = server.cpu_sign or _cpu_sign(unit.env, name, unit.description)

@@ -206,6 +206,8 @@ class Facts:
     gpu_processes: tuple[GpuProcess, ...] = ()
     scripts: tuple[ScriptFact, ...] = ()
     cron: tuple[CronFact, ...] = ()
+    planned: tuple[tuple[str, ContainerFact], ...] = ()
+    """Containers that do not exist, and the units that would have compose make them."""
     templates: tuple[str, ...] = ()
     """Units that name an engine and of which no instance is known: `llama@.service`."""
     problems: tuple[str, ...] = ()
@@ -271,6 +273,7 @@ def gather(lines: Iterable[Mapping[str, Any]]) -> Facts:
             CronFact(_text(c, "from"), _text(c, "line"), tuple(_texts(argv) for argv in _list(c.get("runs"))))
             for c in by.get("cron", ())
         ),
+        planned=tuple((_text(c, "unit"), _container(c)) for c in by.get("planned", ())),
         templates=tuple(_text(t, "name") for t in by.get("template", ())),
         problems=tuple(f"{_text(p, 'what')}: {_text(p, 'problem')}" for p in by.get("looked", ()) if p.get("problem")),
     )

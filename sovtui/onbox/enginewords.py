@@ -80,6 +80,13 @@ _IMAGES = (
 """What a container serves by its image, where its command does not say."""
 
 
+_OTHER_IMAGES = re.compile(
+    r"(?:^|/)(?:postgres|pgvector|mariadb|mysql|redis|valkey|mongo|nginx|caddy|traefik|haproxy|grafana|prometheus|alertmanager|"
+    r"node-exporter|dcgm-exporter|cadvisor|open-webui|searxng|qdrant|chroma|weaviate|milvus|n8n|langfuse|phoenix|portainer|watchtower|"
+    r"dozzle|alpine|busybox|debian|ubuntu|curl)(?:-[\w.]+)?(?:[:@]|\Z)"
+)
+
+
 def engine(run: Run) -> str:
     """The engine that a program is, by the survey's name; empty for anything else."""
     found = _engine(run.words)
@@ -93,8 +100,14 @@ def engine(run: Run) -> str:
 
 
 def known_other(run: Run) -> bool:
-    """Whether the program is known, and known to serve no model."""
-    return not engine(run) and (bool(run.starts or run.project) or (bool(run.words) and _other(run.words)))
+    """Whether the program is known, and known to serve no model. Of a container that is started that is not known by its name."""
+    if engine(run) or run.starts or run.project:
+        return False
+    if run.image:
+        return _OTHER_IMAGES.search(run.image) is not None or (
+            bool(run.words) and not run.words[0].startswith("-") and _other(run.words)
+        )
+    return bool(run.words) and _other(run.words)
 
 
 def base(word: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from sovtui.onbox import box, lookscripts, lookunits, masking
@@ -10,6 +13,7 @@ from sovtui.onbox.containers import inspect
 
 Told = dict[str, Any]
 MAX_CONTAINERS = 300
+_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _LABELS = (
     "com.centurylinklabs.watchtower.enable",
     "watchdocker.skip",
@@ -97,3 +101,60 @@ def _ports(raw: dict[str, Any]) -> list[Told]:
             if number.isdigit() and host.isdigit() and protocol in ("", "tcp"):
                 found.append({"host": int(host), "inside": int(number), "address": str(place.get("HostIp", ""))})
     return found
+
+
+def composed(folder: str, files: Sequence[str], project: str = "") -> list[Told]:
+    """The containers that compose would make of its files, as compose itself reads them; nothing is made. Empty where it cannot tell.
+
+    For a project that is down: its containers do not exist, and its unit is all there is to start it by.
+    """
+    paths = [os.path.join(folder, name) for name in files]
+    paths = paths or [os.path.join(folder, name) for name in _FILES if os.path.isfile(os.path.join(folder, name))][:1]
+    texts = [box.read(path, 1 << 17) for path in paths]
+    if (
+        not folder.startswith("/")
+        or not texts
+        or not all(texts)
+        or any("://" in line for text in texts for line in _includes(text))
+    ):
+        return []
+    words = [word for path in paths for word in ("-f", path)]
+    code, out, _ = box.command(
+        [box.docker(), "compose", "--project-directory", folder, *words, "config", "--format", "json"], 10.0
+    )
+    try:
+        told = json.loads(out) if code == 0 else {}
+        rows = [_service(name, row, project or str(told.get("name", ""))) for name, row in (told.get("services") or {}).items()]
+    except (ValueError, TypeError, AttributeError):
+        return []
+    return rows[:20]
+
+
+def _includes(text: str) -> list[str]:
+    """Lines of what is included from elsewhere: that would be fetched."""
+    match = re.search(r"^include:(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    return match.group(1).splitlines() if match else []
+
+
+def _service(name: str, row: dict[str, Any], project: str) -> Told:
+    env = {str(k): str(v) for k, v in (row.get("environment") or {}).items() if v is not None}
+    argv = [*_words(row.get("entrypoint")), *_words(row.get("command"))]
+    ports = [
+        {"host": int(one["published"]), "inside": int(one["target"]), "address": str(one.get("host_ip", ""))}
+        for one in row.get("ports") or []
+        if str(one.get("published", "")).isdigit() and one.get("protocol", "tcp") == "tcp"
+    ]
+    reserved = (((row.get("deploy") or {}).get("resources") or {}).get("reservations") or {}).get("devices")
+    told: Told = {
+        "name": str(row.get("container_name") or f"{project}-{name}-1"),
+        "image": str(row.get("image", ""))[:300],
+        "state": "planned",
+        "command": masking.words(argv)[:160],
+        "runs": [masking.words(words)[:160] for words in lookscripts.in_text(argv, env)],
+        "ports": ports,
+        "host_network": row.get("network_mode") == "host",
+        "gpu": bool(row.get("gpus") or reserved) or row.get("runtime") == "nvidia",
+        "labels": {"com.docker.compose.project": project, "com.docker.compose.service": name},
+        "env": lookunits.told_variables(env),
+    }
+    return {key: value for key, value in told.items() if value not in ("", [], {}, False)}

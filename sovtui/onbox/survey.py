@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sovtui.onbox import box, enginewords, lookanswers, lookcontainers, lookhost, lookports, lookswitches, lookunits
+from sovtui.onbox import box, commandline, enginewords, lookanswers, lookcontainers, lookhost, lookports, lookswitches, lookunits
 from sovtui.onbox.containerline import Run
 
 Told = dict[str, Any]
@@ -19,6 +19,8 @@ PARTS = ("gpus", "units", "containers", "ports", "scripts")
 """What a request may name in `parts`; without it everything is looked at."""
 ANY = 0
 """In place of a port: of one that is not known."""
+_PLACE = "com.docker.compose.project.working_dir"
+_SERVICE = "com.docker.compose.service"
 _LISTEN = re.compile(r"--web\.listen-address=\S*?:(\d+)")
 _PREFIX = re.compile(r"--web\.(?:route-prefix|external-url)=(?:https?://[^/\s]+)?(/[^\s]*)")
 _API_PREFIX = re.compile(r"--(?:api-prefix|root-path)[= ](/[\w.~/-]+)")
@@ -34,7 +36,7 @@ def survey(request: Mapping[str, Any]) -> None:
     if "gpus" in parts:
         _gpus()
     units = _units() if "units" in parts else []
-    containers = _containers() if "containers" in parts else []
+    containers = _containers(units) if "containers" in parts else []
     if "ports" in parts:
         _ports(units, containers)
     if "scripts" in parts:
@@ -59,10 +61,25 @@ def _units() -> list[Told]:
     return units
 
 
-def _containers() -> list[Told]:
+def _containers(units: Iterable[Told]) -> list[Told]:
+    """Those that there are, and those that units would have compose make."""
     containers, problem = lookcontainers.containers()
-    _tell("containers", containers, len(containers), problem)
-    return containers
+    places = {one.get("labels", {}).get(name, "") for one in containers for name in (_PLACE, "com.docker.compose.project")}
+    planned: list[Told] = []
+    for unit in units:
+        for argv in (*unit.get("commands", ()), *unit.get("runs", ())):
+            for run in commandline.runs(argv, unit.get("env", {})):
+                project, folder = run.project, unit.get("folder", "")
+                if project is None:
+                    continue
+                place = os.path.join(folder, project.folder or (os.path.dirname(project.files[0]) if project.files else ""))
+                place = os.path.normpath(place) if place else ""
+                if place and not places & {place, project.name or os.path.basename(place)}:
+                    made = lookcontainers.composed(place, [os.path.join(folder, name) for name in project.files], project.name)
+                    chosen = [one for one in made if not project.services or one["labels"][_SERVICE] in project.services]
+                    planned += [{"t": "planned", "unit": unit["name"], **one} for one in chosen]
+    _tell("containers", [*containers, *planned], len(containers), problem)
+    return [*containers, *planned]
 
 
 def _ports(units: list[Told], containers: Iterable[Told]) -> None:

@@ -189,6 +189,15 @@ def test_what_no_switch_can_start_again_says_why(lines: list[dict[str, Any]], sa
     assert f"{says} Shown, but no switch can start or stop it." in text
 
 
+def test_what_sudo_took_out_of_the_units_group_is_still_the_units() -> None:
+    host, _ = made(
+        unit("a.service", "/usr/bin/sudo -u llm vllm serve m --port 8000", **RUNS),
+        process(9, "/usr/bin/python3 /venv/bin/vllm serve m --port 8000", user="llm"),
+        boxes.answer(8000, "vllm", by="owner", models=["m"]),
+    )
+    assert [mode.services for mode in host.mode] == [("a.service",)]
+
+
 def test_cron_that_starts_an_engine_is_told() -> None:
     cron = {"t": "cron", "from": "/etc/cron.d/llm", "line": "@reboot me /srv/start.sh", "runs": [["vllm", "serve", "m"]]}
     assert "vLLM is started by /etc/cron.d/llm (`@reboot me /srv/start.sh`): no switch can stop it" in made(cron)[1]
@@ -342,6 +351,23 @@ def test_containers_belong_to_the_unit_that_ends_them() -> None:
         "vllm-q.service", f"/usr/bin/podman run --name systemd-vllm-q -d --rm -p 8000:8000 {IMAGE} --model m", type="notify"
     )
     assert services(quadlet) == [("vllm-q.service",)]
+
+
+def test_a_compose_project_that_is_down_is_its_unit_s() -> None:
+    up = unit("llm.service", "/usr/bin/docker compose up", folder="/srv/llm", description="The stack")
+
+    def planned(name: str, image: str, command: str, port: int) -> dict[str, Any]:
+        return {**boxes.container(name, image, command, port), "t": "planned", "unit": "llm.service", "state": "planned"}
+
+    vllm = planned("llm-vllm-1", IMAGE, "--model org/m --gpu-memory-utilization 0.8", 8000)
+    host, text = made(up, vllm, planned("llm-db-1", "postgres:16", "", 5432))
+    (mode,) = host.mode
+    assert (mode.engine, mode.url, mode.model, mode.services) == ("vllm", "http://127.0.0.1:8000", "org/m", ("llm.service",))
+    assert "it runs the container llm-vllm-1" in text
+    host, _ = made(up, vllm, planned("llm-embed-1", IMAGE, "--model BAAI/bge-m3", 8001))
+    assert [mode.url for mode in host.mode] == ["http://127.0.0.1:8000"] and '"http://127.0.0.1:8001"' in _
+    assert made(unit("vllm.service", "/usr/bin/docker compose up", folder="/x"))[0].mode[0].engine == "vllm", "by its name"
+    assert made(unit("litellm-db.service", "/usr/bin/docker run --rm postgres:16"))[0].mode == ()
 
 
 # -- the owner's scripts -----------------------------------------------------------------------------------------------

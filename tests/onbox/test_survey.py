@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -309,6 +310,24 @@ def test_docker_that_may_not_be_read_is_said_and_none_at_all_is_not(monkeypatch:
     assert "permission denied" in lookcontainers.containers()[1]
     pretend(monkeypatch, {})
     assert lookcontainers.containers() == ([], "")
+
+
+def test_a_compose_project_that_is_down_is_read_by_compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    service = {
+        "image": "vllm/vllm-openai:v1",
+        "command": ["--model", "m", "--api-key", "hunter22"],
+        "environment": {"LLAMA_ARG_PORT": "1", "HF_TOKEN": "hunter22", "X": None},
+        "ports": [{"published": "8001", "target": 8000, "protocol": "tcp"}, {"target": 9}],
+        "deploy": {"resources": {"reservations": {"devices": [{"capabilities": ["gpu"]}]}}},
+    }
+    pretend(monkeypatch, {"config --format json": (0, json.dumps({"name": "llm", "services": {"vllm": service}}), "")})
+    assert lookcontainers.composed(str(tmp_path), []) == []  # there is no file
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
+    (told,) = lookcontainers.composed(str(tmp_path), [])
+    assert told["name"] == "llm-vllm-1" and told["gpu"] is True and "hunter22" not in json.dumps(told)
+    assert told["ports"] == [{"host": 8001, "inside": 8000, "address": ""}] and told["env"] == {"LLAMA_ARG_PORT": "1"}
+    (tmp_path / "compose.yaml").write_text("include:\n  - oci://example.org/x\nservices: {}\n")
+    assert lookcontainers.composed(str(tmp_path), []) == [], "nothing is fetched"
 
 
 def test_gpus_with_and_without_a_memory_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
