@@ -29,6 +29,7 @@ _PASSED = re.compile(
 _LIKELY = re.compile(r"(switch|mode|llm|model|engine|gpu|start|serve|use|run)", re.IGNORECASE)
 _WORD = re.compile(r"^\s*\(?([A-Za-z][A-Za-z0-9_-]*(?:\s*\|\s*[A-Za-z][A-Za-z0-9_-]*)*)\)", re.MULTILINE)
 _SWITCHES = re.compile(r"(mode|switch)", re.IGNORECASE)
+_FUNCTION = re.compile(r"^\s*(?:function\s+)?([A-Za-z_][\w-]*)\s*(?:\(\))?\s*\{\s*$(.*?)^\s*\}", re.MULTILINE | re.DOTALL)
 _CONTROL = re.compile(r"\b(systemctl|docker|podman)\b")
 MOST_FOLDERS, MOST_READ, MOST_TOLD, DEEP = 400, 500, 40, 3
 
@@ -122,14 +123,21 @@ def script(path: str) -> Told | None:
     return {key: value for key, value in told.items() if value not in ("", [], {})}
 
 
-def _started(text: str, path: str) -> list[str]:
-    """Units, containers and services of compose that it starts: `x.service`, `user:x.service`, `container:x`, `compose:FOLDER:x`."""
+def _started(text: str, path: str, known: shellwords.Known | None = None, whole: str = "", depth: int = 0) -> list[str]:
+    """Units, containers and services of compose that it starts: `x.service`, `user:x.service`, `container:x`, `compose:FOLDER:x`.
+
+    `known` are the words of a function's call, `whole` is the script that it is of.
+    """
     found: list[str] = []
     folder = os.path.dirname(path)
-    for command in shellwords.commands(text, {"HOME": os.path.expanduser("~"), "0": path}):
+    functions = dict(_FUNCTION.findall(whole or text))
+    for command in shellwords.commands(text, {"HOME": os.path.expanduser("~"), "0": path, **(known or {})}):
         if command[:1] == ["cd"] and len(command) > 1:
             place = os.path.dirname(path) if command[1] == "$(…)" else command[1]
             folder = place if place.startswith("/") else os.path.join(folder, place)
+        if command[0] in functions and depth < 3:
+            args: shellwords.Known = {"@": command[1:], **{str(i): word for i, word in enumerate(command[1:10], 1)}}
+            found += _started(functions[command[0]], path, args, whole or text, depth + 1)
         for run in commandline.runs(command):
             if run.words and os.path.basename(run.words[0]) == "systemctl":
                 found += _units(run.words, again=_SWITCHES.search(os.path.basename(path)) is not None)

@@ -61,6 +61,8 @@ class _Reader:
         self.array: str | None = None
         """The array that is being read, and what it had."""
         self.before: list[str] = []
+        self.loops: dict[str, list[str]] = {}
+        """What a variable of `for` becomes, one after the other."""
         self.set: Known = {}
         self.unsure: set[str] = set()
 
@@ -177,6 +179,15 @@ class _Reader:
         if self.skip:
             self.skip = False
             return
+        plain = "".join(text for text, _ in parts)
+        turning = next((name for name in self.loops if re.search(rf"\$\{{?{name}\b", plain)), "")
+        for value in self.loops.get(turning, [""]):
+            if turning:
+                self.known[turning] = value
+            self.words += self._fields(parts)
+
+    def _fields(self, parts: Sequence[tuple[str, bool]]) -> list[str]:
+        """The words that one word becomes."""
         made = [""]
         for text, quoted in parts:
             for first, *more in self._expanded(text, quoted):
@@ -184,7 +195,7 @@ class _Reader:
                 made += more
         if len(made) > 1 or (not made[0] and not any(quoted for _, quoted in parts)):
             made = [word for word in made if word]
-        self.words += [word.replace("\0", "$") for word in made]
+        return [word.replace("\0", "$") for word in made]
 
     def _expanded(self, text: str, quoted: bool) -> list[list[str]]:
         """Pieces of a word, each as the fields that it falls into: one, but for what is not quoted and for arrays."""
@@ -225,6 +236,8 @@ class _Reader:
         if not words or words[0] in ("for", "select", "case", "in"):
             if words[:1] == ["select"]:
                 self.found.append(words)
+            if words[:1] == ["for"] and words[2:3] == ["in"]:
+                self.loops[words[1]] = words[3:]
             if words[:1] == ["case"]:
                 self.cases, self.pattern = self.cases + 1, True
             return

@@ -168,6 +168,17 @@ def test_of_another_user_the_one_unit_of_theirs_is_it() -> None:
     assert [mode.services for mode in host.mode if mode.url == "http://127.0.0.1:9100"] == [()]
 
 
+def test_a_port_that_docker_holds_open_is_its_container_s() -> None:
+    host, _ = made(
+        unit("docker.service", "/usr/bin/dockerd", **RUNS),
+        boxes.container("brain", "mine/brain:1", "serve.py", 8000, state="running", gpu=True),
+        port(8000, pid=5, service="docker.service"),
+        boxes.answer(8000, "vllm", by="owner", models=["m"]),
+        user="root",
+    )
+    assert [(mode.services, mode.url) for mode in host.mode] == [(("container:brain",), "http://127.0.0.1:8000")]
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [

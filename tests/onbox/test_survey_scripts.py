@@ -39,6 +39,15 @@ def test_what_a_script_per_mode_starts(tmp_path: Path) -> None:
     assert told["starts"] == ["container:vllm-agent", "container:tts", compose, "user:floor.service"]
 
 
+def test_functions_and_loops_of_a_script(tmp_path: Path) -> None:
+    text = (
+        'start_one() {\n  docker start "$1"\n}\nswitch_to() {\n  for t in a b; do docker stop "$t"; done\n  start_one "$1"\n}\n'
+        'switch_to vllm-agent\nfor s in tts audio; do\n  sudo systemctl start "$s.service" ; docker start "$s-worker"\ndone\n'
+    )
+    starts = script(tmp_path, text, "agent-mode.sh")["starts"]
+    assert starts == ["container:vllm-agent", "tts.service", "audio.service", "container:tts-worker", "container:audio-worker"]
+
+
 @pytest.mark.parametrize(
     ("text", "env", "flag"),
     [
