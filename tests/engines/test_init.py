@@ -15,9 +15,9 @@ import pytest
 
 from sovtui.onbox import lookanswers
 from tests.engines.litellm import litellm
-from tests.engines.llamacpp import HERE, llamacpp, tiny
+from tests.engines.llamacpp import llamacpp, tiny
 from tests.engines.place import python
-from tests.engines.running import Running, answer, free_port
+from tests.engines.running import Running, answer
 from tests.fakes.apart import apart
 
 pytestmark = pytest.mark.integration
@@ -25,19 +25,15 @@ pytestmark = pytest.mark.integration
 SLEEP_SECONDS = 2
 """After so long without a request the server unloads its model."""
 SECRET = "hunter22hunter"
+MEAN, RANK = 1, 4
+"""llama.cpp's numbers for ways of pooling."""
 
 
-def llama_server(stack: ExitStack, folder: Path, *words: str) -> Running:
-    """A process whose command line is llama-server's."""
-    program = folder / "llama-server"
-    if not program.exists():
-        program.symlink_to(HERE / "llama_server.py")
-    port = free_port()
-    argv = [str(python("llamacpp")), str(program), "--model", str(tiny()), "--port", str(port), *words]
-    prefix = words[words.index("--api-prefix") + 1] if "--api-prefix" in words else ""
-    server = Running(argv, folder / f"llama-server-{port}.log", f"http://127.0.0.1:{port}{prefix}")
-    stack.callback(server.end)
-    server.wait("/health")
+def llama_server(stack: ExitStack, folder: Path, *options: str, **fields: Any) -> Running:
+    """A process whose command line is llama-server's and says what `fields` do."""
+    told = ("--model", str(tiny()), *options)
+    server = stack.enter_context(llamacpp(folder, options=told, **{"model_alias": [], **fields}))
+    server.url += fields.get("api_prefix", "")
     return server
 
 
@@ -54,14 +50,15 @@ def sovtui(folder: Path, *words: str, okay: tuple[int, ...] = (0,)) -> subproces
 
 def _each_is_proposed_rightly(folder: Path) -> None:
     with ExitStack() as stack:
-        plain = llama_server(stack, folder, "--alias", "chat", "--metrics")
-        below = llama_server(stack, folder, "--api-prefix", "/llm")
-        keyed = llama_server(stack, folder, "--api-key", SECRET)
-        named = llama_server(stack, folder, "--embeddings", "--alias", "embedder")
-        ranks = llama_server(stack, folder, "--reranking", "--alias", "ranker")
-        sleepy = llama_server(stack, folder, "--alias", "sleepy", "--metrics", "--sleep-idle-seconds", str(SLEEP_SECONDS))
+        plain = llama_server(stack, folder, "--alias", "chat", "--metrics", model_alias=["chat"], endpoint_metrics=True)
+        below = llama_server(stack, folder, "--api-prefix", "/llm", api_prefix="/llm")
+        keyed = llama_server(stack, folder, "--api-key", SECRET, api_keys=[SECRET])
+        pooling: dict[str, Any] = {"embedding": True, "pooling_type": MEAN}
+        named = llama_server(stack, folder, "--embeddings", model_alias=["embedder"], **pooling)
+        ranks = llama_server(stack, folder, "--reranking", model_alias=["ranker"], **{**pooling, "pooling_type": RANK})
+        sleepy = llama_server(stack, folder, model_alias=["sleepy"], endpoint_metrics=True, sleep_idle_seconds=SLEEP_SECONDS)
         unnamed = stack.enter_context(llamacpp(folder, model_alias=["other"]))  # its command line tells nothing
-        pooled = stack.enter_context(llamacpp(folder, model_alias=["pooled"], embedding=True, pooling_type=1))
+        pooled = stack.enter_context(llamacpp(folder, model_alias=["pooled"], **pooling))
         model = {"model_name": "big", "litellm_params": {"model": "openai/chat", "api_base": f"{plain.url}/v1", "api_key": "x"}}
         router = stack.enter_context(litellm(folder, {"model_list": [model]}))
         limit = time.monotonic() + 60
@@ -111,7 +108,7 @@ def test_real_servers_are_proposed_rightly_and_one_that_sleeps_sleeps_on(tmp_pat
 
 
 def test_a_look_does_not_keep_a_model_awake(tmp_path: Path) -> None:
-    kinds: tuple[dict[str, Any], ...] = ({}, {"embedding": True, "pooling_type": 1})
+    kinds: tuple[dict[str, Any], ...] = ({}, {"embedding": True, "pooling_type": MEAN})
     for fields in kinds:
         with llamacpp(tmp_path, endpoint_metrics=True, sleep_idle_seconds=SLEEP_SECONDS, **fields) as server:
             port = int(server.url.rpartition(":")[2])
