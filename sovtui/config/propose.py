@@ -5,24 +5,21 @@ What would stop, start or kill something on a mere guess is written behind a `#`
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from sovtui.config import beside, care, scripts
+from sovtui.config import asmodes, beside, care, memory
 from sovtui.config.care import word
 from sovtui.config.check import service_problem
 from sovtui.config.proposal import Item, Line, Proposal, Table, line
 from sovtui.core import serving
-from sovtui.core.servers import Certainty, Server, Servers, Sign, find
+from sovtui.core.servers import Certainty, Server, Sign, find
 from sovtui.core.survey import AnswerFact, Facts
 
 LOADERS = ("ollama", "llamaswap")
-NO_MODE = (*LOADERS, "litellm")
-"""Engines that load models by themselves or only route: no mode starts them. A router of llama.cpp is one too."""
+"""Engines that load models by themselves. A router of llama.cpp is one too."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
-_UNIFIED = re.compile(r"(?i)GB10|GH200|Grace|Orin|Thor|Tegra|DGX Spark")
 SURE, LIKELY, GUESS = Certainty.SURE, Certainty.LIKELY, Certainty.GUESS
 
 
@@ -50,7 +47,7 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     servers = find(facts)
     known = _known(engines)
     usable = [s for s in servers.found if not s.service or not service_problem(s.service)]
-    modes = [s for s in usable if not _no_mode(s) and not s.cpu_sign and (s.engine or s.held_bytes)]
+    modes = [s for s in usable if not asmodes.no_mode(s) and not s.cpu_sign and (s.engine or s.held_bytes)]
     modes.sort(key=lambda s: (not s.running, not s.service, not s.at_boot, s.name, s.port or 0))
     modes = [s for s in modes if s.service or not any(o.service and o.port == s.port for o in modes)]
     modes = [s for i, s in enumerate(modes) if not s.service or s.service not in {o.service for o in modes[:i]}]
@@ -72,7 +69,7 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     taken = {*jobs, *(item.value for item in holds), *(s.service for s in (*modes, *floor, *shown))}
     watch = care.watched(facts, rest, taken)
     tables = [_host(facts, asked, bool(modes or floor or besides or rest), watch)]
-    mode_tables = _modes(facts, asked, modes, known, servers)
+    mode_tables = asmodes.Modes(facts, asked.name, known, modes, servers).tables()
     named = [str(one.value) for table in mode_tables for one in table.lines if one.key == "name"]
     tables += [*mode_tables, *beside.engines(facts, asked.name, besides, known, floor, named)]
     listed = {
@@ -107,30 +104,12 @@ def _host(facts: Facts, asked: Asked, serves: bool, watch: Line | None) -> Table
         lines.append(line("role", "nas" if nas else "management", reason, LIKELY))
     if machine.tailnet:
         lines.append(line("tailnet", machine.tailnet, "`tailscale status` there calls it so"))
-    lines.append(_memory(facts))
+    lines.append(memory.kind(facts))
     if instance := _instance(facts, asked):
         lines.append(instance)
     if watch is not None:
         lines.append(watch)
     return Table(("host", asked.name), lines=tuple(lines))
-
-
-def _memory(facts: Facts) -> Line:
-    names = f"{' '.join(gpu.name for gpu in facts.gpus)} {facts.machine.board}"
-    sizes = [gpu.memory_bytes for gpu in facts.gpus]
-    if sizes and None in sizes:
-        known = _UNIFIED.search(names) is not None
-        return line("memory", "unified", f"{facts.gpus[0].name} tells no memory of its own", SURE if known else LIKELY)
-    if _UNIFIED.search(names):
-        return line("memory", "unified", f"{names.strip()} shares its memory with the CPU", LIKELY)
-    if sizes:
-        gib = sum(size or 0 for size in sizes) / 2**30
-        return line("memory", "discrete", f"{', '.join(gpu.name for gpu in facts.gpus)} with {gib:.1f} GiB of its own")
-    return line("memory", "auto", "no GPU was found; sovtui will look again by itself", LIKELY)
-
-
-def unified(facts: Facts) -> bool:
-    return _memory(facts).value == "unified"
 
 
 def _instance(facts: Facts, asked: Asked) -> Line | None:
@@ -151,148 +130,9 @@ def _instance(facts: Facts, asked: Asked) -> Line | None:
     return line("instance", f'instance=~"{asked.name}([.:].*)?"', reason, GUESS, active=False)
 
 
-# --- modes ------------------------------------------------------------------------------------------------------------
-
-
-def _modes(facts: Facts, asked: Asked, servers: Sequence[Server], known: dict[str, str], all_: Servers) -> list[Table]:
-    names: set[str] = {"none"}
-    used: set[str] = set()
-    owned = {s.container: s.service for s in all_.found if s.container and ":" not in s.service}
-    tables = []
-    for number, server in enumerate(servers, start=1):
-        twins = [o for o in servers if server.url and o.url == server.url and o is not server]
-        apart = all(o.model != server.model and o.model and server.model for o in twins)
-        known_place = all(o.model or o.port_sign.certainty is SURE for o in (server, *twins))
-        clear = apart or (known_place and all(o.service and server.service for o in twins))
-        tables.append(_mode(facts, asked, server, number, known, names, used, twins, clear, servers, owned))
-    services = frozenset(s.service for s in all_.found if s.service)
-    return tables + scripts.more_modes(facts, asked.name, used, services, names, owned)
-
-
-def _no_mode(server: Server) -> bool:
-    """What only routes, loads what is asked for, or generates nothing."""
-    return server.engine in NO_MODE or server.router or bool(server.side)
-
-
 def _known(engines: Collection[str]) -> dict[str, str]:
     """The names of the configuration by the survey's."""
     return {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in engines}
-
-
-def _mode(
-    facts: Facts,
-    asked: Asked,
-    server: Server,
-    number: int,
-    known: dict[str, str],
-    names: set[str],
-    used: set[str],
-    twins: Sequence[Server],
-    clear: bool,
-    modes: Sequence[Server],
-    owned: dict[str, str],
-) -> Table:
-    name, sign, own = _name(facts, server, names, modes, owned)
-    engine = known.get(server.engine, "")
-    shown = serving.shown(server.engine) or "an engine that is not known"
-    lines = [Line("name", name, sign)]
-    if number <= 9:
-        state = "it runs now" if server.running else "in the order of names"
-        lines.append(line("key", str(number), f"any free key; {state}", LIKELY))
-    if server.title and server.title not in (server.service, server.service.rpartition(":")[2]):
-        lines.append(line("title", server.title[:60], "the unit's own description"))
-    elif apart := _apart(server, twins):
-        lines.append(line("title", apart, f"what tells it from {', '.join(o.name for o in twins[:3])}", LIKELY))
-    force = clear and not server.hidden and bool(server.url)
-    if engine:
-        lines.append(Line("engine", engine, replace(server.engine_sign, reason=f"{shown}: {server.engine_sign.reason}"), force))
-    elif server.engine:
-        reason = f"{shown}, which this version does not read: whether it is up is told by the unit"
-        lines.append(line("engine", server.engine, reason, SURE, active=False))
-    if server.url or server.hidden:
-        reason = server.port_sign.reason if clear else "another mode has this address too, and nothing tells them apart"
-        where = (
-            Sign(f"its address is not known: {server.hidden}", GUESS)
-            if server.hidden
-            else replace(server.port_sign, reason=reason)
-        )
-        lines.append(Line("url", server.url or "http://127.0.0.1:PORT", where, force))
-    if server.model and not server.router:
-        lines.append(Line("model", server.model, server.model_sign))
-    elif engine and not _no_mode(server):
-        lines.append(
-            line("model", "", "its command line does not tell; what `/v1/models` lists when it runs", GUESS, active=False)
-        )
-    if server.service:
-        where_ = (
-            f"it runs the container {server.container}" if server.container and ":" not in server.service else "what serves it"
-        )
-        why = server.service_sign or Sign(where_, server.engine_sign.certainty)
-        lines.append(Line("services", (Item(server.service, why),), why))
-        if instead := beside.project_instead(facts, server):
-            lines.append(instead)
-    lines += _needs(facts, server)
-    if own is not None and server.service:
-        used.add(own.script.path)
-        lines += scripts.lines(own)
-    about = [] if server.service else [f"{server.place} Shown, but no switch can start or stop it.".strip()]
-    if server.key:
-        about.append(beside.KEY)
-    return Table(("host", asked.name, "mode"), True, tuple(lines), tuple(about), bool(server.service) or force)
-
-
-def _apart(server: Server, twins: Sequence[Server]) -> str:
-    """What differs between modes at one address: model, context, share of the memory."""
-    found = []
-    model = server.model.rpartition("/")[2]
-    if model and any(o.model != server.model for o in twins):
-        found.append(model)
-    if server.context and any(o.context and o.context != server.context for o in twins):
-        found.append(f"{server.context:,} tokens of context".replace(",", " "))
-    if server.gpu_ratio and any(o.gpu_ratio and o.gpu_ratio != server.gpu_ratio for o in twins):
-        found.append(f"{server.gpu_ratio:.0%} of the GPU")
-    return ", ".join(found)[:60]
-
-
-def _name(
-    facts: Facts, server: Server, names: set[str], modes: Sequence[Server], owned: dict[str, str]
-) -> tuple[str, Sign, scripts.Own | None]:
-    """Its name, why, and the owner's script for it."""
-    model = re.sub(r"\.(?:gguf|llamafile|safetensors)\Z", "", server.model.rpartition("/")[2])
-    bare = server.name or model or f"port-{server.port}"
-    instance = server.name.partition("@")[2].replace("\\x2d", "-")
-    tokens = r"(?i)(?<![a-z0-9])(?:vllm|sglang|llama[-_.]?cpp|llama[-_]server|comfyui|engine|server|serve|llm)(?![a-z0-9])"
-    name = word(instance) if instance and word(instance) != "it" else word(re.sub(tokens, "-", bare), bare)
-    sign = Sign("from the service's name" if server.name else "from what it serves", LIKELY)
-    own = scripts.of_mode(facts, server, name, modes, owned)
-    if own is not None and own.name and word(own.name) not in names:
-        name, sign = word(own.name), Sign(f"{own.script.path} calls it so", LIKELY if own.sure else GUESS)
-    base, count = name, 1
-    while name in names:
-        count += 1
-        name = f"{base}-{count}"
-    names.add(name)
-    return name, sign, own
-
-
-def _needs(facts: Facts, server: Server) -> list[Line]:
-    """Memory that it holds: measured, or told by its command line; a default of the engine is a guess."""
-    if server.held_bytes and server.running:
-        return [line("needs", gigabytes(server.held_bytes), "its processes hold that on the GPU now")]
-    if not facts.gpus:
-        return []
-    total = facts.machine.memory_bytes if unified(facts) else (facts.gpus[0].memory_bytes or 0)
-    ratio = server.gpu_ratio or {"vllm": 0.9}.get(server.engine)
-    if not total or not ratio:
-        return []
-    sure = server.gpu_ratio is not None and len(facts.gpus) == 1
-    reason = f"{ratio:g} of {gigabytes(total)}, {'as its command line says' if server.gpu_ratio else 'the default of the engine'}"
-    return [line("needs", gigabytes(int(total * ratio)), reason, LIKELY if sure else GUESS, active=sure)]
-
-
-def gigabytes(value: int) -> str:
-    """Rounded up to a tenth: `30.8 GB`."""
-    return f"{math.ceil(value / 1e8) / 10:g} GB"
 
 
 # --- the switch -------------------------------------------------------------------------------------------------------
@@ -303,7 +143,7 @@ def _switch(
 ) -> Table | None:
     lines: list[Line] = []
     if modes and facts.gpus:
-        if unified(facts):
+        if memory.unified(facts):
             lines.append(line("drop_caches", True, "one memory: stale weights in the page cache make the next start fail"))
         else:
             lines.append(line("drop_caches", False, "weights go to the card, which the page cache does not share", LIKELY))

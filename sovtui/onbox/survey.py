@@ -15,8 +15,6 @@ from sovtui.onbox.containerline import Run
 
 Told = dict[str, Any]
 AT_ONCE = 12
-PARTS = ("gpus", "units", "containers", "ports", "scripts")
-"""What a request may name in `parts`; without it everything is looked at."""
 ANY = 0
 """In place of a port: of one that is not known."""
 _PLACE = "com.docker.compose.project.working_dir"
@@ -30,17 +28,12 @@ _TLS = re.compile(r"--(?:ssl[-_](?:certfile|cert-file|certfile_path)|tls-keyfile
 
 def survey(request: Mapping[str, Any]) -> None:
     """Say every fact as a line; a `looked` line after each part says what was looked at, for whoever waits."""
-    parts = [part for part in PARTS if part in (request.get("parts") or PARTS)]
     box.end_with_client()
     box.say(_machine())
-    if "gpus" in parts:
-        _gpus()
-    units = _units() if "units" in parts else []
-    containers = _containers(units) if "containers" in parts else []
-    if "ports" in parts:
-        _ports(units, containers)
-    if "scripts" in parts:
-        _scripts(units)
+    _gpus()
+    units = _units()
+    _ports(units, _containers(units))
+    _scripts(units)
 
 
 def _gpus() -> None:

@@ -341,6 +341,12 @@ def test_two_modes_of_one_image_and_port_are_told_apart_by_what_differs() -> Non
     assert '# engine = "vllm"' not in text and '# url = "http' not in text
 
 
+def test_units_that_are_described_alike_get_titles_that_are_not() -> None:
+    words = "vllm serve org/m --port 8000 --max-model-len {}"
+    host, _ = made(*(unit(f"{name}.service", words.format(n), description="vLLM") for name, n in (("a", 4096), ("b", 8192))))
+    assert [mode.title for mode in host.mode] == ["vLLM: 4 096 tokens of context", "vLLM: 8 192 tokens of context"]
+
+
 def test_containers_belong_to_the_unit_that_ends_them() -> None:
     labels = {"com.docker.compose.project": "llm", "com.docker.compose.project.working_dir": "/srv/llm"}
 
