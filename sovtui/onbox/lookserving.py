@@ -1,4 +1,4 @@
-"""A look at only what serves now, for somebody who waits in front of a screen: no unit is read, nothing else is told. Reads only."""
+"""A look at only what serves now, for somebody who waits in front of a screen. Reads only."""
 
 from __future__ import annotations
 
@@ -7,31 +7,40 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from sovtui.onbox import box, lookanswers, lookcontainers, lookports, survey
+from sovtui.onbox import box, lookanswers, lookcontainers, lookports, lookunits, survey
 
 Told = dict[str, Any]
 USUAL = (8000, 8001, 30000, 30001, 8080, 11434, 4000, 8188, 1234, 5000, 9090, 9093)
 """Where engines listen if nobody tells them otherwise, and Prometheus and Alertmanager."""
+PATHS_SECONDS = 0.3
+"""How long their command lines are waited for before ports are asked: one may name a path."""
 CONTAINER_SECONDS = 2.0
 """How long a container engine may take; mostly it has answered long before."""
 
 
 def serving(request: Mapping[str, Any]) -> None:
-    """Sockets, engines' processes, their units by name, containers, and each answer as it comes; in a survey's words.
+    """Sockets, engines' processes and their units, containers, and each answer as it comes; in a survey's words.
 
     `only`: ports that are asked; without it all are. Those where an engine is likely come first: whoever cannot wait has these.
     """
     box.end_with_client()
-    others = threading.Thread(target=lambda: box.say(*lookcontainers.containers()[0]), daemon=True)
+    containers: list[Told] = []
+
+    def look() -> None:
+        containers.extend(lookcontainers.containers()[0])
+        box.say(*containers)
+
+    others = threading.Thread(target=look, daemon=True)
     others.start()
     ports = lookports.listening() or usual()
     running = lookports.processes()
-    services = {told["service"] for told in (*ports, *running) if told.get("service")}
-    units = [{"t": "unit", "name": name, "active": "active"} for name in sorted(services) if name.endswith(".service")]
+    units = _units({told["service"] for told in (*ports, *running) if told.get("service", "").endswith(".service")})
     box.say(*units, *ports, *running)
-    only, likely = request.get("only"), {told["pid"] for told in running}
-    asked = [told for told in ports if only is None or told["port"] in only]
-    asked.sort(key=lambda told: (told["port"] not in USUAL and told.get("pid") not in likely, told["port"]))
+    others.join(PATHS_SECONDS)
+    told = [*units, *containers, *running]
+    only, likely = request.get("only"), {one["pid"] for one in running}
+    asked = [one for one in survey.without_parts(ports, running) if only is None or one["port"] in only]
+    asked.sort(key=lambda one: (one["port"] not in USUAL and one.get("pid") not in likely, one["port"]))
 
     def ask(*words: Any, **more: Any) -> Told | None:
         answer = lookanswers.ask(*words, **more)
@@ -39,9 +48,19 @@ def serving(request: Mapping[str, Any]) -> None:
             box.say(answer)
         return answer
 
-    own = survey.without_parts(asked, running)
-    survey.answering(own, survey.prefixes(running), ask, survey.engines(ports, running))
+    tls = any(map(survey.encrypted, told))
+    survey.answering(asked, survey.prefixes(told), ask, survey.engines(ports, running), tls)
     others.join(CONTAINER_SECONDS)
+
+
+def _units(names: set[str]) -> list[Told]:
+    """The units that these processes belong to, as far as systemd tells them."""
+    found: list[Told] = []
+    for prefix, kind in (("", "system"), ("user:", "user")) if names and box.has_systemd() else ():
+        mine = sorted(name[len(prefix) :] for name in names if name.startswith("user:") == bool(prefix))
+        found += lookunits.named(kind, mine, every=True)[0] if mine else []
+    told = {unit["name"] for unit in found}
+    return [*found, *({"t": "unit", "name": name, "active": "active"} for name in sorted(names - told))]
 
 
 def sockets() -> dict[int, frozenset[str]] | None:

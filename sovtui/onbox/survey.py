@@ -87,7 +87,9 @@ def _ports(units: list[Told], containers: Iterable[Told]) -> None:
     units += more
     _tell("listening ports", [*more, *ports, *running], len(ports))
     told = [*units, *containers, *running]
-    answers = answering(without_parts(ports, running), prefixes(told), engines=engines(ports, running), tls=any(map(_tls, told)))
+    answers = answering(
+        without_parts(ports, running), prefixes(told), engines=engines(ports, running), tls=any(map(encrypted, told))
+    )
     _tell("answers on them", answers, len(answers))
 
 
@@ -132,7 +134,8 @@ def _said(told: Mapping[str, Any]) -> str:
     return " ".join([*(" ".join(argv) for argv in lists), *env])
 
 
-def _tls(told: Mapping[str, Any]) -> bool:
+def encrypted(told: Mapping[str, Any]) -> bool:
+    """Whether a command line names a certificate."""
     return _TLS.search(_said(told)) is not None
 
 
