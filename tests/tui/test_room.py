@@ -639,7 +639,7 @@ async def test_one_changed_figure_repaints_one_row(stage, states):
         now = s.hub.state.now
         s.hub.put(with_figures(s.hub.state, engine__running=fresh(3.0, now, "probe")))
         await s.pilot.pause()
-        assert "running  3" in pane.plain
+        assert "running 3" in pane.plain
         assert 1 <= pane.repaints - before <= 2
 
 
