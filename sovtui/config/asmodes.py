@@ -54,7 +54,7 @@ class Modes:
         force = clear and not server.hidden and bool(server.url)
         name, sign, own = self._name(server)
         lines = [Line("name", name, sign)]
-        if number <= 9:
+        if number <= 9 and server.service:
             state = "it runs now" if server.running else "in the order of names"
             lines.append(line("key", str(number), f"any free key; {state}", LIKELY))
         lines += _title(server, twins)

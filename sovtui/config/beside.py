@@ -85,7 +85,7 @@ def _table(facts: Facts, host: str, server: Server, known: Mapping[str, str], of
         some = f": {', '.join(server.models[:8])}{', …' if len(server.models) > 8 else ''}" if server.models else ""
         about.append(f"A router: it loads the models that are asked for, each in a server of its own{some}.")
     if not server.service:
-        about.append(server.place)
+        about.append(f"{server.place} No switch can start or stop it.".strip())
     if not force:
         about.append(
             "It does not run now, and nothing starts it." if not server.hidden else f"Its address is not known: {server.hidden}."

@@ -51,6 +51,9 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     modes.sort(key=lambda s: (not s.running, not s.service, not s.at_boot, s.name, s.port or 0))
     modes = [s for s in modes if s.service or not any(o.service and o.port == s.port for o in modes)]
     modes = [s for i, s in enumerate(modes) if not s.service or s.service not in {o.service for o in modes[:i]}]
+    # What no switch can stop excludes nothing: it is a mode only where there is no other.
+    alone = sorted((s for s in modes if s.engine in known and not s.hidden), key=lambda s: s.engine == "comfyui")
+    modes = [s for s in modes if s.service] or alone[:1]
     floor = [
         s
         for s in usable
@@ -85,7 +88,7 @@ def propose(facts: Facts, asked: Asked, engines: Collection[str]) -> Proposal:
     unseen = tuple(
         f"Could not be looked at: {problem.rstrip('.?! ')}." for problem in facts.problems if "no systemd" not in problem
     )
-    return Proposal(asked.name, tuple(tables), (*_notes(facts, usable), *servers.notes), unseen)
+    return Proposal(asked.name, tuple(tables), (*_notes(facts, usable, modes), *servers.notes), unseen)
 
 
 # --- the host ---------------------------------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ def _sources(facts: Facts, asked: Asked) -> list[Table]:
     return tables
 
 
-def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
+def _notes(facts: Facts, servers: Sequence[Server], modes: Sequence[Server]) -> tuple[str, ...]:
     notes = []
     if not servers:
         names = ", ".join(serving.NAMES.values())
@@ -206,11 +209,19 @@ def _notes(facts: Facts, servers: Sequence[Server]) -> tuple[str, ...]:
         notes.append(
             "LiteLLM runs here; its chains need a key to be read: write [[profile]] yourself, see `sovtui config schema`."
         )
-    sides = [s for s in servers if s.side and s.engine in serving.OTHERS]
-    notes += [
-        f"{serving.shown(s.engine)} ({s.side}) on port {s.port} is not read by this version{'; its service is watched' if s.service else ''}."
-        for s in sides[:4]
-    ]
+    unread = [s for s in servers if s.engine in serving.OTHERS and (s.side or not s.service)]
+    for one in unread[:4]:
+        what = f"{serving.shown(one.engine)}{f' ({one.side})' if one.side else ''} on port {one.port}"
+        notes.append(
+            f"{what} is not read by this version{'; its service is watched.' if one.service else f'. {one.place}'.rstrip()}"
+        )
+    at_once = [s for s in modes if s.running]
+    if len(at_once) > 1:
+        names = ", ".join(s.name for s in at_once[:5])
+        notes.append(
+            f"{names} run at the same time; as modes they exclude each other, and a switch to one stops the others. "
+            "What is to stay whatever is switched: write [[host.NAME.engine]] instead, or `may_stay`."
+        )
     for template in facts.templates[:4]:
         notes.append(
             f"{template} is a template that names an engine; which instances there are could not be told: name them in `services`."

@@ -60,6 +60,8 @@ def on_gone(s: Switching, seen: Looked) -> Result:
         s, effects = step(replace(s, phase="memory", still=0), "memory")
         return s, (*ended, *effects, Measure())
     s, kills = insisting.end(s, seen, s.hung)
+    s, more = insisting.end_left_behind(s, seen, s.to_stop)
+    kills = (*kills, *more)
     limit = insisting.limit(s, seen, s.hung)
     if s.now - s.since > limit:
         what = (

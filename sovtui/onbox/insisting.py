@@ -12,13 +12,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from sovtui.onbox.phrases import span
+from sovtui.onbox.plan import kind_of
 from sovtui.onbox.switchstate import Result, Switching, run
+from sovtui.onbox.things import Unit
 from sovtui.onbox.words import Effects, Looked, Step
 
 PATIENCE = 20.0
 """Seconds that one that hangs is given to stop, or less if its own unit says so; then SIGKILL."""
 GRACE = 20.0
 """How long the end of a process that was killed may take: memory of many gigabytes is given back meanwhile."""
+LEFT = 5.0
+"""Seconds that processes of a unit that has stopped are given to end by themselves."""
 LONGEST = 900.0
 """A supervisor that ends by force only later than this is not waited for."""
 
@@ -46,6 +50,20 @@ def end(s: Switching, seen: Looked, services: Iterable[str], patience: float = P
     s, runs = run(replace(s, killed=(*s.killed, *due)), "kill", tuple(due))
     told: Effects = (Step(s.step, "running", None, f"{', '.join(due)} did not stop within {span(s.now - s.since)}: SIGKILL"),)
     return s, (*told, *runs)
+
+
+def end_left_behind(s: Switching, seen: Looked, services: Iterable[str]) -> Result:
+    """SIGKILL for processes of units that have stopped: with `KillMode=process` systemd is done with them, and nobody else ends them."""
+    left = [x for x in services if x not in s.killed and _left_behind(seen.unit(x))]
+    if seen.reason or not left or s.now - s.since < LEFT:
+        return s, ()
+    s, runs = run(replace(s, killed=(*s.killed, *left)), "kill", tuple(left))
+    told: Effects = (Step(s.step, "running", None, f"{', '.join(left)} has stopped and left processes behind: SIGKILL"),)
+    return s, (*told, *runs)
+
+
+def _left_behind(unit: Unit) -> bool:
+    return kind_of(unit.name)[0] in ("system", "user") and unit.active in ("inactive", "failed") and not unit.gone
 
 
 def limit(s: Switching, seen: Looked, services: Iterable[str]) -> float:

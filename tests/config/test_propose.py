@@ -193,9 +193,9 @@ def test_an_engine_that_nobody_names_is_found_by_what_answers() -> None:
         ]
     )
     host, text, _ = made(facts)
-    brain, by_hand = host.mode
+    (brain,), (by_hand,) = host.mode, host.engine
     assert (brain.name, brain.engine, brain.model, brain.services) == ("brain", "sglang", "qwen3", ("brain.service",))
-    assert by_hand.services == () and "no switch can start or stop it" in text
+    assert (by_hand.url, by_hand.services) == ("http://127.0.0.1:7778", ()) and "No switch can start or stop it." in text
 
 
 def test_where_a_stopped_engine_will_listen() -> None:

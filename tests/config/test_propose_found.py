@@ -165,7 +165,24 @@ def test_of_another_user_the_one_unit_of_theirs_is_it() -> None:
     both = [unit(f"vllm-{n}.service", "/opt/x/start", active="active", user="llm") for n in "xy"]
     host, text = made(*both, *lines)
     assert "Whose it is could not be told: it runs as llm, of whom this login may not see more." in text
-    assert [mode.services for mode in host.mode if mode.url == "http://127.0.0.1:9100"] == [()]
+    assert [engine.services for engine in host.engine] == [()], "beside the modes: no switch can stop it"
+    assert len(host.mode) == 2 and all(mode.url != "http://127.0.0.1:9100" for mode in host.mode)
+
+
+def test_what_no_switch_can_stop_is_a_mode_only_where_there_is_no_other() -> None:
+    hands = [process(n, f"vllm serve m{n} --port 800{n}", user="ops") for n in (1, 2)]
+    host, _ = made(*hands)
+    assert [(mode.url, mode.key) for mode in host.mode] == [("http://127.0.0.1:8001", "")]
+    assert [engine.url for engine in host.engine] == ["http://127.0.0.1:8002"]
+    host, _ = made(*hands, unit("a.service", "vllm serve a --port 8000"))
+    assert [mode.services for mode in host.mode] == [("a.service",)] and len(host.engine) == 2
+    assert "koboldcpp".lower() in made(process(9, "koboldcpp --model x", user="ops"))[1].lower()
+
+
+def test_engines_that_run_at_the_same_time_exclude_each_other_as_modes_and_that_is_said() -> None:
+    both = [unit(f"{n}.service", f"vllm serve {n} --port {p}", **RUNS) for n, p in (("a", 8000), ("b", 8001))]
+    assert "a, b run at the same time; as modes they exclude each other" in made(*both)[1]
+    assert "at the same time" not in made(both[0])[1]
 
 
 def test_a_port_that_docker_holds_open_is_its_container_s() -> None:

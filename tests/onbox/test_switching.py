@@ -262,14 +262,22 @@ def does_not_stop(deaf: str) -> Callable[[object, World], None]:
     return stuck
 
 
-@pytest.mark.parametrize("fate", ["stuck", "stray", "refuse-stop"])
+def test_processes_that_a_unit_leaves_behind_are_ended() -> None:
+    world = box(a="stray")
+    story = run(world)
+    assert story.outcome == "done", story.reason
+    assert world.commands == [("stop", "a.service"), ("kill", "a.service"), ("start", "b.service")]
+    gone = next(s for s in story.steps if s.name == "gone" and s.state == "done")
+    assert gone.seconds is not None and 5 <= gone.seconds < 8, "they are given a moment to end by themselves"
+    assert any("left processes behind: SIGKILL" in s.detail for s in story.steps if s.name == "gone")
+
+
+@pytest.mark.parametrize("fate", ["stuck", "refuse-stop"])
 def test_previous_does_not_go(fate: str) -> None:
     world = box(a=fate)
     story = run(world)
     assert story.outcome in ("rolled-back", "rollback-failed")
     assert ("start", "b.service") not in world.commands
-    if fate == "stray":
-        assert "still has processes" in story.reason
     if fate == "refuse-stop":
         assert story.outcome == "rolled-back"
 

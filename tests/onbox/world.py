@@ -280,7 +280,7 @@ class World:
                 self.at(0.1, lambda: end(False, "ops may not run `systemctl kill`"))
                 return
             if s.procs and s.deaf != "kill":
-                s.deaf, s.fate = "", s.fate if s.fate != "stuck" else ""
+                s.deaf, s.fate = "", s.fate if s.fate not in ("stuck", "stray") else ""
                 self.at(0.5, lambda: self._stopped(s))
             self.at(0.1, lambda: end(True))
         elif run.verb == "stop":
