@@ -103,7 +103,10 @@ async def test_it_falls_asleep_while_all_look_on_and_stays_asleep(tmp_path: Path
             assert look.view.word == "asleep" and look.reading("running").fresh_value == 0
             log = server.said()
             slept = rows.slept_after(log)
-            assert slept is not None and SLEEP_AFTER <= slept <= SLEEP_AFTER + 3 and "exiting sleeping state" not in log, (slept, log)
+            assert slept is not None and SLEEP_AFTER <= slept <= SLEEP_AFTER + 3 and "exiting sleeping state" not in log, (
+                slept,
+                log,
+            )
             await client.ask(8)  # and a request wakes it, which is seen
             await look.until(lambda one: one.engine.phase is EnginePhase.READY, 10)
             await client.aclose()
@@ -112,12 +115,16 @@ async def test_it_falls_asleep_while_all_look_on_and_stays_asleep(tmp_path: Path
 async def commands(folder: Path, server: Running, seconds: float) -> list[str]:
     """What `status` and `doctor` say meanwhile."""
     path = folder / "config.toml"
-    path.write_text(f'[host.here]\nlink = "local"\n[[host.here.mode]]\nname = "mine"\nengine = "llamacpp"\nurl = "{server.url}"\n')
+    path.write_text(
+        f'[host.here]\nlink = "local"\n[[host.here.mode]]\nname = "mine"\nengine = "llamacpp"\nurl = "{server.url}"\n'
+    )
     until, said = time.monotonic() + seconds, []
     while time.monotonic() < until:
         for command in ("status", "doctor"):
             argv = [sys.executable, "-m", "sovtui", "--config", str(path), command]
-            process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            )
             told, _ = await process.communicate()
             said += [told.decode()] if command == "status" else []
         await asyncio.sleep(1)
