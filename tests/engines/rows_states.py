@@ -7,20 +7,8 @@ from pathlib import Path
 from tests.engines.row import Row
 from tests.engines.states import life, loading
 
-WHAT = "llama.cpp"
 
-
-async def rows(folder: Path) -> list[Row]:
-    """Seconds from each event to the word that is right from then on; counted is the bar."""
+async def rows(folder: Path, what: str) -> list[Row]:
+    """Seconds from each event to the word that is right from then on, and every word on the way."""
     seen = [*await life(folder), await loading(folder)]
-    return [
-        Row(
-            WHAT,
-            f"state: {one.event}",
-            "s",
-            None if one.seconds is None else round(one.seconds, 1),
-            5.0,
-            f"{' → '.join(one.words)}",
-        )
-        for one in seen
-    ]
+    return [Row(what, f"state: {one.event}", "s", one.seconds, "5 s at most", " → ".join(one.words)) for one in seen]

@@ -9,15 +9,16 @@ import asyncio
 import itertools
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.engines.client import Client
 from tests.engines.llamacpp import start, tiny
-from tests.engines.looking import LOOK_SECONDS, Looking, looking
-from tests.engines.running import Running, free_port
+from tests.engines.running import Running, answer, free_port
+from tests.engines.whole import Whole, whole
 
 MODEL = "org/tiny:Q4_K_M"
 """An id with `/` and `:`, as Hugging Face and Ollama have them."""
@@ -39,46 +40,47 @@ class Seen:
 
 
 class Watcher:
-    """Looks in the rhythm of the control room, and notes every word with its time."""
+    """Notes every word that the room says of it, with its time."""
 
-    def __init__(self, look: Looking) -> None:
+    def __init__(self, look: Whole) -> None:
         self.look = look
-        self.told: list[tuple[float, str, str]] = [(0.0, "unknown", "")]
-        self._task: asyncio.Task[None] | None = None
+        self.told: list[tuple[float, str, str]] = []
+        self._unsubscribe = look.hub.subscribe(lambda _: self._word(), self._note)
 
-    async def _go_on(self) -> None:
-        while True:
-            began = time.monotonic()
-            await self.look.look()
-            view = self.look.view
-            self.told.append((time.monotonic(), view.word, view.reason or self.look.engine.reason))
-            await asyncio.sleep(max(0.05, LOOK_SECONDS - (time.monotonic() - began)))
+    def _word(self) -> tuple[str, str]:
+        return self.look.view.word, self.look.view.reason or self.look.engine.reason
 
-    async def __aenter__(self) -> Watcher:
-        self._task = asyncio.create_task(self._go_on())
-        return self
+    def _note(self, said: tuple[str, str]) -> None:
+        self.told.append((time.monotonic(), *said))
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+    def close(self) -> None:
+        self._unsubscribe()
 
     async def after(self, event: str, right: str, do: Callable[[], Any]) -> Seen:
         """What is told from the moment on at which `do` has returned."""
         result = do()
         if isinstance(result, Awaitable):
             await result
-        at, old = time.monotonic(), self.told[-1][1]
-        while time.monotonic() - at < LIMIT_SECONDS:
+        at, old = time.monotonic(), self.told[-1]
+        while True:
             since = [one for one in self.told if one[0] > at]
-            if since and since[-1][1] == right:
-                words = tuple(word for word, _ in itertools.groupby([old, *(one[1] for one in since)]))
-                return Seen(event, right, since[-1][0] - at, words, since[-1][2])
-            assert self._task is not None and not self._task.done(), self._task
-            await asyncio.sleep(0.05)
-        since = [one for one in self.told if one[0] > at]
-        words = tuple(word for word, _ in itertools.groupby([old, *(one[1] for one in since)]))
-        return Seen(event, right, None, words, since[-1][2] if since else "")
+            last = since[-1] if since else old
+            words = tuple(word for word, _ in itertools.groupby([old[1], *(one[1] for one in since)]))
+            if last[1] == right:
+                return Seen(event, right, max(0.0, last[0] - at), words, last[2])
+            if time.monotonic() - at > LIMIT_SECONDS:
+                return Seen(event, right, None, words, last[2])
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def watching(folder: Path, url: str) -> AsyncIterator[Watcher]:
+    async with whole(folder, url, model=MODEL) as look:
+        watch = Watcher(look)
+        try:
+            yield watch
+        finally:
+            watch.close()
 
 
 async def life(folder: Path, model: Path | None = None) -> list[Seen]:
@@ -105,6 +107,10 @@ async def life(folder: Path, model: Path | None = None) -> list[Seen]:
     def ask() -> None:
         work[:] = [asyncio.create_task(client.ask(8000)) for _ in range(3)]
 
+    async def ask_and_count() -> None:
+        ask()
+        await watch.look.until(lambda look: look.reading("running").fresh_value == 3, LIMIT_SECONDS)
+
     async def cancel() -> None:
         for task in work:
             task.cancel()
@@ -124,13 +130,13 @@ async def life(folder: Path, model: Path | None = None) -> list[Seen]:
         server.again()
 
     try:
-        async with looking("llamacpp", url, model=MODEL) as look, Watcher(look) as watch:
+        async with watching(folder, url) as watch:
             return [
                 await watch.after("nothing listens", "cold", lambda: None),
                 await watch.after("start", "resident", begin),
                 await watch.after("three requests", "busy", ask),
                 await watch.after("all of them cancelled", "resident", cancel),
-                await watch.after("three requests more", "busy", ask),
+                await watch.after("three requests more", "busy", ask_and_count),
                 await watch.after("SIGSTOP in the middle of them", "hung", send(signal.SIGSTOP)),
                 await watch.after("SIGCONT", "busy", send(signal.SIGCONT)),
                 await watch.after("kill -9", "dead", send(signal.SIGKILL)),
@@ -146,30 +152,20 @@ async def life(folder: Path, model: Path | None = None) -> list[Seen]:
 async def loading(folder: Path) -> Seen:
     """A model that takes a moment to load: meanwhile it says 503, which is starting and nothing else."""
     port = free_port()
+    url = f"http://127.0.0.1:{port}"
     server: Running | None = None
 
     def begin() -> None:
+        """Held in the middle of its load: so short a one would be over between two looks."""
         nonlocal server
         server = start(folder, tiny(512, 12), wait=False, port=port, model_alias=[MODEL], warmup=True)
+        limit = time.monotonic() + LIMIT_SECONDS
+        while answer(f"{url}/health")[0] != 503 and time.monotonic() < limit:
+            time.sleep(0.002)
 
-    async with looking("llamacpp", f"http://127.0.0.1:{port}", model=MODEL) as look:
-        watch = Watcher(look)
-        try:
-            begin()
-            began = time.monotonic()
-            words = [""]
-            while time.monotonic() - began < LIMIT_SECONDS and words[-1] not in ("resident", "hot"):
-                await look.look()
-                words.append(look.view.word)
-                watch.told.append((time.monotonic(), look.view.word, look.view.reason))
-            reason = next((why for _, word, why in watch.told if word == "starting"), "")
-            return Seen(
-                "503 while it loads",
-                words[-1],
-                time.monotonic() - began,
-                tuple(w for w, _ in itertools.groupby(words[1:])),
-                reason,
-            )
-        finally:
-            if server is not None:
-                server.end()
+    try:
+        async with watching(folder, url) as watch:
+            return await watch.after("503 while it loads", "starting", begin)
+    finally:
+        if server is not None:
+            server.end()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-from tests.engines import rows_init, rows_litellm, rows_llamacpp, rows_vllm, steady
+from tests.engines import rows_init, rows_litellm, rows_llamacpp, rows_states, rows_vllm, steady
 from tests.engines.llamacpp import llamacpp, tiny
 from tests.engines.old_llamacpp import old_llamacpp
 from tests.engines.row import Row
@@ -37,6 +37,8 @@ async def llamacpp_rows(folder: Path) -> AsyncIterator[Row]:
     yield _row(OLD, await rows_llamacpp.sleeps(folder, old=True, look_too=onlookers(folder)))
     yield _row(OLD, await rows_llamacpp.router_without_metrics(folder))
     yield Row(OLD, "router beside init", "", *await rows_init.router_and_its_servers(folder))
+    for row in await rows_states.rows(folder, NEW):
+        yield row
     with llamacpp(folder, tiny(512, 12), endpoint_metrics=True) as server:
         yield await _questions(NEW, folder, "llamacpp", server.url)
     with old_llamacpp(folder, "--metrics") as server:
