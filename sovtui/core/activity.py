@@ -32,6 +32,9 @@ class Activity:
     computed_at: datetime | None = None
     """When it last computed, as far as was seen; until it does: when it was first seen."""
 
+    worked_at: datetime | None = None
+    """When it was last seen to work at all."""
+
     @property
     def works(self) -> bool:
         return bool(self.cores)

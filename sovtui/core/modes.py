@@ -139,13 +139,16 @@ def busy_or_none(host: Host, mode: Mode) -> bool | None:
     running, waiting, decode = (
         host.reading(f, mode.name).fresh_value for f in ("engine.running", "engine.waiting", "engine.decode_tok_s")
     )
+    if _works_between_looks(host, mode):
+        return True
     if running is not None or waiting:
-        return bool(running or waiting) or _works_between_looks(host, mode)
+        return bool(running or waiting)
     return None if decode is None else decode > 0
 
 
 def _works_between_looks(host: Host, mode: Mode) -> bool:
-    """Short requests come and go between two looks at llama.cpp, whose process uses next to nothing where none runs."""
+    """Short requests come and go between two looks at llama.cpp, and one that wants a key tells none; where none runs its process
+    uses next to nothing."""
     use = host.activity.get(address_of(mode.url)) if mode.engine == "llamacpp" else None
     return use is not None and use.works
 

@@ -22,25 +22,30 @@ COUNT_EVERY = 5.0
 """Seconds between two counts of the connections of an engine that rests: for each the kernel walks a large table, some milliseconds."""
 LEAST_TICKS, LEAST_SHARE = 2, 0.01
 """What counts as work in one look: fewer ticks come from rounding, a smaller share from whoever asks how it is."""
+LEAST_FINE_SECONDS, LEAST_FINE_SHARE = 0.005, 0.005
+"""The same where it is counted finely: one question for how it is takes a few tenths of a millisecond."""
 
 
 class Activity:
     """The engines of one host."""
 
     def __init__(self, engines: Iterable[Mapping[str, Any]]) -> None:
-        """Of each `at` (`host:port`, as it is asked) and its `services`. Names are looked up beside: that may take seconds."""
+        """Of each `at` (`host:port`, as it is asked), its `services`, and whether it is looked at finely (`fine`): a little work tells.
+
+        Names are looked up beside: that may take seconds.
+        """
         self._watched: list[_Watched] = []
         self._elsewhere: list[Told] = []
         for one in engines:
-            place = (*str(one["at"]).rpartition(":")[::2], tuple(one.get("services", ())))
+            place = (*str(one["at"]).rpartition(":")[::2], tuple(one.get("services", ())), bool(one.get("fine")))
             if processes.is_literal(place[0]):
                 self._place(*place)
             else:
                 threading.Thread(target=self._place, args=place, daemon=True).start()
 
-    def _place(self, host: str, port: str, services: tuple[str, ...]) -> None:
+    def _place(self, host: str, port: str, services: tuple[str, ...], fine: bool) -> None:
         if port.isdigit() and processes.is_here(host):
-            self._watched.append(_Watched(host, int(port), services))
+            self._watched.append(_Watched(host, int(port), services, fine))
         else:
             self._elsewhere.append({"at": f"{host}:{port}", "why": "it runs on another machine"})
 
@@ -58,8 +63,8 @@ class Activity:
 class _Watched:
     """One engine."""
 
-    def __init__(self, host: str, port: int, services: tuple[str, ...]) -> None:
-        self._host, self._port, self._services = host, port, services
+    def __init__(self, host: str, port: int, services: tuple[str, ...], fine: bool) -> None:
+        self._host, self._port, self._services, self._fine = host, port, services, fine
         self._found_at = float("-inf")
         self._sign: object = None
         self._pids: tuple[int, ...] = ()
@@ -92,17 +97,20 @@ class _Watched:
             if port and port not in (self._port, inner):
                 wanted[port] = ((pid,), port)
         self._meters = {
-            port: self._meters.get(port, Meter(mine, local)).of(mine, local) for port, (mine, local) in wanted.items()
+            port: self._meters.get(port, Meter(mine, local, self._fine)).of(mine, local) for port, (mine, local) in wanted.items()
         }
 
 
 class Meter:
     """Processor time of some processes, and the connections to their port."""
 
-    def __init__(self, pids: Sequence[int], port: int) -> None:
+    def __init__(self, pids: Sequence[int], port: int, fine: bool = False) -> None:
         self._pids: tuple[int, ...] = ()
-        self._port = port
-        self._ticks: dict[int, int] = {}
+        self._port, self._fine = port, fine
+        self._used: dict[tuple[int, str], int] = {}
+        """By process, and by thread where it is counted finely."""
+        self._known: set[int] = set()
+        """Processes that were there at the last look: a thread of theirs that was not has begun since."""
         self._read_at: float | None = None
         self._open: int | None = None
         self._counted_at = float("-inf")
@@ -119,14 +127,15 @@ class Meter:
     def read(self, now: float, sockets: processes.Sockets) -> Told:
         """See `Activity.look`."""
         told: Told = dict(self._facts)
-        ticks = {pid: processes.ticks(pid) for pid in self._pids}
-        spent = sum(max(0, ticks[pid] - self._ticks.get(pid, ticks[pid])) for pid in ticks)
-        before, self._ticks, self._read_at = self._read_at, ticks, now
+        used, unit, least, share = self._count()
+        spent = sum(max(0, count - self._used.get(who, count if who[0] not in self._known else 0)) for who, count in used.items())
+        before, self._used, self._read_at = self._read_at, used, now
+        self._known = set(self._pids)
         works = False
         if before is not None and now > before:
             seconds = now - before
-            works = spent >= max(LEAST_TICKS, LEAST_SHARE * seconds * processes.HZ)
-            told["cores"] = float(f"{spent / processes.HZ / seconds:.1g}") if works else 0.0  # a second digit never stands still
+            works = spent >= max(least, share * seconds * unit)
+            told["cores"] = float(f"{spent / unit / seconds:.1g}") if works else 0.0  # a second digit never stands still
         if works:
             self._open, self._counted_at = None, float("-inf")
         elif now - self._counted_at >= COUNT_EVERY:
@@ -134,6 +143,14 @@ class Meter:
         if self._open is not None:
             told["open"] = self._open
         return told
+
+    def _count(self) -> tuple[dict[tuple[int, str], int], int, float, float]:
+        """What its processes have used so far; in which part of a second, and what counts as work: at least so much, and such a share."""
+        if self._fine:
+            fine = {(pid, thread): count for pid in self._pids for thread, count in processes.nanoseconds(pid).items()}
+            if fine:
+                return fine, 10**9, LEAST_FINE_SECONDS * 10**9, LEAST_FINE_SHARE
+        return {(pid, ""): processes.ticks(pid) for pid in self._pids}, processes.HZ, LEAST_TICKS, LEAST_SHARE
 
 
 class Glimpse:

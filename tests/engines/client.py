@@ -98,8 +98,8 @@ class Client:
 
 
 @asynccontextmanager
-async def load(client: Client, streams: int, ask: Callable[[int], dict[str, Any]]) -> AsyncIterator[None]:
-    """`streams` workers that ask one request after another, each with the words that `ask(number)` gives."""
+async def load(client: Client, streams: int, ask: Callable[[int], dict[str, Any]], pause: float = 0.0) -> AsyncIterator[None]:
+    """`streams` workers that ask one request after another, `pause` seconds apart, each with the words that `ask(number)` gives."""
     numbers = itertools.count()
 
     async def work() -> None:
@@ -107,6 +107,8 @@ async def load(client: Client, streams: int, ask: Callable[[int], dict[str, Any]
             one = await client.ask(**ask(next(numbers)))
             if one.status != 200:
                 await asyncio.sleep(0.1)
+            if pause:
+                await asyncio.sleep(pause)
 
     tasks = [asyncio.create_task(work()) for _ in range(streams)]
     try:

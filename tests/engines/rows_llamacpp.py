@@ -108,9 +108,10 @@ async def prompt(folder: Path, tokens: int = 3900, **fields: Any) -> Seen:
     return Seen(f"prompt of {tokens} tokens", mean, tokens / asked.ttft_seconds, said=f"highest {max(shown, default=0.0):.0f}")
 
 
-async def cache(folder: Path, share: float = 0.6, options: Sequence[str] = ("--metrics",), **fields: Any) -> Seen:
+async def cache(
+    folder: Path, share: float = 0.6, context: int = 4096, options: Sequence[str] = ("--metrics",), **fields: Any
+) -> Seen:
     """Four automatic slots share one cache: so much of it used by four requests that go on. `options`: none hides that they are."""
-    context = 4096
     each = int(share * context / 4)
     words = {"endpoint_metrics": True, "n_parallel": -1, "n_ctx": context, **fields}
     with llamacpp(folder, tiny(512, 12), options=options, **words) as server:

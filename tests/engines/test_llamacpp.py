@@ -16,9 +16,9 @@ import pytest
 from sovtui.core.model import EnginePhase
 from tests.engines import rows_llamacpp as rows
 from tests.engines.client import Client, load
-from tests.engines.llamacpp import llamacpp, tiny
+from tests.engines.llamacpp import llamacpp
 from tests.engines.running import Running
-from tests.engines.whole import Whole, whole
+from tests.engines.whole import whole
 
 pytestmark = pytest.mark.integration
 
@@ -34,9 +34,9 @@ async def test_speed_of_short_and_long_requests_and_of_cancelled_ones(tmp_path: 
             for tokens, streams in ((4, 4), (40, 8), (120, 1)):
                 client = Client(server.url)
                 half = 20 if tokens == 40 else None
-                async with load(client, streams, lambda n, t=tokens, h=half: asked(n, t, h), pause=0.15 * streams):  # type: ignore[misc]
+                async with load(client, streams, lambda n, t=tokens, h=half: asked(n, t, h), pause=0.3 * streams):  # type: ignore[misc]
                     await look.until(lambda one: one.view.word == "busy", 30)
-                    shown, counted, why = await rows.measured(look, client, 6.0)
+                    shown, counted, why = await rows.measured(look, client, 4.0)
                 # A cancelled one makes a token or two that nobody reads.
                 assert shown == pytest.approx(counted, rel=CLOSE + (0.05 if half else 0.0)), (tokens, streams, why)
                 await client.aclose()
@@ -58,8 +58,8 @@ async def test_without_metrics_long_requests_are_known_and_of_short_ones_it_is_s
             task = asyncio.create_task(client.ask(30000))
             await look.until(lambda one: bool(one.reading("decode_tok_s").fresh_value), 30)
             since = time.monotonic()
-            await asyncio.sleep(5)
-            spans = look.looks("decode_tok_s", since - 0.1, 5)
+            await asyncio.sleep(4)
+            spans = look.looks("decode_tok_s", since - 0.1, 4)
             shown = sum((end - begin) * value for begin, end, value in spans)
             assert spans and shown == pytest.approx(sum(client.tokens_between(b, e) for b, e, _ in spans), rel=2 * CLOSE)
             task.cancel()
@@ -95,11 +95,11 @@ async def test_it_falls_asleep_while_all_look_on_and_stays_asleep(tmp_path: Path
             client = Client(server.url)
             async with load(client, 2, lambda n: {"tokens": 200}):
                 await look.until(lambda one: bool(one.reading("decode_tok_s").fresh_value), 30)
-            others = asyncio.create_task(commands(tmp_path, server, 2 * SLEEP_AFTER))
+            others = asyncio.create_task(commands(tmp_path, server, 3 * SLEEP_AFTER))
             await look.until(lambda one: one.engine.phase is EnginePhase.ASLEEP, SLEEP_AFTER + 12)
             assert look.view.word == "asleep" and look.engine.wakes
             said = await others
-            assert any("asleep" in one for one in said) and all("mine" in one for one in said), said
+            assert "asleep" in said[-1] and all("mine" in one for one in said), said
             assert look.view.word == "asleep" and look.reading("running").fresh_value == 0
             log = server.said()
             slept = rows.slept_after(log)
@@ -140,4 +140,3 @@ async def test_a_server_that_never_sleeps_is_hardly_asked_while_it_rests(tmp_pat
             minute = 60 / (time.monotonic() - since)
             rest = [path for at, path in look.asked if at > since and path != "/health"]
             assert len(rest) * minute <= 12, rest
-            assert isinstance(look, Whole) and tiny().exists()

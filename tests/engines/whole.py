@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
+import httpx
+
+from sovtui.adapters.links._http_transport import LinkTransport
 from sovtui.config.schema import Config, HostConfig, ModeConfig
 from sovtui.core.model import Engine
 from sovtui.core.modes import ModeView, mode_view
@@ -30,6 +33,8 @@ class Whole:
     mode: str
     shown: dict[str, list[tuple[float, float | None]]] = field(default_factory=dict)
     """By figure: monotonic time of the look and value of each reading, None where there was none that is fresh."""
+    asked: list[tuple[float, str]] = field(default_factory=list)
+    """Every question: monotonic time and path."""
 
     @property
     def host(self) -> Host:
@@ -82,11 +87,18 @@ async def whole(folder: Path, url: str, engine: str = "llamacpp", model: str = "
                     if not kept or kept[-1] != (at, reading.fresh_value):
                         kept.append((at, reading.fresh_value))
 
+        ask = LinkTransport.handle_async_request
+
+        async def counted(self: LinkTransport, request: httpx.Request) -> httpx.Response:
+            one.asked.append((time.monotonic(), request.url.path))
+            return await ask(self, request)
+
         unsubscribe = hub.subscribe(lambda state: state, note)
         try:
-            await hub.start()
-            await hub.settle(15)
-            yield one
+            with patch.object(LinkTransport, "handle_async_request", counted):
+                await hub.start()
+                await hub.settle(15)
+                yield one
         finally:
             unsubscribe()
             await hub.aclose()

@@ -89,12 +89,13 @@ def until(told: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], 
         time.sleep(0.3)
 
 
+@pytest.mark.parametrize("fine", [True, False])
 @pytest.mark.parametrize("how", ["--port", "by its socket"])
-def test_work_rest_and_who_is_connected(how: str) -> None:
+def test_work_rest_and_who_is_connected(how: str, fine: bool) -> None:
     port = free_port()
     at = f"127.0.0.1:{port}"
     with served(*(("--port", str(port)) if how == "--port" else ()), name="some-server", AT=str(port)) as process:
-        activity = Activity([{"at": at}])
+        activity = Activity([{"at": at, "fine": fine}])
         assert look(activity, at) == {"at": at, "open": 0}  # what it uses takes a second look
         assert until(lambda: look(activity, at), lambda one: "cores" in one) == {"at": at, "cores": 0.0, "open": 0}
         with socket.create_connection(("127.0.0.1", port)) as one:
@@ -109,6 +110,19 @@ def test_work_rest_and_who_is_connected(how: str) -> None:
         process.kill()
         process.wait()
         assert until(lambda: look(activity, at), lambda one: "why" in one)["why"] == "its process is not found"
+
+
+def test_a_little_work_is_seen_where_it_matters() -> None:
+    port = free_port()
+    at = f"127.0.0.1:{port}"
+    with served("--port", str(port)), socket.create_connection(("127.0.0.1", port)) as one:
+        seen = {fine: Activity([{"at": at, "fine": fine}]) for fine in (True, False)}
+        for activity in seen.values():
+            until(lambda a=activity: look(a, at), lambda told: told.get("cores") == 0)  # type: ignore[misc]
+        one.sendall(b"0.008")  # less than a tick of the kernel's clock, and no question for how it is
+        assert one.recv(16) == b"done"
+        assert look(seen[True], at)["cores"] > 0
+        assert look(seen[False], at)["cores"] == 0
 
 
 def test_a_server_of_the_other_family() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 from sovtui.adapters.engines._llamacpp_talk import Slots
@@ -18,6 +19,8 @@ SLEEP_SECONDS = 4.0
 """How often one that may have fallen asleep is asked whether it has."""
 RARELY_SECONDS = 60.0
 """How often what hardly changes is asked."""
+LAST_SECONDS = 2.5
+"""So long after its last work it may be asked what came of it: it falls asleep that much later."""
 LATE_STEPS = 3.0
 AWAKE_SECONDS = 4.0
 """So long after an answer nobody is asked whether it sleeps before it is asked the next."""
@@ -83,6 +86,8 @@ class Server:
     props_at: float = -math.inf
     """Monotonic times."""
     asked_at: float = -math.inf
+    heard_at: datetime | None = None
+    """The same as `asked_at`, by the time of day."""
     moved_at: float = -math.inf
     """When its process was last seen to work."""
     working: bool = False
@@ -108,9 +113,9 @@ class Server:
     def never_sleeps(self, use: Activity | None) -> bool:
         return not self.can_sleep or (use is not None and use.sleeps_after_seconds == 0)
 
-    def move(self, use: Activity | None, blind: str, now: float) -> tuple[Move, str]:
-        """Whether its metrics and slots may be asked now; and why not, as a sentence for the user."""
-        if use is not None and use.works:
+    def move(self, use: Activity | None, blind: str, now: float, at: datetime | None = None) -> tuple[Move, str]:
+        """Whether its metrics and slots may be asked now; and why not, as a sentence for the user. `at`: the time of day."""
+        if use is not None and (use.works or self._worked_since(use, at)):
             self.moved_at, self.rested = now, False
             return Move.ASK, ""
         if use is not None and use.free:
@@ -124,6 +129,12 @@ class Server:
             return Move.ASK, ""
         reason = use.reason if use is not None else blind
         return Move.LEAVE, f"{reason}: to ask it could wake it or keep it awake" if reason else NOT_TOLD_YET
+
+    def _worked_since(self, use: Activity, at: datetime | None) -> bool:
+        """Whether it has worked since it was asked: once more then, and at once, for what it made last."""
+        if at is None or use.worked_at is None or (self.heard_at is not None and self.heard_at >= use.worked_at):
+            return False
+        return (at - use.worked_at).total_seconds() <= LAST_SECONDS
 
     def doubtful(self, use: Activity | None, now: float) -> bool:
         """Whether it may have fallen asleep since it was last heard, so that `/props` is asked before it is asked more."""

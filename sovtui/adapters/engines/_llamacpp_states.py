@@ -79,7 +79,7 @@ async def decide(client: httpx.AsyncClient, past: Past, monotonic: float, model:
     server, use = server_of(past, model), activity_of(past, model)
     if not model and server.props_at == float("-inf"):
         await look(client, past, monotonic)
-    move, why = server.move(use, past.blind, monotonic)
+    move, why = server.move(use, past.blind, monotonic, past.at)
     if server.doubtful(use, monotonic) if move is Move.ASK else not model and server.props_due(use, monotonic):
         await look(client, past, monotonic, model)
     return (Move.REST if move is Move.ASK and server.asleep else move), why

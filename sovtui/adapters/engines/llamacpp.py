@@ -8,7 +8,7 @@ clock, another's `/slots` does, and no version tells which: both are asked only 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx
@@ -179,7 +179,7 @@ class Llamacpp:
                 told = await read_metrics(client, f"{base}/metrics{tail}", self.wanted, self.no_metrics, at, monotonic)
                 if isinstance(told, Reading):
                     if told.reason != self.no_metrics:
-                        return told
+                        return replace(told, at=at)
                     server.missing.add("/metrics")
                 else:
                     page = {name: total(told.named(name)) for name in told.series}
@@ -204,6 +204,7 @@ class Llamacpp:
         running = float(slots.busy) if slots is not None else page.get(_RUNNING, 0.0)
         counted = "/slots" not in server.missing or not running
         server.take(_of(page), slots, _DECODED, _PROMPT, running + page.get(_WAITING, 0.0), monotonic)
+        server.heard_at = past.at
         where: Labels = (("model", model),) if model else ()
         for name in (_RUNNING, _WAITING, _KV):
             if name in page:

@@ -77,7 +77,7 @@ class Llamaswap(WithoutMetrics):
             sub = subs.get(model)
             if sub is None or sub.own["base"] != base:
                 sub = subs[model] = Past(own={"base": base}, address=address_of(base))
-            sub.activity, sub.blind = past.activity, past.blind
+            sub.activity, sub.blind, sub.at = past.activity, past.blind, past.at
             if one.sleepless and sub.address not in past.activity:
                 sub.activity = {**past.activity, sub.address: Activity(sleeps_after_seconds=0)}
             page = await self._ask(client, sub, base, adapter, at, monotonic)

@@ -69,7 +69,7 @@ class Probe:
         services: dict[str, Service] = {}
         figures: dict[FigureKey, float] = {}
         servers: dict[str, Activity] = {}
-        engines = [{"at": at, "services": list(names)} for at, names in self._engines.items()]
+        engines = [{"at": at, "services": list(names), "fine": fine} for at, (names, fine) in self._engines.items()]
         request = {"services": list(self._services), "interval": self._interval, "engines": engines}
         async with aclosing(box.lines(link, "probe", request, Patience.WATCHES, self._opened)) as lines:
             async for line in lines:
@@ -149,12 +149,17 @@ class Probe:
         )
 
 
-def _by_address(engines: Iterable[Mode]) -> dict[str, tuple[str, ...]]:
-    """Services by the address of what they serve; modes that share an address share its services."""
-    found: dict[str, tuple[str, ...]] = {}
+FINE = ("llamacpp", "llamaswap")
+"""Engines that are asked only while they work, so that a little work must be seen."""
+
+
+def _by_address(engines: Iterable[Mode]) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """Services by the address of what they serve, and whether it is looked at finely; modes that share an address share its services."""
+    found: dict[str, tuple[tuple[str, ...], bool]] = {}
     for mode in engines:
         if at := address_of(mode.url):
-            found[at] = tuple(dict.fromkeys((*found.get(at, ()), *mode.services)))
+            names, fine = found.get(at, ((), False))
+            found[at] = (tuple(dict.fromkeys((*names, *mode.services))), fine or mode.engine in FINE)
     return found
 
 
@@ -167,6 +172,7 @@ def _activity(raw: Mapping[str, Any], before: Activity | None, now: datetime) ->
         shared if isinstance(shared, bool) else None,
         clean(str(raw.get("why") or ""), 200),
         computed_at=before.computed_at if before is not None and before.cores is not None else None,
+        worked_at=before.worked_at if before is not None else None,
     )
     return _still(one, now)
 
@@ -174,7 +180,7 @@ def _activity(raw: Mapping[str, Any], before: Activity | None, now: datetime) ->
 def _still(one: Activity, now: datetime) -> Activity:
     """The same, seen now."""
     computes = one.computed_at is None or one.cores is None or one.cores >= IDLE_CORES
-    return replace(one, at=now, computed_at=now if computes else one.computed_at)
+    return replace(one, at=now, computed_at=now if computes else one.computed_at, worked_at=now if one.works else one.worked_at)
 
 
 def _amount(value: object) -> float | None:

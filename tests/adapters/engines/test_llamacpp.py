@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -374,6 +375,23 @@ def test_it_is_asked_until_its_work_is_known_to_have_ended() -> None:
     one.take({}, None, "d", "p", 0.0, 2.0)
     assert one.move(rests, "", 4)[0] is Move.REST and one.move(Activity(0.0, 0), "", 6)[0] is Move.REST
     assert one.move(Activity(0.1), "", 8)[0] is Move.ASK and one.move(rests, "", 10)[0] is Move.LEAVE
+
+
+async def test_what_was_made_last_is_asked_for_once_and_soon() -> None:
+    told = server(metrics=metrics(tokens_predicted_total=0, requests_processing=0), slots=[])
+    room = room_of(told)
+    await room.poll()
+    told.routes["/metrics"] = metrics(tokens_predicted_total=30, requests_processing=0)
+    room.activity(0.0, 0, worked_at=room.clock.now() + timedelta(seconds=1))
+    await room.poll(2.0)
+    assert figure(room, "decode_tok_s").value == pytest.approx(15)
+    told.asked.clear()
+    for _ in range(5):
+        await room.poll(2.0)
+    assert not {"/metrics", "/slots"} & set(told.asked) and figure(room, "decode_tok_s").value == 0
+    room.activity(0.0, 0, worked_at=room.clock.now())  # it is told late: to ask now would put its sleep off
+    await room.poll(8.0)
+    assert not {"/metrics", "/slots"} & set(told.asked)
 
 
 async def test_props_is_asked_when_it_is_expected_to_fall_asleep() -> None:

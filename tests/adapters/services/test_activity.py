@@ -20,7 +20,7 @@ from tests.fakes.world import FakeClock
 ENGINES = (
     Mode("a", url="http://127.0.0.1:8080/v1", services=("a.service",)),
     Mode("b", url="http://127.0.0.1:8080", services=("b.service",)),
-    Mode("c", url="http://127.0.0.1:9000"),
+    Mode("c", engine="llamacpp", url="http://127.0.0.1:9000"),
     Mode("d"),
 )
 AT = "127.0.0.1:8080"
@@ -52,8 +52,8 @@ def of(**words: Any) -> dict[str, Any]:
 async def test_every_address_is_asked_for_once_with_the_services_of_all_that_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, asked = await told(monkeypatch)
     assert asked["engines"] == [
-        {"at": AT, "services": ["a.service", "b.service"]},
-        {"at": "127.0.0.1:9000", "services": []},
+        {"at": AT, "services": ["a.service", "b.service"], "fine": False},
+        {"at": "127.0.0.1:9000", "services": [], "fine": True},
     ]
 
 
