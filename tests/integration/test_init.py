@@ -93,6 +93,8 @@ TEMPLATE = (
     "[Unit]\nDescription=By night\n[Service]\nEnvironmentFile=%E/llm/%i.env\n"
     f"ExecStart=/bin/bash -c \"exec {RUN} --kind vllm --model '%i model' --port ${{PORT}} --unit %N\"\n"
 )
+LEFT = "[Unit]\nDescription=Left\n[Service]\nType=oneshot\nRemainAfterExit=yes\nKillMode=process\nExecStart=/home/ops/ai/start-left\n"
+START_LEFT = f"#!/bin/sh\nsetsid {RUN} --kind vllm --model left --port 9015 --unit left > /dev/null 2>&1 &\nsleep 1\n"
 NIGHT = '#!/bin/bash\nif [ "${YES:-0}" != 1 ]; then\n  read -p "Stop the others? " a\nfi\nsystemctl --user start vllm@night\n'
 
 
@@ -102,23 +104,29 @@ def test_engines_of_others_and_of_templates_are_found_and_switched_without_an_ed
     box.write(f"{USER_UNITS}/vllm@.service", TEMPLATE)
     box.write("/home/ops/.config/llm/night.env", "PORT=9014\n")
     box.write("/home/ops/ai/modes/night-mode.sh", NIGHT, "755")
+    box.write(f"{USER_UNITS}/left.service", LEFT)
+    box.write("/home/ops/ai/start-left", START_LEFT, "755")
     box.write("/home/ops/.bash_aliases", "alias night=~/ai/modes/night-mode.sh\n")
     box.root("chown -R engine /opt/secret; chmod 700 /opt/secret; chown -R ops:ops /home/ops/.config /home/ops/ai")
     box.systemctl("daemon-reload")
     user(box, "daemon-reload")
     box.systemctl("start", "hush.service")
+    user(box, "start left")
     try:
-        wait_for(lambda: box.http(9013, "/v1/models")[0] == 200, 30, "hush to answer")
+        for port in (9013, 9015):
+            wait_for(lambda port=port: box.http(port, "/v1/models")[0] == 200, 30, f"port {port} to answer")  # type: ignore[misc]
         newcomer.ok("init", "ops@testbox", "--write")
         text = newcomer.config_path.read_text()
         modes = {mode["name"]: mode for mode in tomllib.loads(text)["host"]["testbox"]["mode"]}
         hush, night = modes["hush"], modes["night"]
         assert (hush["services"], hush["url"], hush["model"]) == (["hush.service"], "http://127.0.0.1:9013", "hush")
         assert (night["services"], night["model"]) == (["user:vllm@night.service"], "night model")  # it has never run
+        assert modes["left"]["services"] == ["user:left.service"] and modes["left"]["url"] == "http://127.0.0.1:9015"
         assert '# switch = ["/home/ops/ai/modes/night-mode.sh"]' in text and '# switch_env = { YES = "1" }' in text
         box.systemctl("stop", "hush.service")
         newcomer.ok("switch", "night", "--yes")
         assert box.http(9014, "/v1/models")[0] == 200
+        assert box.http(9015, "/v1/models")[0] == 0, "its wrapper had left it in the unit's group, and the unit's stop leaves it"
         newcomer.ok("switch", "none", "--yes")
         assert user(box, "is-active vllm@night") == "inactive"
     finally:
