@@ -27,8 +27,8 @@ from sovtui.config.schema import Config
 from sovtui.core import text
 from sovtui.core.survey import Facts, gather
 from sovtui.ports.errors import PortError
-from sovtui.ports.link import Link
-from sovtui.runtime import box
+from sovtui.ports.link import Link, Telling
+from sovtui.runtime import box, exchange
 from sovtui.runtime.clock import RealClock
 
 SURVEY_SECONDS = 180.0
@@ -94,6 +94,8 @@ async def _reached(address: str, wiring: Wiring) -> AsyncIterator[Link]:
         raise Failure(Exit.USAGE, sentence(str(error))) from None
     except PortError as error:
         raise Failure(Exit.UNREACHABLE, sentence(f"{address} cannot be reached: {error.sentence()}")) from None
+    if isinstance(link, Telling):
+        link.on_banner = banner
     try:
         yield link
     except PortError as error:
@@ -110,7 +112,7 @@ async def _look(link: Link) -> tuple[Facts, list[dict[str, Any]]]:
     """Every fact, each part told as it is done."""
     told: list[dict[str, Any]] = []
     looked: list[dict[str, Any]] = []
-    async with asyncio.timeout(SURVEY_SECONDS), aclosing(box.lines(link, "survey", {})) as lines:
+    async with asyncio.timeout(SURVEY_SECONDS), aclosing(exchange.lines(link, "survey", {})) as lines:
         async for line in lines:
             told.append(line)
             if line.get("t") == "looked":

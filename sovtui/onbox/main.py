@@ -11,14 +11,11 @@ from sovtui.onbox import box
 from sovtui.onbox.plan import BadRequest
 
 
-def main(argv: list[str]) -> int:
-    """Never a traceback: what goes wrong is an `error` line."""
+def main(argv: list[str], marker: str = "") -> int:
+    """Never a traceback: what goes wrong is an `error` line. Each line begins with `marker`."""
     verb = argv[0] if argv else ""
+    box.mark(marker)
     try:
-        if verb == "run":
-            from sovtui.onbox import runner
-
-            runner.main(argv[1])
         if verb == "start":
             from sovtui.onbox import launch  # noqa: F401 - it may stand by for minutes: loaded before it is needed
         raw = json.loads(box.read_line() or b"{}")
