@@ -30,7 +30,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Unreachable, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Right, Rights, TailnetView
 from sovtui.runtime.store import Store
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ class DemoHub:
 
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
         self._reachable(host)
-        return Rights("ops", True, True, (), len(commands))
+        return Rights("ops", True, True, asked=tuple(Right(tuple(argv), "sudo") for argv in commands))
 
     async def tailnet(self, host: str) -> TailnetView:
         raise Unsupported("no machine is there that could be asked")

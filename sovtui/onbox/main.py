@@ -76,23 +76,25 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
 
 def _rights(request: Mapping[str, Any]) -> None:
     """What this user may do here: one summary, then one line per command. Nothing is changed."""
-    from sovtui.onbox import journal, launch, receipt, rights
+    from sovtui.onbox import journal, launch, permission, receipt, rights
     from sovtui.onbox.authority import Authority
 
     box.say(
         {
             "t": "rights",
             "user": box.user(),
+            "uid": os.geteuid(),
             "root": box.is_root(),
+            "programs": [path for name in rights.PROGRAMS for path in permission.programs(name)[:1]],
             "systemd": box.has_systemd(),
             "lingers": box.has_systemd() and launch.lingers(enable=False),
             "journal": not journal.unreadable(),
             "state": os.path.dirname(receipt.home()),
         }
     )
-    authority = Authority()
-    for words in request.get("commands", []):
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-            raise BadRequest("a command is not a list of words")
-        by = authority.allowed(words)
-        box.say({"t": "right", "command": words, "allowed": bool(by), "by": by, "line": rights.sudoers_line(box.user(), words)})
+    commands = request.get("commands", [])
+    for words in commands:
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not rights.is_one(words):
+            raise BadRequest("a command is none of those that actions need")
+    for number, grant in enumerate(Authority().grants(commands)):
+        box.say({"t": "right", "number": number, "by": grant.by, "known": grant.known, "words": grant.words})

@@ -11,13 +11,14 @@ from typing import Any
 
 from sovtui.core import receipts
 from sovtui.core.clean import clean
+from sovtui.core.drop_ins import MAX_UID, PLACES
 from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
 from sovtui.ports.errors import AnswerLost, Malformed, Unsupported
 from sovtui.ports.link import Link, Patience
 from sovtui.runtime import bundle
 from sovtui.runtime.exchange import Frames, last_words, lines
-from sovtui.runtime.hub import LogLine, Rights, TailnetView
+from sovtui.runtime.hub import LogLine, Right, Rights, TailnetView
 
 ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
@@ -70,21 +71,28 @@ async def list_runs(link: Link, limit: int = 50) -> tuple[ActionRun, ...]:
 
 
 async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
-    """Asked with `sudo -n -l`: nothing is run."""
+    """sudo and polkit are asked there whether they would; nothing is run."""
     head: dict[str, Any] = {}
-    missing: list[str] = []
-    allowed = 0
-    async with aclosing(lines(link, "rights", {"commands": [list(argv) for argv in commands]})) as told:
-        async for line in told:
+    told: dict[int, Right] = {}
+    async with aclosing(lines(link, "rights", {"commands": [list(argv) for argv in commands]})) as answers:
+        async for line in answers:
+            number = line.get("number")
             if line.get("t") == "rights":
                 head = line
-            elif line.get("t") == "right":
-                if line.get("allowed"):
-                    allowed += 1
-                else:
-                    missing.append(clean(str(line.get("line", ""))))
-    lingers = bool(head.get("lingers")) if head.get("systemd") else None
-    return Rights(clean(str(head.get("user", ""))), lingers, bool(head.get("journal")), tuple(missing), allowed)
+            elif line.get("t") == "right" and isinstance(number, int) and 0 <= number < len(commands):
+                by = line.get("by") if line.get("by") in ("root", "sudo", "polkit") else ""
+                words = clean(str(line.get("words", "")), 200)
+                told[number] = Right(tuple(commands[number]), str(by), bool(line.get("known", True)), words)
+    missing = [Right(tuple(argv), known=False, words="the host tells nothing of it") for argv in commands]
+    uid = head.get("uid")
+    return Rights(
+        user=clean(str(head.get("user", "")), 100),
+        lingers=bool(head.get("lingers")) if head.get("systemd") else None,
+        journal=bool(head.get("journal")),
+        uid=uid if type(uid) is int and 0 <= uid <= MAX_UID else None,
+        programs=tuple(path for path in head.get("programs", ()) if path in PLACES),
+        asked=tuple(told.get(number, missing[number]) for number in range(len(commands))),
+    )
 
 
 # One round trip, framed as the on-box part frames its lines. Tailscale SSH may not set the variable; then its line is empty.

@@ -42,17 +42,41 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Right:
+    """Whether one of our commands may be run."""
+
+    command: tuple[str, ...]
+    """As it was asked about; never as the host repeats it."""
+    by: str = ""
+    """`root`, `sudo` or `polkit`; empty: not, or it is not known."""
+    known: bool = True
+    words: str = ""
+    """Why not, in the words of the program that refuses; clean."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rights:
     """What the operator's login may do on a host, as the host itself says."""
 
     user: str
+    """Its name there; clean."""
     lingers: bool | None
     """Whether the user manager outlives the session; None where there is no systemd."""
     journal: bool
     """Whether other units' journal lines can be read."""
-    missing: tuple[str, ...] = ()
-    """The sudoers lines that are not there yet, ready to be copied."""
-    allowed: int = 0
+    uid: int | None = None
+    """Its number there; None where the host tells none that can be one."""
+    programs: tuple[str, ...] = ()
+    """Where `systemctl` and `tee` lie there."""
+    asked: tuple[Right, ...] = ()
+
+    @property
+    def missing(self) -> tuple[Right, ...]:
+        return tuple(right for right in self.asked if not right.by and right.known)
+
+    @property
+    def unknown(self) -> tuple[Right, ...]:
+        return tuple(right for right in self.asked if not right.by and not right.known)
 
 
 @dataclass(frozen=True, slots=True)
