@@ -171,6 +171,8 @@ class DemoLink:
                 for run in self._theatre.stage.receipts_of(self._host)[: int(request.get("limit", 50))]:
                     ended = any(record["t"] == "end" for record in run)
                     yield _line({"t": "action", "id": run[0]["id"], "running": not ended, "lines": list(run)})
+            case "rehearse":
+                yield _line({"t": "rehearsed", "outcome": "", "reason": ""})
             case "cancel":
                 asked = self._theatre.stage.cancel(self._host, str(request.get("id", "")))
                 yield _line({"t": "cancelling"} if asked else {"t": "error", "reason": f"{request.get('id')} does not run"})

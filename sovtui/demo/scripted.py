@@ -30,7 +30,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Unreachable, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Right, Rights, TailnetView
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rehearsal, Right, Rights, TailnetView
 from sovtui.runtime.store import Store
 
 T = TypeVar("T")
@@ -138,6 +138,10 @@ class DemoHub:
         if not wait:
             return Outcome(0, f"Started {run.id}. Follow it with: sovtui follow {run.id}", run)
         return await self.follow(host, run.id, progress)
+
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        self._reachable(plan.wish.host)
+        return Rehearsal("go")
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         told: ActionRun | None = None

@@ -55,6 +55,10 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
         from sovtui.onbox import launch
 
         box.say(launch.start(request))
+    elif verb == "rehearse":
+        from sovtui.onbox import rehearsal
+
+        box.say(rehearsal.rehearse(request))
     elif verb == "cancel":
         from sovtui.onbox import launch
 

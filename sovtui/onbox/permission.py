@@ -71,11 +71,10 @@ def by_sudo(argv: Sequence[str], known: tuple[int, ...] | None) -> Told:
     if known < _WITH_FOLDER:
         why = "whether it asks for a password cannot be told: only sudo 1.9.3 and later say so without running it"
         return Told(None, why) if not code else Told(False, listed or "sudo does not allow it")
-    if code and not any(word in listed for word in _GUARDED):
-        return Told(False, listed or "sudo does not allow it")
+    denied = code != 0 and not any(word in listed for word in _GUARDED)
     code, _, err = box.command([*AS_ROOT, "-D", NOWHERE, "--", *argv], SECONDS)
     if _IN_THE_END.search(err):
-        return Told(True)
+        return Told(not denied, listed or "sudo does not allow it" if denied else "")
     words = _words(code, err)
     return Told(False, words) if code not in (0, 124) and words else Told(None, words or "sudo does not answer")
 

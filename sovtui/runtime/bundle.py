@@ -112,6 +112,7 @@ _ROOTS = {
     "list": ("follow",),
     "cancel": ("launch",),
     "rights": ("launch", "authority", "journal"),
+    "rehearse": ("rehearsal",),
     "start": ("launch", "runner", "main"),
     "survey": ("survey",),
     "serving": ("lookserving",),

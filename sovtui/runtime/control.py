@@ -29,7 +29,7 @@ from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime import box, bundle, waking
 from sovtui.runtime.dispatcher import LOST_ANSWERS, Dispatcher
 from sovtui.runtime.exchange import NotBegun
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rehearsal, Rights, TailnetView
 from sovtui.runtime.links import Links
 from sovtui.runtime.poller import Tried, poll_forever, stream_forever
 from sovtui.runtime.standby import Standby
@@ -291,6 +291,9 @@ class Control:
         outcome = await self._dispatcher.execute(plan, progress, wait)
         self._wake()  # what has changed is shown at once
         return outcome
+
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        return await self._dispatcher.rehearse(plan)
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         return await self._dispatcher.follow(host, run_id, progress)

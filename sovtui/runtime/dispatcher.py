@@ -7,6 +7,7 @@ import getpass
 import logging
 import secrets
 import socket
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -18,13 +19,14 @@ from sovtui.core.clean import clean
 from sovtui.core.events import ActionChanged, AlertsSeen, ReceiptsSeen
 from sovtui.core.model import ActionRun
 from sovtui.core.text import duration
+from sovtui.onbox.plan import without_values
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import AnswerLost, PortError, Unreachable
 from sovtui.ports.link import Link
 from sovtui.runtime import box
 from sovtui.runtime.exchange import NotBegun
-from sovtui.runtime.hub import Outcome, Progress
+from sovtui.runtime.hub import Outcome, Progress, Rehearsal
 from sovtui.runtime.links import Links
 from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 AGAIN_SECONDS = 0.5
 LOST_ANSWERS = 3
 """So often something that was asked is asked again where the answer did not come whole; each time it is safe to ask again."""
+REHEARSAL_SECONDS = 90.0
+"""A preflight may ask an engine for a token."""
 RELINK_SECONDS = 120.0
 """How long a lost link may take to come back before following gives up (the action itself goes on)."""
 
@@ -75,17 +79,7 @@ class Dispatcher:
             case "started" | "exists":
                 pass
             case "busy":
-                since = reply.get("since")
-                ago = (
-                    f" since {duration(max(0.0, self._clock.now().timestamp() - since))}"
-                    if isinstance(since, (int, float))
-                    else ""
-                )
-                what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
-                step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
-                return Outcome(
-                    4, f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
-                )
+                return Outcome(4, self._busy(host, reply))
             case "refused":
                 return Outcome(4, clean(str(reply.get("reason", "the box refused"))))
             case other:
@@ -94,6 +88,38 @@ class Dispatcher:
             begun = ActionRun(run_id, str(plan.request["kind"]), plan.wish.target, who(), self._clock.now())
             return Outcome(0, f"started as {run_id}. `sovtui follow {run_id}` shows it", begun)
         return await self.follow(host, run_id, progress)
+
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        host = plan.wish.host
+        run_id = f"{self._clock.now():%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
+        request = without_values({"v": 1, "id": run_id, "who": who(), "host": host, **plan.request})
+        try:
+            link = await self._links.get(host)
+            async with asyncio.timeout(REHEARSAL_SECONDS):
+                reply = await box.answer(link, "rehearse", request)
+        except (Unreachable, TimeoutError) as error:
+            return Rehearsal("not known", f"{host} does not tell: {error or 'no answer in time'}", 3)
+        except PortError as error:
+            return Rehearsal("not known", error.sentence(), 1)
+        reason = clean(str(reply.get("reason", "")))
+        match reply.get("t"), reply.get("outcome"):
+            case "busy", _:
+                return Rehearsal("no", self._busy(host, reply), 4)
+            case "rehearsed", "" | "done":
+                return Rehearsal("go", reason)
+            case "rehearsed", "refused":
+                return Rehearsal("ask", reason)
+            case "rehearsed", "failed":
+                return Rehearsal("no", reason, 1)
+            case other:
+                return Rehearsal("not known", f"{host} answered {clean(repr(other))}", 1)
+
+    def _busy(self, host: str, reply: Mapping[str, object]) -> str:
+        since = reply.get("since")
+        ago = f" since {duration(max(0.0, self._clock.now().timestamp() - since))}" if isinstance(since, (int, float)) else ""
+        what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
+        step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
+        return f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
 
     async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:
         """Start once even if the link dies in between or an answer is lost: the same id a second time is answered with `exists`.

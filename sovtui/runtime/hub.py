@@ -42,6 +42,18 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a plan would come to, by the host's own preflight."""
+
+    word: str
+    """`go`, `ask` (it would be refused unless somebody says yes), `no`, or `not known`."""
+    reason: str = ""
+    """Clean."""
+    exit_code: int = 0
+    """Of a command that finds it so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Right:
     """Whether one of our commands may be run."""
 
@@ -133,6 +145,10 @@ class Hub(Protocol):
 
     async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
         """Carry out a plan and, with `wait`, follow it to its end. Cancelling leaves the action running on the box."""
+        ...
+
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        """The preflight of a plan for a box, played there without touching anything."""
         ...
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:

@@ -30,7 +30,7 @@ from sovtui.core.state import State, initial, reduce
 from sovtui.ports.errors import PortError, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Right, Rights, TailnetView
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rehearsal, Right, Rights, TailnetView
 
 T = TypeVar("T")
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
@@ -52,6 +52,7 @@ class FakeHub:
         lines: Iterable[LogLine] = (),
         hang: bool = False,
         tailnet: TailnetView | None = None,
+        rehearsal: Rehearsal | None = None,
         rights: Mapping[str, tuple[str, bool, str]] | None = None,
     ) -> None:
         """`rights`: of a command what `Right` says of it; any other may be run by sudo."""
@@ -71,6 +72,7 @@ class FakeHub:
         self.followed: list[tuple[str, str]] = []
         self.asked_logs: dict[str, object] = {}
         self.closed = False
+        self.rehearsal = rehearsal or Rehearsal("go")
         self.rights_of = dict(rights or {})
         self.tailnet_found = tailnet
 
@@ -106,6 +108,9 @@ class FakeHub:
         if not wait:
             return self._outcome
         return await self._tell(progress)
+
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        return self.rehearsal
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         self.followed.append((host, run_id))

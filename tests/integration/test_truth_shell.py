@@ -53,6 +53,14 @@ ACTION = "20261120T161300Z-restart-ab12"
 START = {"v": 1, "id": ACTION, "kind": "restart", "target": "x", "who": "a@b", "host": "h", "plan": {"service": "user:x.service"}}
 
 
+SWITCH = {
+    **START,
+    "kind": "switch",
+    "target": "m",
+    "plan": {"to": "m", "modes": [{"name": "m", "services": ["m.service"]}]},
+}
+
+
 async def _asked(link: Link) -> dict[str, Any]:
     """What every command is told there. Nothing in it may depend on what the shell writes."""
 
@@ -82,6 +90,7 @@ async def _asked(link: Link) -> dict[str, Any]:
         "follow": await said(followed()),
         "list": [(run.id, run.outcome) for run in await onbox.list_runs(link)],
         "cancel": await said(onbox.answer(link, "cancel", {"id": ACTION})),
+        "rehearse": await said(onbox.answer(link, "rehearse", SWITCH)),
         "rights": await said(onbox.rights(link, [["/usr/bin/systemctl", "start", "x.service"]])),
         "probe": {"memory", "cpu", "hello"} <= set(await said(kinds("probe", {"services": [], "interval": 0.2}, "beat"))),
         "survey": "machine" in await said(kinds("survey", {}, "machine")),
@@ -120,6 +129,8 @@ async def test_no_login_shell_changes_an_answer(site: Site, name: str, monkeypat
     if not _quiet:
         _quiet.update(await _there(site, QUIET))
         assert _quiet["again"] == "exists" and _quiet["list"] == [(ACTION, "failed")] and _quiet["probe"] and _quiet["survey"]
+        no_systemd = _quiet["rehearse"]
+        assert no_systemd["outcome"] == "failed" and "systemd does not answer" in no_systemd["reason"], no_systemd
     assert await _there(site, name) == _quiet
 
 
