@@ -27,7 +27,7 @@ from sovtui.runtime import bundle
 
 READY_SECONDS = 3.0
 """How long a login shell and Python may take to start, beside the link's own time, before it is tried without standard input."""
-ENCLOSED_SECONDS = 20.0
+ENCLOSED_SECONDS = 25.0
 """The same without standard input: the second and last try."""
 AFTERWARDS_SECONDS = 0.2
 """How long it is listened to what comes after our last line."""

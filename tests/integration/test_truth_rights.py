@@ -23,6 +23,7 @@ from tests.integration.operator import CONFIG, Operator, empty, loaded, ready
 FILE = "/etc/sudoers.d/zz-truth"
 RULES = "/etc/polkit-1/rules.d/50-truth.rules"
 SYSTEMCTL = "/usr/bin/systemctl"
+ELSEWHERE = "/usr/local/bin/systemctl"
 START, STOP, RESTART = ([SYSTEMCTL, verb, "restartme.service"] for verb in ("start", "stop", "restart"))
 
 SUDOERS = {
@@ -32,6 +33,7 @@ SUDOERS = {
     "another user's rights": "viewer ALL=(engine) NOPASSWD: ALL",
     "a group's rights": "viewer ALL=(:engine) NOPASSWD: ALL",
     "its other path": "viewer ALL=(root) NOPASSWD: /bin/systemctl start restartme.service",
+    "a program elsewhere": f"viewer ALL=(root) NOPASSWD: {ELSEWHERE} start restartme.service",
     "without the suffix": "viewer ALL=(root) NOPASSWD: /usr/bin/systemctl start restartme",
     "a directory": "viewer ALL=(root) NOPASSWD: /usr/bin/",
     "a regular expression": "viewer ALL=(root) NOPASSWD: /usr/bin/systemctl ^start restart(me|you)[.]service$",
@@ -69,7 +71,7 @@ def clean_box(box: Box) -> Iterator[Box]:
     try:
         yield box
     finally:
-        box.remove(FILE, RULES)
+        box.remove(FILE, RULES, ELSEWHERE)
         box.systemctl("start", "restartme.service")
         empty(box)
 
@@ -82,9 +84,8 @@ def sudoers(box: Box, text: str) -> None:
 def runs(box: Box, argv: list[str]) -> bool:
     """What then happens: sudo runs it, or a plain systemctl may."""
     short = [*argv[:-1], argv[-1].removesuffix(".service")]
-    tried = [["sudo", "-n", "-u", "root", "--", *form] for form in (argv, short)] + [
-        ["systemctl", "--no-ask-password", *argv[1:]]
-    ]
+    forms = (argv, short, [ELSEWHERE, *argv[1:]])
+    tried = [["sudo", "-n", "-u", "root", "--", *form] for form in forms] + [["systemctl", "--no-ask-password", *argv[1:]]]
     return any(box.ssh(words, user="viewer").returncode == 0 for words in tried)
 
 
@@ -99,6 +100,7 @@ async def test_every_sudoers_file_is_answered_as_sudo_then_acts(clean_box: Box, 
     async with linked(box, tmp_path, "viewer") as link:
         for name, text in SUDOERS.items():
             sudoers(box, text)
+            box.root(["cp", SYSTEMCTL, ELSEWHERE] if ELSEWHERE in text else ["rm", "-f", ELSEWHERE])
             before = await asyncio.to_thread(life, box, "restartme.service")
             (right,) = (await onbox.rights(link, [START])).asked
             assert await asyncio.to_thread(life, box, "restartme.service") == before, f"{name}: asking did something"
