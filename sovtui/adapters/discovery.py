@@ -23,7 +23,7 @@ from sovtui.core.serving import NAMES
 from sovtui.core.survey import Facts, gather
 from sovtui.onbox import lookserving
 from sovtui.ports.errors import PortError
-from sovtui.runtime import box
+from sovtui.runtime import exchange
 
 HURRY_SECONDS = 1.2
 """How long somebody in front of a screen waits for it at most; what has not answered by then comes later."""
@@ -152,7 +152,7 @@ async def _look(seconds: float, only: Collection[int] | None, quiet: float = LOO
     request = {"only": sorted(only)} if only is not None else {}
 
     async def read() -> None:
-        async with aclosing(box.lines(LocalLink("this machine"), "serving", request)) as told:
+        async with aclosing(exchange.lines(LocalLink("this machine"), "serving", request)) as told:
             async for line in told:
                 lines.append(line)
                 came.set()

@@ -138,8 +138,9 @@ async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
     """Plan, ask if need be, execute, follow."""
     plan = hub.plan(action, wish)
     if how.dry_run:
-        output.write(output.plan(plan))
-        return plan.exit_code if plan.verdict is Verdict.NO else Exit.DONE
+        told = await hub.rehearse(plan) if plan.verdict is not Verdict.NO and plan.where is Where.BOX else None
+        output.write(output.plan(plan, told))
+        return plan.exit_code if plan.verdict is Verdict.NO else told.exit_code if told is not None else Exit.DONE
     _refused(plan)
     if plan.verdict is Verdict.ASK and not how.yes:
         if not on_terminal():

@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sovtui.actions.request import box_plan
-from sovtui.actions.switch import NONE
-from sovtui.cli import documents, output
+from sovtui.cli import documents, output, rights
+from sovtui.cli.checks import Check
 from sovtui.cli.exits import Exit
 from sovtui.cli.session import Session, until
 from sovtui.config.login import missing, warnings
 from sovtui.config.paths import theme_files
 from sovtui.config.schema import Config, HostConfig
-from sovtui.config.specs import watched
 from sovtui.core import path_words, tailnet_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
 from sovtui.core.model import EnginePhase, LinkPhase, Mode, PathKind
 from sovtui.core.state import Host, State
-from sovtui.onbox import rights
 from sovtui.ports.errors import PortError
 from sovtui.runtime.hub import Hub
 
-SOMEBODY = "operator"
-"""Stands for the login name where the address does not tell it."""
-MISSING_SHOWN = 3
-"""Missing rights written out; the drop-in has them all."""
-
-
 HUNG_ADVICE = "`sovtui switch` to this mode stops it, ends what does not stop, and starts it anew"
 RENEW = "renew it on that machine with `tailscale up --force-reauth`, but not over a link that goes through the tailnet"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    what: str
-    ok: bool | None
-    """None: not known, or only advice."""
-    detail: str = ""
-    advice: str = ""
-    exit_code: int = Exit.FAILED
-    """What the command ends with if this is the worst."""
-
-    @property
-    def sign(self) -> str:
-        return "?" if self.ok is None else "ok" if self.ok else "NO"
 
 
 async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
@@ -71,7 +46,7 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
                 if host.link.phase is LinkPhase.UP and host.path is not None and host.spec.kind != "demo":
                     checks += [check async for check in box_tailnet_checks(hub, host.spec.name, state)]
                 if host.link.phase is LinkPhase.UP and host.spec.kind != "demo":
-                    checks += [check async for check in rights_checks(hub, host.spec.name, settings)]
+                    checks += [check async for check in rights.checks(hub, host.spec.name, settings)]
         checks += [check for check in key_checks(session.config, state) if named is None or check.what.startswith(f"{named}: ")]
         checks += source_checks(state, named)
     if as_json:
@@ -164,33 +139,6 @@ async def box_tailnet_checks(hub: Hub, name: str, state: State) -> AsyncIterator
             yield Check(f"{name}: tailnet key", None, note, RENEW)
 
 
-async def rights_checks(hub: Hub, name: str, settings: HostConfig) -> AsyncIterator[Check]:
-    """What the host itself says of this login's rights: nothing is run there but `sudo -n -l`."""
-    wanted = commands(settings)
-    try:
-        found = await hub.rights(name, wanted)
-    except (PortError, TimeoutError) as error:
-        yield Check(f"{name}: rights", None, f"could not be asked: {error or 'no answer in time'}")
-        return
-    if found.missing:
-        advice = "add to sudoers there: " + "; ".join(found.missing[:MISSING_SHOWN])
-        more = len(found.missing) - MISSING_SHOWN
-        advice += f"; and {more} more, see `sovtui doctor --sudoers`" if more > 0 else ""
-        advice += ". A polkit rule (`--polkit`) does as well, but cannot be asked about"
-        yield Check(
-            f"{name}: rights", False, f"{found.user} lacks {len(found.missing)} of {len(wanted)} rights", advice, Exit.REFUSED
-        )
-    elif wanted:
-        yield Check(f"{name}: rights", True, f"{found.user} may run all {len(wanted)} commands that actions need")
-    if not found.journal:
-        yield Check(
-            f"{name}: journal", False, f"{found.user} cannot read it", f"there, as root: usermod -aG systemd-journal {found.user}"
-        )
-    if found.lingers is False:
-        why = "the user manager ends with the session, and a running action with it"
-        yield Check(f"{name}: lingering", None, why, "there, as the same user: loginctl enable-linger")
-
-
 def login_checks(config: Config) -> Iterable[Check]:
     """What is not wise about how sources are logged in to. No secret is looked at."""
     for source, what, advice in warnings(config):
@@ -227,55 +175,3 @@ def _lines(check: Check) -> Iterable[str]:
     yield clean(f"{check.sign:<3} {check.what}{f': {check.detail}' if check.detail else ''}")
     if check.advice:
         yield clean(f"      {check.advice}")
-
-
-# --- rights ---------------------------------------------------------------------------------------------------------
-
-
-def commands(host: HostConfig) -> list[list[str]]:
-    """Every command that some action on this host needs as root, each once."""
-    requests: list[dict[str, Any]] = [{"kind": "drop-caches", "plan": {}}] if host.role == "box" else []
-    targets = [mode.name for mode in host.mode if mode.services]
-    requests += [{"kind": "switch", "target": t, "plan": box_plan(host, t)} for t in ([*targets, NONE] if targets else [])]
-    requests += [{"kind": "backup", "target": b.name, "plan": {"service": b.service}} for b in host.backup]
-    requests += [{"kind": "restart", "target": s, "plan": {"service": s}} for s in watched(host)]
-    found: list[list[str]] = []
-    for request in requests:
-        whole = {"v": 1, "id": "20000101T000000Z-rights-0000", "who": "", "host": "", **request}
-        found += [argv for argv in rights.privileged_commands(whole) if argv not in found]
-    return found
-
-
-def sudoers(config: Config, named: str | None) -> str:
-    """One drop-in per host, to be read before it is installed."""
-    blocks = []
-    for name, user, wanted in _wanted(config, named):
-        lines = [f"# {name}: /etc/sudoers.d/sovtui", "# Install with: visudo -f /etc/sudoers.d/sovtui", *_stand_in(user, "#")]
-        lines += [rights.sudoers_line(user or SOMEBODY, argv) for argv in wanted]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-def polkit(config: Config, named: str | None) -> str:
-    """The same as a polkit rule per host, for whoever gives no sudo; what polkit cannot give is said."""
-    blocks = []
-    for name, user, wanted in _wanted(config, named):
-        lines = [f"// {name}: /etc/polkit-1/rules.d/50-sovtui.rules, mode 644", *_stand_in(user, "//")]
-        if list(rights.DROP) in wanted:
-            lines += [
-                "// Dropping the page cache is no matter of polkit. Keep this line in sudoers, or set `drop_caches = false`:",
-                f"//   {rights.sudoers_line(user or SOMEBODY, rights.DROP)}",
-            ]
-        blocks.append("\n".join([*lines, rights.polkit_rule(user or SOMEBODY, wanted)]))
-    return "\n\n".join(blocks)
-
-
-def _wanted(config: Config, named: str | None) -> Iterable[tuple[str, str, list[list[str]]]]:
-    """Per host that needs rights: its name, who logs in there (empty if not known), the commands."""
-    for name, host in config.host.items():
-        if named in (None, name) and (wanted := commands(host)):
-            yield name, host.address.rpartition("@")[0] if host.link == "ssh" else getpass.getuser(), wanted
-
-
-def _stand_in(user: str, comment: str) -> list[str]:
-    return [] if user else [f"{comment} `{SOMEBODY}` stands for the user that logs in there: put the real name."]

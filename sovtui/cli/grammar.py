@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     def acting(name: str, what: str) -> argparse.ArgumentParser:
         made = command(name, what)
         made.add_argument("--yes", "-y", action="store_true", help="do it without asking, whatever would be lost")
-        made.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+        made.add_argument(
+            "--dry-run", action="store_true", help="print what would be done and what the box says to it, and do nothing"
+        )
         return made
 
     def on_box(name: str, what: str) -> argparse.ArgumentParser:

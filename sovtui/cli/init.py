@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sovtui.cli import doctor, documents, output
+from sovtui.cli import documents, output, rights
 from sovtui.cli.asking import ask_operator, can_ask
 from sovtui.cli.diagnostics import banner, say, sentence
 from sovtui.cli.exits import Exit, Failure
@@ -27,9 +27,10 @@ from sovtui.config.schema import Config
 from sovtui.core import text
 from sovtui.core.survey import Facts, gather
 from sovtui.ports.errors import PortError
-from sovtui.ports.link import Link
-from sovtui.runtime import box
+from sovtui.ports.link import Link, Telling
+from sovtui.runtime import box, exchange
 from sovtui.runtime.clock import RealClock
+from sovtui.runtime.hub import Rights
 
 SURVEY_SECONDS = 180.0
 """How long the whole look may take, a slow link included."""
@@ -94,6 +95,8 @@ async def _reached(address: str, wiring: Wiring) -> AsyncIterator[Link]:
         raise Failure(Exit.USAGE, sentence(str(error))) from None
     except PortError as error:
         raise Failure(Exit.UNREACHABLE, sentence(f"{address} cannot be reached: {error.sentence()}")) from None
+    if isinstance(link, Telling):
+        link.on_banner = banner
     try:
         yield link
     except PortError as error:
@@ -110,7 +113,7 @@ async def _look(link: Link) -> tuple[Facts, list[dict[str, Any]]]:
     """Every fact, each part told as it is done."""
     told: list[dict[str, Any]] = []
     looked: list[dict[str, Any]] = []
-    async with asyncio.timeout(SURVEY_SECONDS), aclosing(box.lines(link, "survey", {})) as lines:
+    async with asyncio.timeout(SURVEY_SECONDS), aclosing(exchange.lines(link, "survey", {})) as lines:
         async for line in lines:
             told.append(line)
             if line.get("t") == "looked":
@@ -133,23 +136,27 @@ async def _tell(link: Link, facts: Facts, proposed: Proposal, config: Config) ->
     say(
         f"  {'machine':<16} {machine.hostname}, Python {machine.python}, {text.size(machine.memory_bytes)} of memory, as {machine.user}"
     )
-    wanted = doctor.commands(config.host[proposed.host])
+    wanted = rights.commands(config.host[proposed.host])
     if wanted:
         try:
             found = await box.rights(link, wanted)
         except (PortError, TimeoutError) as error:
             say(f"  {'rights':<16} could not be asked: {error or 'no answer in time'}")
         else:
-            what = (
-                f"lacks {len(found.missing)} of {len(wanted)}: once this is written, `sovtui doctor --sudoers` prints the lines"
-                if found.missing
-                else f"all {len(wanted)} are there"
-            )
-            say(f"  {'rights':<16} {what}")
+            say(f"  {'rights':<16} {_rights(found)}")
             if not found.journal:
                 say(f"  {'journal':<16} cannot be read; there, as root: usermod -aG systemd-journal {found.user}")
     for note in proposed.notes:
         say(note)
+
+
+def _rights(found: Rights) -> str:
+    whole = len(found.asked)
+    if found.missing:
+        return f"lacks {len(found.missing)} of {whole}: once this is written, `sovtui doctor --sudoers` prints the lines"
+    if found.unknown:
+        return f"{len(found.unknown)} of {whole} are not known: once this is written, `sovtui doctor` says why"
+    return f"all {whole} are there"
 
 
 # --- comparing and writing --------------------------------------------------------------------------------------------

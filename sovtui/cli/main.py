@@ -181,17 +181,11 @@ def _headless(args: argparse.Namespace, wiring: Wiring) -> int:
     for note in loaded.notes:
         say(sentence(note))
     session = Session(loaded.config, wiring.build_hub, args.host, args.read_only, loaded.found)
-    if args.command == "doctor" and (args.sudoers or args.polkit):
-        from sovtui.cli import doctor, output
-
-        print_rights = doctor.sudoers if args.sudoers else doctor.polkit
-        output.write(print_rights(loaded.config, session.named_host()))
-        return 0
     return asyncio.run(_runner(args, session, loaded.path))
 
 
 def _runner(args: argparse.Namespace, session: Session, path: Path | None) -> Coroutine[Any, Any, int]:
-    from sovtui.cli import act, doctor, run
+    from sovtui.cli import act, doctor, rights, run
 
     how = act.How(getattr(args, "yes", False), getattr(args, "no_wait", False), getattr(args, "dry_run", False))
     match args.command:
@@ -223,6 +217,8 @@ def _runner(args: argparse.Namespace, session: Session, path: Path | None) -> Co
             return run.cancel(session, args.id)
         case "logs":
             return run.logs(session, args.service, follow=args.follow, since=args.since, lines=args.lines)
+        case "doctor" if args.sudoers or args.polkit:
+            return rights.print_drop_ins(session, polkit=not args.sudoers)
         case "doctor":
             return doctor.doctor(session, path, as_json=args.json)
         case other:

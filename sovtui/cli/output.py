@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from sovtui.actions.spec import Plan
+from sovtui.actions.spec import Plan, Verdict
 from sovtui.cli.documents import gpus, late
 from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
@@ -16,7 +16,7 @@ from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
-from sovtui.runtime.hub import LogLine
+from sovtui.runtime.hub import LogLine, Rehearsal
 
 _FIGURES = (
     ("engine.decode_tok_s", "decode"),
@@ -242,13 +242,15 @@ def actions(runs: Iterable[tuple[str, ActionRun]]) -> str:
     return "\n".join(lines)
 
 
-def plan(of: Plan) -> str:
-    """`--dry-run`: what would be done, with which rights, and whether it would be asked or refused."""
+def plan(of: Plan, told: Rehearsal | None = None) -> str:
+    """`--dry-run`: what would be done, with which rights, and whether it would be asked or refused, here (`of`) or there (`told`)."""
     lines = [of.title, "steps:", *(line for n, step in enumerate(of.steps, 1) for line in _wrap(f"{n}. {step}", "  "))]
     if of.commands:
         lines += ["commands that need rights:", *(f"  {clean(command)}" for command in of.commands)]
-    lines.append(f"verdict: {of.verdict}")
-    lines += _wrap(of.reason, "  ") if of.reason else []
+    word = told.word if told is not None and not (told.word == "go" and of.verdict is Verdict.ASK) else str(of.verdict)
+    lines.append(f"verdict: {word}")
+    for reason in dict.fromkeys((of.reason, told.reason if told is not None else "")):
+        lines += _wrap(reason, "  ") if reason else []
     return "\n".join(lines)
 
 

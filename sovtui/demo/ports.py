@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Unreachable
 from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience
 from sovtui.ports.source import Emit
+from sovtui.runtime import bundle
 
 CONNECT_SECONDS = 0.4
 LOOK_SECONDS = 0.25
@@ -132,19 +133,16 @@ class DemoLink:
 
     @asynccontextmanager
     async def stream(
-        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+        self, argv: Sequence[str], *, stdin: bytes = b"", ends: bool = False, patience: Patience = Patience.NONE
     ) -> AsyncIterator[LineStream]:
         self._theatre.check(self._host)
         await self._theatre.clock.sleep(self._theatre.world.latency_seconds(self._host))
-        told = spoken(argv, stdin)
-        if told is None:
-            yield DemoLines(_silence(), Completed(127, b"", b"the demo understands only sovtui's own commands"))
-            return
-        answers = self._answer(*told)
+        called = bundle.heard(argv)
+        lines = DemoLines(*called, self._answer) if called is not None else DemoLines("", b"", self._answer)
         try:
-            yield DemoLines(answers, Completed(0, b"", b""))
+            yield lines
         finally:
-            await answers.aclose()
+            await lines.aclose()
 
     async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
         raise Unreachable(f"nothing listens on {host}:{port}: this is a demo")
@@ -173,6 +171,8 @@ class DemoLink:
                 for run in self._theatre.stage.receipts_of(self._host)[: int(request.get("limit", 50))]:
                     ended = any(record["t"] == "end" for record in run)
                     yield _line({"t": "action", "id": run[0]["id"], "running": not ended, "lines": list(run)})
+            case "rehearse":
+                yield _line({"t": "rehearsed", "outcome": "", "reason": ""})
             case "cancel":
                 asked = self._theatre.stage.cancel(self._host, str(request.get("id", "")))
                 yield _line({"t": "cancelling"} if asked else {"t": "error", "reason": f"{request.get('id')} does not run"})
@@ -248,20 +248,38 @@ class DemoLink:
 
 
 class DemoLines:
-    """Implements `ports.link.LineStream`."""
+    """Implements `ports.link.LineStream`: one run of an on-box verb. Without one, a command that is not there."""
 
-    def __init__(self, lines: AsyncIterator[bytes], completed: Completed) -> None:
-        self._lines = lines
-        self._completed = completed
+    def __init__(self, verb: str, marker: bytes, answer: Callable[[str, dict[str, Any]], AsyncGenerator[bytes, None]]) -> None:
+        self._verb, self._marker, self._answer = verb, marker, answer
+        self._given = b""
+        self._request: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._lines = self._spoken()
+
+    async def _spoken(self) -> AsyncGenerator[bytes, None]:
+        if not self._verb:
+            return
+        yield self._marker + _line({"t": "ready"})
+        async with aclosing(self._answer(self._verb, await self._request)) as told:
+            async for line in told:
+                yield self._marker + line
+        yield self._marker + _line({"t": "over", "status": 0})
 
     def lines(self) -> AsyncIterator[bytes]:
         return self._lines
 
     async def write(self, data: bytes) -> None:
-        """The demo reads its request at the start."""
+        self._given += data
+        request = bundle.request_in(self._given)
+        if request is not None and not self._request.done():
+            self._request.set_result(request)
 
     async def result(self) -> Completed:
-        return self._completed
+        told = b"" if self._verb else b"the demo understands only sovtui's own commands"
+        return Completed(0 if self._verb else 127, b"", told)
+
+    async def aclose(self) -> None:
+        await self._lines.aclose()
 
 
 class DemoSource:
@@ -340,21 +358,6 @@ class DemoAlertsSource:
         return "scripted estate"
 
     async def aclose(self) -> None: ...
-
-
-def spoken(argv: Sequence[str], stdin: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Verb and request of a command made by `runtime.bundle.command`; None for any other."""
-    try:
-        begin = 8 + int(stdin[:8])
-        request = json.loads(stdin[begin:])
-    except ValueError:
-        return None
-    return (argv[-1], request) if argv and isinstance(request, dict) else None
-
-
-async def _silence() -> AsyncGenerator[bytes, None]:
-    return
-    yield b""
 
 
 def _journal_line(line: JournalLine) -> bytes:

@@ -30,7 +30,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Unreachable, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rehearsal, Right, Rights, TailnetView
 from sovtui.runtime.store import Store
 
 T = TypeVar("T")
@@ -139,6 +139,10 @@ class DemoHub:
             return Outcome(0, f"Started {run.id}. Follow it with: sovtui follow {run.id}", run)
         return await self.follow(host, run.id, progress)
 
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        self._reachable(plan.wish.host)
+        return Rehearsal("go")
+
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         told: ActionRun | None = None
         while True:
@@ -163,7 +167,7 @@ class DemoHub:
 
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
         self._reachable(host)
-        return Rights("ops", True, True, (), len(commands))
+        return Rights("ops", True, True, asked=tuple(Right(tuple(argv), "sudo") for argv in commands))
 
     async def tailnet(self, host: str) -> TailnetView:
         raise Unsupported("no machine is there that could be asked")

@@ -3,63 +3,94 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sovtui.onbox import box, containers, rights
+from sovtui.onbox import box, containers, permission, rights
 from sovtui.onbox.plan import kind_of
 from sovtui.onbox.things import Need
 
 _SYSTEMCTL = ("systemctl", "--no-ask-password")
+_AT_ONCE = 4
+"""So many commands are asked about at the same time."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """How a command may be run."""
+
+    by: str = ""
+    """`root`, `sudo` or `polkit`; empty: not, or not as far as can be told."""
+    argv: tuple[str, ...] = ()
+    """The command in the form that sudo allows."""
+    known: bool = True
+    """False: neither yes nor no can be had without running it."""
+    words: str = ""
+    """Why not, in the words of who refuses."""
 
 
 class Authority:
-    """What this user may do here. Answers of sudo are remembered for the life of one action."""
+    """What this user may do here. Answers are remembered for the life of one action."""
 
     def __init__(self, host: str = "") -> None:
         self._host = host or "this host"
-        self._listing: str | None = None
-        self._sudo: dict[tuple[str, ...], bool] = {}
+        self._grants: dict[tuple[str, ...], Grant] = {}
+        self._version: tuple[int, ...] | None = None
+        self._asked_version = False
 
-    def by_sudo(self, argv: Sequence[str]) -> bool:
-        """Whether sudo runs this command without a password; nothing is run."""
-        key = tuple(argv)
-        if key not in self._sudo:
-            allowed = box.command(["sudo", "-n", "-l", *argv], 15.0)[0] == 0
-            if allowed and self._listing is None:
-                self._listing = box.command(["sudo", "-n", "-l"], 15.0)[1]
-            self._sudo[key] = allowed and not rights.needs_password(self._listing or "", argv)
-        return self._sudo[key]
+    def grants(self, commands: Sequence[Sequence[str]]) -> list[Grant]:
+        """How each of these commands (see `rights.command`) may be run. Nothing is run."""
+        waiting = [key for key in dict.fromkeys(tuple(argv) for argv in commands) if key not in self._grants]
+        if waiting and not box.is_root() and not self._asked_version:
+            self._version, self._asked_version = permission.version(), True
 
-    def allowed(self, argv: Sequence[str]) -> str:
-        """`root`, `sudo`, or empty."""
-        return "root" if box.is_root() else "sudo" if self.by_sudo(argv) else ""
+        def work() -> None:
+            while waiting:
+                try:
+                    key = waiting.pop(0)
+                except IndexError:
+                    return
+                self._grants[key] = self._ask(key)
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(waiting)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [self._grants.get(tuple(argv), Grant(known=False, words="sudo does not answer")) for argv in commands]
+
+    def _ask(self, argv: tuple[str, ...]) -> Grant:
+        if box.is_root():
+            return Grant("root", argv)
+        first, *others = _forms(argv)
+        told = permission.by_sudo(first, self._version)
+        if told.ok:
+            return Grant("sudo", first)
+        manager = argv[0] == rights.SYSTEMCTL
+        polkit = permission.by_polkit(argv[1], argv[-1]) if manager else permission.Told(False)
+        if polkit.ok:
+            return Grant("polkit", argv)
+        for form in others if self._version is not None else ():
+            if permission.by_sudo(form, self._version).ok:
+                return Grant("sudo", form)
+        unknown = told if told.ok is None else polkit
+        return Grant("", first, known=unknown.ok is not None, words=unknown.words if unknown.ok is None else told.words)
 
     def missing(self, needs: Sequence[Need], drop: bool) -> tuple[str, ...]:
-        """What this user lacks, in one sentence with the sudoers lines; empty if nothing. Nothing is changed."""
-        if box.is_root():
-            return ()
-        lacking: list[Sequence[str]] = []
-        for need in needs:
-            argv = rights.command(need.verb, need.service)
-            if argv and argv not in lacking and not self.by_sudo(argv) and not self._by_polkit(need):
-                lacking.append(argv)
-        if drop and not self.by_sudo(rights.DROP):
-            lacking.append(rights.DROP)
-        return (self._sentence(*lacking),) if lacking else ()
+        """What this user lacks, a sentence for each reason; empty if nothing. Nothing is changed."""
+        wanted = [tuple(argv) for need in needs if (argv := rights.command(need.verb, need.service))]
+        wanted = list(dict.fromkeys([*wanted, *([rights.DROP] if drop else [])]))
+        lacking: dict[str, list[Sequence[str]]] = {}
+        for command, grant in dict(zip(wanted, self.grants(wanted))).items():  # noqa: B905 - the box may have Python 3.9
+            if not grant.by and grant.known:
+                lacking.setdefault(grant.words, []).append(command)
+        return tuple(self._sentence(words, *commands) for words, commands in lacking.items())
 
-    def _by_polkit(self, need: Need) -> bool:
-        """Whether polkit lets this user manage the unit.
-
-        It cannot be asked about one unit, so a command that changes nothing tells: `stop` of what is down, `start` of what is up.
-        """
-        verb = "start" if need.up else "stop"
-        return box.command([*_SYSTEMCTL, verb, kind_of(need.service)[1]], 15.0)[0] == 0
-
-    def _sentence(self, *commands: Sequence[str]) -> str:
+    def _sentence(self, words: str, *commands: Sequence[str]) -> str:
+        """No line for sudoers: those are the client's to print, which need not believe this host."""
         what = ", ".join(f"`{' '.join(argv)}`".replace("/usr/bin/", "") for argv in commands)
-        lines = "; ".join(rights.sudoers_line(box.user(), argv) for argv in commands)
-        plural = "these lines" if len(commands) > 1 else "this line"
-        return f"{box.user()} may not run {what} on {self._host}; add {plural} to its sudoers: {lines}"
+        return f"{box.user()} may not run {what} on {self._host} ({words}); `sovtui doctor` says what helps"
 
     def control(self, verb: str, service: str) -> tuple[bool, str]:
         """`start`, `stop`, `restart`, `reset-failed` or `kill` a service; waits for it. Whether it went well, and if not, why."""
@@ -71,11 +102,15 @@ class Authority:
         if box.is_root():
             return _judged(box.command(["systemctl", *rights.words(verb), name], None))
         argv = rights.command(verb, service) or []
-        done = box.command(["sudo", "-n", *argv], None) if self.by_sudo(argv) else (127, "", "")
+        (grant,) = self.grants([argv])
+        words, done = grant.words, (127, "", "")
+        if grant.by == "sudo" or not grant.known:
+            done = box.command([*permission.AS_ROOT, "--", *grant.argv], None)
+            words = _sudo_refused(done[2]) or words
         if done[0] in (126, 127) or (done[0] and _sudo_refused(done[2])):
             done = box.command([*_SYSTEMCTL, *rights.words(verb), name], None)
             if done[0] and ("authentication required" in done[2] or "Access denied" in done[2]):
-                return False, self._sentence(argv)
+                return False, self._sentence(words or "polkit does not allow it", argv)
         return _judged(done)
 
     def drop(self) -> tuple[bool, str]:
@@ -88,10 +123,20 @@ class Authority:
             except OSError as problem:
                 return False, str(problem)
             return True, ""
-        code, _, err = box.command(["sudo", "-n", *rights.DROP], 120.0, b"3\n")
+        (grant,) = self.grants([rights.DROP])
+        code, _, err = box.command([*permission.AS_ROOT, "--", *grant.argv], 120.0, b"3\n")
         if code and (code in (126, 127) or _sudo_refused(err)):
-            return False, self._sentence(rights.DROP)
+            return False, self._sentence(_sudo_refused(err) or grant.words, rights.DROP)
         return _judged((code, "", err))
+
+
+def _forms(argv: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The command as sudo may know it: by each of its paths here, and the unit also without `.service`, as people write it."""
+    found = permission.programs(os.path.basename(argv[0])) or [argv[0]]
+    forms = [(path, *argv[1:]) for path in found]
+    if argv[0] == rights.SYSTEMCTL and argv[-1].endswith(".service"):
+        forms += [(path, *argv[1:-1], argv[-1][: -len(".service")]) for path in found]
+    return forms
 
 
 def _docker(verb: str, kind: str, name: str) -> tuple[bool, str]:
@@ -109,8 +154,12 @@ def _docker(verb: str, kind: str, name: str) -> tuple[bool, str]:
     return _judged(box.command([box.docker(), verb, *(reversed(names) if verb == "stop" else names)], None))
 
 
-def _sudo_refused(errors: str) -> bool:
-    return any(line.startswith(("sudo:", "Sorry, user")) for line in errors.splitlines())
+def _sudo_refused(errors: str) -> str:
+    """What sudo itself says to a command that it did not run; empty where it is the command that speaks."""
+    for line in errors.splitlines():
+        if line.startswith(("sudo:", "Sorry, user")):
+            return line.removeprefix("sudo: ").strip()[:200]
+    return ""
 
 
 def _judged(done: tuple[int, str, str]) -> tuple[bool, str]:

@@ -153,11 +153,18 @@ def cpu_times() -> tuple[float, float]:
 
 
 _out = threading.Lock()
+_mark = ""
+
+
+def mark(marker: str) -> None:
+    """What each line that is said begins with from now on: other programs may write to the same standard output."""
+    global _mark
+    _mark = marker
 
 
 def say(*lines: dict[str, Any]) -> None:
     """JSON lines on standard output, at once, whole, in one piece: each piece costs a packet. A client that has gone is no error."""
-    data = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode("ascii", "backslashreplace")
+    data = "".join(_mark + json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode("ascii", "backslashreplace")
     with _out:
         try:
             while data:

@@ -118,7 +118,7 @@ def _on_look(s: Chore, seen: Looked, verb: str) -> Result:
         why = _two_modes(request, seen)
     if why:
         return finish(s, "failed", why)
-    return replace(s, phase="rights", base=unit.restarts), (CheckRights((Need(verb, unit.name, unit.up),)),)
+    return replace(s, phase="rights", base=unit.restarts), (CheckRights((Need(verb, unit.name),)),)
 
 
 def _two_modes(request: Request, seen: Looked) -> str:

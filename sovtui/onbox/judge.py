@@ -179,20 +179,20 @@ def needs(
     request: Request, previous: str, stop: tuple[str, ...], target: ModePlan, looked: Looked, hold: tuple[str, ...] = ()
 ) -> tuple[Need, ...]:
     """Commands that this switch will or may need, rollback included. The owner's own commands bring their own rights."""
-    found = [Need(verb, s, True) for s in hold for verb in ("stop", "start")]
+    found = [Need(verb, s) for s in hold for verb in ("stop", "start")]
     if previous == target.name:
-        found += [Need("stop", s, looked.unit(s).up) for s in stop]
+        found += [Need("stop", s) for s in stop]
     if not target.command:
-        found += [Need("stop", s, looked.unit(s).up) for s in stop]
+        found += [Need("stop", s) for s in stop]
     back = request.mode(previous)
     for service in target.services:
         unit = looked.unit(service)
         if not target.command and (service in stop or not unit.serving):
-            found.append(Need("start", service, unit.up))
+            found.append(Need("start", service))
         if service not in request.floor and not (target.command and back.command):
-            found.append(Need("stop", service, unit.up))
+            found.append(Need("stop", service))
     if request.rollback and not back.command:
-        found += [Need("start", s, True) for s in brought_back(request, back, stop) if s in stop]
+        found += [Need("start", s) for s in brought_back(request, back, stop) if s in stop]
     return tuple(dict.fromkeys(found))
 
 

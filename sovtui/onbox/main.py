@@ -11,14 +11,11 @@ from sovtui.onbox import box
 from sovtui.onbox.plan import BadRequest
 
 
-def main(argv: list[str]) -> int:
-    """Never a traceback: what goes wrong is an `error` line."""
+def main(argv: list[str], marker: str = "") -> int:
+    """Never a traceback: what goes wrong is an `error` line. Each line begins with `marker`."""
     verb = argv[0] if argv else ""
+    box.mark(marker)
     try:
-        if verb == "run":
-            from sovtui.onbox import runner
-
-            runner.main(argv[1])
         if verb == "start":
             from sovtui.onbox import launch  # noqa: F401 - it may stand by for minutes: loaded before it is needed
         raw = json.loads(box.read_line() or b"{}")
@@ -58,6 +55,10 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
         from sovtui.onbox import launch
 
         box.say(launch.start(request))
+    elif verb == "rehearse":
+        from sovtui.onbox import rehearsal
+
+        box.say(rehearsal.rehearse(request))
     elif verb == "cancel":
         from sovtui.onbox import launch
 
@@ -79,23 +80,25 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
 
 def _rights(request: Mapping[str, Any]) -> None:
     """What this user may do here: one summary, then one line per command. Nothing is changed."""
-    from sovtui.onbox import journal, launch, receipt, rights
+    from sovtui.onbox import journal, launch, permission, receipt, rights
     from sovtui.onbox.authority import Authority
 
     box.say(
         {
             "t": "rights",
             "user": box.user(),
+            "uid": os.geteuid(),
             "root": box.is_root(),
+            "programs": [path for name in rights.PROGRAMS for path in permission.programs(name)[:1]],
             "systemd": box.has_systemd(),
             "lingers": box.has_systemd() and launch.lingers(enable=False),
             "journal": not journal.unreadable(),
             "state": os.path.dirname(receipt.home()),
         }
     )
-    authority = Authority()
-    for words in request.get("commands", []):
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-            raise BadRequest("a command is not a list of words")
-        by = authority.allowed(words)
-        box.say({"t": "right", "command": words, "allowed": bool(by), "by": by, "line": rights.sudoers_line(box.user(), words)})
+    commands = request.get("commands", [])
+    for words in commands:
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not rights.is_one(words):
+            raise BadRequest("a command is none of those that actions need")
+    for number, grant in enumerate(Authority().grants(commands)):
+        box.say({"t": "right", "number": number, "by": grant.by, "known": grant.known, "words": grant.words})

@@ -75,6 +75,9 @@ class _Run:
         self._info = {"who": request.who, "id": request.id, "kind": request.kind, "target": request.target}
         self._info.update(since=box.now_text(), step="")
         self._exit = 1
+        for number in (signal.SIGTERM, signal.SIGINT):  # before the first line: who reads that may send one
+            signal.signal(number, lambda *_: self._events.put(Cancelled(time.monotonic(), "signal")))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         held.tell(self._info)
         self._writer.write(
             "begin", v=1, id=request.id, kind=request.kind, target=request.target, who=request.who,
@@ -82,9 +85,6 @@ class _Run:
         )  # fmt: skip
 
     def go(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._events.put(Cancelled(time.monotonic(), "signal")))
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         began = time.monotonic()
         try:
             self._request = release.others(self._request, self._write)

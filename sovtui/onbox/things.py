@@ -103,8 +103,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Need:
-    """A command that will be needed, and whether its unit is up now."""
+    """A command that will be needed."""
 
     verb: str
     service: str
-    up: bool = False

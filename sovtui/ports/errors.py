@@ -40,6 +40,12 @@ class TimedOut(Unreachable):
     kind = "timed-out"
 
 
+class AnswerLost(Unreachable):
+    """It was asked, and the answer did not come whole: what has become of it is not known. Looking again tells."""
+
+    kind = "answer-lost"
+
+
 class Refused(PortError):
     """It answered and said no: wrong key, password, permission. Trying again does not help."""
 

@@ -111,15 +111,15 @@ class Link(Protocol):
         ...
 
     def stream(
-        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+        self, argv: Sequence[str], *, stdin: bytes = b"", ends: bool = False, patience: Patience = Patience.NONE
     ) -> AbstractAsyncContextManager[LineStream]:
         """Run a command and follow its output.
 
         Where the host gives few sessions, one with `patience` may be ended for the sake of another, and may get none: it
         raises `Unreachable`, which says so, and may be begun again.
 
-        Its standard input stays open after `stdin` was written and is closed on leaving the context: the command
-        must watch it and end (see `onbox.main`), because closing a channel does not kill a remote command.
+        Its standard input stays open after `stdin` was written, unless it `ends` there, and is closed on leaving the context: the
+        command must watch it and end (see `onbox.main`), because closing a channel does not kill a remote command.
         """
         ...
 
@@ -185,6 +185,7 @@ class Dialer(Protocol):
 
 @runtime_checkable
 class Telling(Protocol):
-    """A dialer that passes on what is said while it logs in: banners of the server, what it could not take into account."""
+    """Passes on what is said: a dialer while it logs in (banners of the server, what it could not take into account), a link
+    what a login shell writes beside the answers of commands."""
 
     on_banner: Tell | None

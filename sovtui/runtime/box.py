@@ -1,11 +1,9 @@
-"""Speaks with the on-box part over a link: start, follow, list, logs. The only client-side user of `bundle`."""
+"""Speaks with the on-box part over a link: start, follow, list, logs, rights."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,67 +11,17 @@ from typing import Any
 
 from sovtui.core import receipts
 from sovtui.core.clean import clean
+from sovtui.core.drop_ins import MAX_UID, PLACES
 from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
-from sovtui.ports.errors import Malformed, PortError, Unsupported
-from sovtui.ports.link import LineStream, Link, Patience
+from sovtui.ports.errors import AnswerLost, Malformed, Unsupported
+from sovtui.ports.link import Link, Patience
 from sovtui.runtime import bundle
-from sovtui.runtime.hub import LogLine, Rights, TailnetView
+from sovtui.runtime.exchange import Frames, last_words, lines
+from sovtui.runtime.hub import LogLine, Right, Rights, TailnetView
 
 ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
-
-_FIRST_LINES = 3
-
-
-def python_for(link: Link) -> str:
-    """The Python that runs the on-box part there."""
-    return sys.executable if link.kind == "local" else "python3"
-
-
-async def lines(
-    link: Link,
-    verb: str,
-    request: Mapping[str, Any],
-    patience: Patience = Patience.NONE,
-    opened: Callable[[LineStream], None] | None = None,
-) -> AsyncGenerator[dict[str, Any], None]:
-    """The JSON lines of one on-box verb, until it ends or the generator is closed. `opened` gets the stream, for more input.
-
-    Raises `Unreachable` if the link dies, `Unsupported` without python3 there, `PortError` with the box's own words.
-    """
-    argv, stdin = await asyncio.to_thread(bundle.command, verb, request, python=python_for(link))
-    spoken: list[str] | None = []
-    async with link.stream(argv, stdin=stdin, patience=patience) as stream:
-        if opened is not None:
-            opened(stream)
-        async for raw in stream.lines():
-            line = parsed(raw)
-            if line is None:
-                if spoken is not None and len(spoken) < _FIRST_LINES:
-                    spoken.append(clean(raw.decode("utf-8", "replace").strip(), 150))
-                continue
-            spoken = None  # it runs: what a login script prints does not count
-            if line.get("t") == "error":
-                raise PortError(clean(str(line.get("reason", "the box gave no reason"))))
-            yield line
-        result = await stream.result()
-    if result.exit_status != 0:
-        told = clean(result.stderr.decode("utf-8", "replace").strip()[-300:])
-        if result.exit_status == 127 or "python3" in told:
-            raise Unsupported(f"python3 was not found on {link.host}", "Install it there: nothing else is needed")
-        if spoken is not None:
-            raise _not_run(link.host, f"it ended with status {result.exit_status}", [told, *spoken])
-        raise PortError(f"the on-box part ended with status {result.exit_status} on {link.host}: {told or 'no message'}")
-    if spoken:
-        raise _not_run(link.host, "something else answered", spoken)
-
-
-def _not_run(host: str, how: str, said: Sequence[str]) -> PortError:
-    """Something stands between the login and the command: a forced command, a restricted shell."""
-    words = "; ".join(word for word in said if word) or "no message"
-    advice = "Does its sshd let this login run commands? Look at ForceCommand, command= in authorized_keys and the login shell."
-    return PortError(f"the on-box part does not run on {host}: {how}: {words}", advice)
 
 
 async def answer(link: Link, verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,35 +71,56 @@ async def list_runs(link: Link, limit: int = 50) -> tuple[ActionRun, ...]:
 
 
 async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
-    """Asked with `sudo -n -l`: nothing is run."""
+    """sudo and polkit are asked there whether they would; nothing is run."""
     head: dict[str, Any] = {}
-    missing: list[str] = []
-    allowed = 0
-    async with aclosing(lines(link, "rights", {"commands": [list(argv) for argv in commands]})) as told:
-        async for line in told:
+    told: dict[int, Right] = {}
+    async with aclosing(lines(link, "rights", {"commands": [list(argv) for argv in commands]})) as answers:
+        async for line in answers:
+            number = line.get("number")
             if line.get("t") == "rights":
                 head = line
-            elif line.get("t") == "right":
-                if line.get("allowed"):
-                    allowed += 1
-                else:
-                    missing.append(clean(str(line.get("line", ""))))
-    lingers = bool(head.get("lingers")) if head.get("systemd") else None
-    return Rights(clean(str(head.get("user", ""))), lingers, bool(head.get("journal")), tuple(missing), allowed)
+            elif line.get("t") == "right" and isinstance(number, int) and 0 <= number < len(commands):
+                by = line.get("by") if line.get("by") in ("root", "sudo", "polkit") else ""
+                words = clean(str(line.get("words", "")), 200)
+                told[number] = Right(tuple(commands[number]), str(by), bool(line.get("known", True)), words)
+    missing = [Right(tuple(argv), known=False, words="the host tells nothing of it") for argv in commands]
+    uid = head.get("uid")
+    return Rights(
+        user=clean(str(head.get("user", "")), 100),
+        lingers=bool(head.get("lingers")) if head.get("systemd") else None,
+        journal=bool(head.get("journal")),
+        uid=uid if type(uid) is int and 0 <= uid <= MAX_UID else None,
+        programs=tuple(path for path in head.get("programs", ()) if path in PLACES),
+        asked=tuple(told.get(number, missing[number]) for number in range(len(commands))),
+    )
 
 
-# One round trip. Tailscale SSH may not set the variable; then the line is empty.
-_TAILNET = 'echo "$SSH_CONNECTION"; PATH="$PATH:/usr/local/bin:/usr/sbin:/sbin" exec tailscale status --json --active'
+# One round trip, framed as the on-box part frames its lines. Tailscale SSH may not set the variable; then its line is empty.
+_TAILNET = r"""
+mark=$(printf '\036')$0
+printf '\n%s\n%s\n' "$mark" "$SSH_CONNECTION"
+PATH="$PATH:/usr/local/bin:/usr/sbin:/sbin" tailscale status --json --active
+printf '\n%s%s\n' "$mark" "$?"
+"""
 
 
 async def tailnet(link: Link, now: datetime) -> TailnetView:
     """The tailnet as the host's own daemon sees it. Its command's exit status tells nothing, so only 127 is looked at."""
     from sovtui.core.tailnet import parse
 
-    done = await link.run(["sh", "-c", _TAILNET], timeout_seconds=ANSWER_SECONDS)
-    if done.exit_status == 127:
+    word = secrets.token_hex(8)
+    done = await link.run(["sh", "-c", _TAILNET, word], timeout_seconds=ANSWER_SECONDS)
+    frames = Frames(link, marker := bundle.marker(word))
+    before, _, rest = done.stdout.partition(marker)
+    framed, found, end = rest.partition(marker)
+    status, _, after = end.partition(b"\n")
+    for written in (*before.split(b"\n"), *after.split(b"\n")):
+        frames.hear(written)
+    if not found:
+        raise AnswerLost(f"the answer of {link.host} to `tailscale status` broke off: {last_words(done.stderr) or 'no message'}")
+    if status.strip() == b"127":
         raise Unsupported(f"there is no command `tailscale` on {link.host}")
-    first, _, document = done.stdout.partition(b"\n")
+    first, _, document = framed.removeprefix(b"\n").partition(b"\n")
     words = first.decode("ascii", "replace").split()
     try:
         net = parse(document, now)
@@ -200,12 +169,3 @@ async def logs(
             priority = line.get("priority")
             when = datetime.fromtimestamp(at, UTC) if isinstance(at, (int, float)) else None
             yield LogLine(when, text, level(text, priority if isinstance(priority, int) else None))
-
-
-def parsed(raw: bytes) -> dict[str, Any] | None:
-    """One line of the on-box part; None for anything else, such as what a login script prints."""
-    try:
-        line = json.loads(raw)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) and isinstance(line.get("t"), str) else None

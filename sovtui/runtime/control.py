@@ -22,13 +22,14 @@ from sovtui.core.record import Record
 from sovtui.core.state import State, initial
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError, Unreachable, Unsupported
+from sovtui.ports.errors import AnswerLost, PortError, Unreachable, Unsupported
 from sovtui.ports.link import Ask, Patience
 from sovtui.ports.past import Past, Stretch
 from sovtui.ports.source import Source, StreamSource
 from sovtui.runtime import box, bundle, waking
-from sovtui.runtime.dispatcher import Dispatcher
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
+from sovtui.runtime.dispatcher import LOST_ANSWERS, Dispatcher
+from sovtui.runtime.exchange import NotBegun
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rehearsal, Rights, TailnetView
 from sovtui.runtime.links import Links
 from sovtui.runtime.poller import Tried, poll_forever, stream_forever
 from sovtui.runtime.standby import Standby
@@ -291,6 +292,9 @@ class Control:
         self._wake()  # what has changed is shown at once
         return outcome
 
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        return await self._dispatcher.rehearse(plan)
+
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         return await self._dispatcher.follow(host, run_id, progress)
 
@@ -313,16 +317,19 @@ class Control:
         self, host: str, service: str, *, lines: int = 200, since: str = "", follow: bool = True, until: str = ""
     ) -> AsyncGenerator[LogLine, None]:
         link, place = await self._links.get(host), box.LogPlace()
+        lost = 0
         beside = Patience.READS if follow and self._recording else Patience.NONE  # a command that follows a log does only that
         while True:
             told = box.logs(link, service, lines, since, follow, until, place=place, patience=beside)
             try:
                 async with aclosing(told):
                     async for line in told:
+                        lost = 0
                         yield line
                 return
-            except Unreachable:
-                if not follow or (place.lines and not place.cursor):
+            except Unreachable as error:
+                lost += isinstance(error, AnswerLost)
+                if not follow or (place.lines and not place.cursor) or lost > LOST_ANSWERS or isinstance(error, NotBegun):
                     raise
             await self._clock.sleep(0.2)
             link = await self._links.keepers[host].when_up()  # and on where it ended

@@ -7,6 +7,7 @@ import getpass
 import logging
 import secrets
 import socket
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -18,18 +19,25 @@ from sovtui.core.clean import clean
 from sovtui.core.events import ActionChanged, AlertsSeen, ReceiptsSeen
 from sovtui.core.model import ActionRun
 from sovtui.core.text import duration
+from sovtui.onbox.plan import without_values
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError, Unreachable
+from sovtui.ports.errors import AnswerLost, PortError, Unreachable
 from sovtui.ports.link import Link
 from sovtui.runtime import box
-from sovtui.runtime.hub import Outcome, Progress
+from sovtui.runtime.exchange import NotBegun
+from sovtui.runtime.hub import Outcome, Progress, Rehearsal
 from sovtui.runtime.links import Links
 from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
 
 log = logging.getLogger(__name__)
 
+AGAIN_SECONDS = 0.5
+LOST_ANSWERS = 3
+"""So often something that was asked is asked again where the answer did not come whole; each time it is safe to ask again."""
+REHEARSAL_SECONDS = 90.0
+"""A preflight may ask an engine for a token."""
 RELINK_SECONDS = 120.0
 """How long a lost link may take to come back before following gives up (the action itself goes on)."""
 
@@ -71,17 +79,7 @@ class Dispatcher:
             case "started" | "exists":
                 pass
             case "busy":
-                since = reply.get("since")
-                ago = (
-                    f" since {duration(max(0.0, self._clock.now().timestamp() - since))}"
-                    if isinstance(since, (int, float))
-                    else ""
-                )
-                what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
-                step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
-                return Outcome(
-                    4, f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
-                )
+                return Outcome(4, self._busy(host, reply))
             case "refused":
                 return Outcome(4, clean(str(reply.get("reason", "the box refused"))))
             case other:
@@ -91,19 +89,65 @@ class Dispatcher:
             return Outcome(0, f"started as {run_id}. `sovtui follow {run_id}` shows it", begun)
         return await self.follow(host, run_id, progress)
 
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        host = plan.wish.host
+        run_id = f"{self._clock.now():%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
+        request = without_values({"v": 1, "id": run_id, "who": who(), "host": host, **plan.request})
+        try:
+            link = await self._links.get(host)
+            async with asyncio.timeout(REHEARSAL_SECONDS):
+                reply = await box.answer(link, "rehearse", request)
+        except (Unreachable, TimeoutError) as error:
+            return Rehearsal("not known", f"{host} does not tell: {error or 'no answer in time'}", 3)
+        except PortError as error:
+            return Rehearsal("not known", error.sentence(), 1)
+        reason = clean(str(reply.get("reason", "")))
+        match reply.get("t"), reply.get("outcome"):
+            case "busy", _:
+                return Rehearsal("no", self._busy(host, reply), 4)
+            case "rehearsed", "" | "done":
+                return Rehearsal("go", reason)
+            case "rehearsed", "refused":
+                return Rehearsal("ask", reason)
+            case "rehearsed", "failed":
+                return Rehearsal("no", reason, 1)
+            case other:
+                return Rehearsal("not known", f"{host} answered {clean(repr(other))}", 1)
+
+    def _busy(self, host: str, reply: Mapping[str, object]) -> str:
+        since = reply.get("since")
+        ago = f" since {duration(max(0.0, self._clock.now().timestamp() - since))}" if isinstance(since, (int, float)) else ""
+        what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
+        step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
+        return f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
+
     async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:
-        """Start once even if the link dies in between: the same id a second time is answered with `exists`."""
+        """Start once even if the link dies in between or an answer is lost: the same id a second time is answered with `exists`.
+
+        Raises `AnswerLost` where it was asked and cannot be known whether it began.
+        """
         link = await self._links.get(host)
         began, warm = self._clock.monotonic(), self.standbys.get(host)
+        asked, lost = False, 0
         while True:
             try:
                 async with asyncio.timeout(box.ANSWER_SECONDS):
                     said = await warm.ask(request) if warm is not None else None
                     return said or await box.answer(link, "start", request)
-            except (Unreachable, TimeoutError):
-                if self._clock.monotonic() - began > RELINK_SECONDS:
-                    raise
+            except (PortError, TimeoutError) as error:
+                again = isinstance(error, Unreachable | TimeoutError) and not isinstance(error, NotBegun)
+                asked, lost = asked or again, lost + isinstance(error, AnswerLost)
+                if not again or lost >= LOST_ANSWERS or self._clock.monotonic() - began > RELINK_SECONDS:
+                    if not asked:
+                        raise
+                    raise self._unknown(host, str(request["id"]), error) from error
             link, warm = await self._relink(host), None
+
+    @staticmethod
+    def _unknown(host: str, run_id: str, error: Exception) -> AnswerLost:
+        why = str(error) or "no answer in time"
+        advice = f"`sovtui actions` tells, and `sovtui follow {run_id}` follows it if it has"
+        return AnswerLost(f"it is not known whether {run_id} has begun on {host}: {why}", advice)
 
     async def follow(self, host: str, run_id: str, progress: Progress | None) -> Outcome:
         """Follow to the end; several followers of one action share one stream."""
@@ -129,20 +173,34 @@ class Dispatcher:
     async def cancel(self, host: str, run_id: str) -> Outcome:
         """A step of the machine, not a kill: what it does next is seen by following."""
         try:
-            link = await self._links.get(host)
-            async with asyncio.timeout(box.ANSWER_SECONDS):
-                await box.answer(link, "cancel", {"id": run_id})
+            await self._ask_to_cancel(host, run_id)
+        except AnswerLost as error:
+            why = f"it is not known whether {host} was asked to cancel {run_id}: {error}"
+            return Outcome(3, f"{why}. `sovtui follow {run_id}` shows what it does")
         except (Unreachable, TimeoutError) as error:
             return Outcome(3, f"{host} cannot be asked to cancel {run_id}: {error or 'no answer in time'}")
         except PortError as error:
             return Outcome(4, error.sentence())
         return Outcome(0, f"{run_id} is being cancelled. `sovtui follow {run_id}` shows how it ends")
 
-    async def _follow(self, host: str, run_id: str) -> ActionRun:
-        """Over as many links as it takes; each goes on where the last one ended."""
+    async def _ask_to_cancel(self, host: str, run_id: str) -> None:
         link = await self._links.get(host)
-        so_far = box.Followed()
+        for left in reversed(range(LOST_ANSWERS)):
+            try:
+                async with asyncio.timeout(box.ANSWER_SECONDS):
+                    await box.answer(link, "cancel", {"id": run_id})
+                return
+            except AnswerLost:
+                if not left:
+                    raise
+            await self._clock.sleep(AGAIN_SECONDS)
+
+    async def _follow(self, host: str, run_id: str) -> ActionRun:
+        """Over as many links as it takes; each goes on where the last one ended. Where nothing new comes it is given up."""
+        link = await self._links.get(host)
+        so_far, told, lost = box.Followed(), -1, 0
         while True:
+            lost, told = (0, so_far.lines) if so_far.lines > told else (lost, told)
             try:
                 async with aclosing(box.follow(link, run_id, so_far)) as runs:
                     async for run in runs:
@@ -153,8 +211,11 @@ class Dispatcher:
                     raise PortError(f"there is no action {run_id or 'yet'} on {host}".replace("  ", " "))
                 if not so_far.run.running:
                     return so_far.run
-                await self._clock.sleep(0.5)  # the stream ended before the action: ask again
-            except Unreachable:
+                await self._clock.sleep(AGAIN_SECONDS)  # the stream ended before the action: ask again
+            except Unreachable as error:
+                lost += isinstance(error, AnswerLost)
+                if lost > LOST_ANSWERS or isinstance(error, NotBegun):
+                    raise
                 link = await self._relink(host)
 
     async def _relink(self, host: str) -> Link:

@@ -42,17 +42,53 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a plan would come to, by the host's own preflight."""
+
+    word: str
+    """`go`, `ask` (it would be refused unless somebody says yes), `no`, or `not known`."""
+    reason: str = ""
+    """Clean."""
+    exit_code: int = 0
+    """Of a command that finds it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Whether one of our commands may be run."""
+
+    command: tuple[str, ...]
+    """As it was asked about; never as the host repeats it."""
+    by: str = ""
+    """`root`, `sudo` or `polkit`; empty: not, or it is not known."""
+    known: bool = True
+    words: str = ""
+    """Why not, in the words of the program that refuses; clean."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rights:
     """What the operator's login may do on a host, as the host itself says."""
 
     user: str
+    """Its name there; clean."""
     lingers: bool | None
     """Whether the user manager outlives the session; None where there is no systemd."""
     journal: bool
     """Whether other units' journal lines can be read."""
-    missing: tuple[str, ...] = ()
-    """The sudoers lines that are not there yet, ready to be copied."""
-    allowed: int = 0
+    uid: int | None = None
+    """Its number there; None where the host tells none that can be one."""
+    programs: tuple[str, ...] = ()
+    """Where `systemctl` and `tee` lie there."""
+    asked: tuple[Right, ...] = ()
+
+    @property
+    def missing(self) -> tuple[Right, ...]:
+        return tuple(right for right in self.asked if not right.by and right.known)
+
+    @property
+    def unknown(self) -> tuple[Right, ...]:
+        return tuple(right for right in self.asked if not right.by and not right.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +145,10 @@ class Hub(Protocol):
 
     async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
         """Carry out a plan and, with `wait`, follow it to its end. Cancelling leaves the action running on the box."""
+        ...
+
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        """The preflight of a plan for a box, played there without touching anything."""
         ...
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:

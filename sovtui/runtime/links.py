@@ -172,6 +172,8 @@ class LinkKeeper:
         self._link = link
         up = LinkValue(LinkPhase.UP, self._dialer.kind, self._dialer.address, self._clock.now())
         self._tell(replace(up, latency_seconds=link.latency_seconds, said=self._value.said))
+        if isinstance(link, Telling):
+            link.on_banner = self._heard_there
         try:
             reason = await self._watch(link)
         finally:
@@ -300,6 +302,10 @@ class LinkKeeper:
         """Something is said while the link is being made."""
         if self._link is None and line.strip():
             self._tell(replace(self._value, said=(*self._value.said, line)[-MAX_SAID:]))
+
+    def _heard_there(self, line: Clean) -> None:
+        """The login shell says something, now that the link is up."""
+        self._tell(replace(self._value, said=(*self._value.said, line)[-MAX_SAID:]))
 
     def _asker(self) -> Ask | None:
         ask = self._ask()

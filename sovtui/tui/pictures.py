@@ -19,7 +19,7 @@ from sovtui.core.state import State
 from sovtui.ports.errors import Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rights, TailnetView
+from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rehearsal, Rights, TailnetView
 from sovtui.tui.app import ControlRoom
 
 T = TypeVar("T")
@@ -77,6 +77,9 @@ class Still:
 
     async def execute(self, plan: Plan, progress: Progress | None = None, *, wait: bool = True) -> Outcome:
         return Outcome(4, "this is a picture: nothing is done")
+
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        return Rehearsal("not known", "this is a picture: nothing is asked")
 
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         return Outcome(4, "this is a picture: nothing is followed")

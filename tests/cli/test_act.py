@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -191,8 +192,13 @@ def test_doctor(command: Command) -> None:
 
 def test_sudoers_has_no_word_too_many(command: Command) -> None:
     told = command("doctor", "--sudoers")
-    assert told.code == 0 and command.hub is None
-    lines = [line for line in told.out.splitlines() if line and not line.startswith("#")]
+    assert told.code == 0 and "# #1000 is ops there" in told.out
+    # of spark its number; mgmt cannot be reached, so there it is the name of the configuration
+    assert (
+        "mgmt could not be asked" in told.err
+        and "ops ALL=(root) NOPASSWD: /usr/bin/systemctl restart prometheus.service" in told.out
+    )
+    lines = [re.sub(r"^#1000 ", "ops ", line) for line in told.out.splitlines() if line and not line.startswith("# ")]
     assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start qwen.service" in lines
     assert "ops ALL=(root) NOPASSWD: /usr/bin/systemctl stop mistral.service" in lines
     assert r"ops ALL=(root) NOPASSWD: /usr/bin/systemctl kill --signal\=SIGKILL qwen.service" in lines
@@ -204,14 +210,32 @@ def test_sudoers_has_no_word_too_many(command: Command) -> None:
     )
 
 
+def test_doctor_says_which_rights_are_lacking_in_the_hosts_words_and_which_line_helps_in_its_own(command: Command) -> None:
+    hostile = "add to sudoers there: ops ALL=(ALL) NOPASSWD: ALL"
+    command.options["rights"] = {
+        "/usr/bin/systemctl start qwen.service": ("", True, hostile),
+        "/usr/bin/systemctl stop qwen.service": ("", True, "sorry, you must have a tty to run sudo"),
+        "/usr/bin/systemctl start nas.service": ("", False, "sudo does not answer"),
+    }
+    told = command("doctor")
+    assert "NO  spark: rights: ops lacks 2 of" in told.out and f"it says “{hostile}”" in told.out
+    (advice,) = [line for line in told.out.splitlines() if line.strip().startswith("add to sudoers there")]
+    assert advice.strip() == (
+        "add to sudoers there: #1000 ALL=(root) NOPASSWD: /usr/bin/systemctl start qwen.service; Defaults:#1000 !requiretty."
+        " A polkit rule (`--polkit`) does as well"
+    )
+    assert "?   spark: rights: whether ops may run 1 of" in told.out
+
+
 def test_polkit_rule_names_the_same_units_and_no_other(command: Command) -> None:
     told = command("doctor", "--polkit")
-    assert told.code == 0 and command.hub is None
+    assert told.code == 0
     assert 'subject.user != "ops"' in told.out
     units = dict(re.findall(r'"(\S+\.service)": (\[.*\]),', told.out))
-    assert units.pop("qwen.service") == '["start", "stop", "kill", "restart"]'
+    assert sorted(json.loads(units.pop("qwen.service"))) == ["kill", "restart", "start", "stop"]
+    assert json.loads(units["nas.service"]) == ["start", "restart"], "what nothing needs is not given"
     assert sorted(units) == ["broken.service", "mistral.service", "nas.service", "prometheus.service"]
-    assert "//   ops ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches" in told.out.splitlines()
+    assert "//   #1000 ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches" in told.out.splitlines()
 
 
 def test_the_control_room_needs_a_terminal(command: Command) -> None:

@@ -31,7 +31,7 @@ SURVEY: list[dict[str, Any]] = [
 ]
 RIGHTS = [
     {"t": "rights", "user": "ops", "systemd": True, "lingers": True, "journal": True},
-    {"t": "right", "allowed": False, "line": "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start vllm-qwen36.service"},
+    {"t": "right", "number": 0, "by": "", "known": True, "words": "a password is required"},
 ]
 MINE = '# my words\n[host.mgmt]\naddress="ops@mgmt"   # keep\n'
 

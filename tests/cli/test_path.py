@@ -11,7 +11,7 @@ import pytest
 from sovtui.core.events import LinkChanged, PathSeen
 from sovtui.core.model import Link, LinkPhase, PathKind, TailnetPath
 from sovtui.core.tailnet import Tailnet, parse
-from sovtui.ports.errors import Malformed, Unsupported
+from sovtui.ports.errors import AnswerLost, Malformed, Unsupported
 from sovtui.ports.link import Completed
 from sovtui.runtime import box
 from sovtui.runtime.hub import TailnetView
@@ -88,12 +88,15 @@ class Box:
     host = "spark"
     own_address = "100.64.0.9"
 
-    def __init__(self, stdout: bytes, status: int = 0, stderr: bytes = b"") -> None:
-        self.done = Completed(status, stdout, stderr)
+    def __init__(self, stdout: bytes, status: int = 0, stderr: bytes = b"", *, shell: bytes = b"", cut: bool = False) -> None:
+        """`status` of the command, `shell`: what a login shell writes before and after it."""
+        self.stdout, self.status, self.stderr, self.shell, self.cut = stdout, status, stderr, shell, cut
 
     async def run(self, argv: list[str], *, stdin: bytes = b"", timeout_seconds: float) -> Completed:
         assert argv[:2] == ["sh", "-c"] and "tailscale status --json" in argv[2]
-        return self.done
+        mark = b"\n\x1e" + argv[3].encode()
+        end = b"" if self.cut else mark + b"%d\n" % self.status
+        return Completed(3, self.shell + mark + b"\n" + self.stdout + end + self.shell, self.stderr)
 
 
 @pytest.mark.parametrize("exit_status", [0, 1])
@@ -110,6 +113,14 @@ async def test_a_box_without_the_command_and_one_that_talks_nonsense() -> None:
         await box.tailnet(Box(b"\n", 127), AT)  # type: ignore[arg-type]
     with pytest.raises(Malformed, match="failed to connect"):
         await box.tailnet(Box(b"\n", 1, b"failed to connect to local tailscaled\n"), AT)  # type: ignore[arg-type]
+
+
+async def test_what_a_login_shell_writes_is_no_part_of_it() -> None:
+    noise = b'{"BackendState": "Stopped"} and no line break'
+    view = await box.tailnet(Box(b"\n" + recorded("running"), shell=noise), AT)  # type: ignore[arg-type]
+    assert view.net.running
+    with pytest.raises(AnswerLost, match="broke off"):
+        await box.tailnet(Box(b"\n" + recorded("running"), shell=noise, cut=True), AT)  # type: ignore[arg-type]
 
 
 def test_what_the_link_says_already_is_not_said_again(command: Command) -> None:

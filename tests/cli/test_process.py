@@ -38,7 +38,7 @@ def test_version_and_help_import_nothing_heavy(tmp_path: Path, words: tuple[str,
     assert "argparse" in imported
 
 
-@pytest.mark.parametrize("words", [("config", "check"), ("doctor", "--sudoers")])
+@pytest.mark.parametrize("words", [("config", "check"), ("config", "show")])
 def test_headless_commands_do_not_load_the_screen(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "c.toml").write_text('[host.a]\naddress = "ops@a"\n')
     done = start(tmp_path, "-X", "importtime", "-m", "sovtui", "--config", str(tmp_path / "c.toml"), *words)

@@ -30,7 +30,7 @@ from sovtui.core.state import State, initial, reduce
 from sovtui.ports.errors import PortError, Unsupported
 from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
-from sovtui.runtime.hub import LogLine, Outcome, Progress, Rights, TailnetView
+from sovtui.runtime.hub import LogLine, Outcome, Progress, Rehearsal, Right, Rights, TailnetView
 
 T = TypeVar("T")
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
@@ -52,7 +52,10 @@ class FakeHub:
         lines: Iterable[LogLine] = (),
         hang: bool = False,
         tailnet: TailnetView | None = None,
+        rehearsal: Rehearsal | None = None,
+        rights: Mapping[str, tuple[str, bool, str]] | None = None,
     ) -> None:
+        """`rights`: of a command what `Right` says of it; any other may be run by sudo."""
         self._config = config
         self._state = initial(host_specs(config), NOW, read_only=read_only)
         for event in events:
@@ -69,7 +72,8 @@ class FakeHub:
         self.followed: list[tuple[str, str]] = []
         self.asked_logs: dict[str, object] = {}
         self.closed = False
-        self.rights_found: Rights | None = None
+        self.rehearsal = rehearsal or Rehearsal("go")
+        self.rights_of = dict(rights or {})
         self.tailnet_found = tailnet
 
     @property
@@ -105,6 +109,9 @@ class FakeHub:
             return self._outcome
         return await self._tell(progress)
 
+    async def rehearse(self, plan: Plan) -> Rehearsal:
+        return self.rehearsal
+
     async def follow(self, host: str, run_id: str = "", progress: Progress | None = None) -> Outcome:
         self.followed.append((host, run_id))
         return await self._tell(progress)
@@ -128,7 +135,8 @@ class FakeHub:
         return found
 
     async def rights(self, host: str, commands: Sequence[Sequence[str]]) -> Rights:
-        return self.rights_found or Rights("ops", True, True, (), len(commands))
+        asked = tuple(Right(tuple(argv), *self.rights_of.get(" ".join(argv), ("sudo",))) for argv in commands)
+        return Rights("ops", True, True, 1000, ("/usr/bin/systemctl", "/usr/bin/tee"), asked)
 
     async def tailnet(self, host: str) -> TailnetView:
         if self.tailnet_found is None:

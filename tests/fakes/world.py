@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sovtui.ports.errors import PortError, Unreachable
 from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience
+from sovtui.runtime import bundle
 
 
 class FakeClock:
@@ -29,25 +30,44 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
+MARK = b"(mark)"
+"""Stands for the marker of the run in a line that a script frames itself."""
 Script = Callable[[Sequence[str], bytes], tuple[list[bytes], int]]
-"""argv and standard input to lines and exit status; may raise a PortError."""
+"""argv and standard input to lines and exit status; may raise a PortError. `LOST`: the link dies; `CUT`: the command ends there."""
 
 
 class _Lines:
-    def __init__(self, lines: list[bytes], status: int, stderr: bytes = b"") -> None:
-        self._lines, self._status, self._stderr = lines, status, stderr
+    """A command; one of `runtime.bundle` says that it is there, waits for its request and frames its lines."""
+
+    def __init__(self, script: Script, argv: Sequence[str], stdin: bytes) -> None:
+        self._script, self._argv, self._given = script, argv, stdin
+        self._asked = asyncio.Event()
+        self._status = 0
 
     async def lines(self) -> AsyncIterator[bytes]:
-        for line in self._lines:
+        called = bundle.heard(self._argv)
+        mark = called[1] if called is not None else b""
+        if called is not None:
+            yield b""
+            yield mark + b'{"t":"ready"}'
+            await self._asked.wait()
+        lines, self._status = self._script(self._argv, self._given)
+        for line in lines:
             if line == b"LOST":
                 raise Unreachable("the connection was lost")
-            yield line
+            if line == b"CUT":
+                return
+            yield line.replace(MARK, mark) if MARK in line else mark + line
+        if called is not None:
+            yield mark + b'{"t":"over","status":%d}' % self._status
 
     async def write(self, data: bytes) -> None:
-        """Nobody reads it."""
+        self._given += data
+        if bundle.request_in(self._given) is not None:
+            self._asked.set()
 
     async def result(self) -> Completed:
-        return Completed(self._status, b"", self._stderr)
+        return Completed(self._status, b"", b"")
 
 
 class FakeLink:
@@ -69,13 +89,12 @@ class FakeLink:
         return Completed(status, b"\n".join(lines), b"")
 
     def stream(
-        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+        self, argv: Sequence[str], *, stdin: bytes = b"", ends: bool = False, patience: Patience = Patience.NONE
     ) -> AbstractAsyncContextManager[LineStream]:
         @asynccontextmanager
         async def run() -> AsyncIterator[LineStream]:
             self.calls.append(argv)
-            lines, status = self.script(argv, stdin)
-            yield _Lines(lines, status)
+            yield _Lines(self.script, argv, stdin)
 
         return run()
 

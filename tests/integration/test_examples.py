@@ -52,7 +52,7 @@ def operator_of(box: Box, folder: Path, example: str, host: str) -> Operator:
     shipped = operator.ok("config", "example", example).stdout
     operator.config_path.write_text(re.sub(r'"(\d+) GB"', r'"\1 MB"', shipped))
     sudoers = operator.ok("doctor", "--sudoers", "--host", host).stdout
-    assert "ops ALL=(root) NOPASSWD: " in sudoers or example != "spark"
+    assert "#1000 ALL=(root) NOPASSWD: " in sudoers or example != "spark"
     box.write("/etc/sudoers.d/sovtui", sudoers, mode="440")
     box.root(["visudo", "-cq"])
     return operator

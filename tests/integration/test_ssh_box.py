@@ -15,6 +15,7 @@ import pytest
 from sovtui.ports.errors import PortError, Refused, Unreachable
 from sovtui.ports.link import Link, Patience
 from sovtui.runtime import box as onbox
+from sovtui.runtime import exchange
 from tests.integration.opensshd import Site, Sshd
 
 FOLLOW = ("sh", "-c", "echo begun; cat > /dev/null")
@@ -85,7 +86,7 @@ async def test_something_patient_is_told_what_it_waits_for(site: Site) -> None:
 async def test_the_probe_works_with_one_session(site: Site) -> None:
     sshd = site.server("MaxSessions 1\n")
     async with linked(site, sshd, "root") as link, asyncio.timeout(60):
-        told = onbox.lines(link, "probe", {"services": [], "interval": 0.2}, Patience.WATCHES)
+        told = exchange.lines(link, "probe", {"services": [], "interval": 0.2}, Patience.WATCHES)
         kinds = set()
         with pytest.raises(Unreachable, match="made way"):
             async with aclosing(told) as lines:
@@ -109,7 +110,7 @@ async def probed(site: Site, sshd: Sshd) -> set[str]:
     """The kinds of lines that the probe tells first."""
     async with linked(site, sshd) as link, asyncio.timeout(60):
         kinds: set[str] = set()
-        async with aclosing(onbox.lines(link, "probe", {"services": ["ssh.service"], "interval": 0.2})) as lines:
+        async with aclosing(exchange.lines(link, "probe", {"services": ["ssh.service"], "interval": 0.2})) as lines:
             async for line in lines:
                 kinds.add(line["t"])
                 if {"memory", "cpu"} <= kinds:
@@ -165,7 +166,7 @@ async def test_a_login_that_runs_no_commands_is_told_in_words(site: Site, lines:
             return
         async with asyncio.timeout(30):
             with pytest.raises(PortError) as caught:
-                async with aclosing(onbox.lines(link, "probe", {"services": [], "interval": 0.2})) as probe:
+                async with aclosing(exchange.lines(link, "probe", {"services": [], "interval": 0.2})) as probe:
                     async for _ in probe:
                         pass
         assert told in caught.value.sentence(), caught.value.sentence()

@@ -198,8 +198,8 @@ def test_the_box_decides_for_itself(operator: Operator, box: Box) -> None:
     ask(box, 30001, "qwen36", 3000)
     wait_for(lambda: works(box, 30001), 20, "a running request")
     time.sleep(1.1)
-    argv, data = bundle.command("start", request_of(operator, "mistral"))
-    told = box.ssh(argv, input=data.decode("latin-1")) if data.isascii() else _start(box, argv, data)
+    call = bundle.call("start")
+    told = _start(box, call.argv, call.head + bundle.request_line(request_of(operator, "mistral")))
     assert '"started"' in str(told)
     wait_for(lambda: operator.newest_receipt()[-1]["t"] == "end", 20, "the refusal")
     end = operator.newest_receipt()[-1]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sovtui.onbox import journal, launch, lock, receipt, rights, services, signatures
+from sovtui.onbox import journal, launch, lock, permission, receipt, rights, services, signatures
 from sovtui.onbox.plan import BadRequest, check_id, check_service, kind_of, parse
 from sovtui.onbox.words import Step
 from tests.onbox.world import World, box, play, request
@@ -161,31 +161,71 @@ def test_privileged_commands() -> None:
     assert rights.privileged_commands(raw(kind="restart", plan={"service": "user:x"})) == []
 
 
-def test_sudoers_line() -> None:
-    assert (
-        rights.sudoers_line("ops", ["/usr/bin/systemctl", "start", "x.service"])
-        == "ops ALL=(root) NOPASSWD: /usr/bin/systemctl start x.service"
-    )
-    assert rights.sudoers_line("o", ["/s", r"a\x2db:c"]).endswith(r"/s a\\x2db\:c")
-
-
-LISTING = """Matching Defaults entries for ops on box:
-    env_reset, mail_badpass
-
-User ops may run the following commands on box:
-    (ALL : ALL) ALL
-    (root) NOPASSWD: /usr/bin/systemctl stop a.service, /usr/bin/systemctl start
-        a.service
-    (root) NOPASSWD: /usr/bin/systemctl restart *.service
-"""
+# What sudo 1.9.13 said on Debian 12 to `-l COMMAND` and to `-D NOWHERE COMMAND`, and what it then did with the command.
+PASSWORD, LISTED = "sudo: a password is required\n", "/usr/bin/systemctl start x.service\n"
+NO_FOLDER = "sudo: you are not permitted to use the -D option with /usr/bin/systemctl\n"
+TTY = "sudo: sorry, you must have a tty to run sudo\n"
+GONE = f"sudo: unable to change directory to {permission.NOWHERE}: No such file or directory\nsudo: unable to execute /usr/bin/systemctl\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "asked"),
-    [("stop a.service", False), ("start b.service", True), ("restart q.service", False), ("start a.service", False)],
+    ("version", "listed", "asked", "ok", "words"),
+    [
+        ("1.9.13p3", (0, LISTED, ""), (1, "", NO_FOLDER), True, ""),
+        ("1.9.13p3", (0, LISTED, ""), (1, "", GONE), True, ""),  # CWD=*
+        ("1.9.13p3", (0, LISTED, ""), (1, "", PASSWORD), False, "a password is required"),  # a later entry wants one
+        ("1.9.13p3", (0, LISTED, ""), (1, "", TTY), False, "sorry, you must have a tty to run sudo"),
+        ("1.9.13p3", (1, "", PASSWORD), (1, "", NO_FOLDER), True, ""),  # listpw=always, or !authenticate for this command
+        ("1.9.13p3", (1, "", PASSWORD), (1, "", PASSWORD), False, "a password is required"),
+        ("1.9.13p3", (1, "", ""), (1, "", NO_FOLDER), False, "sudo does not allow it"),  # ALL, !COMMAND
+        ("1.9.13p3", (0, LISTED, ""), (124, "", "sudo did not answer within 15 s"), None, "did not answer"),
+        ("1.9.13p3", (0, LISTED, ""), (0, "", ""), None, "does not answer"),
+        ("1.8.31", (0, LISTED, ""), (1, "", "sudo: invalid option -- 'D'"), None, "only sudo 1.9.3"),
+        ("1.8.31", (1, "", PASSWORD), (1, "", ""), False, "a password is required"),
+    ],
 )
-def test_password(words: str, asked: bool) -> None:
-    assert rights.needs_password(LISTING, ["/usr/bin/systemctl", *words.split()]) is asked
+def test_what_sudo_is_understood_to_say(
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    listed: tuple[int, str, str],
+    asked: tuple[int, str, str],
+    ok: bool | None,
+    words: str,
+) -> None:
+    ran: list[list[str]] = []
+
+    def command(argv: list[str], timeout: float) -> tuple[int, str, str]:
+        ran.append(argv)
+        return (0, f"Sudo version {version}\n", "") if "-V" in argv else listed if "-l" in argv else asked
+
+    monkeypatch.setattr("sovtui.onbox.box.command", command)
+    told = permission.by_sudo(["/usr/bin/systemctl", "start", "x.service"], permission.version())
+    assert told.ok is ok and words in told.words
+    assert all("-V" in argv or "-l" in argv or permission.NOWHERE in argv for argv in ran), "nothing is run"
+
+
+def test_without_sudo_and_with_another_program_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"-V": (127, "", "sudo: not found")}
+    monkeypatch.setattr("sovtui.onbox.box.command", lambda argv, timeout: answers.get(argv[1], (0, "", "")))
+    assert permission.by_sudo(["/x"], permission.version()) == permission.Told(False, "there is no sudo")
+    answers["-V"] = (0, "sudo-rs 0.2.5\n", "")
+    assert permission.by_sudo(["/x"], permission.version()).ok is None
+
+
+@pytest.mark.parametrize(
+    ("errors", "ok"),
+    [
+        ("Call failed: --job-mode=triggering is only valid for stop.", True),
+        ("Call failed: Isolate is only valid for start.", True),
+        ("Call failed: Interactive authentication required.", False),
+        ("Call failed: Access denied", False),
+        ("Call failed: Job mode triggering invalid", None),  # a systemd before 246
+        ("Failed to connect to bus: No such file or directory", None),
+    ],
+)
+def test_what_systemd_is_understood_to_say_of_polkit(monkeypatch: pytest.MonkeyPatch, errors: str, ok: bool | None) -> None:
+    monkeypatch.setattr("sovtui.onbox.box.command", lambda argv, timeout: (1, "", errors + "\n"))
+    assert permission.by_polkit("start", "x.service").ok is ok
 
 
 # -- causes ------------------------------------------------------------------------------------------

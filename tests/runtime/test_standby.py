@@ -10,6 +10,7 @@ from typing import Any
 
 from sovtui.ports.errors import Unreachable
 from sovtui.ports.link import Patience
+from sovtui.runtime import bundle
 from sovtui.runtime.standby import Standby
 from tests.fakes.world import FakeLink
 
@@ -17,18 +18,21 @@ from tests.fakes.world import FakeLink
 class _Waiting:
     """The far side of one standby: answers the first request it is given."""
 
-    def __init__(self, dies: bool) -> None:
-        self.dies = dies
+    def __init__(self, marker: bytes, dies: bool) -> None:
+        self.marker, self.dies = marker, dies
         self.given = b""
 
     async def write(self, data: bytes) -> None:
-        if self.dies:
+        if self.dies and self.given:
             raise Unreachable("gone")
         self.given += data
 
     async def lines(self) -> AsyncIterator[bytes]:
         yield b"a login banner"
-        yield json.dumps({"t": "started", "id": json.loads(self.given)["id"]}).encode()
+        yield self.marker + b'{"t":"ready"}'
+        while (request := bundle.request_in(self.given)) is None:
+            await asyncio.sleep(0)
+        yield self.marker + json.dumps({"t": "started", "id": request["id"]}).encode()
 
 
 class _Link(FakeLink):
@@ -37,11 +41,12 @@ class _Link(FakeLink):
         self.opened: list[_Waiting] = []
         self.dies = dies
 
-    def stream(self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE) -> Any:
+    def stream(self, argv: Sequence[str], *, stdin: bytes = b"", ends: bool = False, patience: Patience = Patience.NONE) -> Any:
         @asynccontextmanager
         async def run() -> AsyncIterator[_Waiting]:
-            self.opened.append(_Waiting(self.dies))
-            assert argv[-1] == "start" and b'"id"' not in stdin
+            verb, marker = bundle.heard(argv) or ("", b"")
+            self.opened.append(_Waiting(marker, self.dies))
+            assert verb == "start" and not stdin
             yield self.opened[-1]
 
         return run()
@@ -61,7 +66,7 @@ async def test_it_answers_once() -> None:
     task = await _kept(standby, link)
     assert await standby.ask({"id": "x"}) == {"t": "started", "id": "x"}
     assert await standby.ask({"id": "y"}) is None  # the next one is not ready yet: the caller starts cold
-    assert link.opened[0].given.count(b"\n") == 1
+    assert link.opened[0].given.endswith(b'{"id":"x"}\n')
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert await standby.ask({"id": "z"}) is None

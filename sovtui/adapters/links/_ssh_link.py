@@ -26,7 +26,7 @@ from sovtui.core.clean import clean
 from sovtui.core.metered import KEEPALIVE_SECONDS
 from sovtui.core.reach import Evidence, Fault, Stage, judge
 from sovtui.ports.errors import Malformed, NobodyListens, Refused, TimedOut, Unreachable
-from sovtui.ports.link import ByteStream, Completed, LineStream, Patience
+from sovtui.ports.link import ByteStream, Completed, LineStream, Patience, Tell
 
 T = TypeVar("T")
 
@@ -72,6 +72,8 @@ class SshLink:
         self._sessions = Sessions()
         self._strays: set[asyncio.Task[Any]] = set()
         self._measuring: asyncio.Task[None] | None = None
+        self.on_banner: Tell | None = None
+        """Gets what a login shell writes beside the answers of commands."""
         lost.add_done_callback(self._on_lost)
 
     @property
@@ -131,10 +133,10 @@ class SshLink:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+        self, argv: Sequence[str], *, stdin: bytes = b"", ends: bool = False, patience: Patience = Patience.NONE
     ) -> AsyncIterator[LineStream]:
         try:
-            process = await self._begun(argv, stdin, patience)
+            process = await self._begun(argv, stdin, patience, ends)
         except (asyncssh.Error, OSError) as error:
             raise self.gone(f"{self.called(argv)} was not started", error) from error
         follower = Follower(self, process, argv)

@@ -73,7 +73,7 @@ class LocalLink:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, argv: Sequence[str], *, stdin: bytes = b"", patience: Patience = Patience.NONE
+        self, argv: Sequence[str], *, stdin: bytes = b"", ends: bool = False, patience: Patience = Patience.NONE
     ) -> AsyncIterator[LineStream]:
         process = await self._start(argv)
         if isinstance(process, Completed):
@@ -81,6 +81,8 @@ class LocalLink:
             return
         process.keep_errors = MAX_STDERR_BYTES
         process.write(stdin)
+        if ends:
+            process.write_eof()
         try:
             yield _Follower(process)
         finally:

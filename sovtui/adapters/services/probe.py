@@ -25,8 +25,9 @@ from sovtui.core.state import FigureKey
 from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError
-from sovtui.ports.link import LineStream, Link, Patience
-from sovtui.runtime import box, bundle
+from sovtui.ports.link import Link, Patience
+from sovtui.runtime import bundle
+from sovtui.runtime.exchange import Exchange, lines
 
 SOURCE = "probe"
 _FIELDS = [field.name for field in fields(Service)]
@@ -47,22 +48,22 @@ class Probe:
         self._services = tuple(services)
         self._engines = _by_address(engines)
         self._usual, self._interval = interval_seconds, interval_seconds
-        self._stream: LineStream | None = None
+        self._run: Exchange | None = None
         self._telling: asyncio.Task[None] | None = None
         self._clock = clock
 
     def spare(self, on: bool) -> None:
         self._interval = interval(self._usual, metered=on)
-        if self._stream is not None:
-            self._telling = asyncio.create_task(self._tell(self._stream), name=f"pace {self.host}")
+        if self._run is not None:
+            self._telling = asyncio.create_task(self._tell(self._run), name=f"pace {self.host}")
 
-    async def _tell(self, stream: LineStream) -> None:
+    async def _tell(self, run: Exchange) -> None:
         """The far end takes another pace while it runs: starting it again would send its program again."""
         with contextlib.suppress(PortError):
-            await stream.write(bundle.request_line({"interval": self._interval}))
+            await run.give(bundle.request_line({"interval": self._interval}))
 
-    def _opened(self, stream: LineStream) -> None:
-        self._stream = stream
+    def _opened(self, run: Exchange) -> None:
+        self._run = run
 
     async def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
         """Batches until the link is lost. A beat renews the time of everything told before: unchanged is not old."""
@@ -71,8 +72,8 @@ class Probe:
         servers: dict[str, Activity] = {}
         engines = [{"at": at, "services": list(names), "fine": fine} for at, (names, fine) in self._engines.items()]
         request = {"services": list(self._services), "interval": self._interval, "engines": engines}
-        async with aclosing(box.lines(link, "probe", request, Patience.WATCHES, self._opened)) as lines:
-            async for line in lines:
+        async with aclosing(lines(link, "probe", request, Patience.WATCHES, self._opened)) as heard:
+            async for line in heard:
                 now = self._clock.now()
                 match line.get("t"):
                     case "services":

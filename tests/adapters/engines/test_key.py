@@ -19,7 +19,8 @@ from sovtui.adapters.links.http import client, request
 from sovtui.adapters.links.login import Login
 from sovtui.adapters.registry import load_engine
 from sovtui.bootstrap import _engine_client
-from sovtui.cli.doctor import Check, host_checks
+from sovtui.cli.checks import Check
+from sovtui.cli.doctor import host_checks
 from sovtui.config.load import loads
 from sovtui.config.login import EngineLogin, missing
 from sovtui.config.problems import ConfigError

@@ -14,7 +14,6 @@ from sovtui.core.events import ActivitySeen, LinkChanged, SourceChanged
 from sovtui.core.model import HostSpec, Link, LinkPhase, Mode, Source
 from sovtui.core.state import State, initial, is_routine, reduce
 from sovtui.ports.link import Link as Way
-from sovtui.runtime import box
 from tests.fakes.world import FakeClock
 
 ENGINES = (
@@ -37,7 +36,7 @@ async def told(monkeypatch: pytest.MonkeyPatch, *said: dict[str, Any]) -> tuple[
             yield line
             clock.passed += 1.0
 
-    monkeypatch.setattr(box, "lines", lines)
+    monkeypatch.setattr("sovtui.adapters.services.probe.lines", lines)
     async for batch in Probe("spark", ("a.service",), clock, engines=ENGINES).events(cast("Way", None)):
         for event in batch:
             state = reduce(state, event)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, cast
+import json
 
 import pytest
 
 from sovtui.adapters.services.probe import Probe
 from sovtui.core.events import ServicesSeen
 from sovtui.core.model import Service
-from sovtui.ports.link import Link
-from sovtui.runtime import box
 from tests.fakes.clock import FakeClock
+from tests.fakes.world import FakeLink
 
 NAMES = ("a.service", "user:b.service", "container:c", "compose:d")
 UP = {"t": "services", "services": [{"name": name, "active": "active"} for name in NAMES]}
@@ -26,14 +24,11 @@ UP = {"t": "services", "services": [{"name": name, "active": "active"} for name 
         ("container services", {"container:c", "compose:d"}),
     ],
 )
-async def test_problem_is_told_of_whom_it_concerns(monkeypatch: pytest.MonkeyPatch, what: str, hit: set[str]) -> None:
-    async def lines(_link: Link, _verb: str, _request: Mapping[str, Any], *_: object) -> AsyncGenerator[dict[str, Any], None]:
-        yield UP
-        yield {"t": "problem", "what": what, "reason": "it does not answer"}
-
-    monkeypatch.setattr(box, "lines", lines)
+async def test_problem_is_told_of_whom_it_concerns(what: str, hit: set[str]) -> None:
+    problem = {"t": "problem", "what": what, "reason": "it does not answer"}
+    link = FakeLink(script=lambda argv, stdin: ([json.dumps(line).encode() for line in (UP, problem)], 0))
     services: dict[str, Service] = {}
-    async for batch in Probe("spark", NAMES, FakeClock()).events(cast("Link", None)):
+    async for batch in Probe("spark", NAMES, FakeClock()).events(link):
         for event in batch:
             if isinstance(event, ServicesSeen):
                 services.update({service.name: service for service in event.services})

@@ -1,0 +1,43 @@
+"""What an action would come to: its own machine plays its preflight, with real looks, and is left before it does anything."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sovtui.onbox import box, lock, machine, receipt
+from sovtui.onbox.effects import Hands
+from sovtui.onbox.plan import parse
+from sovtui.onbox.words import Began, Call, CheckRights, End, Event, Kept, Look, Prove, Step, Wait, Weigh
+
+_LOOKS = (Look, CheckRights, Weigh, Prove, Call, Wait)
+"""What a preflight does. Whatever else is asked for, with `Measure` as the first, belongs to what comes after it."""
+_NOTES = (Step, Kept)
+
+
+def rehearse(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """`busy` with who holds the box; else `rehearsed` with the outcome and its reason where the preflight ends it, both empty where it goes on.
+
+    The same looks and questions as the action's, under no lock and without a receipt.
+    """
+    request = parse(raw)
+    other = lock.holder()
+    if other is not None:
+        return {**other, "t": "busy"}
+    box.end_with_client()
+    request = replace(request, left=tuple(x for x in receipt.leftovers() if x in request.hold))
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    hands = Hands(request, events.put)
+    state, effects = machine.advance(machine.begin(request), Began(time.monotonic()))
+    while True:
+        for effect in effects:
+            if isinstance(effect, End):
+                return {"t": "rehearsed", "outcome": effect.outcome, "reason": effect.reason}
+            if isinstance(effect, _LOOKS):
+                hands.perform(effect)
+            elif not isinstance(effect, _NOTES):
+                return {"t": "rehearsed", "outcome": "", "reason": str(getattr(state, "said", ""))}
+        state, effects = machine.advance(state, events.get())
