@@ -14,7 +14,7 @@ from sovtui.actions.request import box_plan
 from sovtui.actions.switch import NONE
 from sovtui.cli import documents, output
 from sovtui.cli.exits import Exit
-from sovtui.cli.session import Session, until
+from sovtui.cli.session import Session
 from sovtui.config.login import missing, warnings
 from sovtui.config.paths import theme_files
 from sovtui.config.schema import Config, HostConfig
@@ -60,8 +60,7 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
     if theme not in theme_files():
         checks.append(Check("theme", None, f"no theme file is named {theme}; Textual may have one", "`sovtui themes` lists them"))
     checks += login_checks(session.config)
-    async with session.hub(named) as hub:
-        await until(hub, lambda state: all(s.ok is not None or s.reason for s in state.sources.values()), 5.0)
+    async with session.hub(named, whole=True) as hub:
         state = hub.state
         for host in state.hosts.values():
             if named in (None, host.spec.name):

@@ -15,7 +15,7 @@ from sovtui.core.catalog import CATALOG
 from sovtui.core.clean import clean
 from sovtui.core.issues import Issue, backup_word, issues
 from sovtui.core.model import ActionRun, Alert, Backup, Engine, Mode, Part, Service, Source, TailnetPath
-from sovtui.core.modes import Heat, ModeView, mode_view, mode_views
+from sovtui.core.modes import Heat, ModeView, mode_view, mode_views, seen_at
 from sovtui.core.reading import Reading
 from sovtui.core.state import Host, State
 
@@ -73,7 +73,7 @@ def host(of: Host, now: datetime) -> Document:
             "received_bytes": of.traffic.received_bytes if of.traffic else None,
             "path": None if of.path is None else path(of.path),
         },
-        "modes": [mode(v) for v in mode_views(of)],
+        "modes": [mode(of, v) for v in mode_views(of)],
         "engines": [
             engine(of, m, of.engines.get(m.name, Engine()), now)
             for m in (*of.spec.modes, *of.spec.beside)
@@ -109,7 +109,7 @@ def gpus(of: Host) -> tuple[str, ...]:
     return tuple(sorted({subject for key, subject in of.figures if key.startswith("gpu.")}))
 
 
-def mode(view: ModeView) -> Document:
+def mode(of: Host, view: ModeView) -> Document:
     return {
         "name": view.mode.name,
         "title": view.mode.title,
@@ -119,6 +119,7 @@ def mode(view: ModeView) -> Document:
         "busy": view.busy,
         "reason": clean(view.reason),
         "model": view.mode.model or None,
+        "seen_at": moment(seen_at(of, view.mode)),
     }
 
 

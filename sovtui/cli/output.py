@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from datetime import datetime
 
 from sovtui.actions.spec import Plan
 from sovtui.cli.documents import gpus, late
@@ -12,7 +13,7 @@ from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
 from sovtui.core.issues import issues
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
-from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
@@ -70,7 +71,7 @@ def _host(state: State, host: Host) -> list[str]:
         lines += _row("link", link.reason)
     if host.path is not None:
         lines += _rows("path", _path(state, host, host.path))
-    lines += _rows("mode", [line for view in mode_views(host) for line in _mode(view)])
+    lines += _rows("mode", [line for view in mode_views(host) for line in _mode(state, host, view)])
     for view in mode_views(host):
         if view.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN) and view.mode.url:
             lines += _row("engine", _engine(state, host, view))
@@ -97,17 +98,24 @@ def _path(state: State, host: Host, path: TailnetPath) -> list[str]:
     return [f"{path_words.path(path, state.now)}{checked}{why}", *path.notes]
 
 
-def _mode(view: ModeView) -> list[str]:
-    mode = view.mode
-    line = f"{mode.key or ' '} {mode.name:<14} {view.word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
+def _mode(state: State, host: Host, view: ModeView) -> list[str]:
+    mode, last = view.mode, seen_at(host, view.mode)
+    word = f"{view.word} {_old(state, last)}" if last is not None else view.word
+    line = f"{mode.key or ' '} {mode.name:<14} {word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
     reason = view.reason if view.heat is not Heat.COLD else ""
     return [line, f"    {reason}"] if reason else [line]
+
+
+def _old(state: State, at: datetime) -> str:
+    """The sign for stale, with the age."""
+    return f"{text.STALE_SIGN}{text.age((state.now - at).total_seconds())}"
 
 
 def _engine(state: State, host: Host, view: ModeView) -> str:
     """What it is, and the figures that it has; those of one that does not serve are over, or not there yet."""
     name, engine = view.mode.name, host.engines.get(view.mode.name, Engine())
-    what = f"{name}: {clean(f'{view.mode.engine} {engine.phase}'.strip())}"
+    last = seen_at(host, view.mode)
+    what = f"{name}: {clean(f'{view.mode.engine} {engine.phase}'.strip())}{f' {_old(state, last)}' if last is not None else ''}"
     if engine.phase in (EnginePhase.ABSENT, EnginePhase.STARTING, EnginePhase.DEAD, EnginePhase.HUNG):
         return what
     said = [what]
@@ -199,6 +207,8 @@ def _alert_lines(state: State) -> list[str]:
     active = [a for a in state.alerts if a.state is AlertState.ACTIVE]
     rest = len(state.alerts) - len(active)
     head = f"{len(active)} active" + (f", {rest} acknowledged, inhibited or pending" if rest else "")
+    if any(source.ok is False for (name, _), source in state.sources.items() if name == "alertmanager"):
+        head += f" {_old(state, state.alerts_at)}"
     return _rows("alerts", [head, *(_alert(state, a) for a in active)])
 
 

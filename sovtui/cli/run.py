@@ -12,7 +12,7 @@ from typing import Any
 from sovtui.cli import documents, output
 from sovtui.cli.diagnostics import Narrator, link_told, say, sentence
 from sovtui.cli.exits import Exit, Failure
-from sovtui.cli.session import KNOWN_SECONDS, Session, figures_told, find_service, reach, services_told, unknown, until
+from sovtui.cli.session import Session, find_service, reach, unknown, until
 from sovtui.config.specs import watched
 from sovtui.config.units import parse_duration, write_duration
 from sovtui.core.model import ActionRun, LinkPhase
@@ -26,11 +26,7 @@ WATCH_SECONDS = 1.0
 async def status(session: Session, *, as_json: bool, watch: bool) -> int:
     """One screen. Exit 3 if a box (or the host of `--host`) cannot be reached: what is known is printed all the same."""
     named = session.named_host()
-    async with session.hub(named) as hub:
-        up = [h.spec.name for h in hub.state.hosts.values() if h.link.phase is LinkPhase.UP and named in (None, h.spec.name)]
-        await until(
-            hub, lambda state: all(services_told(state, name) and figures_told(state, name) for name in up), KNOWN_SECONDS
-        )
+    async with session.hub(named, whole=True) as hub:
         while True:
             hosts = [h for h in hub.state.hosts.values() if named in (None, h.spec.name)]
             if as_json:

@@ -145,6 +145,13 @@ class ReceiptsSeen:
     runs: tuple[ActionRun, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReceiptsUnread:
+    """The receipts on a host cannot be read now."""
+
+    host: str
+
+
 Event = (
     Tick
     | SpecChanged
@@ -163,4 +170,5 @@ Event = (
     | ActionChanged
     | ActionNoticed
     | ReceiptsSeen
+    | ReceiptsUnread
 )

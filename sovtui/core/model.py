@@ -349,3 +349,5 @@ class HostSpec:
     reserve_bytes: int = 0
     drop_caches: bool = True
     backups: tuple[Backup, ...] = field(default_factory=tuple)
+    ready_seconds: float = 900.0
+    """How long an engine may take until it is ready."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sovtui.core.activity import address_of
-from sovtui.core.model import Engine, EnginePhase, HostSpec, Mode
+from sovtui.core.model import Engine, EnginePhase, HostSpec, LinkPhase, Mode
 from sovtui.core.once import once_per_host
 from sovtui.core.state import Host
 from sovtui.core.strain import Strain, strain
@@ -175,6 +175,15 @@ def pace(host: Host, mode: Mode, now: datetime) -> str:
 def switchable(spec: HostSpec) -> bool:
     """Whether there is anything that a switch could stop or start: of modes that only have an address nobody knows what runs them."""
     return any(mode.services for mode in spec.modes)
+
+
+def seen_at(host: Host, mode: Mode) -> datetime | None:
+    """When a mode was last seen as it is shown, where that is not now: its host's link is not up. None where it is up, or nothing was seen."""
+    if host.link.phase is LinkPhase.UP:
+        return None
+    told = [host.services[name].at for name in mode.services if name in host.services]
+    told.append(host.engines.get(mode.name, Engine()).at)
+    return max((at for at in told if at is not None), default=None)
 
 
 @once_per_host

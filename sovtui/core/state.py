@@ -26,6 +26,7 @@ from sovtui.core.events import (
     MeteredSeen,
     PathSeen,
     ReceiptsSeen,
+    ReceiptsUnread,
     Sample,
     Samples,
     ServicesSeen,
@@ -34,7 +35,20 @@ from sovtui.core.events import (
     Tick,
     TrafficSeen,
 )
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, LinkPhase, Service, Source, TailnetPath, Traffic
+from sovtui.core.model import (
+    ActionRun,
+    Alert,
+    Backup,
+    Engine,
+    EnginePhase,
+    HostSpec,
+    Link,
+    LinkPhase,
+    Service,
+    Source,
+    TailnetPath,
+    Traffic,
+)
 from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
 
 FigureKey = tuple[str, str]
@@ -44,6 +58,12 @@ CURVE_POINTS = 600
 """Points kept per curve; at one a second that is ten minutes."""
 RECEIPTS = 50
 """Receipts kept per host."""
+AWAY = (LinkPhase.CONNECTING, LinkPhase.ASKING, LinkPhase.DOWN, LinkPhase.REFUSED)
+"""Nothing reaches a host whose link is so."""
+NO_ANSWER = (EnginePhase.UNKNOWN, EnginePhase.DEAD, EnginePhase.HUNG)
+"""What an engine is called that gives no answer."""
+LOSS_NOTICED_SECONDS = 20.0
+"""So long a link may be dead before it is noticed, metered ones included: an engine's silence in that time was the link's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,10 @@ class Host:
     """How its link goes through the tailnet; None where it is not reached by one, and until it was asked."""
     activity: Mapping[str, Activity] = field(default_factory=dict)
     """Of servers, by the address (`host:port`) that each is asked at."""
+    receipts_told: bool = False
+    """They have been read once, or it is known that they cannot be."""
+    fell_silent: Mapping[str, tuple[Engine, datetime]] = field(default_factory=dict)
+    """By mode name, of an engine that gives no answer now: what it last answered, and when it was first found silent."""
 
     def reading(self, figure: str, subject: str = "") -> Reading:
         """The figure, or an unknown one: never None, never zero for nothing."""
@@ -188,6 +212,7 @@ HostEvent = (
     | ActionChanged
     | ActionNoticed
     | ReceiptsSeen
+    | ReceiptsUnread
 )
 
 
@@ -215,9 +240,7 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
         case ActivitySeen(_, servers):
             return replace(host, activity={**host.activity, **dict(servers)})
         case EngineSeen(_, mode, engine):
-            if host.engines.get(mode) == engine:
-                return host
-            return replace(host, engines={**host.engines, mode: engine})
+            return _take_engine(host, mode, engine)
         case BackupsSeen(_, backups):
             return replace(host, backups={**host.backups, **{backup.name: backup for backup in backups}})
         case ActionChanged(_, run):
@@ -233,7 +256,9 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
         case ActionNoticed(_, run_id):
             return host if host.noticed == run_id else replace(host, noticed=run_id)
         case ReceiptsSeen(_, runs):
-            return replace(host, action=_ended_meanwhile(host.action, runs), receipts=runs[:RECEIPTS])
+            return replace(host, action=_ended_meanwhile(host.action, runs), receipts=runs[:RECEIPTS], receipts_told=True)
+        case ReceiptsUnread():
+            return host if host.receipts_told else replace(host, receipts_told=True)
         case _:
             assert_never(event)
 
@@ -271,6 +296,31 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     return replace(host, figures=figures, curves=host.curves if curves is None else curves)
 
 
+def _take_engine(host: Host, mode: str, engine: Engine) -> Host:
+    """What an engine is found to be. While nothing reaches the host, that it gives no answer says nothing of it."""
+    known = host.engines.get(mode)
+    if known == engine:
+        return host
+    if engine.phase not in NO_ANSWER:
+        silent = {name: told for name, told in host.fell_silent.items() if name != mode}
+        return replace(host, engines={**host.engines, mode: engine}, fell_silent=silent)
+    heard = known is not None and known.phase not in NO_ANSWER
+    if heard and host.link.phase in AWAY:
+        return host
+    if heard and known is not None and engine.at is not None:
+        return replace(host, engines={**host.engines, mode: engine}, fell_silent={**host.fell_silent, mode: (known, engine.at)})
+    return replace(host, engines={**host.engines, mode: engine})
+
+
+def _before_the_loss(host: Host, link: Link) -> Mapping[str, Engine]:
+    """The engines as they were when the link still stood: those that fell silent shortly before it was found lost did so with it."""
+    engines = dict(host.engines)
+    for mode, (heard, silent_at) in host.fell_silent.items():
+        if mode in engines and link.since is not None and (link.since - silent_at).total_seconds() <= LOSS_NOTICED_SECONDS:
+            engines[mode] = heard
+    return engines
+
+
 def _take_link(host: Host, link: Link) -> Host:
     if link == host.link:
         return host
@@ -286,8 +336,8 @@ def _take_link(host: Host, link: Link) -> Host:
         else reading
         for key, reading in host.figures.items()
     }
-    engines = {mode: replace(engine, reason=reason) for mode, engine in host.engines.items()}
-    return replace(new, services=services, figures=figures, engines=engines, activity={})
+    engines = {mode: replace(engine, reason=engine.reason or reason) for mode, engine in _before_the_loss(host, link).items()}
+    return replace(new, services=services, figures=figures, engines=engines, fell_silent={}, activity={})
 
 
 def _with_spec(host: Host, spec: HostSpec) -> Host:
@@ -299,6 +349,7 @@ def _with_spec(host: Host, spec: HostSpec) -> Host:
         spec=spec,
         services={name: host.services.get(name, Service(name)) for name in spec.services},
         engines={name: engine for name, engine in host.engines.items() if name not in gone},
+        fell_silent={name: silence for name, silence in host.fell_silent.items() if name not in gone},
         figures={key: reading for key, reading in host.figures.items() if key[1] not in gone},
         curves={key: points for key, points in host.curves.items() if key[1] not in gone},
     )

@@ -52,6 +52,7 @@ class FakeHub:
         lines: Iterable[LogLine] = (),
         hang: bool = False,
         tailnet: TailnetView | None = None,
+        slow: tuple[str, ...] = (),
     ) -> None:
         self._config = config
         self._state = initial(host_specs(config), NOW, read_only=read_only)
@@ -71,6 +72,7 @@ class FakeHub:
         self.closed = False
         self.rights_found: Rights | None = None
         self.tailnet_found = tailnet
+        self.slow = slow
 
     @property
     def config(self) -> Config:
@@ -90,8 +92,8 @@ class FakeHub:
     async def start(self) -> None:
         return
 
-    async def settle(self, seconds: float) -> None:
-        return
+    async def settle(self, seconds: float, *, whole: bool = False) -> tuple[str, ...]:
+        return self.slow if whole else ()
 
     async def aclose(self) -> None:
         self.closed = True

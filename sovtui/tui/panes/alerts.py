@@ -26,11 +26,12 @@ def order(alert: Alert) -> tuple[int, int, float, str]:
 
 
 def old_seconds(state: State) -> float | None:
-    """How old the list is, if that is too old."""
+    """How old the list is, if that is too old or whoever told it does not answer now."""
     if state.alerts_at is None:
         return None
-    old = (state.now - state.alerts_at).total_seconds()
-    return old if old > OLD_AFTER_SECONDS else None
+    old = max(0.0, (state.now - state.alerts_at).total_seconds())
+    source = state.sources.get(("alertmanager", ""))
+    return old if old > OLD_AFTER_SECONDS or (source is not None and source.ok is False) else None
 
 
 def severity_role(alert: Alert) -> str:

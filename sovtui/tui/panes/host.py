@@ -188,7 +188,7 @@ class HostPane(Pane):
         rows = []
         before = host if subject(host) is not None or told.host is None else told.host
         if engines_of(host.spec):
-            hot, role = heat_span(before)
+            hot, role = heat_span(before, now if before is host else None)
             rows.append(row(("mode  ", "label"), (hot if before is host else f"{hot.rstrip(' ~')} {text.STALE_SIGN}", role)))
         runs: list[ActionRun] = [*([host.action] if host.action else []), *host.receipts]
         newest = max(runs, key=lambda run: run.began_at, default=None)
