@@ -106,7 +106,8 @@ def path(of: TailnetPath) -> Document:
 
 def gpus(of: Host) -> tuple[str, ...]:
     """Every GPU that any figure tells of."""
-    return tuple(sorted({subject for key, subject in of.figures if key.startswith("gpu.")}))
+    found = {subject for key, subject in of.figures if key.startswith("gpu.")}
+    return tuple(sorted(found, key=lambda gpu: [(int(part) if part.isdigit() else 0, part) for part in gpu.split(":")]))
 
 
 def mode(of: Host, view: ModeView) -> Document:

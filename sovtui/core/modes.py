@@ -211,8 +211,10 @@ def unified(host: Host) -> bool | None:
     if not gpus:
         return None
     total = host.reading("memory.total_bytes").value
-    for gpu in gpus:
-        memory = host.reading("gpu.memory_total_bytes", gpu)
-        if memory.value is not None and (total is None or memory.value >= total / 10):
-            return False
-    return True
+    told = [host.reading("gpu.memory_total_bytes", gpu) for gpu in host.subjects("gpu.memory_total_bytes")]
+    memory = sum(
+        reading.value for reading in told if reading.value is not None
+    )  # each instance of a GPU that is split has its part
+    if not memory and any(reading.status is Status.UNKNOWN for reading in told):
+        return None  # it has some that cannot be read now, or was told as what cannot be
+    return not memory or (total is not None and memory < total / 10)

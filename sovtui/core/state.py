@@ -49,6 +49,7 @@ from sovtui.core.model import (
     TailnetPath,
     Traffic,
 )
+from sovtui.core.plausible import checked, possible, size
 from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
 
 FigureKey = tuple[str, str]
@@ -222,6 +223,8 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
             return _take_samples(host, samples)
         case Curve(_, figure, subject, points):
             key = (figure, subject)
+            if not all(possible(figure, value) for _, value in points):
+                points = tuple(point for point in points if possible(figure, point[1]))
             newer = tuple(p for p in host.curves.get(key, ()) if not points or p[0] > points[-1][0])
             return replace(host, curves={**host.curves, key: (points + newer)[-CURVE_POINTS:]})
         case LinkChanged(_, link):
@@ -235,12 +238,12 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
                 return host  # asked again and nothing new: no state for a time alone
             return replace(host, path=path)
         case ServicesSeen(_, services):
-            merged = {**host.services, **{service.name: service for service in services}}
+            merged = {**host.services, **{service.name: _weighed(service) for service in services}}
             return host if merged == host.services else replace(host, services=merged)
         case ActivitySeen(_, servers):
             return replace(host, activity={**host.activity, **dict(servers)})
         case EngineSeen(_, mode, engine):
-            return _take_engine(host, mode, engine)
+            return _take_engine(host, mode, _of_size(engine))
         case BackupsSeen(_, backups):
             return replace(host, backups={**host.backups, **{backup.name: backup for backup in backups}})
         case ActionChanged(_, run):
@@ -276,7 +279,7 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     changed = False
     stamps: dict[datetime, float] = {}
     """What was measured at one time has one number for it: a quarter of a curve's memory."""
-    for sample in samples:
+    for sample in checked(samples):
         key = (sample.figure, sample.subject)
         old = figures.get(key, UNKNOWN)
         new = merge(old, sample.reading)
@@ -294,6 +297,21 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     if not changed:
         return host
     return replace(host, figures=figures, curves=host.curves if curves is None else curves)
+
+
+def _weighed(service: Service) -> Service:
+    """With a size that can be."""
+    used = size(service.memory_bytes)
+    return service if used == service.memory_bytes else replace(service, memory_bytes=used)
+
+
+def _of_size(engine: Engine) -> Engine:
+    """With sizes that can be."""
+    parts = [*engine.parts, *engine.installed]
+    if all(size(p.size_bytes) == p.size_bytes and size(p.accelerator_bytes) == p.accelerator_bytes for p in parts):
+        return engine
+    kept = [replace(p, size_bytes=size(p.size_bytes), accelerator_bytes=size(p.accelerator_bytes)) for p in parts]
+    return replace(engine, parts=tuple(kept[: len(engine.parts)]), installed=tuple(kept[len(engine.parts) :]))
 
 
 def _take_engine(host: Host, mode: str, engine: Engine) -> Host:

@@ -95,7 +95,7 @@ def host_questions(config: Config, windows: Windows) -> list[Question]:
         ask("c", "cpu", f"1 - avg by (instance) (rate({idle}[{windows.speed}s]) and {idle})")
         ask("l", "load", f"max by (instance) ({{{_with(_LOAD, m)}}})")
         ask("d", "disk", f"max by (__name__,instance,mountpoint) ({{{_with(_DISK, m)}}})")
-        ask("g", "gpu", f"max by (__name__,instance,uuid,index,gpu) ({{{_with(_GPU, m)}}})")
+        ask("g", "gpu", f"max by (__name__,instance,uuid,index,gpu,GPU_I_ID) ({{{_with(_GPU, m)}}})")
         use = f"timestamp(nvidia_smi_utilization_gpu_ratio{{{m}}}) or timestamp(DCGM_FI_DEV_GPU_UTIL{{{m}}})"
         ask("s", "gpu-time", f"max by (instance) ({use})")
         units = [unit for unit in watched(host) if ":" not in unit]
@@ -117,7 +117,7 @@ def curve_questions(config: Config, windows: Windows) -> list[Question]:
         found += [
             Question(f"m{index}", "memory", name, f"max by (__name__,instance) (node_memory_MemAvailable_bytes{{{m}}})"),
             Question(f"c{index}", "cpu", name, f"1 - avg by (instance) (rate({idle}[{windows.speed}s]) and {idle})"),
-            Question(f"g{index}", "gpu", name, f"max by (__name__,instance,uuid,index,gpu) ({{{_with(_GPU_USE, m)}}})"),
+            Question(f"g{index}", "gpu", name, f"max by (__name__,instance,uuid,index,gpu,GPU_I_ID) ({{{_with(_GPU_USE, m)}}})"),
         ]
     return found
 

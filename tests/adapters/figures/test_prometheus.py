@@ -539,3 +539,61 @@ async def test_nothing_is_asked_far_more_often_than_it_is_scraped(scraped: str, 
     assert prometheus.interval_seconds == 1.0
     await prometheus.poll(Room(made).state, lambda _: None)
     assert prometheus.interval_seconds == asked_every
+
+
+def dcgm(name: str, value: float, instance: str = "", gpu: str = "0") -> Series:
+    labels = {"__name__": f"DCGM_FI_DEV_{name}", "gpu": gpu, "instance": "spark:9400"}
+    return Series({**labels, "GPU_I_ID": instance} if instance else labels, value)
+
+
+def test_a_sum_is_not_made_of_what_dcgm_leaves_blank() -> None:
+    answer = HostAnswer()
+    take_gpus(
+        answer, [dcgm("FB_USED", 1000.0), dcgm("FB_FREE", 2.0**31 - 14), dcgm("FB_RESERVED", 500.0), dcgm("GPU_UTIL", 50.0)]
+    )
+    assert answer.figures["gpu.memory_used_bytes", "0"] == 1000 * 2**20
+    assert ("gpu.memory_total_bytes", "0") not in answer.figures, "used and reserved alone are no total"
+    answer = HostAnswer()
+    take_gpus(answer, [dcgm("FB_USED", 1000.0), dcgm("FB_FREE", 2000.0), dcgm("FB_RESERVED", 2.0**47)])
+    assert answer.figures["gpu.memory_total_bytes", "0"] == 3000 * 2**20
+
+
+def test_instances_of_a_split_gpu_are_devices_of_their_own() -> None:
+    rows = [
+        *(dcgm("FB_USED", used, instance) for instance, used in (("7", 12.0), ("8", 9000.0), ("13", 15.0))),
+        *(dcgm("FB_FREE", free, instance) for instance, free in (("7", 11000.0), ("8", 2012.0), ("13", 40000.0))),
+        *(dcgm("POWER_USAGE", 310.0, instance) for instance in ("7", "8", "13")),
+        *(dcgm("GPU_TEMP", 55.0, instance) for instance in ("7", "8", "13")),
+        dcgm("FB_USED", 30000.0, gpu="1"),
+        dcgm("FB_FREE", 50000.0, gpu="1"),
+        dcgm("GPU_UTIL", 90.0, gpu="1"),
+    ]
+    answer = HostAnswer()
+    take_gpus(answer, rows)
+    mib = 2.0**20
+    told = {gpu: (answer.figures.get(("gpu.memory_used_bytes", gpu)), answer.figures.get(("gpu.memory_total_bytes", gpu)))
+            for gpu in ("0", "0:7", "0:8", "0:13", "1")}  # fmt: skip
+    assert told == {
+        "0": (None, None),
+        "0:7": (12 * mib, 11012 * mib),
+        "0:8": (9000 * mib, 11012 * mib),
+        "0:13": (15 * mib, 40015 * mib),
+        "1": (30000 * mib, 80000 * mib),
+    }
+    assert answer.figures["gpu.power_watts", "0"] == 310.0, "of the board, once"
+    assert [gpu for key, gpu in answer.figures if key == "gpu.power_watts"] == ["0"]
+    assert "split" in answer.unsupported["gpu.memory_total_bytes", "0"]
+    assert "whole GPU" in answer.unsupported["gpu.power_watts", "0:7"]
+
+
+def test_the_question_keeps_instances_apart() -> None:
+    made = config(spark=spark())
+    for asked in (ask.host_questions(made, Windows()), ask.curve_questions(made, Windows())):
+        assert all("GPU_I_ID" in q.expression.partition("(")[2].partition(")")[0] for q in asked if q.kind == "gpu")
+
+
+def test_negative_memory_of_an_exporter_is_left_out() -> None:
+    answer = HostAnswer()
+    names = {"Cached": -1.0, "Buffers": 5.0, "SReclaimable": 3.0, "MemTotal": 100.0}
+    take_memory(answer, [Series({"__name__": f"node_memory_{name}_bytes"}, value) for name, value in names.items()])
+    assert answer.figures == {("memory.total_bytes", ""): 100.0, ("memory.buffers_bytes", ""): 5.0}
