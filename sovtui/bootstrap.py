@@ -220,7 +220,7 @@ async def _equip(
         if spec.name not in hosts:
             continue
         with_engine = (*spec.modes, *spec.beside)
-        streams.append(Probe(spec.name, spec.services, clock, engines=with_engine))
+        streams.append(Probe(spec.name, spec.services, clock, engines=with_engine, skews=links.skews))
         if any(mode.url for mode in with_engine):
             engine_client = partial(_engine_client, client_for, clock, spec.name, config.host[spec.name])
             sources.append(EnginesSource(spec.name, with_engine, adapters, engine_client, clock, told_elsewhere=told_elsewhere))

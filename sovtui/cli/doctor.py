@@ -22,6 +22,7 @@ from sovtui.config.specs import watched
 from sovtui.core import path_words, tailnet_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
+from sovtui.core.issues import clock_words
 from sovtui.core.model import EnginePhase, LinkPhase, Mode, PathKind
 from sovtui.core.state import Host, State
 from sovtui.onbox import rights
@@ -98,6 +99,8 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
         return
     quality = f", {text.quantity(link.latency_seconds, Unit.SECONDS)}" if link.latency_seconds else ""
     yield Check(f"{name}: link", True, f"{link.kind} {link.address}{quality}")
+    if (words := clock_words(host)) is not None:
+        yield Check(f"{name}: clock", None, words, "look at `timedatectl` on both")
     missing = [s.name for s in host.services.values() if s.active == "missing"]
     unknown = [s.name for s in host.services.values() if s.active == "unknown"]
     if missing:

@@ -70,6 +70,7 @@ def host(of: Host, now: datetime) -> Document:
             "retry_at": moment(link.retry_at),
             "metered": clean(of.metered) or None,
             "sent_bytes": of.traffic.sent_bytes if of.traffic else None,
+            "clock_skew_seconds": None if of.skew_seconds is None else round(of.skew_seconds, 3),
             "received_bytes": of.traffic.received_bytes if of.traffic else None,
             "path": None if of.path is None else path(of.path),
         },

@@ -85,6 +85,14 @@ class SourceChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockSeen:
+    """How far this machine's clock is ahead of a host's; negative where it is behind. All moments in the state are by this one."""
+
+    host: str
+    skew_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServicesSeen:
     """State of services; those not named keep what they had."""
 
@@ -159,6 +167,7 @@ Event = (
     | Curve
     | LinkChanged
     | PathSeen
+    | ClockSeen
     | MeteredSeen
     | TrafficSeen
     | SourceChanged

@@ -110,10 +110,25 @@ def _of_host(host: Host, now: datetime) -> Iterator[Issue]:
         if apart.fresh_value:
             title = "Prometheus and the host disagree on its memory"
             yield Issue(Grade.LOOK, "source", host.spec.name, title, f"{apart.reason}. Is `instance` that of another machine?")
+        if (words := clock_words(host)) is not None:
+            yield Issue(Grade.LOOK, "source", host.spec.name, words, CLOCK_DETAIL, target="clock")
         yield from _engines(host)
         yield from _services(host, now)
         yield from _disks(host)
     yield from _backups(host, now)
+
+
+SKEW_SECONDS = 5.0
+"""Clocks that are so far apart are no longer the same."""
+CLOCK_DETAIL = "Ages are right all the same; moments are by this machine's clock. Is time synchronised on both?"
+
+
+def clock_words(host: Host) -> str | None:
+    """That this machine's clock and the host's differ, and by how much; None where they do not, or the host has not told its time."""
+    skew = host.skew_seconds
+    if skew is None or abs(skew) < SKEW_SECONDS:
+        return None
+    return f"this machine's clock is {text.duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} its own"
 
 
 def _keys(state: State) -> Iterator[Issue]:

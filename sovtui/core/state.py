@@ -19,6 +19,7 @@ from sovtui.core.events import (
     ActivitySeen,
     AlertsSeen,
     BackupsSeen,
+    ClockSeen,
     Curve,
     EngineSeen,
     Event,
@@ -93,6 +94,8 @@ class Host:
     """How its link goes through the tailnet; None where it is not reached by one, and until it was asked."""
     activity: Mapping[str, Activity] = field(default_factory=dict)
     """Of servers, by the address (`host:port`) that each is asked at."""
+    skew_seconds: float | None = None
+    """How far this machine's clock is ahead of its own; 0 where they are the same, None until it has told its time."""
     receipts_told: bool = False
     """They have been read once, or it is known that they cannot be."""
     fell_silent: Mapping[str, tuple[Engine, datetime]] = field(default_factory=dict)
@@ -204,6 +207,7 @@ HostEvent = (
     | Curve
     | LinkChanged
     | PathSeen
+    | ClockSeen
     | MeteredSeen
     | TrafficSeen
     | ServicesSeen
@@ -237,6 +241,8 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
             if host.path is not None and host.path == replace(path, at=host.path.at):
                 return host  # asked again and nothing new: no state for a time alone
             return replace(host, path=path)
+        case ClockSeen(_, skew_seconds):
+            return host if host.skew_seconds == skew_seconds else replace(host, skew_seconds=skew_seconds)
         case ServicesSeen(_, services):
             merged = {**host.services, **{service.name: _weighed(service) for service in services}}
             return host if merged == host.services else replace(host, services=merged)

@@ -337,7 +337,13 @@ class Control:
         link, place = await self._links.get(host), box.LogPlace()
         beside = Patience.READS if follow and self._recording else Patience.NONE  # a command that follows a log does only that
         while True:
-            told = box.logs(link, service, lines, since, follow, until, place=place, patience=beside)
+            told = box.logs(
+                *(link, service, lines, since, follow, until),
+                place=place,
+                patience=beside,
+                skews=self._links.skews,
+                clock=self._clock,
+            )
             try:
                 async with aclosing(told):
                     async for line in told:

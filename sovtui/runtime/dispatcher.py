@@ -25,6 +25,7 @@ from sovtui.ports.link import Link
 from sovtui.runtime import box
 from sovtui.runtime.hub import Outcome, Progress
 from sovtui.runtime.links import Links
+from sovtui.runtime.skews import carried
 from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
 
@@ -64,7 +65,8 @@ class Dispatcher:
 
     async def _start(self, plan: Plan, progress: Progress | None, wait: bool) -> Outcome:
         host = plan.wish.host
-        run_id = f"{self._clock.now():%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
+        there = self._clock.now() - self._links.skews.of(host)  # actions are sorted by it on the box
+        run_id = f"{there:%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
         request = {"v": 1, "id": run_id, "who": who(), "host": host, **plan.request}
         reply = await self._start_surely(host, request)
         match reply.get("t"):
@@ -72,11 +74,7 @@ class Dispatcher:
                 pass
             case "busy":
                 since = reply.get("since")
-                ago = (
-                    f" since {duration(max(0.0, self._clock.now().timestamp() - since))}"
-                    if isinstance(since, (int, float))
-                    else ""
-                )
+                ago = f" since {duration(max(0.0, there.timestamp() - since))}" if isinstance(since, (int, float)) else ""
                 what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
                 step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
                 return Outcome(
@@ -145,7 +143,8 @@ class Dispatcher:
         while True:
             try:
                 async with aclosing(box.follow(link, run_id, so_far)) as runs:
-                    async for run in runs:
+                    async for told in runs:
+                        run = carried(told, self._links.skews.of(host))
                         self._store.put(ActionChanged(host, run))
                         for listener in tuple(self._listeners.get((host, run_id), ())):
                             listener(run)
@@ -169,7 +168,7 @@ class Dispatcher:
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         link = await self._links.get(host)
         async with asyncio.timeout(box.ANSWER_SECONDS):
-            runs = await box.list_runs(link)
+            runs = await box.list_runs(link, skews=self._links.skews, clock=self._clock)
         self._store.put(ReceiptsSeen(host, runs))
         return runs
 

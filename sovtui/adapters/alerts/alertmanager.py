@@ -24,6 +24,7 @@ from sovtui.core.state import State
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 from sovtui.ports.source import Emit
+from sovtui.runtime.skews import Skews
 
 NAME = "Alertmanager"
 SILENCE_FRESH_SECONDS = 60.0
@@ -50,6 +51,8 @@ class Alertmanager:
         self._silences: dict[str, _Known] = {}
         self._server: tuple[datetime, float] | None = None
         """The server's time, and the monotonic time when it said so."""
+        self._skews = Skews()
+        """Of its one clock: moments that it tells are carried over to this machine's."""
         self.version = ""
 
     async def list(self) -> tuple[Alert, ...]:
@@ -59,7 +62,8 @@ class Alertmanager:
         rows = [row for row in rows if isinstance(row, dict)]
         hushed = {identity for row in rows for identity in _strings(_status(row).get("silencedBy"))}
         silences = await self._join(hushed)
-        return tuple(alert for row in rows if (alert := _alert(row, silences)) is not None)
+        skew = self._skews.of(NAME)
+        return tuple(alert for row in rows if (alert := _alert(row, silences, skew)) is not None)
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         comment = clean(comment, 500).strip()
@@ -138,7 +142,7 @@ class Alertmanager:
         else:
             rows = await asyncio.gather(*(self._silence(identity) for identity in sorted(wanted)))
         for row in rows if isinstance(rows, builtins.list) else ():
-            if isinstance(row, dict) and row.get("id") in wanted and (silence := _silence(row)) is not None:
+            if isinstance(row, dict) and row.get("id") in wanted and (silence := _silence(row, self._skews.of(NAME))) is not None:
                 self._silences[silence.id] = _Known(silence, now)
         return {identity: known.silence for identity, known in self._silences.items()}
 
@@ -161,10 +165,13 @@ class Alertmanager:
         return await self._call("GET", path)
 
     async def _call(self, method: str, path: str, **words: Any) -> Any:
+        asked_at = self._clock.monotonic()
         answer = await request(self._client, method, path, **words)
         if date := answer.headers.get("date"):
             try:
                 self._server = (parsedate_to_datetime(date).astimezone(UTC), self._clock.monotonic())
+                took = self._clock.monotonic() - asked_at
+                self._skews.hear(NAME, self._server[0].timestamp(), self._clock.now(), took / 2)
             except ValueError:
                 self._server = None
         _check(answer)
@@ -232,7 +239,7 @@ def _said(answer: httpx.Response) -> str:
     return clean(str(told), 200)
 
 
-def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert | None:
+def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timedelta) -> Alert | None:
     labels = row.get("labels")
     if not isinstance(labels, dict):
         return None
@@ -252,7 +259,7 @@ def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert | N
         name=clean(str(labels.get("alertname", "")), 200) or "alert without a name",
         severity=clean(str(labels.get("severity", "")), 40),
         state=state,
-        since=_time(row.get("startsAt")),
+        since=_time(row.get("startsAt"), skew),
         summary=clean(str(notes.get("summary") or notes.get("message") or notes.get("description") or ""), 400),
         labels=tuple(sorted((str(k), str(v)) for k, v in labels.items())),
         silences=tuple(silences.get(i) or Silence(i, "", "", _UNTOLD) for i in mine),
@@ -260,8 +267,8 @@ def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert | N
     )
 
 
-def _silence(row: Mapping[str, Any]) -> Silence | None:
-    ends_at = _time(row.get("endsAt"))
+def _silence(row: Mapping[str, Any], skew: timedelta) -> Silence | None:
+    ends_at = _time(row.get("endsAt"), skew)
     if ends_at is None:
         return None
     return Silence(str(row["id"]), clean(str(row.get("createdBy", "")), 100), clean(str(row.get("comment", "")), 500), ends_at)
@@ -276,12 +283,13 @@ def _strings(value: object) -> builtins.list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, builtins.list) else []
 
 
-def _time(value: object) -> datetime | None:
+def _time(value: object, skew: timedelta = timedelta(0)) -> datetime | None:
+    """A moment of the server's, by this machine's clock."""
     try:
         told = datetime.fromisoformat(str(value))
-    except ValueError:
+        return (told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)) + skew
+    except (ValueError, OverflowError):
         return None
-    return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 
 
 def _iso(value: datetime) -> str:

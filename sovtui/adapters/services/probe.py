@@ -11,13 +11,13 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 from sovtui.core.activity import IDLE_CORES, Activity, address_of
 from sovtui.core.clean import clean
-from sovtui.core.events import ActionNoticed, ActivitySeen, Event, Sample, Samples, ServicesSeen
+from sovtui.core.events import ActionNoticed, ActivitySeen, ClockSeen, Event, Sample, Samples, ServicesSeen
 from sovtui.core.metered import interval
 from sovtui.core.model import Mode, Service
 from sovtui.core.reading import fresh, unknown
@@ -27,6 +27,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError
 from sovtui.ports.link import LineStream, Link, Patience
 from sovtui.runtime import box, bundle
+from sovtui.runtime.skews import Skews
 
 SOURCE = "probe"
 _FIELDS = [field.name for field in fields(Service)]
@@ -40,10 +41,21 @@ class Probe:
     name = SOURCE
 
     def __init__(
-        self, host: str, services: Iterable[str], clock: Clock, interval_seconds: float = 1.0, engines: Iterable[Mode] = ()
+        self,
+        host: str,
+        services: Iterable[str],
+        clock: Clock,
+        interval_seconds: float = 1.0,
+        engines: Iterable[Mode] = (),
+        *,
+        skews: Skews | None = None,
     ) -> None:
-        """`engines`: the modes and engines whose processes are looked at, as far as they are on that host."""
+        """`engines`: the modes and engines whose processes are looked at, as far as they are on that host.
+
+        `skews`: what is known of the hosts' clocks; this source asks for the time, and tells all moments by this machine's.
+        """
         self.host = host
+        self._skews = skews or Skews()
         self._services = tuple(services)
         self._engines = _by_address(engines)
         self._usual, self._interval = interval_seconds, interval_seconds
@@ -69,19 +81,26 @@ class Probe:
         services: dict[str, Service] = {}
         figures: dict[FigureKey, float] = {}
         servers: dict[str, Activity] = {}
+        clock: tuple[Event, ...] = ()
+        """News of the host's clock: told with the first figures, for alone they are no answer."""
         engines = [{"at": at, "services": list(names), "fine": fine} for at, (names, fine) in self._engines.items()]
         request = {"services": list(self._services), "interval": self._interval, "engines": engines}
         async with aclosing(box.lines(link, "probe", request, Patience.WATCHES, self._opened)) as lines:
             async for line in lines:
                 now = self._clock.now()
+                if line.get("t") in ("hello", "beat"):
+                    before = self._skews.of(self.host)
+                    if self._skews.hear(self.host, line.get("now"), now, (link.latency_seconds or 0.0) / 2) or not clock:
+                        services = _carried(services, self._skews.of(self.host) - before)
+                        clock = (ClockSeen(self.host, self._skews.of(self.host).total_seconds()),)
                 match line.get("t"):
                     case "services":
                         told = [self._service(raw, now) for raw in line.get("services", ())]
                         services.update({service.name: service for service in told})
-                        yield (ServicesSeen(self.host, tuple(told)),)
+                        yield (*clock, ServicesSeen(self.host, tuple(told)))
                     case "memory":
                         figures.update(_memory(line))
-                        yield (self._samples(figures, now),)
+                        yield (*clock, self._samples(figures, now))
                     case "cpu":
                         for key, word in (("cpu.use_ratio", "use_ratio"), ("cpu.load_mean", "load"), ("cpu.count", "cpus")):
                             figures.update(_number(key, line.get(word)))
@@ -111,7 +130,7 @@ class Probe:
                         services = {service.name: service for service in renewed}
                         servers = {at: _still(one, now) for at, one in servers.items()}
                         seen = (ActivitySeen(self.host, tuple(servers.items())),) if servers else ()
-                        yield (self._samples(figures, now), ServicesSeen(self.host, renewed), *seen)
+                        yield (*clock, self._samples(figures, now), ServicesSeen(self.host, renewed), *seen)
                     case "problem":
                         reason = clean(str(line.get("reason", "")))
                         yield self._problem(str(line.get("what", "")), reason, services, now)
@@ -130,14 +149,14 @@ class Probe:
         return (ServicesSeen(self.host, told),)
 
     def _service(self, raw: Mapping[str, Any], now: datetime) -> Service:
-        active = clean(str(raw.get("active") or "unknown"), 32)
+        active, skew = clean(str(raw.get("active") or "unknown"), 32), self._skews.of(self.host)
         ended = active in ("failed", "inactive") or raw.get("result") not in ("", "success", None)
         return Service(
             name=clean(str(raw.get("name", "")), 256),
             active=active,
             sub=clean(str(raw.get("sub") or ""), 32),
             result=clean(str(raw.get("result") or ""), 32),
-            since=_moment(raw.get("since")),
+            since=_moment(raw.get("since"), skew),
             restarts=_whole(raw.get("restarts")),
             main_pid=_whole(raw.get("pid")) or None,
             memory_bytes=_whole(raw.get("memory")),
@@ -145,7 +164,7 @@ class Probe:
             at=now,
             source=SOURCE,
             exit_status=_whole(raw.get("status")) if ended else None,
-            next_run_at=_moment(raw.get("next")),
+            next_run_at=_moment(raw.get("next"), skew),
         )
 
 
@@ -187,6 +206,20 @@ def _amount(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
 
 
+def _carried(services: Mapping[str, Service], by: timedelta) -> dict[str, Service]:
+    """The same, their moments by another skew."""
+    if not by:
+        return dict(services)
+    return {
+        name: replace(
+            service,
+            since=service.since + by if service.since is not None else None,
+            next_run_at=service.next_run_at + by if service.next_run_at is not None else None,
+        )
+        for name, service in services.items()
+    }
+
+
 def _renewed(service: Service, now: datetime) -> Service:
     """The same, seen now. A beat renews all of them: `dataclasses.replace` takes three times as long."""
     parts = [*_PARTS(service)]
@@ -194,9 +227,9 @@ def _renewed(service: Service, now: datetime) -> Service:
     return Service(*parts)
 
 
-def _moment(value: object) -> datetime | None:
+def _moment(value: object, skew: timedelta) -> datetime | None:
     try:
-        return datetime.fromtimestamp(value, UTC) if isinstance(value, (int, float)) and value > 0 else None
+        return datetime.fromtimestamp(value, UTC) + skew if isinstance(value, (int, float)) and value > 0 else None
     except (OverflowError, ValueError, OSError):
         return None  # a time no calendar has
 
