@@ -214,7 +214,7 @@ async def _equip(
         from sovtui.adapters.alerts.alertmanager import Alertmanager, AlertmanagerSource
 
         settings = config.alertmanager
-        alerts = Alertmanager(client_of("alertmanager", settings), clock)
+        alerts = Alertmanager(client_of("alertmanager", settings), clock, pulses=settings.pulse)
         sources.append(AlertmanagerSource(alerts, clock, interval_seconds=settings.interval, timeout_seconds=settings.timeout))
     for spec in host_specs(config):
         if spec.name not in hosts:

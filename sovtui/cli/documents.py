@@ -37,6 +37,7 @@ def status(state: State, hosts: Iterable[Host]) -> Document:
         "issues": [issue(i) for i in issues(state)],
         "hosts": [host(h, state.now) for h in hosts],
         "alerts_at": moment(state.alerts_at),
+        "alerts_untold": clean(state.alerts_untold),
         "alerts": [alert(a) for a in state.alerts],
         "sources": [source(s) for s in state.sources.values()],
     }
@@ -221,6 +222,8 @@ def alert(of: Alert) -> Document:
         "state": str(of.state),
         "since": moment(of.since),
         "summary": clean(of.summary),
+        "pulse": of.pulse,
+        "told_by": of.told_by or "alertmanager",
         "labels": {clean(k): clean(v) for k, v in of.labels},
         "silences": [
             {"id": clean(s.id), "author": clean(s.author), "comment": clean(s.comment), "ends_at": moment(s.ends_at)}

@@ -11,7 +11,7 @@ from sovtui.cli.documents import gpus, late
 from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
-from sovtui.core.issues import issues
+from sovtui.core.issues import actionable, issues
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
 from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at
 from sovtui.core.parts import about
@@ -204,12 +204,16 @@ def _alert_lines(state: State) -> list[str]:
     if state.alerts_at is None:
         known = any(name == "alertmanager" for name, _ in state.sources)
         return _row("alerts", text.UNKNOWN_SIGN) if known else []
-    active = [a for a in state.alerts if a.state is AlertState.ACTIVE]
-    rest = len(state.alerts) - len(active)
+    active, pulses = actionable(state), [a for a in state.alerts if a.pulse]
+    untold = sum(1 for a in state.alerts if a.state is AlertState.UNTOLD)
+    rest = len(state.alerts) - len(active) - len(pulses) - untold
     head = f"{len(active)} active" + (f", {rest} acknowledged, inhibited or pending" if rest else "")
+    head += f", {untold} not told yet" if untold else ""
     if any(source.ok is False for (name, _), source in state.sources.items() if name == "alertmanager"):
         head += f" {_old(state, state.alerts_at)}"
-    return _rows("alerts", [head, *(_alert(state, a) for a in active)])
+    fires = [f"{a.name} fires, as it always should" for a in pulses if a.state is not AlertState.UNTOLD]
+    why = [f"{text.UNKNOWN_SIGN} {state.alerts_untold}"] if state.alerts_untold else []
+    return _rows("alerts", [head, *why, *(_alert(state, a) for a in active), *fires])
 
 
 def _source_lines(state: State) -> list[str]:
@@ -233,7 +237,7 @@ def alerts(state: State) -> str:
     lines = []
     for alert in state.alerts:
         first, *more = _wrap(_alert(state, alert), "", WIDTH - 13)
-        lines += [f"{alert.state!s:<12} {first}", *(f"{'':<13}{line}" for line in more)]
+        lines += [f"{'pulse' if alert.pulse else alert.state!s:<12} {first}", *(f"{'':<13}{line}" for line in more)]
         lines += [
             line for s in alert.silences for line in _wrap(f"by {s.author} until {text.moment(s.ends_at)}: {s.comment}", " " * 15)
         ]

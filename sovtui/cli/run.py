@@ -17,6 +17,7 @@ from sovtui.config.specs import watched
 from sovtui.config.units import parse_duration, write_duration
 from sovtui.core.model import ActionRun, LinkPhase
 from sovtui.core.state import Host, State
+from sovtui.core.told import awaits_firing
 from sovtui.ports.errors import PortError, Unreachable
 from sovtui.runtime.hub import Hub, Outcome
 
@@ -54,8 +55,10 @@ async def alerts(session: Session, *, as_json: bool) -> int:
             output.write(documents.dumps([documents.alert(a) for a in state.alerts]))
         elif state.alerts:
             output.write(output.alerts(state))
-        else:
+        elif not state.alerts_untold:
             say("No alert is firing.")
+        if state.alerts_untold:
+            say(sentence(f"Some may be missing: {state.alerts_untold}"))
         return Exit.DONE
 
 
@@ -67,6 +70,7 @@ async def alerts_known(session: Session) -> AsyncIterator[Hub]:
         raise Failure(Exit.USAGE, "No [alertmanager] is configured. `sovtui config schema` shows its keys.")
     async with session.hub(settings.via or None) as hub:
         await until(hub, lambda state: state.alerts_at is not None or _failed(state) != "", 8.0)
+        await until(hub, lambda state: not awaits_firing(state), 8.0)
         why = _failed(hub.state)
         if hub.state.alerts_at is None or why:
             link = hub.state.hosts[settings.via].link if settings.via else None

@@ -9,6 +9,7 @@ from enum import StrEnum
 from sovtui.core.activity import address_of
 from sovtui.core.model import Engine, EnginePhase, HostSpec, LinkPhase, Mode
 from sovtui.core.once import once_per_host
+from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.core.strain import Strain, strain
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import assert_never
 
 from sovtui.core.activity import Activity
+from sovtui.core.alerting import merged
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.events import (
     ActionChanged,
@@ -23,9 +24,11 @@ from sovtui.core.events import (
     Curve,
     EngineSeen,
     Event,
+    FiringSeen,
     LinkChanged,
     MeteredSeen,
     PathSeen,
+    PulsesSeen,
     ReceiptsSeen,
     ReceiptsUnread,
     Sample,
@@ -43,6 +46,7 @@ from sovtui.core.model import (
     Engine,
     EnginePhase,
     HostSpec,
+    Hush,
     Link,
     LinkPhase,
     Service,
@@ -119,11 +123,21 @@ class State:
     sources: Mapping[tuple[str, str], Source] = field(default_factory=dict)
     """By (source name, host)."""
     alerts: tuple[Alert, ...] = ()
+    """All that is known, also while Alertmanager is told them again after a restart: see `alerting.merged`."""
     alerts_at: datetime | None = None
     demo: bool = False
     read_only: bool = False
     notes: tuple[str, ...] = ()
     """Sentences for somebody who has configured nothing yet: what was looked for, what to do next."""
+    alerts_untold: str = ""
+    """Why alerts may be missing in Alertmanager's list now; empty where none is."""
+    alerts_told: tuple[Alert, ...] = ()
+    """Alertmanager's own list."""
+    firing: tuple[Alert, ...] | None = None
+    """Prometheus' own list while alerts may be missing; None where it has not told."""
+    hushes: tuple[Hush, ...] = ()
+    pulses: Mapping[str, datetime | None] = field(default_factory=dict)
+    """Alerts that should always fire, by name, with when each was last seen firing; None where it never was."""
 
 
 def initial(
@@ -164,8 +178,16 @@ def reduce(state: State, event: Event) -> State:
             if known is None:
                 return state
             return replace(state, hosts={**state.hosts, spec.name: _with_spec(known, spec)}, notes=notes)
-        case AlertsSeen(alerts, at):
-            return replace(state, alerts=state.alerts if alerts == state.alerts else alerts, alerts_at=at)
+        case AlertsSeen():
+            return _take_alerts(state, event)
+        case FiringSeen(firing):
+            if not state.alerts_untold or firing == state.firing:
+                return state
+            state = replace(state, firing=firing)
+            return replace(state, alerts=merged(state.alerts_told, state.alerts, firing, state.hushes))
+        case PulsesSeen(pulses):
+            expected = {**state.pulses, **{n: max(at, state.pulses.get(n) or at) for n, at in pulses.items()}}
+            return state if expected == state.pulses else replace(state, pulses=expected)
         case _:
             host = state.hosts.get(event.host)
             if host is None:
@@ -182,8 +204,10 @@ def is_routine(state: State, event: Event) -> bool:
         case SourceChanged(source):
             known = state.sources.get((source.name, source.host))
             return known is not None and known.ok is source.ok
-        case AlertsSeen(alerts, _):
-            return state.alerts_at is not None and alerts == state.alerts
+        case AlertsSeen(alerts, _, untold):
+            return state.alerts_at is not None and alerts == state.alerts_told and untold == state.alerts_untold
+        case PulsesSeen():
+            return True
         case ServicesSeen(name, services) if name in state.hosts:
             before = state.hosts[name].services
             return all(s.name in before and before[s.name].active == s.active for s in services)
@@ -200,6 +224,23 @@ def is_routine(state: State, event: Event) -> bool:
             return last is not None and last.phase is engine.phase
         case _:
             return False
+
+
+def _take_alerts(state: State, event: AlertsSeen) -> State:
+    alerts = state.alerts_told if event.alerts == state.alerts_told else event.alerts
+    there = {alert.name: event.at for alert in alerts if alert.pulse}
+    pulses = {**dict.fromkeys(event.pulses), **state.pulses, **there}
+    new = replace(
+        state,
+        alerts=alerts,
+        alerts_at=event.at,
+        alerts_untold=event.untold,
+        alerts_told=alerts,
+        firing=state.firing if event.untold else None,
+        hushes=event.hushes,
+        pulses=pulses,
+    )
+    return replace(new, alerts=merged(alerts, state.alerts, new.firing, event.hushes)) if event.untold else new
 
 
 HostEvent = (

@@ -33,7 +33,15 @@ def untold(state: State) -> tuple[str, ...]:
             found.append(f"receipts of {name}")
         elif host.action is None and any(run.running for run in host.receipts):
             found.append(f"the running action of {name}")
+    if awaits_firing(state):
+        found.append("what fires, of prometheus")
     return tuple(found)
+
+
+def awaits_firing(state: State) -> bool:
+    """Whether Prometheus is about to tell what fires, because Alertmanager may not know."""
+    prometheus = state.sources.get(("prometheus", ""))
+    return bool(state.alerts_untold) and state.firing is None and prometheus is not None and prometheus.ok is True
 
 
 def source_tried(state: State, name: str, host: str = "") -> bool:

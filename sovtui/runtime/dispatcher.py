@@ -15,7 +15,7 @@ from sovtui.actions.spec import Plan, Verdict, Where
 from sovtui.config.schema import Config
 from sovtui.core import receipts
 from sovtui.core.clean import clean
-from sovtui.core.events import ActionChanged, AlertsSeen, ReceiptsSeen
+from sovtui.core.events import ActionChanged, ReceiptsSeen
 from sovtui.core.model import ActionRun
 from sovtui.core.text import duration
 from sovtui.ports.alerts import Alerts
@@ -200,7 +200,7 @@ class Dispatcher:
         else:
             ended = await self.alerts.unacknowledge(alert)
             message = f"{alert.name} is active again; ended: {', '.join(ended) or 'nothing'}"
-        self._store.put(AlertsSeen(await self.alerts.list(), self._clock.now()))
+        self._store.put(await self.alerts.seen())
         return Outcome(0, message)
 
 

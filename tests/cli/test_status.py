@@ -28,7 +28,18 @@ def document(command: Command, *words: str) -> Any:
 
 def test_the_keys_of_the_document(command: Command) -> None:
     whole = document(command)
-    assert set(whole) == {"version", "at", "demo", "read_only", "issues", "hosts", "alerts_at", "alerts", "sources"}
+    assert set(whole) == {
+        "version",
+        "at",
+        "demo",
+        "read_only",
+        "issues",
+        "hosts",
+        "alerts_at",
+        "alerts_untold",
+        "alerts",
+        "sources",
+    }
     assert whole["version"] == 1 and whole["at"] == "2026-11-20T20:00:00+00:00"
     host = whole["hosts"][0]
     assert set(host) == {
@@ -159,7 +170,9 @@ def test_alerts(command: Command) -> None:
     assert told.code == 0 and told.out.count("DiskFull") == 2 and "no answer" in told.out
     listed = json.loads(command("alerts", "--json").out)
     assert [a["name"] for a in listed] == ["EngineDown", "DiskFull", "DiskFull"]
-    assert set(listed[0]) == {"fingerprint", "name", "severity", "state", "since", "summary", "labels", "silences"}
+    assert set(listed[0]) == {
+        "fingerprint", "name", "severity", "state", "since", "summary", "pulse", "told_by", "labels", "silences",
+    }  # fmt: skip
 
 
 def test_alertmanager_that_does_not_answer_is_exit_3(command: Command) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,10 +17,12 @@ from urllib.parse import quote
 import httpx
 
 from sovtui.adapters.links.http import login_advice, request
+from sovtui.core.alerting import is_pulse
 from sovtui.core.clean import clean
 from sovtui.core.events import AlertsSeen
-from sovtui.core.model import Alert, AlertState, Silence
+from sovtui.core.model import Alert, AlertState, Hush, Matcher, Silence
 from sovtui.core.state import State
+from sovtui.core.text import clock as clock_time
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 from sovtui.ports.source import Emit
@@ -32,6 +34,8 @@ START_BACK = timedelta(minutes=1)
 """A start in the past is moved to now; one ahead of the server's clock would leave the alert active."""
 _UNTOLD = datetime(9999, 1, 1, tzinfo=UTC)
 """End of a silence that could not be read."""
+TOLD_AGAIN_SECONDS = 75.0
+"""So long after its start it may not have been told of everything again: Prometheus sends what fires once a minute (its resend delay)."""
 READ_BACK_TRIES = 12
 READ_BACK_PAUSE_SECONDS = 0.5
 
@@ -45,9 +49,16 @@ class _Known:
 class Alertmanager:
     """Implements `ports.alerts.Alerts`."""
 
-    def __init__(self, client: httpx.AsyncClient, clock: Clock) -> None:
-        """`client` has the url of `[alertmanager]` as its base address, path prefix included."""
+    def __init__(self, client: httpx.AsyncClient, clock: Clock, *, pulses: Iterable[str] = ()) -> None:
+        """`client` has the url of `[alertmanager]` as its base address, path prefix included. `pulses`: alerts that always fire."""
         self._client, self._clock = client, clock
+        self._pulses = tuple(pulses)
+        self._started_at: datetime | None = None
+        """When it was started, by this machine's clock; None where it does not tell."""
+        self._asked = False
+        """That has been asked, and nothing has happened since that could have changed it."""
+        self._names: frozenset[tuple[tuple[str, str], ...]] = frozenset()
+        """The labels of the alerts that it listed last."""
         self._silences: dict[str, _Known] = {}
         self._server: tuple[datetime, float] | None = None
         """The server's time, and the monotonic time when it said so."""
@@ -63,7 +74,58 @@ class Alertmanager:
         hushed = {identity for row in rows for identity in _strings(_status(row).get("silencedBy"))}
         silences = await self._join(hushed)
         skew = self._skews.of(NAME)
-        return tuple(alert for row in rows if (alert := _alert(row, silences, skew)) is not None)
+        return tuple(alert for row in rows if (alert := _alert(row, silences, skew, self._pulses)) is not None)
+
+    async def seen(self) -> AlertsSeen:
+        """What it knows now, and whether it knows all: after a restart it is told again bit by bit."""
+        try:
+            alerts = await self.list()
+        except PortError:
+            self._asked = False  # perhaps it is being restarted
+            raise
+        names = frozenset(alert.labels for alert in alerts)
+        if not self._asked or self._names - names:  # what is missing has ended, or was forgotten
+            await self._ask_start()
+        self._names = names
+        untold = self._untold()
+        hushes: tuple[Hush, ...] = ()
+        if untold:
+            hushes = tuple([hush for row in await self._active_silences() if (hush := self._hush(row)) is not None])
+        return AlertsSeen(alerts, self._clock.now(), untold, hushes, self._pulses)
+
+    def _untold(self) -> str:
+        """Why alerts may be missing; empty where none is."""
+        started = self._started_at
+        if started is None or not 0 <= (self._clock.now() - started).total_seconds() < TOLD_AGAIN_SECONDS:
+            return ""
+        return f"Alertmanager was started at {clock_time(started)}: it is told again of what fires within about a minute"
+
+    async def _ask_start(self) -> None:
+        """When it was started: `uptime` is a moment. What else speaks this API need not tell."""
+        self._asked, self._started_at = True, None
+        try:
+            told = await self._get("/api/v2/status")
+        except (Unsupported, Malformed, Refused):
+            return
+        if isinstance(told, dict):
+            self._take_version(told)
+            self._started_at = _time(told.get("uptime"), self._skews.of(NAME))
+
+    async def _active_silences(self) -> builtins.list[Any]:
+        rows = await self._get("/api/v2/silences")
+        rows = rows if isinstance(rows, builtins.list) else []
+        return [row for row in rows if isinstance(row, dict) and _status(row).get("state") == "active"]
+
+    def _hush(self, row: Mapping[str, Any]) -> Hush | None:
+        silence, matchers = _silence(row, self._skews.of(NAME)), row.get("matchers")
+        if silence is None or not isinstance(matchers, builtins.list):
+            return None
+        found = [
+            Matcher(str(m.get("name", "")), str(m.get("value", "")), m.get("isRegex") is True, m.get("isEqual") is not False)
+            for m in matchers
+            if isinstance(m, dict)
+        ]
+        return Hush(silence, tuple(found)) if found else None
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         comment = clean(comment, 500).strip()
@@ -111,9 +173,12 @@ class Alertmanager:
         """Its version, once."""
         if not self.version:
             told = await self._get("/api/v2/status")
-            info = told.get("versionInfo") if isinstance(told, dict) else None
-            self.version = clean(str(info.get("version", "")), 30) if isinstance(info, dict) else ""
+            self._take_version(told if isinstance(told, dict) else {})
         return self.version
+
+    def _take_version(self, status: Mapping[str, Any]) -> None:
+        info = status.get("versionInfo")
+        self.version = clean(str(info.get("version", "")), 30) if isinstance(info, dict) else ""
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -195,8 +260,7 @@ class AlertmanagerSource:
         self.timeout_seconds = 2 * timeout_seconds
 
     async def poll(self, state: State, emit: Emit) -> str:
-        alerts = await self._alertmanager.list()
-        emit(AlertsSeen(alerts, self._clock.now()))
+        emit(await self._alertmanager.seen())
         return await self._alertmanager.ask_version()
 
     async def aclose(self) -> None:
@@ -239,7 +303,7 @@ def _said(answer: httpx.Response) -> str:
     return clean(str(told), 200)
 
 
-def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timedelta) -> Alert | None:
+def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timedelta, pulses: Iterable[str]) -> Alert | None:
     labels = row.get("labels")
     if not isinstance(labels, dict):
         return None
@@ -264,6 +328,7 @@ def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timede
         labels=tuple(sorted((str(k), str(v)) for k, v in labels.items())),
         silences=tuple(silences.get(i) or Silence(i, "", "", _UNTOLD) for i in mine),
         annotations=tuple(sorted((clean(str(k), 100), clean(str(v))) for k, v in notes.items())),
+        pulse=is_pulse({str(k): str(v) for k, v in labels.items()}, {str(k): str(v) for k, v in notes.items()}, pulses),
     )
 
 

@@ -16,12 +16,14 @@ from sovtui.adapters.engines.base import EngineAdapter, Windows, windows
 from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import Series
 from sovtui.adapters.figures.api import BadQuery, get, query
+from sovtui.adapters.figures.firing import FIRING, firing, pulse_question, seen_pulses
 from sovtui.adapters.figures.questions import Question
 from sovtui.adapters.figures.telling import PROBE_IS_FRESH_SECONDS, SOURCE, Teller
 from sovtui.config.schema import Config, EngineConfig, ModeConfig
 from sovtui.config.specs import with_engines
 from sovtui.core.catalog import stale_after
 from sovtui.core.clean import clean
+from sovtui.core.events import FiringSeen, PulsesSeen
 from sovtui.core.modes import RUNNING
 from sovtui.core.reading import UNKNOWN, Status
 from sovtui.core.state import Host, State
@@ -68,6 +70,8 @@ class PrometheusSource:
         self._shaped: list[Question] = []
         """What is asked while the engines that run, and what the probe tells, stay the same."""
         self._teller = Teller(config, self._adapters, self.at)
+        self._pulses = config.alertmanager.pulse if config.alertmanager is not None else ()
+        self._pulse_question = pulse_question(self._pulses)
 
     @property
     def interval_seconds(self) -> float:
@@ -81,7 +85,7 @@ class PrometheusSource:
         compare = self._clock.monotonic() - self._compared_at >= COMPARE_EVERY_SECONDS
         if compare:
             self._compared_at = self._clock.monotonic()
-        asked = self.questions(state, compare=compare)
+        asked = [*self.questions(state, compare=compare), *self._of_alerts(state, compare)]
         sent_at = self._clock.now()
         series = await self._ask([q for q in asked if q.expression not in self._bad])
         self._set_offset(sent_at, series)
@@ -93,7 +97,17 @@ class PrometheusSource:
             if name in state.hosts:
                 mine = [q for q in asked if q.host == name]
                 self._teller.tell(state.hosts[name], mine, by_tag, sent_at, emit, bad)
+        if any(q is FIRING for q in asked) and FIRING.expression not in bad:
+            emit(FiringSeen(firing(by_tag.get(FIRING.tag, ()), self.at, self._pulses)))
+        if pulses := seen_pulses(by_tag.get("pu", ()), self.at, self._pulses):
+            emit(PulsesSeen(pulses))
         return f"{self.version} {self._client.base_url}".strip()
+
+    def _of_alerts(self, state: State, compare: bool) -> list[Question]:
+        """What fires, while Alertmanager may not know; and now and then, what should."""
+        if self._config.alertmanager is None:
+            return []
+        return [*([FIRING] if state.alerts_untold else []), *([self._pulse_question] if compare else [])]
 
     async def aclose(self) -> None:
         await self._client.aclose()

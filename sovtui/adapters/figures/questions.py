@@ -100,7 +100,7 @@ def host_questions(config: Config, windows: Windows) -> list[Question]:
         ask("s", "gpu-time", f"max by (instance) ({use})")
         units = [unit for unit in watched(host) if ":" not in unit]
         if units:
-            names = 'name=~"' + "|".join(_literal(unit) for unit in units) + '"'
+            names = 'name=~"' + "|".join(literal(unit) for unit in units) + '"'
             ask("u", "units", f"max by (name,state,instance) (node_systemd_unit_state{{{_with(names, m)}}} == 1)")
         for number, backup in enumerate(host.backup):
             if backup.metric:
@@ -143,7 +143,7 @@ def host_matchers(config: Config, name: str) -> str:
     boxes = [n for n, h in config.host.items() if h.role == "box"]
     if host.role == "box" and len(boxes) == 1:
         return ""  # which machine a series belongs to is then told by its instance: see `answers.mine`
-    return f'instance=~"{_literal(name)}([.:].*)?"'
+    return f'instance=~"{literal(name)}([.:].*)?"'
 
 
 def engine_matchers(config: Config, host_name: str, mode: ModeConfig | EngineConfig) -> str:
@@ -157,7 +157,7 @@ def engine_matchers(config: Config, host_name: str, mode: ModeConfig | EngineCon
         exact = re.fullmatch(r'\s*instance\s*=\s*"([^":]+)(?::\d+)?"\s*,?\s*', host.instance)
         found = f'instance="{exact[1]}:{port}"' if exact else f'instance=~".+:{port}",{host.instance.strip().strip(",")}'
     elif several:
-        found = f'instance=~"{_literal(host_name)}([.].*)?:{port}"'
+        found = f'instance=~"{literal(host_name)}([.].*)?:{port}"'
     else:
         found = f'instance=~".+:{port}"'
     if mode.model and not mode.services and shares_port(host, mode):
@@ -182,7 +182,7 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """For use inside a quoted regular expression: a name from the configuration must not become one."""
     return _quoted(re.sub(r"([^A-Za-z0-9_:@-])", r"\\\1", text))
 

@@ -90,9 +90,10 @@ class Probe:
                 now = self._clock.now()
                 if line.get("t") in ("hello", "beat"):
                     before = self._skews.of(self.host)
-                    if self._skews.hear(self.host, line.get("now"), now, (link.latency_seconds or 0.0) / 2) or not clock:
+                    if self._skews.hear(self.host, line.get("now"), now, (link.latency_seconds or 0.0) / 2):
                         services = _carried(services, self._skews.of(self.host) - before)
-                        clock = (ClockSeen(self.host, self._skews.of(self.host).total_seconds()),)
+                    skew = self._skews.told(self.host)
+                    clock = () if skew is None else (ClockSeen(self.host, skew),)
                 match line.get("t"):
                     case "services":
                         told = [self._service(raw, now) for raw in line.get("services", ())]

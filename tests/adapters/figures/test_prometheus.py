@@ -16,8 +16,8 @@ from sovtui.adapters.engines.base import Windows
 from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import HostAnswer, Series, take_gpus, take_memory, take_units
 from sovtui.adapters.figures.api import _form
-from sovtui.config.schema import BackupConfig, HostConfig, ModeConfig
-from sovtui.core.events import BackupsSeen, LinkChanged, Sample, Samples, ServicesSeen
+from sovtui.config.schema import AlertmanagerConfig, BackupConfig, HostConfig, ModeConfig
+from sovtui.core.events import AlertsSeen, BackupsSeen, LinkChanged, Sample, Samples, ServicesSeen
 from sovtui.core.issues import issues
 from sovtui.core.model import Link, LinkPhase, Service
 from sovtui.core.reading import Status, fresh
@@ -597,3 +597,67 @@ def test_negative_memory_of_an_exporter_is_left_out() -> None:
     names = {"Cached": -1.0, "Buffers": 5.0, "SReclaimable": 3.0, "MemTotal": 100.0}
     take_memory(answer, [Series({"__name__": f"node_memory_{name}_bytes"}, value) for name, value in names.items()])
     assert answer.figures == {("memory.total_bytes", ""): 100.0, ("memory.buffers_bytes", ""): 5.0}
+
+
+class Firing:
+    """A Prometheus that has two alerts, one of which always fires."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/query":
+            return httpx.Response(404, json={})
+        query = parse_qs(request.content.decode())["query"][0]
+        self.asked.append(query)
+        at = NOW.timestamp()
+        rows: list[tuple[dict[str, str], float]] = [({"k": "now"}, at)]
+        if '"k","pu"' in query:
+            rows += [({"k": "pu", "alertname": "Watchdog", "severity": "none"}, at - 60)]
+            rows += [({"k": "pu", "alertname": "Watchdog", "severity": "critical"}, at)]
+        if '"k","al"' in query:
+            disk = {
+                "k": "al",
+                "__name__": "ALERTS_FOR_STATE",
+                "alertname": "DiskFull",
+                "severity": "warning",
+                "mount": "/\x1b[31m",
+            }
+            rows += [(disk, at - 3600), ({"k": "al", "alertname": "Watchdog", "severity": "none"}, at - 7200)]
+        return vector(*rows)
+
+
+async def test_prometheus_says_what_fires_while_alertmanager_may_not_know() -> None:
+    made = replace(config(spark=spark()), alertmanager=AlertmanagerConfig(url="http://am:9093"))
+    server, room = Firing(), Room(made)
+    prometheus = source(made, server)
+    await prometheus.poll(room.state, room.put)
+    assert '"k","al"' not in server.asked[-1], "as long as Alertmanager knows it is not asked for"
+    room.put(AlertsSeen((), NOW, "Alertmanager was started at 20:59"))
+    await prometheus.poll(room.state, room.put)
+    disk, watchdog = room.state.alerts
+    assert (disk.name, disk.severity, disk.told_by) == ("DiskFull", "warning", "prometheus")
+    assert disk.since is not None and abs(NOW - timedelta(hours=1) - disk.since) < timedelta(seconds=2)
+    assert dict(disk.labels) == {"alertname": "DiskFull", "severity": "warning", "mount": "/\x1b[31m"}, (
+        "as a silence must match them"
+    )
+    assert (watchdog.name, watchdog.pulse) == ("Watchdog", True)
+    room.put(AlertsSeen((), NOW))
+    await prometheus.poll(room.state, room.put)
+    assert not room.state.alerts and '"k","al"' not in server.asked[-1]
+
+
+async def test_prometheus_says_which_alerts_always_fire_and_is_asked_rarely() -> None:
+    made = replace(config(spark=spark()), alertmanager=AlertmanagerConfig(url="http://am:9093", pulse=("Can.ary",)))
+    server, room, clock = Firing(), Room(made), FakeClock()
+    prometheus = source(made, server, clock)
+    for _ in range(10):
+        await prometheus.poll(room.state, room.put)
+        clock.passed += 1
+    assert sum('"k","pu"' in query for query in server.asked) == 1
+    assert "Can\\\\.ary" in server.asked[0], "a name is no expression"
+    (last,) = room.state.pulses.values()
+    assert last is not None and abs(NOW - timedelta(seconds=60) - last) < timedelta(seconds=2), "the severe one is no pulse"
+    without = Room(config(spark=spark()))
+    await source(config(spark=spark()), server).poll(without.state, without.put)
+    assert '"k","pu"' not in server.asked[-1], "without an Alertmanager there is nothing that it could prove"
