@@ -205,10 +205,11 @@ async def _equip(
     adapters = registry.load_engines(engines)
     alerts = None
     told_elsewhere = None
+    gpus_told: Callable[[str], bool | None] | None = None
     past: RangePast | None = None
     if config.prometheus is not None:
         live, past, *rest = _prometheus(config, adapters, client_of, clock, back)
-        told_elsewhere = live.tells
+        told_elsewhere, gpus_told = live.tells, live.tells_gpus
         sources += [live, *rest]
     if config.alertmanager is not None:
         from sovtui.adapters.alerts.alertmanager import Alertmanager, AlertmanagerSource
@@ -220,7 +221,10 @@ async def _equip(
         if spec.name not in hosts:
             continue
         with_engine = (*spec.modes, *spec.beside)
-        streams.append(Probe(spec.name, spec.services, clock, engines=with_engine, skews=links.skews))
+        serves = spec.kind == "ssh" and (spec.role == "box" or bool(with_engine))  # here NVML tells its GPUs
+        elsewhere = (gpus_told or (lambda host: False)) if serves else None
+        probe = Probe(spec.name, spec.services, clock, engines=with_engine, skews=links.skews, gpus_elsewhere=elsewhere)
+        streams.append(probe)
         if any(mode.url for mode in with_engine):
             engine_client = partial(_engine_client, client_for, clock, spec.name, config.host[spec.name])
             sources.append(EnginesSource(spec.name, with_engine, adapters, engine_client, clock, told_elsewhere=told_elsewhere))

@@ -25,6 +25,7 @@ from sovtui.core.clean import clean
 from sovtui.core.issues import clock_words
 from sovtui.core.model import EnginePhase, LinkPhase, Mode, PathKind
 from sovtui.core.state import Host, State
+from sovtui.core.told import needless
 from sovtui.onbox import rights
 from sovtui.ports.errors import PortError
 from sovtui.runtime.hub import Hub
@@ -210,7 +211,7 @@ def key_checks(config: Config, state: State) -> Iterable[Check]:
 
 def source_checks(state: State, named: str | None) -> Iterable[Check]:
     for source in state.sources.values():
-        if named is not None and source.host not in ("", named):
+        if (named is not None and source.host not in ("", named)) or needless(source):
             continue
         what = f"{source.host}: {source.name}" if source.host else source.name
         if source.ok:

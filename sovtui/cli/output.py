@@ -17,6 +17,7 @@ from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
+from sovtui.core.told import needless
 from sovtui.runtime.hub import LogLine
 
 _FIGURES = (
@@ -156,6 +157,8 @@ def _gpu(state: State, host: Host, gpu: str) -> str:
     def say(figure: str) -> str:
         return _together(text.reading(figure, host.reading(figure, gpu), state.now))
 
+    if ":" in gpu:  # an instance of a GPU: the rest is told of the whole
+        return f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
     return (
         f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, "
         f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
@@ -219,6 +222,8 @@ def _alert_lines(state: State) -> list[str]:
 def _source_lines(state: State) -> list[str]:
     lines = []
     for source in state.sources.values():
+        if needless(source):
+            continue
         name = f"{source.name}{f' ({source.host})' if source.host else ''}"
         word = (source.reason or "not asked yet") if source.ok is None else "ok" if source.ok else source.reason or "failed"
         last = f", last answer {text.age((state.now - source.last_ok_at).total_seconds())} ago" if source.last_ok_at else ""

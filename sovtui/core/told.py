@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sovtui.core.activity import NOT_TOLD_YET
-from sovtui.core.model import LinkPhase
+from sovtui.core.model import LinkPhase, Source
 from sovtui.core.state import State
 
 
@@ -29,6 +29,9 @@ def untold(state: State) -> tuple[str, ...]:
             found.append(f"services of {name}")
         if not figures_told(state, name):
             found.append(f"figures of {name}")
+        gpus = state.sources.get(("nvidia-smi", name))
+        if gpus is not None and gpus.ok is None and not gpus.reason:
+            found.append(f"nvidia-smi of {name}")
         if not host.receipts_told:
             found.append(f"receipts of {name}")
         elif host.action is None and any(run.running for run in host.receipts):
@@ -42,6 +45,11 @@ def awaits_firing(state: State) -> bool:
     """Whether Prometheus is about to tell what fires, because Alertmanager may not know."""
     prometheus = state.sources.get(("prometheus", ""))
     return bool(state.alerts_untold) and state.firing is None and prometheus is not None and prometheus.ok is True
+
+
+def needless(source: Source) -> bool:
+    """Whether a source is not asked because there is nothing for it to tell: no fault, and no news."""
+    return source.name == "nvidia-smi" and source.ok is None and bool(source.reason)
 
 
 def source_tried(state: State, name: str, host: str = "") -> bool:

@@ -34,6 +34,8 @@ from sovtui.ports.source import Emit
 COMPARE_EVERY_SECONDS = 15.0
 """What the host itself tells every second is only asked this often, to compare."""
 LONGEST_INTERVAL_SECONDS = 3.0
+GPUS_SECONDS = 60.0
+"""So long after its last figures a GPU exporter is still there: a scrape may fail."""
 BAD_FOR_SECONDS = 300.0
 """An expression that was refused is left out this long."""
 LEARN_EVERY_SECONDS = 600.0
@@ -65,6 +67,7 @@ class PrometheusSource:
         """As it says itself; empty: not told, or not asked yet."""
         self._bad: dict[str, tuple[float, str]] = {}
         """Until when and why an expression is left out."""
+        self._asked = False
         self._parts = 1
         self._shape: tuple[object, ...] = ()
         self._shaped: list[Question] = []
@@ -80,6 +83,12 @@ class PrometheusSource:
         return max(self._interval, min(LONGEST_INTERVAL_SECONDS, shortest / 4))
 
     async def poll(self, state: State, emit: Emit) -> str:
+        try:
+            return await self._poll(state, emit)
+        finally:
+            self._asked = True
+
+    async def _poll(self, state: State, emit: Emit) -> str:
         if self._clock.monotonic() - self._learned_at > LEARN_EVERY_SECONDS:
             await self._learn()
         compare = self._clock.monotonic() - self._compared_at >= COMPARE_EVERY_SECONDS
@@ -111,6 +120,13 @@ class PrometheusSource:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    def tells_gpus(self, host: str) -> bool | None:
+        """Whether a host's GPUs are told from here; None before the first answer or failure."""
+        at = self._teller.gpus_told.get(host)
+        if at is not None and (self._clock.now() - at).total_seconds() <= GPUS_SECONDS:
+            return True
+        return False if self._asked else None
 
     def tells(self, host: str, mode: str) -> bool:
         """Whether the figures of that engine are from here and fresh: nobody else need ask it."""

@@ -39,6 +39,8 @@ class Teller:
         self._config, self._adapters, self._at = config, adapters, at
         self._bad: Mapping[str, str] = {}
         self.told: dict[tuple[str, str], datetime] = {}
+        self.gpus_told: dict[str, datetime] = {}
+        """When there were figures of a host's GPUs, by host."""
         self._known: set[str] = set()
         """Hosts that Prometheus has told of."""
 
@@ -63,6 +65,8 @@ class Teller:
         readings.update({key: unsupported(reason, SOURCE) for key, reason in answer.unsupported.items()})
         if answer.figures:
             self._known.add(name)
+        if any(key.startswith("gpu.") for key, _ in answer.figures):
+            self.gpus_told[name] = now
         silent = not answer.figures and name in self._known  # its last values are the last there are: they stay, as old ones
         reason = f"Prometheus has no newer sample of {name}" if silent else answer.reason or f"{_MISSING} for {name}"
         since = None if silent else now

@@ -1,20 +1,22 @@
 """The direct probe: one long-lived read-only sweep on the host, streamed as lines that say what changed.
 
-Source of unit states (`systemctl show`), memory (`/proc/meminfo`), CPU and load (`/proc/stat`), disks, of whether engines work, and
-of which action holds the box's lock. Changes nothing; `onbox.probe` is the other end.
+Source of unit states (`systemctl show`), memory (`/proc/meminfo`), CPU and load (`/proc/stat`), disks, of whether engines work, of
+which action holds the box's lock, and of GPUs (`nvidia-smi`) where nobody else tells them. Changes nothing; `onbox.probe` is the
+other end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
+from sovtui.adapters.services.gpus import Gpus
 from sovtui.core.activity import IDLE_CORES, Activity, address_of
 from sovtui.core.clean import clean
 from sovtui.core.events import ActionNoticed, ActivitySeen, ClockSeen, Event, Sample, Samples, ServicesSeen
@@ -30,6 +32,9 @@ from sovtui.runtime import box, bundle
 from sovtui.runtime.skews import Skews
 
 SOURCE = "probe"
+UNDECIDED_SECONDS = 0.1
+DECIDED_SECONDS = 5.0
+"""How often it is looked whether another source tells the GPUs."""
 _FIELDS = [field.name for field in fields(Service)]
 _PARTS, _AT = attrgetter(*_FIELDS), _FIELDS.index("at")
 _MEMORY = ("total", "available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used")
@@ -49,12 +54,16 @@ class Probe:
         engines: Iterable[Mode] = (),
         *,
         skews: Skews | None = None,
+        gpus_elsewhere: Callable[[str], bool | None] | None = None,
     ) -> None:
         """`engines`: the modes and engines whose processes are looked at, as far as they are on that host.
 
         `skews`: what is known of the hosts' clocks; this source asks for the time, and tells all moments by this machine's.
+
+        `gpus_elsewhere(host)`: whether another source tells its GPUs; None while that is not known. Without it they are never asked for.
         """
         self.host = host
+        self._gpus_elsewhere = gpus_elsewhere
         self._skews = skews or Skews()
         self._services = tuple(services)
         self._engines = _by_address(engines)
@@ -76,8 +85,38 @@ class Probe:
     def _opened(self, stream: LineStream) -> None:
         self._stream = stream
 
+    async def _mind_gpus(self) -> None:
+        """Tell the far end whether to ask for GPUs, as soon as it is known and whenever that changes, until cancelled."""
+        assert self._gpus_elsewhere is not None
+        told: bool | None = None
+        while True:
+            elsewhere = self._gpus_elsewhere(self.host)
+            if elsewhere is not None and elsewhere is not told and self._stream is not None:
+                told = elsewhere
+                with contextlib.suppress(PortError):
+                    await self._stream.write(bundle.request_line({"gpus": not elsewhere}))
+            await self._clock.sleep(UNDECIDED_SECONDS if told is None else DECIDED_SECONDS)
+
     async def events(self, link: Link) -> AsyncGenerator[tuple[Event, ...], None]:
         """Batches until the link is lost. A beat renews the time of everything told before: unchanged is not old."""
+        self._stream = None
+        gpus = Gpus(self.host, SOURCE)
+        minding = None if self._gpus_elsewhere is None else asyncio.create_task(self._mind_gpus(), name=f"gpus {self.host}")
+        try:
+            async with aclosing(self._batches(link, gpus)) as batches:
+                async for batch in batches:
+                    yield batch
+        except PortError as error:
+            if silent := gpus.silent(str(error)):
+                yield silent
+            raise
+        finally:
+            if minding is not None:
+                minding.cancel()
+                await asyncio.gather(minding, return_exceptions=True)
+
+    async def _batches(self, link: Link, gpus: Gpus) -> AsyncGenerator[tuple[Event, ...], None]:
+        begun: tuple[Event, ...] = (gpus.begun(),) if self._gpus_elsewhere is not None else ()
         services: dict[str, Service] = {}
         figures: dict[FigureKey, float] = {}
         servers: dict[str, Activity] = {}
@@ -101,7 +140,8 @@ class Probe:
                         yield (*clock, ServicesSeen(self.host, tuple(told)))
                     case "memory":
                         figures.update(_memory(line))
-                        yield (*clock, self._samples(figures, now))
+                        yield (*begun, *clock, self._samples(figures, now))
+                        begun = ()
                     case "cpu":
                         for key, word in (("cpu.use_ratio", "use_ratio"), ("cpu.load_mean", "load"), ("cpu.count", "cpus")):
                             figures.update(_number(key, line.get(word)))
@@ -131,7 +171,10 @@ class Probe:
                         services = {service.name: service for service in renewed}
                         servers = {at: _still(one, now) for at, one in servers.items()}
                         seen = (ActivitySeen(self.host, tuple(servers.items())),) if servers else ()
-                        yield (*clock, self._samples(figures, now), ServicesSeen(self.host, renewed), *seen)
+                        again = gpus.renewed(line.get("gpus_ago"), now)
+                        yield (*clock, self._samples(figures, now), *again, ServicesSeen(self.host, renewed), *seen)
+                    case "gpus":
+                        yield gpus.take(line, now)
                     case "problem":
                         reason = clean(str(line.get("reason", "")))
                         yield self._problem(str(line.get("what", "")), reason, services, now)

@@ -661,3 +661,28 @@ async def test_prometheus_says_which_alerts_always_fire_and_is_asked_rarely() ->
     without = Room(config(spark=spark()))
     await source(config(spark=spark()), server).poll(without.state, without.put)
     assert '"k","pu"' not in server.asked[-1], "without an Alertmanager there is nothing that it could prove"
+
+
+async def test_whether_it_tells_a_hosts_gpus() -> None:
+    clock, there = FakeClock(), True
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/query":
+            return httpx.Response(404, json={})
+        use = {"k": "g0", "__name__": "DCGM_FI_DEV_GPU_UTIL", "gpu": "0", "instance": "spark:9400"}
+        return vector(({"k": "now"}, NOW.timestamp()), *([(use, 50.0)] if there else []))
+
+    room = Room(config(spark=spark()))
+    prometheus = source(config(spark=spark()), answer, clock)
+    assert prometheus.tells_gpus("spark") is None, "it has not been asked"
+    await prometheus.poll(room.state, room.put)
+    assert prometheus.tells_gpus("spark") is True
+    there = False
+    for seconds, told in ((30.0, True), (31.0, False)):  # one scrape may fail
+        clock.passed += seconds
+        await prometheus.poll(room.state, room.put)
+        assert prometheus.tells_gpus("spark") is told
+    broken = source(config(spark=spark()), lambda request: httpx.Response(502))
+    with pytest.raises(Unreachable):
+        await broken.poll(room.state, room.put)
+    assert broken.tells_gpus("spark") is False, "who does not answer does not tell them either"
