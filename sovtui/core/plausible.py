@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from sovtui.core.catalog import CATALOG, Unit
 from sovtui.core.events import Sample
+from sovtui.core.model import Engine, Service
 from sovtui.core.reading import Reading, unknown
 
 _BLANKS = (
@@ -77,6 +78,21 @@ def possible(figure: str, value: float) -> bool:
 def size(value: int | None) -> int | None:
     """A number of bytes that something holds; None where it cannot be one."""
     return value if value is not None and _MEMORY[0] <= value <= _MEMORY[1] else None
+
+
+def weighed(service: Service) -> Service:
+    """With a size that can be."""
+    used = size(service.memory_bytes)
+    return service if used == service.memory_bytes else replace(service, memory_bytes=used)
+
+
+def of_size(engine: Engine) -> Engine:
+    """With sizes that can be."""
+    parts = [*engine.parts, *engine.installed]
+    if all(size(p.size_bytes) == p.size_bytes and size(p.accelerator_bytes) == p.accelerator_bytes for p in parts):
+        return engine
+    kept = [replace(p, size_bytes=size(p.size_bytes), accelerator_bytes=size(p.accelerator_bytes)) for p in parts]
+    return replace(engine, parts=tuple(kept[: len(engine.parts)]), installed=tuple(kept[len(engine.parts) :]))
 
 
 def checked(samples: Sequence[Sample]) -> Sequence[Sample]:

@@ -54,7 +54,7 @@ from sovtui.core.model import (
     TailnetPath,
     Traffic,
 )
-from sovtui.core.plausible import checked, possible, size
+from sovtui.core.plausible import checked, of_size, possible, weighed
 from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
 
 FigureKey = tuple[str, str]
@@ -285,12 +285,12 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
         case ClockSeen(_, skew_seconds):
             return host if host.skew_seconds == skew_seconds else replace(host, skew_seconds=skew_seconds)
         case ServicesSeen(_, services):
-            merged = {**host.services, **{service.name: _weighed(service) for service in services}}
+            merged = {**host.services, **{service.name: weighed(service) for service in services}}
             return host if merged == host.services else replace(host, services=merged)
         case ActivitySeen(_, servers):
             return replace(host, activity={**host.activity, **dict(servers)})
         case EngineSeen(_, mode, engine):
-            return _take_engine(host, mode, _of_size(engine))
+            return _take_engine(host, mode, of_size(engine))
         case BackupsSeen(_, backups):
             return replace(host, backups={**host.backups, **{backup.name: backup for backup in backups}})
         case ActionChanged(_, run):
@@ -344,21 +344,6 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     if not changed:
         return host
     return replace(host, figures=figures, curves=host.curves if curves is None else curves)
-
-
-def _weighed(service: Service) -> Service:
-    """With a size that can be."""
-    used = size(service.memory_bytes)
-    return service if used == service.memory_bytes else replace(service, memory_bytes=used)
-
-
-def _of_size(engine: Engine) -> Engine:
-    """With sizes that can be."""
-    parts = [*engine.parts, *engine.installed]
-    if all(size(p.size_bytes) == p.size_bytes and size(p.accelerator_bytes) == p.accelerator_bytes for p in parts):
-        return engine
-    kept = [replace(p, size_bytes=size(p.size_bytes), accelerator_bytes=size(p.accelerator_bytes)) for p in parts]
-    return replace(engine, parts=tuple(kept[: len(engine.parts)]), installed=tuple(kept[len(engine.parts) :]))
 
 
 def _take_engine(host: Host, mode: str, engine: Engine) -> Host:
