@@ -54,6 +54,7 @@ def build_hub(
     ask: Ask | None = None,
     only_host: str | None = None,
     interactive: bool = True,
+    history: bool = False,
     notes: tuple[str, ...] = (),
     pace: Pace | None = None,
     found: Found | None = None,
@@ -61,7 +62,8 @@ def build_hub(
     """The hub for this configuration. `only_host` leaves out the links that are not needed for that host.
 
     `found`: it is no configuration but what was found here, and is looked for again while the hub is open.
-    Without an operator (`ask` is None and not `interactive`) no question is ever asked and no history is loaded.
+    Without an operator (`ask` is None and not `interactive`) no question is ever asked, and of history only with `history` the last
+    minutes of the curves.
     """
     log_to_file()
     clock = RealClock()
@@ -72,7 +74,7 @@ def build_hub(
     specs = tuple(spec for spec in host_specs(config) if spec.name in hosts)
 
     def equip_with(config: Config) -> Equip:
-        return partial(_equip, config, hosts, links, clock, interactive, paths)
+        return partial(_equip, config, hosts, links, clock, (interactive, interactive or history), paths)
 
     async def renewals(last: Found) -> AsyncGenerator[Renewal, None]:
         from sovtui.adapters.discovery import changes
@@ -174,7 +176,7 @@ async def _equip(
     hosts: tuple[str, ...],
     links: Links,
     clock: Clock,
-    interactive: bool,
+    back: tuple[bool, bool],
     paths: Callable[[Links], list[Source]],
 ) -> Equipment:
     for module in _HEAVY:  # a thread, so that keys are answered meanwhile
@@ -203,22 +205,26 @@ async def _equip(
     adapters = registry.load_engines(engines)
     alerts = None
     told_elsewhere = None
+    gpus_told: Callable[[str], bool | None] | None = None
     past: RangePast | None = None
     if config.prometheus is not None:
-        live, past, *rest = _prometheus(config, adapters, client_of, clock, interactive)
-        told_elsewhere = live.tells
+        live, past, *rest = _prometheus(config, adapters, client_of, clock, back)
+        told_elsewhere, gpus_told = live.tells, live.tells_gpus
         sources += [live, *rest]
     if config.alertmanager is not None:
         from sovtui.adapters.alerts.alertmanager import Alertmanager, AlertmanagerSource
 
         settings = config.alertmanager
-        alerts = Alertmanager(client_of("alertmanager", settings), clock)
+        alerts = Alertmanager(client_of("alertmanager", settings), clock, pulses=settings.pulse)
         sources.append(AlertmanagerSource(alerts, clock, interval_seconds=settings.interval, timeout_seconds=settings.timeout))
     for spec in host_specs(config):
         if spec.name not in hosts:
             continue
         with_engine = (*spec.modes, *spec.beside)
-        streams.append(Probe(spec.name, spec.services, clock, engines=with_engine))
+        serves = spec.kind == "ssh" and (spec.role == "box" or bool(with_engine))  # here NVML tells its GPUs
+        elsewhere = (gpus_told or (lambda host: False)) if serves else None
+        probe = Probe(spec.name, spec.services, clock, engines=with_engine, skews=links.skews, gpus_elsewhere=elsewhere)
+        streams.append(probe)
         if any(mode.url for mode in with_engine):
             engine_client = partial(_engine_client, client_for, clock, spec.name, config.host[spec.name])
             sources.append(EnginesSource(spec.name, with_engine, adapters, engine_client, clock, told_elsewhere=told_elsewhere))
@@ -249,17 +255,22 @@ def _engine_client(client_for: Any, clock: Clock, name: str, host: HostConfig, b
 
 
 def _prometheus(
-    config: Config, adapters: Any, client_of: Any, clock: Clock, interactive: bool
+    config: Config, adapters: Any, client_of: Any, clock: Clock, back: tuple[bool, bool]
 ) -> tuple[PrometheusSource, RangePast | None, *tuple[Source, ...]]:
+    """`back`: whether somebody may go back in time, and whether the last minutes of the curves are wanted."""
     from sovtui.adapters.figures.prometheus import PrometheusSource
 
     settings = config.prometheus
     assert settings is not None
     http = client_of("prometheus", settings)
     live = PrometheusSource(config, adapters, http, clock)
-    if not interactive:
+    if not back[1]:
         return (live, None)
     from sovtui.adapters.figures.history import HistorySource
+
+    curves = HistorySource(config, live, http, clock)  # by httpx: the library would take 5 MiB before anybody goes back in time
+    if not back[0]:
+        return (live, None, curves)
     from sovtui.adapters.figures.past import RangePast
     from sovtui.adapters.figures.ranges import Ranges
 
@@ -271,11 +282,7 @@ def _prometheus(
         return LinkAdapter(loop, http, timeout_seconds=PAST_SECONDS)
 
     ranges = Ranges(settings.url, http, PAST_SECONDS, make_adapter=adapter)
-    return (
-        live,
-        RangePast(config, adapters, live, ranges, clock),
-        HistorySource(config, live, http, clock),  # by httpx: the library would take 5 MiB before anybody goes back in time
-    )
+    return (live, RangePast(config, adapters, live, ranges, clock), curves)
 
 
 def local(config_path: str, hurry: bool) -> Found:

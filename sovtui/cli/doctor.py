@@ -12,15 +12,17 @@ from typing import Any
 from sovtui.cli import documents, output, rights
 from sovtui.cli.checks import Check
 from sovtui.cli.exits import Exit
-from sovtui.cli.session import Session, until
+from sovtui.cli.session import Session
 from sovtui.config.login import missing, warnings
 from sovtui.config.paths import theme_files
 from sovtui.config.schema import Config, HostConfig
 from sovtui.core import path_words, tailnet_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
+from sovtui.core.issues import clock_words
 from sovtui.core.model import EnginePhase, LinkPhase, Mode, PathKind
 from sovtui.core.state import Host, State
+from sovtui.core.told import needless
 from sovtui.ports.errors import PortError
 from sovtui.runtime.hub import Hub
 
@@ -35,8 +37,7 @@ async def doctor(session: Session, path: Path | None, *, as_json: bool) -> int:
     if theme not in theme_files():
         checks.append(Check("theme", None, f"no theme file is named {theme}; Textual may have one", "`sovtui themes` lists them"))
     checks += login_checks(session.config)
-    async with session.hub(named) as hub:
-        await until(hub, lambda state: all(s.ok is not None or s.reason for s in state.sources.values()), 5.0)
+    async with session.hub(named, whole=True) as hub:
         state = hub.state
         for host in state.hosts.values():
             if named in (None, host.spec.name):
@@ -74,6 +75,8 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
         return
     quality = f", {text.quantity(link.latency_seconds, Unit.SECONDS)}" if link.latency_seconds else ""
     yield Check(f"{name}: link", True, f"{link.kind} {link.address}{quality}")
+    if (words := clock_words(host)) is not None:
+        yield Check(f"{name}: clock", None, words, "look at `timedatectl` on both")
     missing = [s.name for s in host.services.values() if s.active == "missing"]
     unknown = [s.name for s in host.services.values() if s.active == "unknown"]
     if missing:
@@ -156,7 +159,7 @@ def key_checks(config: Config, state: State) -> Iterable[Check]:
 
 def source_checks(state: State, named: str | None) -> Iterable[Check]:
     for source in state.sources.values():
-        if named is not None and source.host not in ("", named):
+        if (named is not None and source.host not in ("", named)) or needless(source):
             continue
         what = f"{source.host}: {source.name}" if source.host else source.name
         if source.ok:

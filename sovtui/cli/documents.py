@@ -15,7 +15,7 @@ from sovtui.core.catalog import CATALOG
 from sovtui.core.clean import clean
 from sovtui.core.issues import Issue, backup_word, issues
 from sovtui.core.model import ActionRun, Alert, Backup, Engine, Mode, Part, Service, Source, TailnetPath
-from sovtui.core.modes import Heat, ModeView, mode_view, mode_views
+from sovtui.core.modes import Heat, ModeView, mode_view, mode_views, seen_at
 from sovtui.core.reading import Reading
 from sovtui.core.state import Host, State
 
@@ -37,6 +37,7 @@ def status(state: State, hosts: Iterable[Host]) -> Document:
         "issues": [issue(i) for i in issues(state)],
         "hosts": [host(h, state.now) for h in hosts],
         "alerts_at": moment(state.alerts_at),
+        "alerts_untold": clean(state.alerts_untold),
         "alerts": [alert(a) for a in state.alerts],
         "sources": [source(s) for s in state.sources.values()],
     }
@@ -70,10 +71,11 @@ def host(of: Host, now: datetime) -> Document:
             "retry_at": moment(link.retry_at),
             "metered": clean(of.metered) or None,
             "sent_bytes": of.traffic.sent_bytes if of.traffic else None,
+            "clock_skew_seconds": None if of.skew_seconds is None else round(of.skew_seconds, 3),
             "received_bytes": of.traffic.received_bytes if of.traffic else None,
             "path": None if of.path is None else path(of.path),
         },
-        "modes": [mode(v) for v in mode_views(of)],
+        "modes": [mode(of, v) for v in mode_views(of)],
         "engines": [
             engine(of, m, of.engines.get(m.name, Engine()), now)
             for m in (*of.spec.modes, *of.spec.beside)
@@ -106,10 +108,11 @@ def path(of: TailnetPath) -> Document:
 
 def gpus(of: Host) -> tuple[str, ...]:
     """Every GPU that any figure tells of."""
-    return tuple(sorted({subject for key, subject in of.figures if key.startswith("gpu.")}))
+    found = {subject for key, subject in of.figures if key.startswith("gpu.")}
+    return tuple(sorted(found, key=lambda gpu: [(int(part) if part.isdigit() else 0, part) for part in gpu.split(":")]))
 
 
-def mode(view: ModeView) -> Document:
+def mode(of: Host, view: ModeView) -> Document:
     return {
         "name": view.mode.name,
         "title": view.mode.title,
@@ -119,6 +122,7 @@ def mode(view: ModeView) -> Document:
         "busy": view.busy,
         "reason": clean(view.reason),
         "model": view.mode.model or None,
+        "seen_at": moment(seen_at(of, view.mode)),
     }
 
 
@@ -218,6 +222,8 @@ def alert(of: Alert) -> Document:
         "state": str(of.state),
         "since": moment(of.since),
         "summary": clean(of.summary),
+        "pulse": of.pulse,
+        "told_by": of.told_by or "alertmanager",
         "labels": {clean(k): clean(v) for k, v in of.labels},
         "silences": [
             {"id": clean(s.id), "author": clean(s.author), "comment": clean(s.comment), "ends_at": moment(s.ends_at)}

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from datetime import datetime
 
 from sovtui.actions.spec import Plan, Verdict
 from sovtui.cli.documents import gpus, late
 from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
-from sovtui.core.issues import issues
+from sovtui.core.issues import actionable, issues
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
-from sovtui.core.modes import Heat, ModeView, beside_views, mode_views
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
+from sovtui.core.told import needless
 from sovtui.runtime.hub import LogLine, Rehearsal
 
 _FIGURES = (
@@ -70,7 +72,7 @@ def _host(state: State, host: Host) -> list[str]:
         lines += _row("link", link.reason)
     if host.path is not None:
         lines += _rows("path", _path(state, host, host.path))
-    lines += _rows("mode", [line for view in mode_views(host) for line in _mode(view)])
+    lines += _rows("mode", [line for view in mode_views(host) for line in _mode(state, host, view)])
     for view in mode_views(host):
         if view.heat in (Heat.HOT, Heat.STARTING, Heat.STOPPING, Heat.BROKEN) and view.mode.url:
             lines += _row("engine", _engine(state, host, view))
@@ -97,17 +99,24 @@ def _path(state: State, host: Host, path: TailnetPath) -> list[str]:
     return [f"{path_words.path(path, state.now)}{checked}{why}", *path.notes]
 
 
-def _mode(view: ModeView) -> list[str]:
-    mode = view.mode
-    line = f"{mode.key or ' '} {mode.name:<14} {view.word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
+def _mode(state: State, host: Host, view: ModeView) -> list[str]:
+    mode, last = view.mode, seen_at(host, view.mode)
+    word = f"{view.word} {_old(state, last)}" if last is not None else view.word
+    line = f"{mode.key or ' '} {mode.name:<14} {word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
     reason = view.reason if view.heat is not Heat.COLD else ""
     return [line, f"    {reason}"] if reason else [line]
+
+
+def _old(state: State, at: datetime) -> str:
+    """The sign for stale, with the age."""
+    return f"{text.STALE_SIGN}{text.age((state.now - at).total_seconds())}"
 
 
 def _engine(state: State, host: Host, view: ModeView) -> str:
     """What it is, and the figures that it has; those of one that does not serve are over, or not there yet."""
     name, engine = view.mode.name, host.engines.get(view.mode.name, Engine())
-    what = f"{name}: {clean(f'{view.mode.engine} {engine.phase}'.strip())}"
+    last = seen_at(host, view.mode)
+    what = f"{name}: {clean(f'{view.mode.engine} {engine.phase}'.strip())}{f' {_old(state, last)}' if last is not None else ''}"
     if engine.phase in (EnginePhase.ABSENT, EnginePhase.STARTING, EnginePhase.DEAD, EnginePhase.HUNG):
         return what
     said = [what]
@@ -148,6 +157,8 @@ def _gpu(state: State, host: Host, gpu: str) -> str:
     def say(figure: str) -> str:
         return _together(text.reading(figure, host.reading(figure, gpu), state.now))
 
+    if ":" in gpu:  # an instance of a GPU: the rest is told of the whole
+        return f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
     return (
         f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, "
         f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
@@ -196,15 +207,23 @@ def _alert_lines(state: State) -> list[str]:
     if state.alerts_at is None:
         known = any(name == "alertmanager" for name, _ in state.sources)
         return _row("alerts", text.UNKNOWN_SIGN) if known else []
-    active = [a for a in state.alerts if a.state is AlertState.ACTIVE]
-    rest = len(state.alerts) - len(active)
+    active, pulses = actionable(state), [a for a in state.alerts if a.pulse]
+    untold = sum(1 for a in state.alerts if a.state is AlertState.UNTOLD)
+    rest = len(state.alerts) - len(active) - len(pulses) - untold
     head = f"{len(active)} active" + (f", {rest} acknowledged, inhibited or pending" if rest else "")
-    return _rows("alerts", [head, *(_alert(state, a) for a in active)])
+    head += f", {untold} not told yet" if untold else ""
+    if any(source.ok is False for (name, _), source in state.sources.items() if name == "alertmanager"):
+        head += f" {_old(state, state.alerts_at)}"
+    fires = [f"{a.name} fires, as it always should" for a in pulses if a.state is not AlertState.UNTOLD]
+    why = [f"{text.UNKNOWN_SIGN} {state.alerts_untold}"] if state.alerts_untold else []
+    return _rows("alerts", [head, *why, *(_alert(state, a) for a in active), *fires])
 
 
 def _source_lines(state: State) -> list[str]:
     lines = []
     for source in state.sources.values():
+        if needless(source):
+            continue
         name = f"{source.name}{f' ({source.host})' if source.host else ''}"
         word = (source.reason or "not asked yet") if source.ok is None else "ok" if source.ok else source.reason or "failed"
         last = f", last answer {text.age((state.now - source.last_ok_at).total_seconds())} ago" if source.last_ok_at else ""
@@ -223,7 +242,7 @@ def alerts(state: State) -> str:
     lines = []
     for alert in state.alerts:
         first, *more = _wrap(_alert(state, alert), "", WIDTH - 13)
-        lines += [f"{alert.state!s:<12} {first}", *(f"{'':<13}{line}" for line in more)]
+        lines += [f"{'pulse' if alert.pulse else alert.state!s:<12} {first}", *(f"{'':<13}{line}" for line in more)]
         lines += [
             line for s in alert.silences for line in _wrap(f"by {s.author} until {text.moment(s.ends_at)}: {s.comment}", " " * 15)
         ]

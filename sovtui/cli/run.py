@@ -12,11 +12,12 @@ from typing import Any
 from sovtui.cli import documents, output
 from sovtui.cli.diagnostics import Narrator, link_told, say, sentence
 from sovtui.cli.exits import Exit, Failure
-from sovtui.cli.session import KNOWN_SECONDS, Session, figures_told, find_service, reach, services_told, unknown, until
+from sovtui.cli.session import Session, find_service, reach, unknown, until
 from sovtui.config.specs import watched
 from sovtui.config.units import parse_duration, write_duration
 from sovtui.core.model import ActionRun, LinkPhase
 from sovtui.core.state import Host, State
+from sovtui.core.told import awaits_firing
 from sovtui.ports.errors import PortError, Unreachable
 from sovtui.runtime.hub import Hub, Outcome
 
@@ -26,11 +27,7 @@ WATCH_SECONDS = 1.0
 async def status(session: Session, *, as_json: bool, watch: bool) -> int:
     """One screen. Exit 3 if a box (or the host of `--host`) cannot be reached: what is known is printed all the same."""
     named = session.named_host()
-    async with session.hub(named) as hub:
-        up = [h.spec.name for h in hub.state.hosts.values() if h.link.phase is LinkPhase.UP and named in (None, h.spec.name)]
-        await until(
-            hub, lambda state: all(services_told(state, name) and figures_told(state, name) for name in up), KNOWN_SECONDS
-        )
+    async with session.hub(named, whole=True) as hub:
         while True:
             hosts = [h for h in hub.state.hosts.values() if named in (None, h.spec.name)]
             if as_json:
@@ -58,8 +55,10 @@ async def alerts(session: Session, *, as_json: bool) -> int:
             output.write(documents.dumps([documents.alert(a) for a in state.alerts]))
         elif state.alerts:
             output.write(output.alerts(state))
-        else:
+        elif not state.alerts_untold:
             say("No alert is firing.")
+        if state.alerts_untold:
+            say(sentence(f"Some may be missing: {state.alerts_untold}"))
         return Exit.DONE
 
 
@@ -71,6 +70,7 @@ async def alerts_known(session: Session) -> AsyncIterator[Hub]:
         raise Failure(Exit.USAGE, "No [alertmanager] is configured. `sovtui config schema` shows its keys.")
     async with session.hub(settings.via or None) as hub:
         await until(hub, lambda state: state.alerts_at is not None or _failed(state) != "", 8.0)
+        await until(hub, lambda state: not awaits_firing(state), 8.0)
         why = _failed(hub.state)
         if hub.state.alerts_at is None or why:
             link = hub.state.hosts[settings.via].link if settings.via else None

@@ -15,13 +15,15 @@ from sovtui.cli.wiring import BuildHub, Local
 from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import watched, with_engines
 from sovtui.config.words import nearest
-from sovtui.core.activity import NOT_TOLD_YET
 from sovtui.core.model import EnginePhase, LinkPhase
 from sovtui.core.state import Host, State
+from sovtui.core.told import figures_told, services_told
 from sovtui.runtime.hub import Hub
 
 SETTLE_SECONDS = 12.0
-"""How long a command waits for links and sources before it tells what it knows."""
+"""How long a command waits for links and sources before it does what it is to do."""
+WHOLE_SECONDS = 30.0
+"""How long a command that tells how things are waits for all of them: an engine is hung only after four questions of five seconds."""
 KNOWN_SECONDS = 6.0
 """How long an action waits to hear of the services that it touches; then its plan says what is not known."""
 MODES_NONE = "none"
@@ -40,8 +42,13 @@ class Session:
     """What this machine has, where nobody has configured anything."""
 
     @asynccontextmanager
-    async def hub(self, only_host: str | None = None, *, settle: float = SETTLE_SECONDS) -> AsyncIterator[Hub]:
-        """A started hub that has settled; closed at the end, whatever happens."""
+    async def hub(
+        self, only_host: str | None = None, *, settle: float = SETTLE_SECONDS, whole: bool = False
+    ) -> AsyncIterator[Hub]:
+        """A started hub that has settled; closed at the end, whatever happens.
+
+        `whole`: one that knows all that there is to tell, the last minutes of the curves included; who was too slow is named.
+        """
         terminal = can_ask()
         ask = ask_operator if terminal else None
         hub = self.build(
@@ -51,15 +58,19 @@ class Session:
             only_host=only_host,
             interactive=False,
             notes=(),
+            history=whole,
             found=self.found,
         )
+        settle = WHOLE_SECONDS if whole else settle
         unsubscribe = hub.subscribe(_told, _tell_new(hub))
         try:
             await hub.start()
-            await hub.settle(settle)
+            slow = await hub.settle(settle, whole=whole)
             if terminal and any(_asking(h) for h in hub.state.hosts.values()):
                 await until(hub, lambda state: not any(_asking(h) for h in state.hosts.values()), None)
-                await hub.settle(settle)
+                slow = await hub.settle(settle, whole=whole)
+            if whole and slow:
+                say(sentence(f"Not waited for any longer after {settle:g} s: {', '.join(slow)}"))
             yield hub
         finally:
             unsubscribe()
@@ -187,25 +198,3 @@ async def engine_known(hub: Hub, settings: HostConfig, host: str, engine: str) -
         return known is not None and known.phase is not EnginePhase.UNKNOWN
 
     await until(hub, told, KNOWN_SECONDS)
-
-
-def services_told(state: State, host: str, wanted: Iterable[str] | None = None) -> bool:
-    """Whether each of these services (default: all of the host) is known, or it is known why it is not.
-
-    The probe's first figures come before its services, and Prometheus may know some of them earlier.
-    """
-    every = state.hosts[host].services
-    asked = every if wanted is None else wanted
-    return _probe_failed(state, host) or all(s.active != "unknown" or s.reason for n in asked if (s := every.get(n)) is not None)
-
-
-def figures_told(state: State, host: str) -> bool:
-    """Whether no engine's figures wait for what its host tells: that takes the probe a second look."""
-    known = state.hosts[host]
-    engines = (*known.spec.modes, *known.spec.beside)
-    waits = any(known.reading("engine.running", mode.name).reason == NOT_TOLD_YET for mode in engines)
-    return not waits or _probe_failed(state, host)
-
-
-def _probe_failed(state: State, host: str) -> bool:
-    return any(s.ok is False for s in state.sources.values() if s.host == host and s.name == "probe")

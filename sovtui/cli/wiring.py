@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class BuildHub(Protocol):
-    """`bootstrap.build_hub`: opens nothing before `start`. `only_host` leaves out what is not needed for that host."""
+    """`bootstrap.build_hub`: opens nothing before `start`. `only_host` leaves out what is not needed for that host.
+
+    `history`: the last minutes of the curves are asked for, also where nobody sits in front of it.
+    """
 
     def __call__(
         self,
@@ -26,6 +29,7 @@ class BuildHub(Protocol):
         interactive: bool,
         notes: tuple[str, ...],
         found: Local | None,
+        history: bool = False,
     ) -> Hub: ...
 
 

@@ -208,6 +208,8 @@ class AlertmanagerConfig(SourceConfig):
     """Who acknowledges; default: user and machine name of the client."""
     acknowledge_for: Seconds = Seconds(7200.0)
     """How long an acknowledgement holds unless told otherwise."""
+    pulse: tuple[str, ...] = ()
+    """Alerts that fire by design, by name: it is their absence that is wrong. `Watchdog`, `DeadMansSwitch` and the like are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

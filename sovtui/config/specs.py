@@ -32,6 +32,7 @@ def host_spec(name: str, host: HostConfig, *, watches: bool = False) -> HostSpec
         reserve_bytes=host.switch.reserve or 0,
         drop_caches=host.switch.drop_caches,
         backups=tuple(Backup(b.name, b.service, float(b.max_age)) for b in host.backup),
+        ready_seconds=float(host.switch.ready_timeout),
     )
 
 

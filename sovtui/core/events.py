@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sovtui.core.activity import Activity
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, Service, Source, TailnetPath, Traffic
+from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Hush, Link, Service, Source, TailnetPath, Traffic
 from sovtui.core.reading import Reading
 
 
@@ -85,6 +86,14 @@ class SourceChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockSeen:
+    """How far this machine's clock is ahead of a host's; negative where it is behind. All moments in the state are by this one."""
+
+    host: str
+    skew_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServicesSeen:
     """State of services; those not named keep what they had."""
 
@@ -113,6 +122,26 @@ class AlertsSeen:
 
     alerts: tuple[Alert, ...]
     at: datetime
+    untold: str = ""
+    """Why some may be missing in it; empty where none is."""
+    hushes: tuple[Hush, ...] = ()
+    """The active silences, while alerts may be missing."""
+    pulses: tuple[str, ...] = ()
+    """Names of alerts that should always fire, as configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class FiringSeen:
+    """What fires as Prometheus itself says, while Alertmanager may not know; None where it cannot say."""
+
+    alerts: tuple[Alert, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PulsesSeen:
+    """Alerts that fire by design, by name, each with when it last did as Prometheus tells."""
+
+    pulses: Mapping[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +174,13 @@ class ReceiptsSeen:
     runs: tuple[ActionRun, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReceiptsUnread:
+    """The receipts on a host cannot be read now."""
+
+    host: str
+
+
 Event = (
     Tick
     | SpecChanged
@@ -152,6 +188,7 @@ Event = (
     | Curve
     | LinkChanged
     | PathSeen
+    | ClockSeen
     | MeteredSeen
     | TrafficSeen
     | SourceChanged
@@ -159,8 +196,11 @@ Event = (
     | ActivitySeen
     | EngineSeen
     | AlertsSeen
+    | FiringSeen
+    | PulsesSeen
     | BackupsSeen
     | ActionChanged
     | ActionNoticed
     | ReceiptsSeen
+    | ReceiptsUnread
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from sovtui.core import text
+from sovtui.core import alerting, text
 from sovtui.core.clean import clean
 from sovtui.core.model import Alert, AlertState, Backup, Engine, HostSpec, Link, LinkPhase, Service
 from sovtui.core.modes import Heat, beside_views, mode_views
@@ -110,10 +110,25 @@ def _of_host(host: Host, now: datetime) -> Iterator[Issue]:
         if apart.fresh_value:
             title = "Prometheus and the host disagree on its memory"
             yield Issue(Grade.LOOK, "source", host.spec.name, title, f"{apart.reason}. Is `instance` that of another machine?")
+        if (words := clock_words(host)) is not None:
+            yield Issue(Grade.LOOK, "source", host.spec.name, words, CLOCK_DETAIL, target="clock")
         yield from _engines(host)
         yield from _services(host, now)
         yield from _disks(host)
     yield from _backups(host, now)
+
+
+SKEW_SECONDS = 5.0
+"""Clocks that are so far apart are no longer the same."""
+CLOCK_DETAIL = "Ages are right all the same; moments are by this machine's clock. Is time synchronised on both?"
+
+
+def clock_words(host: Host) -> str | None:
+    """That this machine's clock and the host's differ, and by how much; None where they do not, or the host has not told its time."""
+    skew = host.skew_seconds
+    if skew is None or abs(skew) < SKEW_SECONDS:
+        return None
+    return f"this machine's clock is {text.duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} its own"
 
 
 def _keys(state: State) -> Iterator[Issue]:
@@ -241,12 +256,15 @@ def _backups(host: Host, now: datetime) -> Iterator[Issue]:
 
 def actionable(state: State) -> list[Alert]:
     """Those that fire and nobody has acknowledged."""
-    return [alert for alert in state.alerts if alert.state is AlertState.ACTIVE]
+    return [alert for alert in state.alerts if alert.state is AlertState.ACTIVE and not alert.pulse]
 
 
 def severity_rank(alert: Alert) -> int:
     """0 is the worst."""
     return SEVERITIES.get(alert.severity.lower(), 3)
+
+
+PULSE_DETAIL = "It always fires while alerting works: other alerts may not get there either"
 
 
 def host_of(alert: Alert, hosts: Mapping[str, Host]) -> str:
@@ -265,8 +283,8 @@ def host_of(alert: Alert, hosts: Mapping[str, Host]) -> str:
 
 
 def alerts_of(state: State, host: str) -> list[Alert]:
-    """All alerts about a host, acknowledged ones included."""
-    return [alert for alert in state.alerts if host_of(alert, state.hosts) == host]
+    """All alerts about a host, acknowledged ones included; not those that always fire: they are about alerting."""
+    return [alert for alert in state.alerts if not alert.pulse and host_of(alert, state.hosts) == host]
 
 
 def _machine(instance: str) -> str:
@@ -282,7 +300,19 @@ def _called(spec: HostSpec) -> set[str]:
     return {name.casefold() for name in (spec.name, *spec.names)}
 
 
+def missing_pulses(state: State) -> tuple[tuple[str, datetime | None], ...]:
+    """Alerts that always fire and do not, with when each was last there; empty while nobody can tell."""
+    source = state.sources.get(("alertmanager", ""))
+    told = state.alerts_at is not None and (state.now - state.alerts_at).total_seconds() <= alerting.GONE_AFTER_SECONDS
+    if not told or state.alerts_untold or (source is not None and source.ok is False):
+        return ()
+    return alerting.missing(state.alerts, state.pulses)
+
+
 def _alerts(state: State) -> Iterator[Issue]:
+    for name, last in missing_pulses(state):
+        title = f"{name} is missing in Alertmanager"
+        yield Issue(Grade.SOON, "alert", "", title, PULSE_DETAIL, last, f"pulse {name}")
     for alert in actionable(state):
         rank = severity_rank(alert)
         grade = Grade.NOW if rank <= 1 else Grade.SOON if rank <= 3 else Grade.LOOK

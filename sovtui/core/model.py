@@ -248,6 +248,8 @@ class AlertState(StrEnum):
     UNPROCESSED = "unprocessed"
     PENDING = "pending"
     """Known to Prometheus only: its `for` has not run out."""
+    UNTOLD = "untold"
+    """It fired before Alertmanager was restarted, which has not been told of it again yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,24 @@ class Silence:
     author: str
     comment: str
     ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """What a silence wants of one label."""
+
+    name: str
+    value: str
+    is_regex: bool = False
+    is_equal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """A silence that is active, with what it is of."""
+
+    silence: Silence
+    matchers: tuple[Matcher, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +293,10 @@ class Alert:
     silences: tuple[Silence, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     """Everything its rule says of it, clean, the summary included."""
+    pulse: bool = False
+    """It fires by design: the proof that alerting works."""
+    told_by: str = ""
+    """`prometheus` where Alertmanager does not know of it yet; empty otherwise."""
 
     def label(self, name: str) -> str:
         return dict(self.labels).get(name, "")
@@ -349,3 +373,5 @@ class HostSpec:
     reserve_bytes: int = 0
     drop_caches: bool = True
     backups: tuple[Backup, ...] = field(default_factory=tuple)
+    ready_seconds: float = 900.0
+    """How long an engine may take until it is ready."""

@@ -7,8 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from sovtui.core.activity import address_of
-from sovtui.core.model import Engine, EnginePhase, HostSpec, Mode
+from sovtui.core.model import Engine, EnginePhase, HostSpec, LinkPhase, Mode
 from sovtui.core.once import once_per_host
+from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.core.strain import Strain, strain
 
@@ -177,6 +178,15 @@ def switchable(spec: HostSpec) -> bool:
     return any(mode.services for mode in spec.modes)
 
 
+def seen_at(host: Host, mode: Mode) -> datetime | None:
+    """When a mode was last seen as it is shown, where that is not now: its host's link is not up. None where it is up, or nothing was seen."""
+    if host.link.phase is LinkPhase.UP:
+        return None
+    told = [host.services[name].at for name in mode.services if name in host.services]
+    told.append(host.engines.get(mode.name, Engine()).at)
+    return max((at for at in told if at is not None), default=None)
+
+
 @once_per_host
 def mode_views(host: Host) -> tuple[ModeView, ...]:
     """All configured modes, in the order of the configuration."""
@@ -202,8 +212,10 @@ def unified(host: Host) -> bool | None:
     if not gpus:
         return None
     total = host.reading("memory.total_bytes").value
-    for gpu in gpus:
-        memory = host.reading("gpu.memory_total_bytes", gpu)
-        if memory.value is not None and (total is None or memory.value >= total / 10):
-            return False
-    return True
+    told = [host.reading("gpu.memory_total_bytes", gpu) for gpu in host.subjects("gpu.memory_total_bytes")]
+    memory = sum(
+        reading.value for reading in told if reading.value is not None
+    )  # each instance of a GPU that is split has its part
+    if not memory and any(reading.status is Status.UNKNOWN for reading in told):
+        return None  # it has some that cannot be read now, or was told as what cannot be
+    return not memory or (total is not None and memory < total / 10)

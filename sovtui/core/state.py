@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import assert_never
 
 from sovtui.core.activity import Activity
+from sovtui.core.alerting import merged
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.events import (
     ActionChanged,
@@ -19,13 +20,17 @@ from sovtui.core.events import (
     ActivitySeen,
     AlertsSeen,
     BackupsSeen,
+    ClockSeen,
     Curve,
     EngineSeen,
     Event,
+    FiringSeen,
     LinkChanged,
     MeteredSeen,
     PathSeen,
+    PulsesSeen,
     ReceiptsSeen,
+    ReceiptsUnread,
     Sample,
     Samples,
     ServicesSeen,
@@ -34,7 +39,22 @@ from sovtui.core.events import (
     Tick,
     TrafficSeen,
 )
-from sovtui.core.model import ActionRun, Alert, Backup, Engine, HostSpec, Link, LinkPhase, Service, Source, TailnetPath, Traffic
+from sovtui.core.model import (
+    ActionRun,
+    Alert,
+    Backup,
+    Engine,
+    EnginePhase,
+    HostSpec,
+    Hush,
+    Link,
+    LinkPhase,
+    Service,
+    Source,
+    TailnetPath,
+    Traffic,
+)
+from sovtui.core.plausible import checked, of_size, possible, weighed
 from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
 
 FigureKey = tuple[str, str]
@@ -44,6 +64,12 @@ CURVE_POINTS = 600
 """Points kept per curve; at one a second that is ten minutes."""
 RECEIPTS = 50
 """Receipts kept per host."""
+AWAY = (LinkPhase.CONNECTING, LinkPhase.ASKING, LinkPhase.DOWN, LinkPhase.REFUSED)
+"""Nothing reaches a host whose link is so."""
+NO_ANSWER = (EnginePhase.UNKNOWN, EnginePhase.DEAD, EnginePhase.HUNG)
+"""What an engine is called that gives no answer."""
+LOSS_NOTICED_SECONDS = 20.0
+"""So long a link may be dead before it is noticed, metered ones included: an engine's silence in that time was the link's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +98,12 @@ class Host:
     """How its link goes through the tailnet; None where it is not reached by one, and until it was asked."""
     activity: Mapping[str, Activity] = field(default_factory=dict)
     """Of servers, by the address (`host:port`) that each is asked at."""
+    skew_seconds: float | None = None
+    """How far this machine's clock is ahead of its own; 0 where they are the same, None until it has told its time."""
+    receipts_told: bool = False
+    """They have been read once, or it is known that they cannot be."""
+    fell_silent: Mapping[str, tuple[Engine, datetime]] = field(default_factory=dict)
+    """By mode name, of an engine that gives no answer now: what it last answered, and when it was first found silent."""
 
     def reading(self, figure: str, subject: str = "") -> Reading:
         """The figure, or an unknown one: never None, never zero for nothing."""
@@ -91,11 +123,21 @@ class State:
     sources: Mapping[tuple[str, str], Source] = field(default_factory=dict)
     """By (source name, host)."""
     alerts: tuple[Alert, ...] = ()
+    """All that is known, also while Alertmanager is told them again after a restart: see `alerting.merged`."""
     alerts_at: datetime | None = None
     demo: bool = False
     read_only: bool = False
     notes: tuple[str, ...] = ()
     """Sentences for somebody who has configured nothing yet: what was looked for, what to do next."""
+    alerts_untold: str = ""
+    """Why alerts may be missing in Alertmanager's list now; empty where none is."""
+    alerts_told: tuple[Alert, ...] = ()
+    """Alertmanager's own list."""
+    firing: tuple[Alert, ...] | None = None
+    """Prometheus' own list while alerts may be missing; None where it has not told."""
+    hushes: tuple[Hush, ...] = ()
+    pulses: Mapping[str, datetime | None] = field(default_factory=dict)
+    """Alerts that should always fire, by name, with when each was last seen firing; None where it never was."""
 
 
 def initial(
@@ -136,8 +178,16 @@ def reduce(state: State, event: Event) -> State:
             if known is None:
                 return state
             return replace(state, hosts={**state.hosts, spec.name: _with_spec(known, spec)}, notes=notes)
-        case AlertsSeen(alerts, at):
-            return replace(state, alerts=state.alerts if alerts == state.alerts else alerts, alerts_at=at)
+        case AlertsSeen():
+            return _take_alerts(state, event)
+        case FiringSeen(firing):
+            if not state.alerts_untold or firing == state.firing:
+                return state
+            state = replace(state, firing=firing)
+            return replace(state, alerts=merged(state.alerts_told, state.alerts, firing, state.hushes))
+        case PulsesSeen(pulses):
+            expected = {**state.pulses, **{n: max(at, state.pulses.get(n) or at) for n, at in pulses.items()}}
+            return state if expected == state.pulses else replace(state, pulses=expected)
         case _:
             host = state.hosts.get(event.host)
             if host is None:
@@ -154,8 +204,10 @@ def is_routine(state: State, event: Event) -> bool:
         case SourceChanged(source):
             known = state.sources.get((source.name, source.host))
             return known is not None and known.ok is source.ok
-        case AlertsSeen(alerts, _):
-            return state.alerts_at is not None and alerts == state.alerts
+        case AlertsSeen(alerts, _, untold):
+            return state.alerts_at is not None and alerts == state.alerts_told and untold == state.alerts_untold
+        case PulsesSeen():
+            return True
         case ServicesSeen(name, services) if name in state.hosts:
             before = state.hosts[name].services
             return all(s.name in before and before[s.name].active == s.active for s in services)
@@ -174,11 +226,29 @@ def is_routine(state: State, event: Event) -> bool:
             return False
 
 
+def _take_alerts(state: State, event: AlertsSeen) -> State:
+    alerts = state.alerts_told if event.alerts == state.alerts_told else event.alerts
+    there = {alert.name: event.at for alert in alerts if alert.pulse}
+    pulses = {**dict.fromkeys(event.pulses), **state.pulses, **there}
+    new = replace(
+        state,
+        alerts=alerts,
+        alerts_at=event.at,
+        alerts_untold=event.untold,
+        alerts_told=alerts,
+        firing=state.firing if event.untold else None,
+        hushes=event.hushes,
+        pulses=pulses,
+    )
+    return replace(new, alerts=merged(alerts, state.alerts, new.firing, event.hushes)) if event.untold else new
+
+
 HostEvent = (
     Samples
     | Curve
     | LinkChanged
     | PathSeen
+    | ClockSeen
     | MeteredSeen
     | TrafficSeen
     | ServicesSeen
@@ -188,6 +258,7 @@ HostEvent = (
     | ActionChanged
     | ActionNoticed
     | ReceiptsSeen
+    | ReceiptsUnread
 )
 
 
@@ -197,6 +268,8 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
             return _take_samples(host, samples)
         case Curve(_, figure, subject, points):
             key = (figure, subject)
+            if not all(possible(figure, value) for _, value in points):
+                points = tuple(point for point in points if possible(figure, point[1]))
             newer = tuple(p for p in host.curves.get(key, ()) if not points or p[0] > points[-1][0])
             return replace(host, curves={**host.curves, key: (points + newer)[-CURVE_POINTS:]})
         case LinkChanged(_, link):
@@ -209,15 +282,15 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
             if host.path is not None and host.path == replace(path, at=host.path.at):
                 return host  # asked again and nothing new: no state for a time alone
             return replace(host, path=path)
+        case ClockSeen(_, skew_seconds):
+            return host if host.skew_seconds == skew_seconds else replace(host, skew_seconds=skew_seconds)
         case ServicesSeen(_, services):
-            merged = {**host.services, **{service.name: service for service in services}}
+            merged = {**host.services, **{service.name: weighed(service) for service in services}}
             return host if merged == host.services else replace(host, services=merged)
         case ActivitySeen(_, servers):
             return replace(host, activity={**host.activity, **dict(servers)})
         case EngineSeen(_, mode, engine):
-            if host.engines.get(mode) == engine:
-                return host
-            return replace(host, engines={**host.engines, mode: engine})
+            return _take_engine(host, mode, of_size(engine))
         case BackupsSeen(_, backups):
             return replace(host, backups={**host.backups, **{backup.name: backup for backup in backups}})
         case ActionChanged(_, run):
@@ -233,7 +306,9 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
         case ActionNoticed(_, run_id):
             return host if host.noticed == run_id else replace(host, noticed=run_id)
         case ReceiptsSeen(_, runs):
-            return replace(host, action=_ended_meanwhile(host.action, runs), receipts=runs[:RECEIPTS])
+            return replace(host, action=_ended_meanwhile(host.action, runs), receipts=runs[:RECEIPTS], receipts_told=True)
+        case ReceiptsUnread():
+            return host if host.receipts_told else replace(host, receipts_told=True)
         case _:
             assert_never(event)
 
@@ -251,7 +326,7 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     changed = False
     stamps: dict[datetime, float] = {}
     """What was measured at one time has one number for it: a quarter of a curve's memory."""
-    for sample in samples:
+    for sample in checked(samples):
         key = (sample.figure, sample.subject)
         old = figures.get(key, UNKNOWN)
         new = merge(old, sample.reading)
@@ -271,6 +346,31 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     return replace(host, figures=figures, curves=host.curves if curves is None else curves)
 
 
+def _take_engine(host: Host, mode: str, engine: Engine) -> Host:
+    """What an engine is found to be. While nothing reaches the host, that it gives no answer says nothing of it."""
+    known = host.engines.get(mode)
+    if known == engine:
+        return host
+    if engine.phase not in NO_ANSWER:
+        silent = {name: told for name, told in host.fell_silent.items() if name != mode}
+        return replace(host, engines={**host.engines, mode: engine}, fell_silent=silent)
+    heard = known is not None and known.phase not in NO_ANSWER
+    if heard and host.link.phase in AWAY:
+        return host
+    if heard and known is not None and engine.at is not None:
+        return replace(host, engines={**host.engines, mode: engine}, fell_silent={**host.fell_silent, mode: (known, engine.at)})
+    return replace(host, engines={**host.engines, mode: engine})
+
+
+def _before_the_loss(host: Host, link: Link) -> Mapping[str, Engine]:
+    """The engines as they were when the link still stood: those that fell silent shortly before it was found lost did so with it."""
+    engines = dict(host.engines)
+    for mode, (heard, silent_at) in host.fell_silent.items():
+        if mode in engines and link.since is not None and (link.since - silent_at).total_seconds() <= LOSS_NOTICED_SECONDS:
+            engines[mode] = heard
+    return engines
+
+
 def _take_link(host: Host, link: Link) -> Host:
     if link == host.link:
         return host
@@ -286,8 +386,8 @@ def _take_link(host: Host, link: Link) -> Host:
         else reading
         for key, reading in host.figures.items()
     }
-    engines = {mode: replace(engine, reason=reason) for mode, engine in host.engines.items()}
-    return replace(new, services=services, figures=figures, engines=engines, activity={})
+    engines = {mode: replace(engine, reason=engine.reason or reason) for mode, engine in _before_the_loss(host, link).items()}
+    return replace(new, services=services, figures=figures, engines=engines, fell_silent={}, activity={})
 
 
 def _with_spec(host: Host, spec: HostSpec) -> Host:
@@ -299,6 +399,7 @@ def _with_spec(host: Host, spec: HostSpec) -> Host:
         spec=spec,
         services={name: host.services.get(name, Service(name)) for name in spec.services},
         engines={name: engine for name, engine in host.engines.items() if name not in gone},
+        fell_silent={name: silence for name, silence in host.fell_silent.items() if name not in gone},
         figures={key: reading for key, reading in host.figures.items() if key[1] not in gone},
         curves={key: points for key, points in host.curves.items() if key[1] not in gone},
     )

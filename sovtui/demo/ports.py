@@ -317,10 +317,10 @@ class DemoAlerts:
         self._theatre = theatre
         self._via = via
 
-    async def list(self) -> tuple[Alert, ...]:
+    async def seen(self) -> AlertsSeen:
         self._theatre.check(self._via)
         self._theatre.catch_up()
-        return clean_alerts(self._theatre.world.alerts.firing)
+        return AlertsSeen(clean_alerts(self._theatre.world.alerts.firing), self._theatre.clock.now())
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         self._theatre.check(self._via)
@@ -354,7 +354,7 @@ class DemoAlertsSource:
 
     async def poll(self, state: State, emit: Emit) -> str:
         await self._get_link(self._via)
-        emit(AlertsSeen(await self._alerts.list(), self._theatre.clock.now()))
+        emit(await self._alerts.seen())
         return "scripted estate"
 
     async def aclose(self) -> None: ...

@@ -103,12 +103,13 @@ class DemoHub:
         if self._task is None:
             self._task = asyncio.create_task(self._live())
 
-    async def settle(self, seconds: float) -> None:
+    async def settle(self, seconds: float, *, whole: bool = False) -> tuple[str, ...]:
         try:
             async with asyncio.timeout(seconds):
                 await self._first.wait()
         except TimeoutError:
-            pass
+            return ("the demo",)
+        return ()
 
     async def aclose(self) -> None:
         if self._task is not None:

@@ -100,21 +100,26 @@ def meminfo() -> dict[str, int]:
     return found
 
 
+_MEMORY = {
+    "total": ("MemTotal",),
+    "available": ("MemAvailable",),
+    "free": ("MemFree",),
+    "droppable": ("Active(file)", "Inactive(file)", "SReclaimable"),
+    "cached": ("Cached", "Buffers", "SReclaimable"),
+    "buffers": ("Buffers",),
+    "shared": ("Shmem",),
+    "swap_total": ("SwapTotal",),
+}
+"""What of /proc/meminfo makes each."""
+
+
 def memory() -> dict[str, int]:
-    """What the memory is used for, in bytes."""
+    """What the memory is used for, in bytes; what this kernel does not tell is left out."""
     m = meminfo()
-    get = m.get
-    return {
-        "total": get("MemTotal", 0),
-        "available": get("MemAvailable", 0),
-        "free": get("MemFree", 0),
-        "droppable": get("Active(file)", 0) + get("Inactive(file)", 0) + get("SReclaimable", 0),
-        "cached": get("Cached", 0) + get("Buffers", 0) + get("SReclaimable", 0),
-        "buffers": get("Buffers", 0),
-        "shared": get("Shmem", 0),
-        "swap_total": get("SwapTotal", 0),
-        "swap_used": get("SwapTotal", 0) - get("SwapFree", 0),
-    }
+    found = {name: sum(m[key] for key in keys) for name, keys in _MEMORY.items() if all(key in m for key in keys)}
+    if "SwapTotal" in m and "SwapFree" in m:
+        found["swap_used"] = m["SwapTotal"] - m["SwapFree"]
+    return found
 
 
 def figures() -> tuple[tuple[str, float], ...]:

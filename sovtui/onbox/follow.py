@@ -109,4 +109,4 @@ def listed(limit: int) -> Iterator[dict[str, Any]]:
             lines.append(lost(boot, holds_left(directory)))
         elif not running and boot and boot != box.boot_id():
             lines.append({"t": "rebooted", "at": box.now_text()})
-        yield {"t": "action", "id": action, "running": running, "lines": lines}
+        yield {"t": "action", "id": action, "running": running, "lines": lines, "now": time.time()}

@@ -74,7 +74,9 @@ def weigh(effect: Weigh) -> Weighed:
 
 def figures() -> tuple[tuple[str, float], ...]:
     values = dict(box.figures())
-    values["memory.droppable_bytes"] = float(box.memory()["droppable"])
+    droppable = box.memory().get("droppable")
+    if droppable is not None:
+        values["memory.droppable_bytes"] = float(droppable)
     return tuple(values.items())
 
 

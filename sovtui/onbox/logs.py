@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -41,14 +42,16 @@ def logs(request: Mapping[str, Any]) -> None:
     if told:
         box.say({"t": "problem", "what": service, "reason": told})
     for number, line in enumerate(reader if times["until"] is None else deque(reader, maxlen=lines)):
-        _tell(line, follow and number % MARK_EVERY == 0)
+        _tell(line, follow and number % MARK_EVERY == 0, number == 0)
     if reader.problem != told:
         box.say({"t": "problem", "what": service, "reason": reader.problem})
 
 
-def _tell(line: dict[str, Any], mark: bool) -> None:
+def _tell(line: dict[str, Any], mark: bool, first: bool = False) -> None:
+    """`first`: with the time by this host's clock, so that the times of the lines can be carried over."""
     place, each = line.pop("place", ""), line.pop("each", False)
-    box.say({"t": "line", **line, **({"cursor": place} if place and (mark or each) else {})})
+    now = {"now": time.time()} if first else {}
+    box.say({"t": "line", **line, **({"cursor": place} if place and (mark or each) else {}), **now})
 
 
 def _missed(service: str, lines: int, after: str, skip: int) -> str:

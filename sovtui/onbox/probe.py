@@ -22,9 +22,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from sovtui.onbox import box, lock, services
+from sovtui.onbox import gpus as gpus_of
 from sovtui.onbox.activity import Activity
 from sovtui.onbox.disks import Disks
 from sovtui.onbox.glance import Glance
@@ -42,7 +43,9 @@ def probe(request: Mapping[str, Any]) -> None:
     """Sweep until the client has gone."""
     names = [check_service(name) for name in request.get("services", [])]
     interval = float(request.get("interval", 1.0))
-    pace = Pace(interval)
+    gpus = gpus_of.Gpus()
+    pace = Pace(interval, gpus)
+    pace.take(request)
     gone = box.end_with_client(pace.hear)
     box.say(
         {
@@ -55,7 +58,7 @@ def probe(request: Mapping[str, Any]) -> None:
             "user": box.user(),
         }
     )
-    sweep = Sweep(names, request.get("engines", ()))
+    sweep = Sweep(names, request.get("engines", ()), gpus)
     _tell(sweep.once())
     _tell(sweep.engines())  # whose processes are whose takes a moment to find out: the rest does not wait for it
     gone.wait(SECOND_LOOK)
@@ -73,20 +76,29 @@ def _tell(lines: list[dict[str, Any]]) -> None:
 
 
 class Pace:
-    """How long to wait between two sweeps. The client may change it: a line with another `interval`."""
+    """How long to wait between two sweeps. The client may change it: a line with another `interval`; and whether GPUs are asked."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, gpus: gpus_of.Gpus) -> None:
         self._seconds = self._within(seconds)
+        self._gpus = gpus
         self._new = threading.Event()
         self.heard = False
         """The wait was cut short by the client."""
 
     def hear(self, line: bytes) -> None:
         try:
-            self._seconds = self._within(json.loads(line)["interval"])
-        except (ValueError, TypeError, KeyError):
+            self.take(json.loads(line))
+        except (ValueError, TypeError, AttributeError):
             return
         self._new.set()
+
+    def take(self, wish: Mapping[str, Any]) -> None:
+        """`interval` in seconds, `gpus` as yes or no."""
+        if "interval" in wish:
+            self._seconds = self._within(wish["interval"])
+            self._gpus.pace(self._seconds)
+        if "gpus" in wish:
+            self._gpus.want(wish["gpus"] is True)
 
     def wait(self) -> None:
         self.heard = self._new.wait(self._seconds * SLACK)
@@ -100,8 +112,8 @@ class Pace:
 class Sweep:
     """What was told last, to tell only what changed."""
 
-    def __init__(self, names: list[str], engines: Iterable[Mapping[str, Any]] = ()) -> None:
-        self._names = names
+    def __init__(self, names: list[str], engines: Iterable[Mapping[str, Any]] = (), gpus: Optional[gpus_of.Gpus] = None) -> None:
+        self._names, self._gpus = names, gpus or gpus_of.Gpus()
         self._activity = Activity(engines)
         self._engines: set[str] = set()
         """Addresses told of so far."""
@@ -136,12 +148,18 @@ class Sweep:
         disks = self._disks.told()
         if disks and self._differs("disks", [(one["mount"], one["total"], one["free"] * 500 // one["total"]) for one in disks]):
             lines.insert(0, {"t": "disks", "disks": disks})  # before the services: who asks once waits for those
+        if self._gpus.heard():
+            lines.append({"t": "gpus", "asked": self._gpus.wanted.is_set()})
+        told = self._gpus.told()
+        if told and self._differs("gpus", gpus_of.gist(told)):
+            lines.append({"t": "gpus", "asked": True, **told})
         action = None if held is None else {key: held.get(key, "") for key in ("id", "who", "kind", "target", "since", "step")}
         if self._differs("action", action):
             lines.append({"t": "action", **(action or {"id": None})})
         now = time.monotonic()
         if now - self._said_at >= BEAT:
-            lines.append({"t": "beat", "now": time.time()})
+            ago = self._gpus.ago()
+            lines.append({"t": "beat", "now": time.time(), **({} if ago is None else {"gpus_ago": ago})})
             self._said_at = now
         return lines
 

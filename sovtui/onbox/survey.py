@@ -119,7 +119,7 @@ def _machine() -> Told:
         "hostname": socket.gethostname(),
         "user": box.user(),
         "python": ".".join(str(n) for n in sys.version_info[:3]),
-        "memory": memory["total"],
+        "memory": memory.get("total", 0),
         "cpus": os.cpu_count() or 0,
         "board": box.read("/proc/device-tree/model", 200).strip("\0\n ")
         or box.read("/sys/class/dmi/id/product_name", 200).strip(),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
+from sovtui.core.events import AlertsSeen
 from sovtui.core.model import Alert
 
 
 class Alerts(Protocol):
     """Alertmanager, or what speaks its API. Raises `PortError`s."""
 
-    async def list(self) -> tuple[Alert, ...]:
-        """All firing alerts, with the silences that hush them."""
+    async def seen(self) -> AlertsSeen:
+        """All firing alerts, with the silences that hush them, and why some may be missing."""
         ...
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:

@@ -83,6 +83,17 @@ class Unsupported(PortError):
     kind = "unsupported"
 
 
+class NotYet(PortError):
+    """It cannot tell yet, for something that it needs has not been told: neither an answer nor a failure."""
+
+    kind = "not-yet"
+
+    def __init__(self, message: str, advice: str = "", *, soon: bool = True) -> None:
+        """`soon`: what is missing may come at any moment; else it is asked again at its usual time."""
+        super().__init__(message, advice)
+        self.soon = soon
+
+
 class Absent(Unsupported):
     """There is no such thing here and nothing is wrong with that: a machine without a GPU."""
 

@@ -14,11 +14,13 @@ from sovtui.core.clean import clean
 from sovtui.core.drop_ins import MAX_UID, PLACES
 from sovtui.core.levels import level
 from sovtui.core.model import ActionRun
+from sovtui.ports.clock import Clock
 from sovtui.ports.errors import AnswerLost, Malformed, Unsupported
 from sovtui.ports.link import Link, Patience
 from sovtui.runtime import bundle
 from sovtui.runtime.exchange import Frames, last_words, lines
 from sovtui.runtime.hub import LogLine, Right, Rights, TailnetView
+from sovtui.runtime.skews import Skews, carried
 
 ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
@@ -55,11 +57,15 @@ async def follow(link: Link, run_id: str, so_far: Followed | None = None) -> Asy
                     return
 
 
-async def list_runs(link: Link, limit: int = 50) -> tuple[ActionRun, ...]:
-    """Receipts on the box, newest first."""
+async def list_runs(
+    link: Link, limit: int = 50, *, skews: Skews | None = None, clock: Clock | None = None
+) -> tuple[ActionRun, ...]:
+    """Receipts on the box, newest first; with `skews` by this machine's clock, which the box tells its own for."""
     runs = []
     async with aclosing(lines(link, "list", {"limit": limit})) as told:
         async for line in told:
+            if skews is not None and clock is not None:
+                skews.hear(link.host, line.get("now"), clock.now(), (link.latency_seconds or 0.0) / 2)
             run: ActionRun | None = None
             for part in line.get("lines", ()):
                 run = receipts.apply(run, part)
@@ -67,7 +73,7 @@ async def list_runs(link: Link, limit: int = 50) -> tuple[ActionRun, ...]:
                 run = receipts.apply(run, {"t": "lost"})
             if run is not None:
                 runs.append(run)
-    return tuple(runs)
+    return tuple(carried(run, skews.of(link.host)) if skews is not None else run for run in runs)
 
 
 async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
@@ -148,9 +154,16 @@ async def logs(
     *,
     place: LogPlace | None = None,
     patience: Patience = Patience.NONE,
+    skews: Skews | None = None,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[LogLine, None]:
-    """A service's journal, cleaned. With a `place` that was reached before, what came after it, and nothing twice."""
+    """A service's journal, cleaned. With a `place` that was reached before, what came after it, and nothing twice.
+
+    `skews`: moments are by this machine's clock, those that are asked for and those that are told.
+    """
     place = place or LogPlace()
+    if skews is not None:
+        since, until = skews.there(link.host, since), skews.there(link.host, until)
     request: dict[str, Any] = {"service": service, "lines": count, "follow": follow_on, "until": until}
     request |= {"after": place.cursor, "skip": place.lines} if place.cursor else {"since": since}
     async with aclosing(lines(link, "logs", request, patience)) as told:
@@ -165,7 +178,11 @@ async def logs(
             if line.get("cursor"):
                 place.cursor, place.lines = str(line["cursor"]), 0
             at = line.get("at")
+            if skews is not None and clock is not None and "now" in line:
+                skews.hear(link.host, line["now"], clock.now(), (link.latency_seconds or 0.0) / 2)
             text = clean(str(line.get("text", "")))
             priority = line.get("priority")
             when = datetime.fromtimestamp(at, UTC) if isinstance(at, (int, float)) else None
+            if when is not None and skews is not None:
+                when += skews.of(link.host)
             yield LogLine(when, text, level(text, priority if isinstance(priority, int) else None))

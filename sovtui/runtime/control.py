@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
-from sovtui.core.events import SpecChanged, Tick
+from sovtui.core.events import ReceiptsUnread, SourceChanged, SpecChanged, Tick
 from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, HostSpec, LinkPhase
+from sovtui.core.model import Source as SourceValue
 from sovtui.core.record import Record
 from sovtui.core.state import State, initial
+from sovtui.core.told import untold
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import AnswerLost, PortError, Unreachable, Unsupported
@@ -113,7 +115,8 @@ class Control:
         self._tasks: list[asyncio.Task[object]] = []
         self._asking: list[asyncio.Task[object]] = []
         """Those of the sources."""
-        self._tried: list[tuple[str, Tried]] = []
+        self._tried: list[tuple[str, str, Tried]] = []
+        """Name and host of every source, and how far it has come."""
         self._wakes: list[asyncio.Event] = []
         self._stirring: list[Callable[[], None]] = []
         """What ends it that a source is asked as soon as there is news for it."""
@@ -194,14 +197,14 @@ class Control:
         for source in equipment.sources:
             wake, tried = asyncio.Event(), Tried()
             self._wakes.append(wake)
-            self._tried.append((source.host, tried))
+            self._tried.append((source.name, source.host, tried))
             if (stirred_by := getattr(source, "stirred_by", None)) is not None:
                 self._stirring.append(self.store.subscribe(stirred_by, lambda _, wake=wake: wake.set()))  # type: ignore[misc]
             asking = poll_forever(source, self.store, self._clock, tried, wake, self._thrift.interval)
             self._asking.append(asyncio.create_task(asking, name=f"poll {source.name} {source.host}"))
         for stream in equipment.streams:
             tried = Tried()
-            self._tried.append((stream.host, tried))
+            self._tried.append((stream.name, stream.host, tried))
             keeper = self._links.keepers[stream.host]
             hearing = stream_forever(stream, keeper, self.store, self._clock, tried)
             self._asking.append(asyncio.create_task(hearing, name=f"stream {stream.name} {stream.host}"))
@@ -224,11 +227,12 @@ class Control:
         while True:
             link = await keeper.when_up()
             self._wake()  # who asked in vain while there was none asks again
-            with contextlib.suppress(PortError, TimeoutError):
-                runs = await self._dispatcher.receipts(host)
-                for run in runs:
+            try:
+                for run in await self._dispatcher.receipts(host):
                     if run.running:
                         self._dispatcher.follow_quietly(host, run.id)
+            except (PortError, TimeoutError):
+                self.store.put(ReceiptsUnread(host))
             unsubscribe = self.store.subscribe(lambda state: state.hosts[host].noticed, lambda run_id: self._notice(host, run_id))
             standby = self._dispatcher.standbys.get(host)
             ready = asyncio.create_task(standby.keep(link), name=f"standby {host}") if standby else None
@@ -246,21 +250,39 @@ class Control:
         if run_id and (known is None or known.id != run_id or known.running):
             self._dispatcher.follow_quietly(host, run_id)
 
-    async def settle(self, seconds: float) -> None:
-        """Sources of a host whose link is down are not waited for: they cannot answer."""
+    async def settle(self, seconds: float, *, whole: bool = False) -> tuple[str, ...]:
+        """What a host pushes is not waited for while its link is down: it cannot come. Sources given up say so as their reason."""
         try:
             async with asyncio.timeout(seconds):
-                while True:
-                    waiting = [tried for host, tried in self._tried if not tried.event.is_set() and not self._down(host)]
-                    connecting = any(h.link.phase in (LinkPhase.IDLE, LinkPhase.CONNECTING) for h in self.state.hosts.values())
-                    if self._equipment is not None and not waiting and not connecting:
-                        break
+                while self._equipment is None or self._awaited(whole):
                     await self._clock.sleep(0.02)
         except TimeoutError:
-            pass
+            for name, host in self._silent(whole=False):
+                self.store.put(SourceChanged(SourceValue(name, host, None, f"no answer within {seconds:g} s")))
         self._thrift.look(self.store.state)
         self._thrift.count()
         await asyncio.sleep(0)
+        return self._awaited(whole)
+
+    def _awaited(self, whole: bool) -> tuple[str, ...]:
+        """Everybody who has not told yet, in words."""
+        state = self.state
+        links = [n for n, host in state.hosts.items() if host.link.phase in (LinkPhase.IDLE, LinkPhase.CONNECTING)]
+        return (
+            *(f"the link to {name}" for name in links),
+            *(f"{name} of {host}" if host else name for name, host in self._silent(whole=whole) if host not in links),
+            *(untold(state) if whole else ()),
+        )
+
+    def _silent(self, *, whole: bool) -> list[tuple[str, str]]:
+        """Name and host of the sources that have not been asked, or with `whole` not told all; without those that cannot."""
+        pushed = {(stream.name, stream.host) for stream in self._equipment.streams} if self._equipment is not None else set()
+        return [
+            (name, host)
+            for name, host, tried in self._tried
+            if not (tried.whole if whole else tried.event).is_set()
+            and not (self._down(host) and (not whole or (name, host) in pushed))
+        ]
 
     def _down(self, host: str) -> bool:
         known = self.state.hosts.get(host)
@@ -320,7 +342,13 @@ class Control:
         lost = 0
         beside = Patience.READS if follow and self._recording else Patience.NONE  # a command that follows a log does only that
         while True:
-            told = box.logs(link, service, lines, since, follow, until, place=place, patience=beside)
+            told = box.logs(
+                *(link, service, lines, since, follow, until),
+                place=place,
+                patience=beside,
+                skews=self._links.skews,
+                clock=self._clock,
+            )
             try:
                 async with aclosing(told):
                     async for line in told:

@@ -9,14 +9,14 @@ import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sovtui.actions.acknowledge import find_alert
 from sovtui.actions.spec import Plan, Verdict, Where
 from sovtui.config.schema import Config
 from sovtui.core import receipts
 from sovtui.core.clean import clean
-from sovtui.core.events import ActionChanged, AlertsSeen, ReceiptsSeen
+from sovtui.core.events import ActionChanged, ReceiptsSeen
 from sovtui.core.model import ActionRun
 from sovtui.core.text import duration
 from sovtui.onbox.plan import without_values
@@ -28,6 +28,7 @@ from sovtui.runtime import box
 from sovtui.runtime.exchange import NotBegun
 from sovtui.runtime.hub import Outcome, Progress, Rehearsal
 from sovtui.runtime.links import Links
+from sovtui.runtime.skews import carried
 from sovtui.runtime.standby import Standby
 from sovtui.runtime.store import Store
 
@@ -72,7 +73,7 @@ class Dispatcher:
 
     async def _start(self, plan: Plan, progress: Progress | None, wait: bool) -> Outcome:
         host = plan.wish.host
-        run_id = f"{self._clock.now():%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
+        run_id = self._new_id(plan)
         request = {"v": 1, "id": run_id, "who": who(), "host": host, **plan.request}
         reply = await self._start_surely(host, request)
         match reply.get("t"):
@@ -91,7 +92,7 @@ class Dispatcher:
 
     async def rehearse(self, plan: Plan) -> Rehearsal:
         host = plan.wish.host
-        run_id = f"{self._clock.now():%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
+        run_id = self._new_id(plan)
         request = without_values({"v": 1, "id": run_id, "who": who(), "host": host, **plan.request})
         try:
             link = await self._links.get(host)
@@ -114,9 +115,17 @@ class Dispatcher:
             case other:
                 return Rehearsal("not known", f"{host} answered {clean(repr(other))}", 1)
 
+    def _there(self, host: str) -> datetime:
+        """What the host's own clock says now."""
+        return self._clock.now() - self._links.skews.of(host)
+
+    def _new_id(self, plan: Plan) -> str:
+        """By the host's clock: actions are sorted by it there."""
+        return f"{self._there(plan.wish.host):%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
+
     def _busy(self, host: str, reply: Mapping[str, object]) -> str:
         since = reply.get("since")
-        ago = f" since {duration(max(0.0, self._clock.now().timestamp() - since))}" if isinstance(since, (int, float)) else ""
+        ago = f" since {duration(max(0.0, self._there(host).timestamp() - since))}" if isinstance(since, (int, float)) else ""
         what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
         step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
         return f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
@@ -203,7 +212,8 @@ class Dispatcher:
             lost, told = (0, so_far.lines) if so_far.lines > told else (lost, told)
             try:
                 async with aclosing(box.follow(link, run_id, so_far)) as runs:
-                    async for run in runs:
+                    async for seen in runs:
+                        run = carried(seen, self._links.skews.of(host))
                         self._store.put(ActionChanged(host, run))
                         for listener in tuple(self._listeners.get((host, run_id), ())):
                             listener(run)
@@ -230,7 +240,7 @@ class Dispatcher:
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:
         link = await self._links.get(host)
         async with asyncio.timeout(box.ANSWER_SECONDS):
-            runs = await box.list_runs(link)
+            runs = await box.list_runs(link, skews=self._links.skews, clock=self._clock)
         self._store.put(ReceiptsSeen(host, runs))
         return runs
 
@@ -262,7 +272,7 @@ class Dispatcher:
         else:
             ended = await self.alerts.unacknowledge(alert)
             message = f"{alert.name} is active again; ended: {', '.join(ended) or 'nothing'}"
-        self._store.put(AlertsSeen(await self.alerts.list(), self._clock.now()))
+        self._store.put(await self.alerts.seen())
         return Outcome(0, message)
 
 

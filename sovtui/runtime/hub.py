@@ -133,8 +133,11 @@ class Hub(Protocol):
         """Start all sources in the background; returns at once."""
         ...
 
-    async def settle(self, seconds: float) -> None:
-        """Wait until every source has answered or failed once, at most this long. For headless commands."""
+    async def settle(self, seconds: float, *, whole: bool = False) -> tuple[str, ...]:
+        """Wait until every source has been asked once, at most this long. For headless commands. Returns who was not waited for.
+
+        `whole`: until each has answered or failed with all that it needs to tell, and the hosts have told services and receipts.
+        """
         ...
 
     async def aclose(self) -> None: ...

@@ -21,6 +21,7 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, Refused, Unreachable
 from sovtui.ports.link import Ask, Dialer, Fragile, Link, Question, Telling, Underway
 from sovtui.ports.network import Network, Sight
+from sovtui.runtime.skews import Skews
 
 TOLD_AFTER_SECONDS = 3.0
 """A dial that has been waiting for so long says what for, and goes on."""
@@ -343,6 +344,8 @@ class Links:
         self._dialers = dialers
         self.network = network
         self._put: Callable[[Event], None] = lambda event: None
+        self.skews = Skews()
+        """What is known of the hosts' clocks."""
         self.ask: Ask | None = None
         """Set by a front end that has an operator in front of it; None in headless use."""
         self.keepers = {

@@ -61,7 +61,7 @@ def host_choices(state: State) -> list[Choice]:
         elif host.link.since is not None and lost(host.link):
             parts[0] += f" {text.age((state.now - host.link.since).total_seconds())}"
         if engines_of(host.spec):
-            parts.append(heat_span(host)[0])
+            parts.append(heat_span(host, state.now)[0])
         worse = [issue for issue in mine if issue.kind != "link" or issue.target]
         if worse:
             parts.append(

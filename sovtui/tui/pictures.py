@@ -63,8 +63,8 @@ class Still:
     async def start(self) -> None:
         """Nothing starts."""
 
-    async def settle(self, seconds: float) -> None:
-        """All is settled."""
+    async def settle(self, seconds: float, *, whole: bool = False) -> tuple[str, ...]:
+        return ()
 
     async def aclose(self) -> None:
         """Nothing is open."""

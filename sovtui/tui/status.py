@@ -107,7 +107,7 @@ def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
     now = view.state.now
     running = run_span(host, now)
     serves = engines_of(host.spec) or host.spec.role == "box"
-    parts = [row(running)] if running else [row(heat_span(host))] if serves else []
+    parts = [row(running)] if running else [row(heat_span(host, now))] if serves else []
     found = subject(host)
     if found is not None:
         reading = host.reading(DECODE, found.mode.name)

@@ -138,4 +138,3 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[str]], None]
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pretended hub tells all it knows at once."""
     monkeypatch.setattr("sovtui.cli.session.KNOWN_SECONDS", 0.05)
-    monkeypatch.setattr("sovtui.cli.run.KNOWN_SECONDS", 0.05)

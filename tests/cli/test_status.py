@@ -28,7 +28,18 @@ def document(command: Command, *words: str) -> Any:
 
 def test_the_keys_of_the_document(command: Command) -> None:
     whole = document(command)
-    assert set(whole) == {"version", "at", "demo", "read_only", "issues", "hosts", "alerts_at", "alerts", "sources"}
+    assert set(whole) == {
+        "version",
+        "at",
+        "demo",
+        "read_only",
+        "issues",
+        "hosts",
+        "alerts_at",
+        "alerts_untold",
+        "alerts",
+        "sources",
+    }
     assert whole["version"] == 1 and whole["at"] == "2026-11-20T20:00:00+00:00"
     host = whole["hosts"][0]
     assert set(host) == {
@@ -51,7 +62,7 @@ def test_the_keys_of_the_document(command: Command) -> None:
         "latency_seconds": 0.023,
     }
     qwen = host["modes"][0]
-    assert set(qwen) == {"name", "title", "key", "heat", "hot", "busy", "reason", "model"}
+    assert set(qwen) == {"name", "title", "key", "heat", "hot", "busy", "reason", "model", "seen_at"}
     assert (qwen["name"], qwen["heat"], qwen["hot"], qwen["busy"], qwen["model"]) == ("qwen", "hot", True, False, None)
     decode = host["engines"][0]["figures"]["engine.decode_tok_s"]
     assert decode == {"value": 0.0, "status": "fresh", "age_seconds": 0.0, "source": "engine", "reason": ""}
@@ -148,6 +159,7 @@ def test_options_count_before_and_after_the_command(command: Command) -> None:
         "interactive": False,
         "notes": (),
         "found": None,
+        "history": True,
     }
     command("status", "--read-only", "--host", "spark")
     assert command.asked[-1]["read_only"] is True and command.asked[-1]["only_host"] == "spark"
@@ -158,7 +170,9 @@ def test_alerts(command: Command) -> None:
     assert told.code == 0 and told.out.count("DiskFull") == 2 and "no answer" in told.out
     listed = json.loads(command("alerts", "--json").out)
     assert [a["name"] for a in listed] == ["EngineDown", "DiskFull", "DiskFull"]
-    assert set(listed[0]) == {"fingerprint", "name", "severity", "state", "since", "summary", "labels", "silences"}
+    assert set(listed[0]) == {
+        "fingerprint", "name", "severity", "state", "since", "summary", "pulse", "told_by", "labels", "silences",
+    }  # fmt: skip
 
 
 def test_alertmanager_that_does_not_answer_is_exit_3(command: Command) -> None:
@@ -226,3 +240,25 @@ def test_what_a_server_says_at_the_login_is_narration(command: Command) -> None:
     told = command("status", "--json")
     assert told.err == "mgmt says:\n  Authorized use only.\n  Approve: https://login.example/1\n"
     assert json.loads(told.out)["version"] == 1
+
+
+def test_who_was_not_waited_for_is_named(command: Command) -> None:
+    command.options = {"slow": ("prometheus", "engines of spark")}
+    told = command("status")
+    assert told.code == 0 and "Not waited for any longer after 30 s: prometheus, engines of spark." in told.err
+    assert "Not waited for" in command("doctor").err
+    assert "Not waited for" not in command("alerts").err, "that does what it is to do without them"
+
+
+def test_what_a_lost_host_last_was_is_told_with_its_age(command: Command) -> None:
+    away = LinkChanged("spark", Link(LinkPhase.DOWN, "ssh", "ops@spark", NOW, reason="no answer"))
+    command.events = [
+        *healthy(),
+        away,
+        SourceChanged(Source("alertmanager", "", False, "no answer")),
+        Tick(NOW + timedelta(seconds=40)),
+    ]
+    told = command("status").out
+    assert "qwen           hot ~40s" in told and "qwen: vllm ready ~40s" in told and "3 active ~40s" in told
+    (qwen, *_) = json.loads(command("status", "--json").out)["hosts"][0]["modes"]
+    assert (qwen["heat"], qwen["seen_at"]) == ("hot", "2026-11-20T20:00:00+00:00")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from sovtui.core.events import (
     ActionChanged,
     AlertsSeen,
@@ -36,6 +38,7 @@ from sovtui.core.model import (
 from sovtui.core.modes import Heat, hot_modes, mode_view, pace, unified
 from sovtui.core.reading import Status, fresh, unsupported
 from sovtui.core.state import CURVE_POINTS, State, initial, is_routine, reduce, source_failed
+from sovtui.tui.panes.inference import heat_span
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 QWEN = Mode("qwen", "1", "Qwen", "vllm", "http://127.0.0.1:8000", "qwen", ("a.service",))
@@ -228,3 +231,43 @@ def test_an_action_that_ended_while_the_link_was_down_is_not_running_any_more():
     assert host.action == ended
     other = replace(ended, id="two")
     assert reduce(state, ReceiptsSeen("spark", (other,))).hosts["spark"].action == running
+
+
+def _down(seconds: float) -> LinkChanged:
+    return LinkChanged("spark", Link(LinkPhase.DOWN, since=NOW + timedelta(seconds=seconds), reason="no answer"))
+
+
+def _said(phase: EnginePhase, seconds: float) -> EngineSeen:
+    return EngineSeen("spark", "qwen", Engine(phase, ("qwen",), at=NOW + timedelta(seconds=seconds)))
+
+
+RUNS = ServicesSeen("spark", (Service("a.service", "active", at=NOW), Service("b.service", "failed", at=NOW)))
+
+
+@pytest.mark.parametrize("silences", [("unknown",), ("unknown", "dead"), ("unknown", "hung")])
+@pytest.mark.parametrize("after", [False, True], ids=["told before the loss", "told after the loss"])
+def test_an_engine_that_fell_silent_with_its_link_stays_what_it_was(silences: tuple[str, ...], after: bool) -> None:
+    state = reduce(reduce(start(), RUNS), _said(EnginePhase.READY, 0))
+    told = [_said(EnginePhase(word), 4 + number) for number, word in enumerate(silences)]
+    events: tuple[LinkChanged | EngineSeen, ...] = (_down(9), *told) if after else (*told, _down(9))
+    for event in events:
+        state = reduce(state, event)
+    state = reduce(state, replace(_down(9), link=Link(LinkPhase.CONNECTING, since=NOW, reason="no answer")))
+    state = reduce(state, _said(EnginePhase.UNKNOWN, 15))
+    host = state.hosts["spark"]
+    assert host.engines["qwen"].phase is EnginePhase.READY
+    assert [mode.name for mode in hot_modes(host)] == ["qwen"]
+    assert heat_span(host, NOW + timedelta(seconds=15)) == ("● qwen hot ~15s", "stale"), "and not that the other one is broken"
+    state = reduce(state, LinkChanged("spark", Link(LinkPhase.UP)))
+    state = reduce(state, _said(EnginePhase.DEAD, 20))
+    assert state.hosts["spark"].engines["qwen"].phase is EnginePhase.DEAD, "now somebody has looked"
+
+
+def test_an_engine_that_was_silent_long_before_the_loss_stays_silent() -> None:
+    state = reduce(reduce(start(), RUNS), _said(EnginePhase.READY, 0))
+    for event in (_said(EnginePhase.UNKNOWN, 10), _said(EnginePhase.HUNG, 30), _down(60)):
+        state = reduce(state, event)
+    assert state.hosts["spark"].engines["qwen"].phase is EnginePhase.HUNG
+    state = reduce(reduce(state, LinkChanged("spark", Link(LinkPhase.UP))), _said(EnginePhase.READY, 70))
+    state = reduce(reduce(state, _said(EnginePhase.UNKNOWN, 80)), _down(85))
+    assert state.hosts["spark"].engines["qwen"].phase is EnginePhase.READY, "each silence counts by itself"

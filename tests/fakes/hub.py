@@ -54,6 +54,7 @@ class FakeHub:
         tailnet: TailnetView | None = None,
         rehearsal: Rehearsal | None = None,
         rights: Mapping[str, tuple[str, bool, str]] | None = None,
+        slow: tuple[str, ...] = (),
     ) -> None:
         """`rights`: of a command what `Right` says of it; any other may be run by sudo."""
         self._config = config
@@ -75,6 +76,7 @@ class FakeHub:
         self.rehearsal = rehearsal or Rehearsal("go")
         self.rights_of = dict(rights or {})
         self.tailnet_found = tailnet
+        self.slow = slow
 
     @property
     def config(self) -> Config:
@@ -94,8 +96,8 @@ class FakeHub:
     async def start(self) -> None:
         return
 
-    async def settle(self, seconds: float) -> None:
-        return
+    async def settle(self, seconds: float, *, whole: bool = False) -> tuple[str, ...]:
+        return self.slow if whole else ()
 
     async def aclose(self) -> None:
         self.closed = True

@@ -224,6 +224,7 @@ def test_drop_caches_from_start_to_end(box: Box, python: str) -> None:
     assert (box.path / "did").read_text() == "/usr/bin/tee /proc/sys/vm/drop_caches\n3\n"
     assert box.one("start", wish()) == {"t": "exists", "id": wish()["id"]}
     (listed,) = box.call("list", {"limit": 10})
+    assert abs(listed["now"] - time.time()) < 60, "by its own clock, so that times can be carried over"
     assert (listed["id"], listed["running"], listed["lines"][-1]["t"]) == (wish()["id"], False, "end")
     assert (box.actions / wish()["id"]).stat().st_mode & 0o777 == 0o700
 
@@ -519,7 +520,7 @@ def test_follow_of_nothing(box: Box) -> None:
 
 
 def test_payload_is_small_and_made_once() -> None:
-    assert len(bundle.payload("probe")) < 20_500
+    assert len(bundle.payload("probe")) < 22_500
     assert len(bundle.payload("start")) < 64_000
     assert bundle.payload("start") is bundle.payload("start")
     argv = bundle.call("probe").argv

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from sovtui.onbox import disks
+import pytest
+
+from sovtui.onbox import box, disks
 
 MOUNTS = """\
 proc /proc proc rw 0 0
@@ -27,3 +29,9 @@ def test_the_root_is_told_with_what_a_user_may_still_write() -> None:
     told = os.statvfs("/")
     assert 0 < root["free"] <= root["total"] <= told.f_blocks * told.f_frsize
     assert abs(root["free"] - told.f_bavail * told.f_frsize) < 1 << 30
+
+
+def test_what_this_kernel_does_not_tell_of_memory_is_left_out_and_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "MemTotal: 1000 kB\nCached: 300 kB\nBuffers: 20 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n"  # before 3.14: no MemAvailable
+    monkeypatch.setattr(box, "read", lambda path, limit=0: told)
+    assert box.memory() == {"total": 1024000, "buffers": 20480, "swap_total": 0, "swap_used": 0}

@@ -16,7 +16,7 @@ from sovtui.config.schema import Config
 from sovtui.core.events import Curve, EngineSeen, Sample, Samples
 from sovtui.core.model import Engine, EnginePhase, Mode, Part
 from sovtui.core.modes import mode_view
-from sovtui.core.reading import fresh
+from sovtui.core.reading import fresh, unsupported
 from sovtui.core.state import State, reduce
 from sovtui.tui.panes.base import View
 from sovtui.tui.panes.inference import InferencePane, heat_span
@@ -381,3 +381,25 @@ async def test_an_engine_in_trouble_beside_the_modes_has_a_line_where_nothing_el
     room = await beside()
     room.state = reduce(room.state, EngineSeen("spark", "floor", Engine(EnginePhase.DEAD, reason="it is gone")))
     assert "✖ CPU floor dead it is gone" in flat(text(room, 43, 8))
+
+
+async def test_instances_of_a_split_gpu_are_rows_and_are_not_added_to_their_gpu() -> None:
+    state = await made("vllm", "busy")
+    now, gib = state.now, 2.0**30
+    told = [Sample("gpu.power_watts", fresh(310.0, now, "nvml"), "0"), Sample("gpu.use_ratio", unsupported("split"), "0")]
+    told += [Sample(f"gpu.memory_{word}_bytes", unsupported("split"), "0") for word in ("used", "total")]
+    for instance, used in (("7", 2), ("8", 9), ("13", 1)):
+        told += [
+            Sample("gpu.memory_used_bytes", fresh(used * gib, now, "nvml"), f"0:{instance}"),
+            Sample("gpu.memory_total_bytes", fresh(10 * gib, now, "nvml"), f"0:{instance}"),
+            Sample("gpu.power_watts", unsupported("of the whole"), f"0:{instance}"),
+        ]
+    state = reduce(state, Samples("spark", tuple(told)))
+    view = View(state, "spark", Config())
+    rows = [row.plain for row in MemoryPane().rows(view, 80, 20)]
+    assert [line.split()[:2] for line in rows if line.startswith("GPU 0")] == [
+        ["GPU", name] for name in ("0", "0:7", "0:8", "0:13")
+    ]
+    assert any("9.00 GiB of 10.0 GiB" in line for line in rows if line.startswith("GPU 0:8"))
+    together = " ".join(row.plain for row in MemoryPane().rows(view, 80, 6))
+    assert "1 GPU, 3 instances" in together and "310 W" in together and "12.0 of 30.0 GiB" in together, together

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,13 +17,16 @@ from urllib.parse import quote
 import httpx
 
 from sovtui.adapters.links.http import login_advice, request
+from sovtui.core.alerting import is_pulse
 from sovtui.core.clean import clean
 from sovtui.core.events import AlertsSeen
-from sovtui.core.model import Alert, AlertState, Silence
+from sovtui.core.model import Alert, AlertState, Hush, Matcher, Silence
 from sovtui.core.state import State
+from sovtui.core.text import clock as clock_time
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 from sovtui.ports.source import Emit
+from sovtui.runtime.skews import Skews
 
 NAME = "Alertmanager"
 SILENCE_FRESH_SECONDS = 60.0
@@ -31,6 +34,8 @@ START_BACK = timedelta(minutes=1)
 """A start in the past is moved to now; one ahead of the server's clock would leave the alert active."""
 _UNTOLD = datetime(9999, 1, 1, tzinfo=UTC)
 """End of a silence that could not be read."""
+TOLD_AGAIN_SECONDS = 75.0
+"""So long after its start it may not have been told of everything again: Prometheus sends what fires once a minute (its resend delay)."""
 READ_BACK_TRIES = 12
 READ_BACK_PAUSE_SECONDS = 0.5
 
@@ -44,12 +49,21 @@ class _Known:
 class Alertmanager:
     """Implements `ports.alerts.Alerts`."""
 
-    def __init__(self, client: httpx.AsyncClient, clock: Clock) -> None:
-        """`client` has the url of `[alertmanager]` as its base address, path prefix included."""
+    def __init__(self, client: httpx.AsyncClient, clock: Clock, *, pulses: Iterable[str] = ()) -> None:
+        """`client` has the url of `[alertmanager]` as its base address, path prefix included. `pulses`: alerts that always fire."""
         self._client, self._clock = client, clock
+        self._pulses = tuple(pulses)
+        self._started_at: datetime | None = None
+        """When it was started, by this machine's clock; None where it does not tell."""
+        self._asked = False
+        """That has been asked, and nothing has happened since that could have changed it."""
+        self._names: frozenset[tuple[tuple[str, str], ...]] = frozenset()
+        """The labels of the alerts that it listed last."""
         self._silences: dict[str, _Known] = {}
         self._server: tuple[datetime, float] | None = None
         """The server's time, and the monotonic time when it said so."""
+        self._skews = Skews()
+        """Of its one clock: moments that it tells are carried over to this machine's."""
         self.version = ""
 
     async def list(self) -> tuple[Alert, ...]:
@@ -59,7 +73,59 @@ class Alertmanager:
         rows = [row for row in rows if isinstance(row, dict)]
         hushed = {identity for row in rows for identity in _strings(_status(row).get("silencedBy"))}
         silences = await self._join(hushed)
-        return tuple(alert for row in rows if (alert := _alert(row, silences)) is not None)
+        skew = self._skews.of(NAME)
+        return tuple(alert for row in rows if (alert := _alert(row, silences, skew, self._pulses)) is not None)
+
+    async def seen(self) -> AlertsSeen:
+        """What it knows now, and whether it knows all: after a restart it is told again bit by bit."""
+        try:
+            alerts = await self.list()
+        except PortError:
+            self._asked = False  # perhaps it is being restarted
+            raise
+        names = frozenset(alert.labels for alert in alerts)
+        if not self._asked or self._names - names:  # what is missing has ended, or was forgotten
+            await self._ask_start()
+        self._names = names
+        untold = self._untold()
+        hushes: tuple[Hush, ...] = ()
+        if untold:
+            hushes = tuple([hush for row in await self._active_silences() if (hush := self._hush(row)) is not None])
+        return AlertsSeen(alerts, self._clock.now(), untold, hushes, self._pulses)
+
+    def _untold(self) -> str:
+        """Why alerts may be missing; empty where none is."""
+        started = self._started_at
+        if started is None or not 0 <= (self._clock.now() - started).total_seconds() < TOLD_AGAIN_SECONDS:
+            return ""
+        return f"Alertmanager was started at {clock_time(started)}: it is told again of what fires within about a minute"
+
+    async def _ask_start(self) -> None:
+        """When it was started: `uptime` is a moment. What else speaks this API need not tell."""
+        self._asked, self._started_at = True, None
+        try:
+            told = await self._get("/api/v2/status")
+        except (Unsupported, Malformed, Refused):
+            return
+        if isinstance(told, dict):
+            self._take_version(told)
+            self._started_at = _time(told.get("uptime"), self._skews.of(NAME))
+
+    async def _active_silences(self) -> builtins.list[Any]:
+        rows = await self._get("/api/v2/silences")
+        rows = rows if isinstance(rows, builtins.list) else []
+        return [row for row in rows if isinstance(row, dict) and _status(row).get("state") == "active"]
+
+    def _hush(self, row: Mapping[str, Any]) -> Hush | None:
+        silence, matchers = _silence(row, self._skews.of(NAME)), row.get("matchers")
+        if silence is None or not isinstance(matchers, builtins.list):
+            return None
+        found = [
+            Matcher(str(m.get("name", "")), str(m.get("value", "")), m.get("isRegex") is True, m.get("isEqual") is not False)
+            for m in matchers
+            if isinstance(m, dict)
+        ]
+        return Hush(silence, tuple(found)) if found else None
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         comment = clean(comment, 500).strip()
@@ -107,9 +173,12 @@ class Alertmanager:
         """Its version, once."""
         if not self.version:
             told = await self._get("/api/v2/status")
-            info = told.get("versionInfo") if isinstance(told, dict) else None
-            self.version = clean(str(info.get("version", "")), 30) if isinstance(info, dict) else ""
+            self._take_version(told if isinstance(told, dict) else {})
         return self.version
+
+    def _take_version(self, status: Mapping[str, Any]) -> None:
+        info = status.get("versionInfo")
+        self.version = clean(str(info.get("version", "")), 30) if isinstance(info, dict) else ""
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -138,7 +207,7 @@ class Alertmanager:
         else:
             rows = await asyncio.gather(*(self._silence(identity) for identity in sorted(wanted)))
         for row in rows if isinstance(rows, builtins.list) else ():
-            if isinstance(row, dict) and row.get("id") in wanted and (silence := _silence(row)) is not None:
+            if isinstance(row, dict) and row.get("id") in wanted and (silence := _silence(row, self._skews.of(NAME))) is not None:
                 self._silences[silence.id] = _Known(silence, now)
         return {identity: known.silence for identity, known in self._silences.items()}
 
@@ -161,10 +230,13 @@ class Alertmanager:
         return await self._call("GET", path)
 
     async def _call(self, method: str, path: str, **words: Any) -> Any:
+        asked_at = self._clock.monotonic()
         answer = await request(self._client, method, path, **words)
         if date := answer.headers.get("date"):
             try:
                 self._server = (parsedate_to_datetime(date).astimezone(UTC), self._clock.monotonic())
+                took = self._clock.monotonic() - asked_at
+                self._skews.hear(NAME, self._server[0].timestamp(), self._clock.now(), took / 2)
             except ValueError:
                 self._server = None
         _check(answer)
@@ -188,8 +260,7 @@ class AlertmanagerSource:
         self.timeout_seconds = 2 * timeout_seconds
 
     async def poll(self, state: State, emit: Emit) -> str:
-        alerts = await self._alertmanager.list()
-        emit(AlertsSeen(alerts, self._clock.now()))
+        emit(await self._alertmanager.seen())
         return await self._alertmanager.ask_version()
 
     async def aclose(self) -> None:
@@ -232,7 +303,7 @@ def _said(answer: httpx.Response) -> str:
     return clean(str(told), 200)
 
 
-def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert | None:
+def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timedelta, pulses: Iterable[str]) -> Alert | None:
     labels = row.get("labels")
     if not isinstance(labels, dict):
         return None
@@ -252,16 +323,17 @@ def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence]) -> Alert | N
         name=clean(str(labels.get("alertname", "")), 200) or "alert without a name",
         severity=clean(str(labels.get("severity", "")), 40),
         state=state,
-        since=_time(row.get("startsAt")),
+        since=_time(row.get("startsAt"), skew),
         summary=clean(str(notes.get("summary") or notes.get("message") or notes.get("description") or ""), 400),
         labels=tuple(sorted((str(k), str(v)) for k, v in labels.items())),
         silences=tuple(silences.get(i) or Silence(i, "", "", _UNTOLD) for i in mine),
         annotations=tuple(sorted((clean(str(k), 100), clean(str(v))) for k, v in notes.items())),
+        pulse=is_pulse({str(k): str(v) for k, v in labels.items()}, {str(k): str(v) for k, v in notes.items()}, pulses),
     )
 
 
-def _silence(row: Mapping[str, Any]) -> Silence | None:
-    ends_at = _time(row.get("endsAt"))
+def _silence(row: Mapping[str, Any], skew: timedelta) -> Silence | None:
+    ends_at = _time(row.get("endsAt"), skew)
     if ends_at is None:
         return None
     return Silence(str(row["id"]), clean(str(row.get("createdBy", "")), 100), clean(str(row.get("comment", "")), 500), ends_at)
@@ -276,12 +348,13 @@ def _strings(value: object) -> builtins.list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, builtins.list) else []
 
 
-def _time(value: object) -> datetime | None:
+def _time(value: object, skew: timedelta = timedelta(0)) -> datetime | None:
+    """A moment of the server's, by this machine's clock."""
     try:
         told = datetime.fromisoformat(str(value))
-    except ValueError:
+        return (told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)) + skew
+    except (ValueError, OverflowError):
         return None
-    return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 
 
 def _iso(value: datetime) -> str:

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 
 from sovtui.config.schema import BackupConfig
 from sovtui.core.events import BackupsSeen
-from sovtui.core.model import ActionRun, Backup, Service
+from sovtui.core.issues import lost
+from sovtui.core.model import ActionRun, Backup, LinkPhase, Service
 from sovtui.core.modes import RUNNING
-from sovtui.core.state import State
+from sovtui.core.state import Host, State
+from sovtui.core.told import services_told, source_tried
 from sovtui.ports.clock import Clock
+from sovtui.ports.errors import NotYet, Unreachable
 from sovtui.ports.source import Emit
 
 _WORKED = ("done", "warned")
@@ -35,6 +38,10 @@ class BackupsSource:
         host = state.hosts.get(self.host)
         if host is None:
             return ""
+        if lost(host.link):
+            raise self._away(host, emit)
+        if missing := self._missing(state, host):
+            raise NotYet(missing)
         now = self._clock.now()
         runs = (*host.receipts, *([host.action] if host.action else []))
         silent = _is_silent(state, now)
@@ -50,6 +57,27 @@ class BackupsSource:
 
     async def aclose(self) -> None:
         """Nothing is held open."""
+
+    def _missing(self, state: State, host: Host) -> str:
+        """What has to be told before anything can be said of when a backup last worked; empty where all is."""
+        if host.link.phase is not LinkPhase.UP:
+            return f"{self.host} is not reached yet"
+        if not services_told(state, self.host, [backup.service for backup in self._backups]):
+            return "the services of its backups are not known yet"
+        if not host.receipts_told:
+            return "the receipts have not been read yet"
+        if any(backup.metric for backup in self._backups) and not source_tried(state, "prometheus"):
+            return "Prometheus has not answered yet"
+        return ""
+
+    def _away(self, host: Host, emit: Emit) -> Unreachable:
+        """Of a host that cannot be reached nothing new is known: what was told before stays."""
+        why = f"{self.host} is not reached"
+        untold = {backup.name for backup in self._backups if not backup.metric}
+        blank = [b for b in host.backups.values() if b.name in untold and b.last_success_at is None and not b.reason]
+        if blank:
+            emit(BackupsSeen(self.host, tuple(replace(backup, reason=why) for backup in blank)))
+        return Unreachable(f"{why}: {host.link.reason or host.link.phase}")
 
 
 def _is_silent(state: State, now: datetime) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from sovtui.core.model import Engine, EnginePhase, Service
+from sovtui.core.text import duration
 
 REFUSALS_UNTIL_DEAD = 2
 """One refusal may be a stop that we have not heard of yet."""
@@ -51,6 +52,14 @@ class Circumstances:
     """An action starts it now, or nothing listened at its port a moment ago."""
     replaced_by: str = ""
     """Another mode of the same host that came up after it had fallen silent."""
+    ready_seconds: float = 900.0
+    """How long it may take until it is ready."""
+
+    @property
+    def up_seconds(self) -> float:
+        """How long its services have been up; 0 where that is not told."""
+        since = max((s.since for s in self.services if s.since is not None), default=None)
+        return 0.0 if since is None else (self.now - since).total_seconds()
 
 
 def name(silence: Silence, what: str, c: Circumstances) -> Engine:
@@ -97,6 +106,10 @@ def _refused(silence: Silence, what: str, c: Circumstances) -> Engine:
         return Engine(EnginePhase.DEAD, c.last.models, reason=why)
     if any(s.active == "unknown" for s in c.services):
         return _unknown(c.last, f"{what}; its services are not known yet")
+    if c.services and c.up_seconds > c.ready_seconds:
+        up = f"it has been up for {duration(c.up_seconds)}, and "
+        why = f"{up}its port closes each connection" if closed else f"{up}nothing listens on its port"
+        return _unknown(c.last, why) if c.refusals < REFUSALS_UNTIL_DEAD else Engine(EnginePhase.DEAD, c.last.models, reason=why)
     if c.services:
         return Engine(
             EnginePhase.STARTING, reason=f"{'its port closes each connection' if closed else 'nothing answers on its port'} yet"

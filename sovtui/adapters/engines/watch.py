@@ -22,12 +22,14 @@ from sovtui.adapters.links.http import denied, is_loopback, reach, request
 from sovtui.core.activity import VALID_SECONDS, Activity, address_of
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.events import EngineSeen, Sample, Samples
+from sovtui.core.issues import lost
 from sovtui.core.model import SERVING, Engine, EnginePhase, LinkPhase, Mode, Service
 from sovtui.core.modes import RUNNING
 from sovtui.core.reading import Reading, Status, unknown
 from sovtui.core.state import Host, State
+from sovtui.core.told import services_told
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError, Unreachable
+from sovtui.ports.errors import NotYet, PortError, Unreachable
 from sovtui.ports.source import Emit
 
 KEEP_SECONDS = 300.0
@@ -43,6 +45,8 @@ LINKED_SECONDS = 5.0
 """So long a look waits for a link that is being made."""
 BEGUN_SECONDS = 60.0
 """So long after nothing listened at its port an engine is just being started."""
+SURE_LOOKS = 3
+"""So many looks that nothing came of tell all that there is to tell."""
 BUSY_EVERY_SHARE = 1 / 3
 """Of the time between two readings, where they are rare: while it works, so that the end of the work is seen."""
 
@@ -97,7 +101,7 @@ class EnginesSource:
             return ""
         if host.link.phase is not LinkPhase.UP:
             self._take_back(emit)
-        if host.link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED):
+        if lost(host.link):
             for watched in self._watched:
                 watched.drop()  # over a link that is gone
             raise Unreachable(
@@ -107,6 +111,12 @@ class EnginesSource:
         async with asyncio.TaskGroup() as group:
             for watched in self._watched:
                 group.create_task(self._look(watched, host, emit), name=f"engine {watched.mode.name}")
+        if host.link.phase is not LinkPhase.UP:
+            raise NotYet(f"{self.host} is not reached yet")
+        if not services_told(state, self.host, [name for w in self._watched for name in w.mode.services]):
+            raise NotYet("the services of its engines are not known yet")
+        if again := [w.mode.name for w in self._watched if 0 < w.past.failures < SURE_LOOKS and _unsure(w.last)]:
+            raise NotYet(f"{', '.join(again)} gives no answer: asked again", soon=False)
         alive = [w.mode.name for w in self._watched if w.last.phase in _UP]
         return ", ".join(alive)
 
@@ -233,6 +243,7 @@ class EnginesSource:
             self._clock.now(),
             being_started or lately,
             after[0] if after else "",
+            host.spec.ready_seconds,
         )
 
     def _is_its_own_fault(self, watched: Watched, host: Host) -> bool:
@@ -327,6 +338,11 @@ def _told_of(state: State, host: Host, now: datetime) -> tuple[Mapping[str, Acti
 def _closed(watched: Watched) -> str:
     """What of it is closed to us; an engine's file may name a path that is never told without a key."""
     return denied(watched.client, getattr(watched.adapter, "key_opens", ""))
+
+
+def _unsure(engine: Engine) -> bool:
+    """Whether it may be found dead or hung at the next look."""
+    return engine.phase is EnginePhase.UNKNOWN and not engine.denied
 
 
 def _began_anew(known: dict[str, tuple[int | None, datetime | None]], services: list[Service]) -> bool:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from sovtui.adapters.figures.questions import CACHED, DROPPABLE, MEMORY
 from sovtui.config.specs import LOCAL
 from sovtui.core.clean import clean
+from sovtui.core.plausible import blank
 
-SENTINEL = 9e18
-"""Some builds of dcgm-exporter print about 2⁶³ for what the chip does not have."""
 _MIB = 1048576.0
 
 
@@ -66,7 +65,11 @@ def mine(series: Iterable[Series], names: tuple[str, ...], others: tuple[str, ..
 
 
 def take_memory(answer: HostAnswer, series: Iterable[Series]) -> None:
-    values = {s.labels.get("__name__", "").removeprefix("node_memory_").removesuffix("_bytes"): s.value for s in series}
+    values = {
+        s.labels.get("__name__", "").removeprefix("node_memory_").removesuffix("_bytes"): s.value
+        for s in series
+        if not blank(s.value) and s.value >= 0
+    }
     for name, figure in MEMORY.items():
         if name in values:
             answer.figures[figure, ""] = values[name]
@@ -109,43 +112,73 @@ _DCGM = {
     "DCGM_FI_DEV_FB_USED": ("gpu.memory_used_bytes", _MIB),
 }
 GPU_MEMORY = ("gpu.memory_used_bytes", "gpu.memory_total_bytes")
+SPLIT = "this GPU is split into instances: each has its own"
+OF_THE_WHOLE = "it is told of the whole GPU only"
 NO_GPU_MEMORY = "this GPU has no memory figures of its own: it shares the host's memory"
 
 
 def take_gpus(answer: HostAnswer, series: Iterable[Series]) -> None:
-    """GPUs by index, from either exporter; nvidia_gpu_exporter wins where both tell."""
-    rows = [s for s in series if abs(s.value) < SENTINEL]
+    """GPUs by index, from either exporter; nvidia_gpu_exporter wins where both tell.
+
+    An instance of a GPU that is split (MIG) is a device of its own: `0:7` is the instance 7 of GPU 0.
+    """
+    rows = [s for s in series if not blank(s.value)]
     index = {
         s.labels.get("uuid", ""): s.labels.get("index", "") for s in rows if s.labels.get("__name__") == "nvidia_smi_gpu_info"
     }
     uuids = sorted({s.labels.get("uuid", "") for s in rows if s.labels.get("__name__") in _SMI})
     for order, uuid in enumerate(uuids):
         index.setdefault(uuid, str(order))
-    found: dict[tuple[str, str], float] = {}
-    frame: dict[str, float] = {}
-    for s in rows:
-        name = s.labels.get("__name__", "")
-        gpu: str = clean(s.labels.get("gpu", "0"), 40)
-        if name in _DCGM:
-            figure, factor = _DCGM[name]
-            found.setdefault((figure, gpu), s.value * factor)
-        if name.startswith("DCGM_FI_DEV_FB_"):
-            frame[gpu] = frame.get(gpu, 0.0) + s.value * _MIB
-    for gpu, size in frame.items():
-        if ("gpu.memory_used_bytes", gpu) in found:
-            found["gpu.memory_total_bytes", gpu] = size
+    found = _by_dcgm(rows)
     for s in rows:
         name = s.labels.get("__name__", "")
         if name in _SMI:
             found[_SMI[name], clean(index[s.labels.get("uuid", "")], 40)] = s.value
-    for gpu in {gpu for _, gpu in found}:
+    split = {whole_of(gpu) for _, gpu in found if whole_of(gpu) != gpu}
+    for gpu in {gpu for _, gpu in found} | split:
+        if whole_of(gpu) != gpu:
+            answer.unsupported.update({(f, gpu): OF_THE_WHOLE for f in _OF_A_CARD if (f, gpu) not in found})
+            continue
         # An exporter leaves out what the chip does not have; others of its figures show that it works.
-        told = found.get(("gpu.memory_total_bytes", gpu))
-        if not told:
+        used, total = (found.get((figure, gpu)) for figure in GPU_MEMORY)
+        if gpu in split or total == 0 or (used is None and total is None):
             for figure in GPU_MEMORY:
                 found.pop((figure, gpu), None)
-                answer.unsupported[figure, gpu] = NO_GPU_MEMORY
+                answer.unsupported[figure, gpu] = SPLIT if gpu in split else NO_GPU_MEMORY
+        if gpu in split and ("gpu.use_ratio", gpu) not in found:
+            answer.unsupported["gpu.use_ratio", gpu] = SPLIT
     answer.figures.update(found)
+
+
+_OF_A_CARD = ("gpu.power_watts", "gpu.temperature_celsius", "gpu.clock_hertz")
+
+
+def whole_of(gpu: str) -> str:
+    """The GPU that an instance is a part of; a GPU that is none is its own."""
+    return gpu.partition(":")[0]
+
+
+def device_of(labels: Mapping[str, str]) -> str:
+    """What dcgm-exporter's labels are about: a GPU, or one instance of it."""
+    gpu, instance = labels.get("gpu", "0"), labels.get("GPU_I_ID", "")
+    return clean(f"{gpu}:{instance}" if instance else gpu, 40)
+
+
+def _by_dcgm(rows: Iterable[Series]) -> dict[tuple[str, str], float]:
+    """What the board has once (power, temperature, clock) is told of each of its instances again: it is the GPU's."""
+    found: dict[tuple[str, str], float] = {}
+    frame: dict[str, dict[str, float]] = {}
+    for s in rows:
+        name, device = s.labels.get("__name__", ""), device_of(s.labels)
+        if name in _DCGM:
+            figure, factor = _DCGM[name]
+            found.setdefault((figure, whole_of(device) if figure in _OF_A_CARD else device), s.value * factor)
+        if name.startswith("DCGM_FI_DEV_FB_"):
+            frame.setdefault(device, {})[name] = s.value * _MIB
+    for device, parts in frame.items():
+        if "DCGM_FI_DEV_FB_USED" in parts and "DCGM_FI_DEV_FB_FREE" in parts:  # without one of them the sum is none
+            found["gpu.memory_total_bytes", device] = sum(parts.values())
+    return found
 
 
 def take_units(answer: HostAnswer, series: Iterable[Series]) -> None:

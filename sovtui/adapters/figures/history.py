@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sovtui.adapters.figures.answers import Series, machine_of, mine
+from sovtui.adapters.figures.answers import Series, device_of, machine_of, mine
 from sovtui.adapters.figures.prometheus import PrometheusSource
 from sovtui.adapters.figures.questions import Question, curve_questions, joined, split
 from sovtui.adapters.figures.ranges import MOST_BYTES, Ranges, numbers
@@ -149,5 +149,5 @@ def _curve_of(q: Question, labels: Mapping[str, str], index: Mapping[str, str]) 
     if name == "nvidia_smi_utilization_gpu_ratio":
         return "gpu.use_ratio", clean(index.get(labels.get("uuid", ""), "0"), 40), 1.0
     if name == "DCGM_FI_DEV_GPU_UTIL":
-        return "gpu.use_ratio", clean(labels.get("gpu", "0"), 40), 0.01
+        return "gpu.use_ratio", device_of(labels), 0.01
     return None

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from sovtui.adapters.figures.answers import OF_THE_WHOLE, SPLIT
 from sovtui.core.clean import clean
 from sovtui.core.events import Sample, Samples
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
@@ -21,6 +22,7 @@ from sovtui.ports.source import Emit
 SOURCE = "nvml"
 SLOW_SECONDS = 300.0
 HUNG_SECONDS = 4.0
+_OF_A_CARD = ("gpu.use_ratio", "gpu.power_watts", "gpu.temperature_celsius", "gpu.clock_hertz")
 _NEVER = "the driver says that this GPU has no such figure"
 _UNIFIED = "this GPU has no memory of its own to tell: it shares the host's memory"
 _GONE = frozenset({"LibraryNotFound", "DriverNotLoaded", "NoPermission", "FunctionNotFound"})
@@ -121,6 +123,17 @@ class NvmlSource:
         used = ask(lambda: n.nvmlDeviceGetMemoryInfo(handle).used, _UNIFIED)
         if memory.value == 0:  # some drivers answer, wrongly
             memory = used = unsupported(_UNIFIED, SOURCE)
+        parts: list[Sample] = []
+        for instance, part in _instances(n, handle):
+            told = [
+                ask(lambda part=part: n.nvmlDeviceGetMemoryInfo(part).used),  # type: ignore[misc]
+                ask(lambda part=part: n.nvmlDeviceGetMemoryInfo(part).total),  # type: ignore[misc]
+                *(unsupported(OF_THE_WHOLE, SOURCE) for _ in _OF_A_CARD),
+            ]
+            names = ("gpu.memory_used_bytes", "gpu.memory_total_bytes", *_OF_A_CARD)
+            parts += [Sample(f, reading, f"{subject}:{instance}") for f, reading in zip(names, told, strict=True)]
+        if parts:
+            memory = used = unsupported(SPLIT, SOURCE)
         readings = (
             ask(lambda: n.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
             ask(lambda: n.nvmlDeviceGetPowerUsage(handle) / 1000),
@@ -129,7 +142,25 @@ class NvmlSource:
             memory,
             ask(lambda: n.nvmlDeviceGetClockInfo(handle, n.NVML_CLOCK_SM) * 1e6),
         )
-        return [Sample(figure, reading, subject) for figure, reading in zip(_FIGURES, readings, strict=True)]
+        return [*(Sample(figure, reading, subject) for figure, reading in zip(_FIGURES, readings, strict=True)), *parts]
+
+
+def _instances(n: Any, handle: Any) -> list[tuple[int, Any]]:
+    """The instances of a GPU that is split (MIG), by their id; none of any other, and where the library knows of no such thing."""
+    found: list[tuple[int, Any]] = []
+    try:
+        if not n.nvmlDeviceGetMigMode(handle)[0]:
+            return []
+        most = n.nvmlDeviceGetMaxMigDeviceCount(handle)
+    except (n.NVMLError, AttributeError):
+        return []
+    for number in range(most):
+        try:
+            part = n.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+            found.append((int(n.nvmlDeviceGetGpuInstanceId(part)), part))
+        except n.NVMLError:
+            continue  # there are fewer than there may be
+    return found
 
 
 _FIGURES = (

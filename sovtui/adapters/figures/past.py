@@ -6,7 +6,6 @@ sample at a step is unknown there, never zero.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from sovtui.adapters.engines.base import EngineAdapter
 from sovtui.adapters.figures.answers import Series, machine_of, mine
+from sovtui.adapters.figures.firing import identity, own
 from sovtui.adapters.figures.history import curves
 from sovtui.adapters.figures.prometheus import PrometheusSource
 from sovtui.adapters.figures.questions import Question
@@ -24,6 +24,7 @@ from sovtui.adapters.figures.ranges import Ranges, numbers
 from sovtui.adapters.figures.telling import SOURCE, Teller
 from sovtui.config.schema import Config
 from sovtui.config.specs import names_of, others_of
+from sovtui.core.alerting import is_pulse
 from sovtui.core.clean import clean
 from sovtui.core.events import AlertsSeen, Curve, EngineSeen, LinkChanged, ServicesSeen, SourceChanged, Tick
 from sovtui.core.issues import host_of
@@ -94,6 +95,7 @@ class RangeStretch:
         self._to_here = prometheus.at
         self._offset = prometheus.offset_seconds or 0.0
         self._teller = Teller(config, adapters, prometheus.at)
+        self._pulses = config.alertmanager.pulse if config.alertmanager is not None else ()
         self._lines: dict[str, list[_Line]] = {}
         for row in rows:
             labels = row.get("metric") if isinstance(row, dict) else None
@@ -202,19 +204,20 @@ class RangeStretch:
     # alerts
 
     def _alerts(self, series: Mapping[str, Sequence[Series]], step: float) -> tuple[Alert, ...]:
-        lines = {_identity(line.labels): line for line in self._lines.get(_ALERTS.tag, ())}
+        lines = {identity(line.labels): line for line in self._lines.get(_ALERTS.tag, ())}
         found = []
         for s in series.get(_ALERTS.tag, ()):
-            labels = _own(s.labels)
+            labels = own(s.labels)
             known = next((a for a in self._present.alerts if dict(a.labels) == labels), None)
             found.append(
                 Alert(
-                    known.fingerprint if known else _identity(s.labels),
+                    known.fingerprint if known else identity(s.labels),
                     clean(labels.get("alertname", ""), 200),
                     clean(labels.get("severity", ""), 40),
-                    since=self._since(lines[_identity(s.labels)].steps, step),
+                    since=self._since(lines[identity(s.labels)].steps, step),
                     summary=known.summary if known else "",
                     labels=tuple(sorted(labels.items())),
+                    pulse=is_pulse(labels, dict(known.annotations) if known else None, self._pulses),
                 )
             )
         return tuple(found)
@@ -232,8 +235,8 @@ class RangeStretch:
             alert = clean(line.labels.get("alertname", ""), 200)
             for step in _starts(line.steps, self._step, self._first):
                 at = self._to_here(step)
-                about = host_of(Alert("", alert, labels=tuple(_own(line.labels).items())), self._present.hosts)
-                yield Mark(at, MarkKind.ALERT, f"{alert} fires", about, f"past {_identity(line.labels)} {step:.0f}")
+                about = host_of(Alert("", alert, labels=tuple(own(line.labels).items())), self._present.hosts)
+                yield Mark(at, MarkKind.ALERT, f"{alert} fires", about, f"past {identity(line.labels)} {step:.0f}")
         for name, heard in self._heard.items():
             for one, other in pairwise([*heard, self.end.timestamp() - self._offset]):
                 if other - one > SILENT_SECONDS + self._step:
@@ -257,15 +260,6 @@ class RangeStretch:
 def _starts(steps: Steps, each: float, first: float) -> list[float]:
     """The steps at which a series begins, without one that was there from the first."""
     return [step for step in sorted(steps) if step - each not in steps and step > first]
-
-
-def _own(labels: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in labels.items() if k not in ("k", "__name__", "alertstate")}
-
-
-def _identity(labels: Mapping[str, str]) -> str:
-    words = "\0".join(f"{k}\0{v}" for k, v in sorted(_own(labels).items()))
-    return hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def as_of(run: ActionRun, moment: datetime) -> ActionRun:

@@ -16,12 +16,14 @@ from sovtui.adapters.engines.base import EngineAdapter, Windows, windows
 from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import Series
 from sovtui.adapters.figures.api import BadQuery, get, query
+from sovtui.adapters.figures.firing import FIRING, firing, pulse_question, seen_pulses
 from sovtui.adapters.figures.questions import Question
 from sovtui.adapters.figures.telling import PROBE_IS_FRESH_SECONDS, SOURCE, Teller
 from sovtui.config.schema import Config, EngineConfig, ModeConfig
 from sovtui.config.specs import with_engines
 from sovtui.core.catalog import stale_after
 from sovtui.core.clean import clean
+from sovtui.core.events import FiringSeen, PulsesSeen
 from sovtui.core.modes import RUNNING
 from sovtui.core.reading import UNKNOWN, Status
 from sovtui.core.state import Host, State
@@ -32,6 +34,8 @@ from sovtui.ports.source import Emit
 COMPARE_EVERY_SECONDS = 15.0
 """What the host itself tells every second is only asked this often, to compare."""
 LONGEST_INTERVAL_SECONDS = 3.0
+GPUS_SECONDS = 60.0
+"""So long after its last figures a GPU exporter is still there: a scrape may fail."""
 BAD_FOR_SECONDS = 300.0
 """An expression that was refused is left out this long."""
 LEARN_EVERY_SECONDS = 600.0
@@ -63,11 +67,14 @@ class PrometheusSource:
         """As it says itself; empty: not told, or not asked yet."""
         self._bad: dict[str, tuple[float, str]] = {}
         """Until when and why an expression is left out."""
+        self._asked = False
         self._parts = 1
         self._shape: tuple[object, ...] = ()
         self._shaped: list[Question] = []
         """What is asked while the engines that run, and what the probe tells, stay the same."""
         self._teller = Teller(config, self._adapters, self.at)
+        self._pulses = config.alertmanager.pulse if config.alertmanager is not None else ()
+        self._pulse_question = pulse_question(self._pulses)
 
     @property
     def interval_seconds(self) -> float:
@@ -76,12 +83,18 @@ class PrometheusSource:
         return max(self._interval, min(LONGEST_INTERVAL_SECONDS, shortest / 4))
 
     async def poll(self, state: State, emit: Emit) -> str:
+        try:
+            return await self._poll(state, emit)
+        finally:
+            self._asked = True
+
+    async def _poll(self, state: State, emit: Emit) -> str:
         if self._clock.monotonic() - self._learned_at > LEARN_EVERY_SECONDS:
             await self._learn()
         compare = self._clock.monotonic() - self._compared_at >= COMPARE_EVERY_SECONDS
         if compare:
             self._compared_at = self._clock.monotonic()
-        asked = self.questions(state, compare=compare)
+        asked = [*self.questions(state, compare=compare), *self._of_alerts(state, compare)]
         sent_at = self._clock.now()
         series = await self._ask([q for q in asked if q.expression not in self._bad])
         self._set_offset(sent_at, series)
@@ -93,10 +106,27 @@ class PrometheusSource:
             if name in state.hosts:
                 mine = [q for q in asked if q.host == name]
                 self._teller.tell(state.hosts[name], mine, by_tag, sent_at, emit, bad)
+        if any(q is FIRING for q in asked) and FIRING.expression not in bad:
+            emit(FiringSeen(firing(by_tag.get(FIRING.tag, ()), self.at, self._pulses)))
+        if pulses := seen_pulses(by_tag.get("pu", ()), self.at, self._pulses):
+            emit(PulsesSeen(pulses))
         return f"{self.version} {self._client.base_url}".strip()
+
+    def _of_alerts(self, state: State, compare: bool) -> list[Question]:
+        """What fires, while Alertmanager may not know; and now and then, what should."""
+        if self._config.alertmanager is None:
+            return []
+        return [*([FIRING] if state.alerts_untold else []), *([self._pulse_question] if compare else [])]
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    def tells_gpus(self, host: str) -> bool | None:
+        """Whether a host's GPUs are told from here; None before the first answer or failure."""
+        at = self._teller.gpus_told.get(host)
+        if at is not None and (self._clock.now() - at).total_seconds() <= GPUS_SECONDS:
+            return True
+        return False if self._asked else None
 
     def tells(self, host: str, mode: str) -> bool:
         """Whether the figures of that engine are from here and fresh: nobody else need ask it."""

@@ -95,12 +95,12 @@ def host_questions(config: Config, windows: Windows) -> list[Question]:
         ask("c", "cpu", f"1 - avg by (instance) (rate({idle}[{windows.speed}s]) and {idle})")
         ask("l", "load", f"max by (instance) ({{{_with(_LOAD, m)}}})")
         ask("d", "disk", f"max by (__name__,instance,mountpoint) ({{{_with(_DISK, m)}}})")
-        ask("g", "gpu", f"max by (__name__,instance,uuid,index,gpu) ({{{_with(_GPU, m)}}})")
+        ask("g", "gpu", f"max by (__name__,instance,uuid,index,gpu,GPU_I_ID) ({{{_with(_GPU, m)}}})")
         use = f"timestamp(nvidia_smi_utilization_gpu_ratio{{{m}}}) or timestamp(DCGM_FI_DEV_GPU_UTIL{{{m}}})"
         ask("s", "gpu-time", f"max by (instance) ({use})")
         units = [unit for unit in watched(host) if ":" not in unit]
         if units:
-            names = 'name=~"' + "|".join(_literal(unit) for unit in units) + '"'
+            names = 'name=~"' + "|".join(literal(unit) for unit in units) + '"'
             ask("u", "units", f"max by (name,state,instance) (node_systemd_unit_state{{{_with(names, m)}}} == 1)")
         for number, backup in enumerate(host.backup):
             if backup.metric:
@@ -117,7 +117,7 @@ def curve_questions(config: Config, windows: Windows) -> list[Question]:
         found += [
             Question(f"m{index}", "memory", name, f"max by (__name__,instance) (node_memory_MemAvailable_bytes{{{m}}})"),
             Question(f"c{index}", "cpu", name, f"1 - avg by (instance) (rate({idle}[{windows.speed}s]) and {idle})"),
-            Question(f"g{index}", "gpu", name, f"max by (__name__,instance,uuid,index,gpu) ({{{_with(_GPU_USE, m)}}})"),
+            Question(f"g{index}", "gpu", name, f"max by (__name__,instance,uuid,index,gpu,GPU_I_ID) ({{{_with(_GPU_USE, m)}}})"),
         ]
     return found
 
@@ -143,7 +143,7 @@ def host_matchers(config: Config, name: str) -> str:
     boxes = [n for n, h in config.host.items() if h.role == "box"]
     if host.role == "box" and len(boxes) == 1:
         return ""  # which machine a series belongs to is then told by its instance: see `answers.mine`
-    return f'instance=~"{_literal(name)}([.:].*)?"'
+    return f'instance=~"{literal(name)}([.:].*)?"'
 
 
 def engine_matchers(config: Config, host_name: str, mode: ModeConfig | EngineConfig) -> str:
@@ -157,7 +157,7 @@ def engine_matchers(config: Config, host_name: str, mode: ModeConfig | EngineCon
         exact = re.fullmatch(r'\s*instance\s*=\s*"([^":]+)(?::\d+)?"\s*,?\s*', host.instance)
         found = f'instance="{exact[1]}:{port}"' if exact else f'instance=~".+:{port}",{host.instance.strip().strip(",")}'
     elif several:
-        found = f'instance=~"{_literal(host_name)}([.].*)?:{port}"'
+        found = f'instance=~"{literal(host_name)}([.].*)?:{port}"'
     else:
         found = f'instance=~".+:{port}"'
     if mode.model and not mode.services and shares_port(host, mode):
@@ -182,7 +182,7 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """For use inside a quoted regular expression: a name from the configuration must not become one."""
     return _quoted(re.sub(r"([^A-Za-z0-9_:@-])", r"\\\1", text))
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sovtui.adapters.figures.answers import SENTINEL
 from sovtui.adapters.figures.api import FRESH, BadQuery, data_of, refusal
 from sovtui.adapters.figures.questions import Question, joined, split
 from sovtui.adapters.links.http import request
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 3500
 """Of one query: the library puts it into the address, and servers before Prometheus limit that."""
 AT_ONCE = 3
+BEYOND = 9e18
+"""Nothing that is measured is so large; what else cannot be a figure is told when it is known which figure it is."""
 
 
 class Ranges:
@@ -110,7 +111,7 @@ def numbers(values: list[Any]) -> list[tuple[float, float]]:
             at, value = float(pair[0]), float(pair[1])
         except (TypeError, ValueError, IndexError):
             continue
-        if math.isfinite(value) and abs(value) < SENTINEL:
+        if math.isfinite(value) and abs(value) < BEYOND:
             found.append((at, value))
     return found
 

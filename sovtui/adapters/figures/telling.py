@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from sovtui.adapters.engines.base import EngineAdapter
 from sovtui.adapters.figures.answers import HostAnswer, Series, machine_of, mine, take_disks, take_gpus, take_memory, take_units
@@ -16,7 +16,7 @@ from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Backup, Service
 from sovtui.core.reading import Reading, Status, fresh, unknown, unsupported
 from sovtui.core.state import Host
-from sovtui.core.text import size
+from sovtui.core.text import moment, size
 from sovtui.ports.source import Emit
 
 SOURCE = "prometheus"
@@ -25,6 +25,8 @@ PROBE_IS_FRESH_SECONDS = 8.0
 TOGETHER_SECONDS = 3.0
 """Two readings so close in time should say the same of something that moves."""
 APART = "memory.apart_ratio"
+AHEAD = timedelta(minutes=5)
+"""Clocks are never so far apart once both are known: what is further in the future has not happened."""
 _MISSING = "Prometheus has no such series"
 _HOST_FIGURES = (*MEMORY.values(), "memory.cached_bytes", "memory.droppable_bytes", "memory.swap_used_bytes", "cpu.use_ratio")
 
@@ -37,6 +39,8 @@ class Teller:
         self._config, self._adapters, self._at = config, adapters, at
         self._bad: Mapping[str, str] = {}
         self.told: dict[tuple[str, str], datetime] = {}
+        self.gpus_told: dict[str, datetime] = {}
+        """When there were figures of a host's GPUs, by host."""
         self._known: set[str] = set()
         """Hosts that Prometheus has told of."""
 
@@ -61,6 +65,8 @@ class Teller:
         readings.update({key: unsupported(reason, SOURCE) for key, reason in answer.unsupported.items()})
         if answer.figures:
             self._known.add(name)
+        if any(key.startswith("gpu.") for key, _ in answer.figures):
+            self.gpus_told[name] = now
         silent = not answer.figures and name in self._known  # its last values are the last there are: they stay, as old ones
         reason = f"Prometheus has no newer sample of {name}" if silent else answer.reason or f"{_MISSING} for {name}"
         since = None if silent else now
@@ -161,6 +167,12 @@ class Teller:
                 found.append(Service(name, word, at=at, source=SOURCE, description=old.description))
         return tuple(found)
 
+    def _by_its_clock(self, host: Host, value: float) -> datetime:
+        """A moment that a program on the host wrote down. Until the host has told its own time it is taken for Prometheus'."""
+        if host.skew_seconds is None:
+            return self._at(value)
+        return datetime.fromtimestamp(value + host.skew_seconds, UTC)
+
     def _backup(self, host: Host, q: Question, by_tag: Mapping[str, list[Series]], now: datetime) -> Backup | None:
         old = host.backups.get(q.subject)
         if old is None:
@@ -173,8 +185,10 @@ class Teller:
             new = replace(old, reason=f"{_MISSING}: look at its metric")
         elif not 1e9 < value < 1e11:
             new = replace(old, reason=f"its metric gives {value:g}, which is not a unix time")
+        elif (done := self._by_its_clock(host, value)) > now + AHEAD:
+            new = replace(old, reason=f"its metric gives {moment(done)}, which is still to come")
         else:
-            new = replace(old, last_success_at=self._at(value), at=now, source=SOURCE, reason="")
+            new = replace(old, last_success_at=done, at=now, source=SOURCE, reason="")
         same = replace(new, at=old.at) == old and old.at is not None and (now - old.at).total_seconds() < 30
         return None if same else new
 

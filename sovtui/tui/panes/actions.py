@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sovtui.core import text
 from sovtui.core.catalog import CATALOG
-from sovtui.core.model import ActionRun, Step
+from sovtui.core.model import ActionRun, LinkPhase, Step
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
@@ -64,7 +64,10 @@ def run_span(host: Host, now: datetime) -> Span | None:
     if run is None or not run.running:
         return None
     step = f": {run.steps[-1].name}" if run.steps else ""
-    return f"◐ {run.kind} {run.target}".rstrip() + step, "accent"
+    words = f"◐ {run.kind} {run.target}".rstrip() + step
+    if host.link.phase is LinkPhase.UP or host.link.since is None:
+        return words, "accent"
+    return f"{words} {text.STALE_SIGN}{text.age((now - host.link.since).total_seconds())}", "stale"
 
 
 def _find(view: View, id: str) -> ActionRun | None:

@@ -6,34 +6,58 @@ from datetime import UTC, datetime
 
 from sovtui.core import text
 from sovtui.core.clean import clean
-from sovtui.core.issues import actionable, severity_rank
+from sovtui.core.issues import actionable, missing_pulses, severity_rank
 from sovtui.core.model import Alert, AlertState
 from sovtui.core.state import State
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
 from sovtui.tui.present import BLANK, Row, Span, cut, facts, pad, paragraph, row, spread, wrap
 
-STATES = (AlertState.ACTIVE, AlertState.PENDING, AlertState.UNPROCESSED, AlertState.ACKNOWLEDGED, AlertState.INHIBITED)
-_SIGNS = {AlertState.ACTIVE: "▲", AlertState.ACKNOWLEDGED: "✔", AlertState.INHIBITED: "–"}
+STATES = (
+    AlertState.ACTIVE,
+    AlertState.PENDING,
+    AlertState.UNPROCESSED,
+    AlertState.UNTOLD,
+    AlertState.ACKNOWLEDGED,
+    AlertState.INHIBITED,
+)
+_SIGNS = {AlertState.ACTIVE: "▲", AlertState.ACKNOWLEDGED: "✔", AlertState.INHIBITED: "–", AlertState.UNTOLD: "?"}
+_WORDS = {AlertState.UNTOLD: "not told yet"}
+PULSE = "pulse"
+"""What an alert that always fires is called: that it does is well."""
 OLD_AFTER_SECONDS = 60.0
 """A list of alerts older than this is shown as stale."""
 
 
-def order(alert: Alert) -> tuple[int, int, float, str]:
-    """Actionable first, then by severity, then the newest."""
+def order(alert: Alert) -> tuple[bool, int, int, float, str]:
+    """Actionable first, then by severity, then the newest; at the end those that always fire."""
     since = alert.since.timestamp() if alert.since else 0.0
-    return STATES.index(alert.state), severity_rank(alert), -since, alert.fingerprint
+    return alert.pulse, STATES.index(alert.state), severity_rank(alert), -since, alert.fingerprint
+
+
+def sign_of(alert: Alert) -> str:
+    return "●" if alert.pulse else _SIGNS.get(alert.state, "△")
+
+
+def word_of(alert: Alert) -> str:
+    """Its severity if it fires, else what else it is."""
+    if alert.pulse:
+        return PULSE
+    return alert.severity or "no severity" if alert.state is AlertState.ACTIVE else _WORDS.get(alert.state, str(alert.state))
 
 
 def old_seconds(state: State) -> float | None:
-    """How old the list is, if that is too old."""
+    """How old the list is, if that is too old or whoever told it does not answer now."""
     if state.alerts_at is None:
         return None
-    old = (state.now - state.alerts_at).total_seconds()
-    return old if old > OLD_AFTER_SECONDS else None
+    old = max(0.0, (state.now - state.alerts_at).total_seconds())
+    source = state.sources.get(("alertmanager", ""))
+    return old if old > OLD_AFTER_SECONDS or (source is not None and source.ok is False) else None
 
 
 def severity_role(alert: Alert) -> str:
+    if alert.pulse:
+        return "ok"
     if alert.state is not AlertState.ACTIVE:
         return "label"
     rank = severity_rank(alert)
@@ -48,12 +72,19 @@ def count_span(view: View) -> tuple[str, str]:
     if state.alerts_at is None:
         return "alerts ?", "nothing"
     count = len(actionable(state))
-    words = f"▲ {count} alert{'' if count == 1 else 's'}" if count else "0 alerts"
+    if state.alerts_untold and not count:
+        return "alerts ?", "nothing"
+    more = "+" if state.alerts_untold else ""
+    words = f"▲ {count}{more} alert{'' if count == 1 and not more else 's'}" if count else "0 alerts"
+    if missing_pulses(state):
+        words += ", no pulse"
     old = old_seconds(state)
     if old is not None:
         return f"{words} {text.STALE_SIGN}{text.age(old)}", "stale"
     worst = min((severity_rank(alert) for alert in actionable(state)), default=9)
-    return words, "label" if not count else "bad" if worst <= 1 else "warn"
+    if not count:
+        return words, "warn" if missing_pulses(state) else "label"
+    return words, "bad" if worst <= 1 else "warn"
 
 
 class AlertsPane(ListPane):
@@ -63,7 +94,8 @@ class AlertsPane(ListPane):
     DETAIL_FROM = 14
 
     def want(self, view: View, width: int) -> Want:
-        return Want(2 + max(2, min(13, 1 + 2 * len(view.state.alerts))), least=4, stretch=2)
+        head = len(self.head(view, width))
+        return Want(2 + max(2, min(13, 1 + 2 * len(view.state.alerts) + head)), least=4, stretch=2)
 
     def badge(self, view: View) -> tuple[str, str]:
         if view.config.alertmanager is None:
@@ -71,7 +103,9 @@ class AlertsPane(ListPane):
         if view.state.alerts_at is None:
             return "?", "nothing"
         count = len(actionable(view.state))
-        return (f"▲{count}", count_span(view)[1]) if count else ("0", "label")
+        if not count and view.state.alerts_untold:
+            return "?", "nothing"
+        return (f"▲{count}", count_span(view)[1]) if count else ("0", count_span(view)[1])
 
     def heading(self, view: View) -> str:
         state = view.state
@@ -79,6 +113,8 @@ class AlertsPane(ListPane):
             return ""
         hushed = sum(1 for alert in state.alerts if alert.state is AlertState.ACKNOWLEDGED)
         words = f"{len(actionable(state))} firing" + (f", {hushed} acknowledged" if hushed else "")
+        if untold := sum(1 for alert in state.alerts if alert.state is AlertState.UNTOLD):
+            words += f", {untold} not told yet"
         old = old_seconds(state)
         return f"{words} {text.STALE_SIGN}{text.age(old)}" if old is not None else words
 
@@ -90,7 +126,20 @@ class AlertsPane(ListPane):
             reason = source.reason if source is not None and source.reason else "Alertmanager has not answered yet"
             first, *rest = paragraph(reason, width - 2, "label") or [BLANK]
             return [row((f"{text.UNKNOWN_SIGN} ", "nothing"), *first.spans), *(row("  ", *line.spans) for line in rest[:2])]
+        if view.state.alerts_untold:
+            return []
         return [row(("0 ", "strong"), ("alerts fire", "label"))]
+
+    def head(self, view: View, width: int) -> list[Row]:
+        rows = [row(("? ", "nothing"), (cut(view.state.alerts_untold, width - 2), "label"))] if view.state.alerts_untold else []
+        for name, last in missing_pulses(view.state):
+            ago = text.age((view.state.now - last).total_seconds()) if last is not None else text.UNKNOWN_SIGN
+            rows.append(
+                spread(
+                    row(("✖ ", "bad"), f"{name} is missing"), row((PULSE, "bad"), (pad(f" {ago}", 5, "right"), "label")), width
+                )
+            )
+        return rows
 
     def items(self, view: View, width: int) -> list[Item]:
         stale = old_seconds(view.state) is not None
@@ -98,14 +147,13 @@ class AlertsPane(ListPane):
 
     def _item(self, view: View, alert: Alert, width: int, stale: bool) -> Item:
         role = "stale" if stale else severity_role(alert)
-        sign = _SIGNS.get(alert.state, "△")
+        sign = sign_of(alert)
         since = text.age((view.state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
-        told = alert.severity or "no severity"
-        if alert.state is not AlertState.ACTIVE:
-            told = str(alert.state)
-        right = row((told, role), (pad(f" {since}", 5, "right"), "label"))
+        right = row((word_of(alert), role), (pad(f" {since}", 5, "right"), "label"))
         first = spread(
-            row((f"{sign} ", role), (alert.name, "strong" if alert.state is AlertState.ACTIVE else "plain")), right, width
+            row((f"{sign} ", role), (alert.name, "strong" if alert.state is AlertState.ACTIVE and not alert.pulse else "plain")),
+            right,
+            width,
         )
         note = alert.summary
         if alert.silences and alert.state is AlertState.ACKNOWLEDGED:
@@ -117,7 +165,7 @@ class AlertsPane(ListPane):
             if alert.fingerprint == self.cursor and self.size.height < self.DETAIL_FROM
             else [cut(note or "no summary", width - 2)]
         )
-        words = f"{alert.name} {alert.severity} {alert.state} {alert.summary}"
+        words = f"{alert.name} {alert.severity} {word_of(alert)} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
 
     def story(self, view: View, id: str, width: int) -> list[Row]:
@@ -125,9 +173,12 @@ class AlertsPane(ListPane):
         if alert is None:
             return []
         now = view.state.now
-        rows = paragraph(
-            f"{_SIGNS.get(alert.state, '△')} {alert.severity or 'no severity'}, {alert.state}", width, severity_role(alert)
-        )
+        known = PULSE if alert.pulse else _WORDS.get(alert.state, str(alert.state))
+        rows = paragraph(f"{sign_of(alert)} {alert.severity or 'no severity'}, {known}", width, severity_role(alert))
+        if alert.told_by:
+            rows += paragraph("Prometheus says so; Alertmanager has not been told yet.", width, "label")
+        elif alert.state is AlertState.UNTOLD:
+            rows += paragraph(view.state.alerts_untold, width, "label")
         rows += paragraph(alert.summary or "no summary", width)
         pairs: list[tuple[str, Span]] = []
         if alert.since is not None:

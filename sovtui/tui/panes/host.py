@@ -14,7 +14,7 @@ from sovtui.core.reading import Reading, Status
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.actions import outcome_span
-from sovtui.tui.panes.alerts import severity_role, short_moment
+from sovtui.tui.panes.alerts import severity_role, short_moment, word_of
 from sovtui.tui.panes.base import Copy, Pane, View
 from sovtui.tui.panes.inference import DECODE, heat_span, subject
 from sovtui.tui.present import BLANK, RIGHT, Row, Span, bar, curve, cut, flow, grid, pad, paragraph, row, spread, value
@@ -188,7 +188,7 @@ class HostPane(Pane):
         rows = []
         before = host if subject(host) is not None or told.host is None else told.host
         if engines_of(host.spec):
-            hot, role = heat_span(before)
+            hot, role = heat_span(before, now if before is host else None)
             rows.append(row(("mode  ", "label"), (hot if before is host else f"{hot.rstrip(' ~')} {text.STALE_SIGN}", role)))
         runs: list[ActionRun] = [*([host.action] if host.action else []), *host.receipts]
         newest = max(runs, key=lambda run: run.began_at, default=None)
@@ -220,7 +220,7 @@ class HostPane(Pane):
         for alert in sorted(mine, key=lambda a: (a.state is not AlertState.ACTIVE, a.since or state.now)):
             ago = text.age((state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
             at = short_time(alert.since, state.now) if alert.since else "?"
-            word = alert.severity if alert.state is AlertState.ACTIVE else str(alert.state)
+            word = word_of(alert)
             right = row((f"{word} ", severity_role(alert)), (f"since {at}, {ago}" if width >= 44 else f"since {at}", "label"))
             rows.append(spread(row(("  ▲ ", severity_role(alert)), alert.name), right, width))
         old = (state.now - state.alerts_at).total_seconds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from textual import events
 from textual.message import Message
@@ -10,7 +11,7 @@ from textual.message import Message
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import Engine, EnginePhase, LinkPhase, Mode
-from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, pace, switchable
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, pace, seen_at, switchable
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui import engines
@@ -66,11 +67,20 @@ def live(host: Host, role: str) -> str:
     return role if host.link.phase is LinkPhase.UP or role == "nothing" else "stale"
 
 
-def heat_span(host: Host) -> Span:
-    """One word for the whole box, as the status line and the host list show it; with a sign for stale while the link is down."""
+def heat_span(host: Host, now: datetime | None = None) -> Span:
+    """One word for the whole box, as the status line and the host list show it; while the link is down with its age (by `now`)."""
     words, role = _heat_span(host)
     old = live(host, role)
-    return (f"{words} {text.STALE_SIGN}" if old == "stale" else words), old
+    return (f"{words} {stale_age(host, subject(host), now)}" if old == "stale" else words), old
+
+
+def stale_age(host: Host, view: ModeView | None, now: datetime | None) -> str:
+    """The sign for stale, with how long ago a mode (none: any) was last seen as it is shown."""
+    modes = (*host.spec.modes, *host.spec.beside) if view is None else (view.mode,)
+    last = max((at for mode in modes if (at := seen_at(host, mode)) is not None), default=None)
+    return (
+        f"{text.STALE_SIGN}{text.age((now - last).total_seconds())}" if now is not None and last is not None else text.STALE_SIGN
+    )
 
 
 def _heat_span(host: Host) -> Span:
@@ -137,7 +147,7 @@ class InferencePane(Pane):
         if found or (host and any(one.heat is Heat.UNKNOWN for one in mode_views(host))):
             rows += 3 + 1 + figures  # speed and what it is held against
         hot = found is not None and found.heat is Heat.HOT  # of others the reason stands where the speed would be
-        rows += len(self._engine(host, found, width, roomy=True)) if host and found and hot else 1
+        rows += len(self._engine(host, found, width, view.state.now, roomy=True)) if host and found and hot else 1
         rows += len(host.spec.modes) + 1 + engines.rows_wanted(view, host, found, width) if host else 1
         besides = len(host.spec.beside) if host else 0
         return Want(rows, least=min(17, 11 + 3 * besides) if besides else 10)
@@ -166,12 +176,12 @@ class InferencePane(Pane):
             rows += paragraph(f"✖ {len(hot)} modes are hot at once: {names}. Switch to one of them.", width, "bad")
         if found is None:
             if modes:
-                rows.append(row(heat_span(host)))
+                rows.append(row(heat_span(host, view.state.now)))
             reasons = {v.reason for v in mode_views(host) if v.reason}
             for reason in sorted(reasons)[:2]:
                 rows += paragraph(reason, width, "label")[:2]
         else:
-            rows += self._engine(host, found, width, roomy=height >= ROOMY_ROWS)
+            rows += self._engine(host, found, width, view.state.now, roomy=height >= ROOMY_ROWS)
             if found.heat is Heat.HOT or host.reading(DECODE, found.mode.name).value is not None:
                 figures = grid(engines.figures(host, found, view.state.now), width, FIGURE_CELLS)
                 spare = height - len(rows) - len(modes) - len(figures)
@@ -212,11 +222,11 @@ class InferencePane(Pane):
         models = [Copy("model id", model) for model in (engine.models if engine else ())[:1]]
         return [Copy("all figures", "\n".join([head, *(one.text for one in figures)])), *models, *figures]
 
-    def _engine(self, host: Host, view: ModeView, width: int, *, roomy: bool) -> list[Row]:
+    def _engine(self, host: Host, view: ModeView, width: int, now: datetime, *, roomy: bool) -> list[Row]:
         engine = host.engines.get(view.mode.name)
         up = host.link.phase is LinkPhase.UP
         role = live(host, engines.role(view))
-        word = f"{view.word} {text.STALE_SIGN}" if role == "stale" else view.word
+        word = f"{view.word} {stale_age(host, view, now)}" if role == "stale" else view.word
         parts = [row((f"{engines.sign(view)} ", role), (view.mode.name, "strong"), " ", (word, role))]
         if engine is not None and engine.phase is not EnginePhase.UNKNOWN:
             parts += engines.said(view, engine, up=up)
@@ -288,18 +298,19 @@ class InferencePane(Pane):
         rows = []
         for found in views:
             mode, heat_role = found.mode, live(host, engines.role(found))
+            word = f"{found.word} {text.STALE_SIGN}" if heat_role == "stale" else found.word
             need, need_role = "", "label"
             if mode.needs_bytes is not None:
                 need = text.size(mode.needs_bytes)
                 if found.heat is Heat.COLD:
-                    word, need_role = FORECASTS.get(forecast_view(host, mode)[0], ("", "label"))
-                    need = f"{need} {word}".rstrip()
+                    fits, need_role = FORECASTS.get(forecast_view(host, mode)[0], ("", "label"))
+                    need = f"{need} {fits}".rstrip()
             left = row((pad(mode.key or " ", 2), "key"), (engines.sign(found) + " ", heat_role), mode.title)
-            right = row((pad(found.word, 9), heat_role), (pad(need, NEED_CELLS, RIGHT), need_role))
+            right = row((pad(word, max(9, len(word))), heat_role), (pad(need, NEED_CELLS, RIGHT), need_role))
             if width < 52:
-                right = row((f" {found.word}", heat_role)) if not need else row((f" {need}", need_role))
+                right = row((f" {word}", heat_role)) if not need else row((f" {need}", need_role))
                 if found.heat is not Heat.COLD:
-                    right = row((f" {found.word}", heat_role))
+                    right = row((f" {word}", heat_role))
             rows.append(spread(left, right, width))
         if not views:
             return [] if host.spec.beside else [row((cut("no modes are configured", width), "label"))]

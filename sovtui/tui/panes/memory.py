@@ -254,10 +254,13 @@ def _together(view: View, host: Host, gpus: Sequence[str], width: int) -> list[R
         return [host.reading(f"gpu.{key}", gpu) for gpu in gpus]
 
     def told(key: str, reduce: Callable[[list[float]], float]) -> Span:
-        found = [r.value for r in of(key) if r.value is not None]
-        worst = next((r for r in of(key) if r.status is not Status.FRESH), of(key)[0])
+        every = [r for r in of(key) if r.status is not Status.UNSUPPORTED] or of(key)
+        found = [r.value for r in every if r.value is not None]
+        worst = next((r for r in every if r.status is not Status.FRESH), every[0])
+        if worst.status is Status.UNSUPPORTED:
+            return value(f"gpu.{key}", worst, view.state.now)
         whole = (
-            replace(worst, value=reduce(found)) if len(found) == len(gpus) else replace(worst, value=None, status=Status.UNKNOWN)
+            replace(worst, value=reduce(found)) if len(found) == len(every) else replace(worst, value=None, status=Status.UNKNOWN)
         )
         return value(f"gpu.{key}", whole, view.state.now)
 
@@ -265,7 +268,7 @@ def _together(view: View, host: Host, gpus: Sequence[str], width: int) -> list[R
     memory = (f"{told('memory_used_bytes', sum)[0]} of {told('memory_total_bytes', sum)[0]}", told("memory_used_bytes", sum)[1])
     heat = told("temperature_celsius", max)
     parts = [
-        row((f"{len(gpus)} GPUs", "title")),
+        row((_counted(gpus), "title")),
         row((f"{use[0]} to {busiest[0]}", busiest[1])),
         row(told("power_watts", sum)),
         row((f"up to {heat[0]}", heat[1])),
@@ -274,7 +277,20 @@ def _together(view: View, host: Host, gpus: Sequence[str], width: int) -> list[R
     return flow(parts, width)[:3]
 
 
+def _counted(gpus: Sequence[str]) -> str:
+    """`8 GPUs`, `1 GPU, 7 instances`."""
+    instances = [gpu for gpu in gpus if ":" in gpu]
+    whole = {gpu.partition(":")[0] for gpu in gpus}
+    words = f"{len(whole)} GPU{'' if len(whole) == 1 else 's'}"
+    return f"{words}, {len(instances)} instance{'' if len(instances) == 1 else 's'}" if instances else words
+
+
 def gpu_names(host: Host) -> tuple[str, ...]:
     """Every GPU that any figure is about."""
     keys = ("gpu.use_ratio", "gpu.power_watts", "gpu.memory_used_bytes", "gpu.temperature_celsius")
-    return tuple(dict.fromkeys(name for key in keys for name in host.subjects(key)))
+    return tuple(sorted({name for key in keys for name in host.subjects(key)}, key=_place))
+
+
+def _place(gpu: str) -> tuple[tuple[int, str], ...]:
+    """By number, an instance after its GPU."""
+    return tuple((int(part) if part.isdigit() else 0, part) for part in gpu.split(":"))

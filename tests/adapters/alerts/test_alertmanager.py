@@ -83,10 +83,82 @@ async def test_alerts_as_they_are() -> None:
     down = alerts["EngineDown"]
     assert (down.severity, down.state, down.fingerprint) == ("critical", AlertState.ACTIVE, "11660dae96081cbe")
     assert down.summary == "Inference engine 127.0.0.1:47999 is not answering"
-    assert down.since == datetime(2026, 11, 20, 13, 49, 27, tzinfo=UTC)
+    assert down.since == datetime(2026, 11, 20, 19, 49, 36, tzinfo=UTC), (
+        "10 min 24 s before the server's time, by this machine's clock"
+    )
     assert down.label("instance") == "127.0.0.1:47999" and len(down.labels) == 7
     assert alerts["UnifiedMemoryLow"].state is AlertState.INHIBITED
     assert alerts["AlwaysFiring"].severity == "info"
+
+
+STARTED = "2026-11-20T13:59:31.509Z"  # twenty seconds before the server's own time
+
+
+def restarted(server: Server, uptime: Any = STARTED) -> None:
+    """It has lost its alerts, and says when it was started; silences it keeps."""
+    status = {**recorded("status.json"), "uptime": uptime}
+    server.over[("GET", "/api/v2/status")] = httpx.Response(200, json=status, headers={"Date": DATE})
+    server.over[("GET", "/api/v2/alerts")] = httpx.Response(200, json=[], headers={"Date": DATE})
+    server.over[("GET", "/api/v2/silences")] = httpx.Response(200, json=recorded("silences.active.json"), headers={"Date": DATE})
+
+
+async def test_after_a_restart_it_says_that_not_all_is_told_yet() -> None:
+    server = Server()
+    am = make(server)
+    whole = await am.seen()
+    assert whole.untold == "" and not whole.hushes and len(whole.alerts) == 3
+    restarted(server)
+    told = await am.seen()
+    assert not told.alerts and told.untold.startswith("Alertmanager was started at ") and "told again" in told.untold
+    (hush,) = told.hushes
+    assert hush.silence.id == SILENCE and ("alertname", "EngineDown") in [(m.name, m.value) for m in hush.matchers]
+    assert server.asked.count("GET /api/v2/status") == 2, "once at first, once when alerts were missing"
+    for _ in range(3):
+        assert (await am.seen()).untold == told.untold, "the same words: nothing is drawn anew for them"
+    assert server.asked.count("GET /api/v2/status") == 2
+
+
+async def test_a_minute_and_a_quarter_after_its_start_it_has_been_told() -> None:
+    server = Server()
+    restarted(server)
+    clock = FakeClock()
+    am = Alertmanager(httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://am:9093"), clock)
+    assert (await am.seen()).untold, "also for who asks for the first time"
+    for seconds, untold in ((50.0, True), (10.0, False)):
+        clock.passed += seconds
+        assert bool((await am.seen()).untold) is untold
+
+
+async def test_a_restart_is_noticed_by_an_answer_that_failed_too() -> None:
+    server = Server()
+    server.over[("GET", "/api/v2/alerts")] = httpx.Response(200, json=[], headers={"Date": DATE})
+    am = make(server)
+    assert not (await am.seen()).untold
+    server.over[("GET", "/api/v2/alerts")] = httpx.Response(502, text="bad gateway")
+    with pytest.raises(Unreachable):
+        await am.seen()
+    restarted(server)
+    assert (await am.seen()).untold
+
+
+@pytest.mark.parametrize("uptime", [None, 123456, "soon", "2026-11-20T14:30:00Z"])
+async def test_what_does_not_tell_when_it_started_has_told_all(uptime: object) -> None:
+    server = Server()
+    restarted(server, uptime)
+    assert not (await make(server).seen()).untold
+    server.over[("GET", "/api/v2/status")] = httpx.Response(404)  # Grafana's
+    assert not (await make(server).seen()).untold
+
+
+async def test_an_alert_that_always_fires_is_told_as_such() -> None:
+    server = Server()
+    told = await make(server).seen()
+    assert [a.name for a in told.alerts if a.pulse] == ["AlwaysFiring"] and told.pulses == ()
+    am = Alertmanager(
+        httpx.AsyncClient(transport=httpx.MockTransport(server), base_url="http://am:9093"), FakeClock(), pulses=("EngineDown",)
+    )
+    told = await am.seen()
+    assert {a.name for a in told.alerts if a.pulse} == {"AlwaysFiring", "EngineDown"} and told.pulses == ("EngineDown",)
 
 
 async def test_who_silenced_it_and_until_when() -> None:
@@ -98,7 +170,7 @@ async def test_who_silenced_it_and_until_when() -> None:
     assert down.state is AlertState.ACKNOWLEDGED
     (silence,) = down.silences
     assert (silence.id, silence.author) == (SILENCE, "tess@console")
-    assert silence.comment.startswith("ack: restarting") and silence.ends_at.hour == 14
+    assert silence.comment.startswith("ack: restarting") and silence.ends_at.hour == 20
     assert server.asked.count(f"GET /api/v2/silence/{SILENCE}") == 1  # kept for a minute
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from sovtui.core.activity import Activity
 from sovtui.core.events import ActivitySeen, EngineSeen, Event, LinkChanged, ServicesSeen
 from sovtui.core.model import Engine, HostSpec, Link, LinkPhase, Mode, Service
 from sovtui.core.state import State, initial, reduce
+from sovtui.ports.errors import NotYet
 from tests.fakes.world import FakeClock
 
 DATA = Path(__file__).parents[2] / "data"
@@ -82,7 +84,7 @@ class Room:
         self.source = EnginesSource("spark", (self.mode,), adapters, server.client, self.clock, told_elsewhere=told)
 
     def link(self, phase: LinkPhase) -> None:
-        self.state = reduce(self.state, LinkChanged("spark", Link(phase)))
+        self.state = reduce(self.state, LinkChanged("spark", Link(phase, since=self.clock.now())))
 
     def unit(self, active: str, **words: object) -> None:
         service = replace(Service("qwen.service", active, main_pid=100), **words)  # type: ignore[arg-type]
@@ -100,7 +102,8 @@ class Room:
         renewed = tuple((at, replace(one, at=self.clock.now())) for at, one in self.state.hosts["spark"].activity.items())
         self.state = reduce(self.state, ActivitySeen("spark", renewed))  # as the probe's beat does
         self.events.clear()
-        await self.source.poll(self.state, self._put)
+        with contextlib.suppress(NotYet):
+            await self.source.poll(self.state, self._put)
         return next(e.engine for e in self.events if isinstance(e, EngineSeen))
 
     def _put(self, event: Event) -> None:

@@ -13,12 +13,12 @@ import pytest
 from sovtui.adapters.engines.base import Past, cause, progress
 from sovtui.adapters.engines.watch import EnginesSource
 from sovtui.adapters.registry import load_engine
-from sovtui.core.events import EngineSeen, Sample, Samples
-from sovtui.core.model import Engine, EnginePhase, HostSpec, LinkPhase, Mode
+from sovtui.core.events import EngineSeen, LinkChanged, Sample, Samples
+from sovtui.core.model import Engine, EnginePhase, HostSpec, Link, LinkPhase, Mode
 from sovtui.core.modes import Heat, mode_view
 from sovtui.core.reading import Status, fresh
 from sovtui.core.state import initial, reduce
-from sovtui.ports.errors import Unreachable
+from sovtui.ports.errors import NotYet, Unreachable
 from tests.adapters.engines.pretend import MODELS, Room, Server, recorded
 
 DATA = Path(__file__).parents[2] / "data"
@@ -262,7 +262,8 @@ async def test_a_lost_link_is_no_dead_engine() -> None:
             await room.poll()
     room.link(LinkPhase.CONNECTING)
     for _ in range(3):
-        await room.source.poll(room.state, room._put)
+        with pytest.raises(NotYet):
+            await room.source.poll(room.state, room._put)
         assert room.state.hosts["spark"].engines["qwen"].phase is EnginePhase.READY, "what was last known of it"
     server.up = True
     room.link(LinkPhase.UP)
@@ -476,3 +477,33 @@ def test_where_nobody_counts_requests_tokens_tell_whether_it_is_busy() -> None:
         samples = (Sample("engine.decode_tok_s", fresh(value, room.clock.now(), "engine"), "qwen"),)
         room.state = reduce(room.state, Samples("spark", samples))
         assert mode_view(room.state.hosts["spark"], room.mode).busy is busy
+
+
+async def test_an_engine_that_has_been_up_for_hours_and_does_not_answer_is_not_starting() -> None:
+    server = Server(health=200, v1__models=MODELS)
+    server.up = False
+    room = Room(server, told=lambda host, mode: True)
+    room.unit("active", since=room.clock.now() - timedelta(hours=3))
+    with pytest.raises(NotYet, match="asked again"):
+        await room.source.poll(room.state, room._put)
+    told = await room.poll()
+    assert (told.phase, told.reason) == (EnginePhase.DEAD, "it has been up for 3 h, and nothing listens on its port")
+    await room.source.poll(room.state, room._put)  # that is an answer
+
+
+async def test_an_engine_that_may_still_be_starting_is() -> None:
+    server = Server(health=200, v1__models=MODELS)
+    server.up = False
+    room = Room(server)
+    room.unit("active", since=room.clock.now() - timedelta(minutes=10))
+    for _ in range(5):
+        assert (await room.poll()).phase is EnginePhase.STARTING
+
+
+async def test_while_a_lost_link_is_tried_again_its_engines_are_not_called_well() -> None:
+    room = Room(Server(health=200, v1__models=MODELS))
+    room.unit("active")
+    await room.poll()
+    room.state = reduce(room.state, LinkChanged("spark", Link(LinkPhase.CONNECTING, reason="no answer", since=room.clock.now())))
+    with pytest.raises(Unreachable, match="spark is not reached: no answer"):
+        await room.source.poll(room.state, room._put)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
+
 from sovtui.adapters.backups.units import BackupsSource, judge
 from sovtui.config.schema import BackupConfig
-from sovtui.core.events import BackupsSeen, ServicesSeen, SourceChanged
-from sovtui.core.model import ActionRun, Backup, Service, Source
+from sovtui.core.events import BackupsSeen, Event, LinkChanged, ReceiptsSeen, ReceiptsUnread, ServicesSeen, SourceChanged
+from sovtui.core.model import ActionRun, Backup, Link, LinkPhase, Service, Source
+from sovtui.ports.errors import NotYet, Unreachable
 from tests.adapters.figures.estate import NOW, Room, config, spark
 from tests.fakes.world import FakeClock
 
@@ -86,7 +89,7 @@ def test_while_prometheus_is_silent_the_box_itself_tells_and_it_is_said_who() ->
 
 async def test_one_answer_that_is_late_is_no_silence() -> None:
     metric = BackupConfig(name="nas", service="backup-nas.service", metric="m")
-    room = Room(config(spark=spark()))
+    room = reached(ReceiptsSeen("spark", ()))
     source = BackupsSource("spark", (metric,), FakeClock())
     room.put(BackupsSeen("spark", (Backup("nas", last_success_at=BEFORE, source="prometheus"),)))
     room.put(ServicesSeen("spark", (Service("backup-nas.service", "inactive", "dead", "success", NOW, source="probe"),)))
@@ -105,8 +108,57 @@ def test_missing_and_unknown_units() -> None:
     assert told("missing", since=None).reason == "there is no backup-nas.service"
 
 
-async def test_the_source_tells_only_news() -> None:
+def reached(*events: Event) -> Room:
+    """A host whose link is up, with what it has told."""
     room = Room(config(spark=spark()))
+    for event in (LinkChanged("spark", Link(LinkPhase.UP)), *events):
+        room.put(event)
+    room.events.clear()
+    return room
+
+
+NEVER = ServicesSeen("spark", (Service("backup-nas.service", "inactive", "dead", source="probe"),))
+
+
+async def test_nothing_is_said_before_units_receipts_and_prometheus_have_told() -> None:
+    asked = SourceChanged(Source("prometheus"))
+    metric = BackupConfig(name="nas", service="backup-nas.service", metric="m")
+    for told, missing, backup in (
+        ((), "services of its backups are not known", NAS),
+        ((NEVER,), "receipts have not been read", NAS),
+        ((NEVER, ReceiptsUnread("spark")), "", NAS),
+        ((NEVER, ReceiptsSeen("spark", ())), "", NAS),
+        ((NEVER, ReceiptsSeen("spark", ()), asked), "Prometheus has not answered", metric),
+        ((NEVER, ReceiptsSeen("spark", ()), asked), "", NAS),
+        ((SourceChanged(Source("probe", "spark", False, "no python3 there")), ReceiptsSeen("spark", ())), "", NAS),
+    ):
+        room = Room(config(spark=spark(watch=("backup-nas.service",))))
+        room.put(LinkChanged("spark", Link(LinkPhase.UP)))
+        for event in told:
+            room.put(event)
+        source = BackupsSource("spark", (backup,), FakeClock())
+        room.events.clear()
+        if missing:
+            with pytest.raises(NotYet, match=missing):
+                await source.poll(room.state, room.put)
+            assert not room.events, "that it is not known yet is no news of a backup"
+        else:
+            await source.poll(room.state, room.put)
+
+
+async def test_a_host_that_is_not_reached_has_told_nothing_of_its_backups() -> None:
+    room = reached(NEVER, ReceiptsSeen("spark", ()))
+    room.put(BackupsSeen("spark", (Backup("nas", last_success_at=BEFORE, source="probe"), Backup("cloud"))))
+    room.put(LinkChanged("spark", Link(LinkPhase.DOWN, reason="no route")))
+    cloud = BackupConfig(name="cloud", service="cloud.service")
+    with pytest.raises(Unreachable, match="spark is not reached: no route"):
+        await BackupsSource("spark", (NAS, cloud), FakeClock()).poll(room.state, room.put)
+    backups = room.state.hosts["spark"].backups
+    assert backups["nas"].last_success_at == BEFORE and backups["cloud"].reason == "spark is not reached"
+
+
+async def test_the_source_tells_only_news() -> None:
+    room = reached(NEVER, ReceiptsSeen("spark", ()))
     source = BackupsSource("spark", (NAS,), FakeClock())
     await source.poll(room.state, room.put)
     assert isinstance(room.events[0], BackupsSeen)

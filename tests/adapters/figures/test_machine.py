@@ -126,6 +126,44 @@ async def test_a_lost_gpu_is_unknown_with_the_drivers_word() -> None:
     assert {(r.status, r.reason) for r in readings.values()} == {(Status.UNKNOWN, "GPU 0: GPU is lost")}
 
 
+class Split(Driver):
+    """A GPU in seven possible instances, three of which are made."""
+
+    def nvmlDeviceGetMigMode(self, handle: object) -> Any:
+        return [1, 1]
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: object) -> int:
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: object, number: int) -> str:
+        if number >= 3:
+            raise NVMLError("Not Found")
+        return f"part {number}"
+
+    def nvmlDeviceGetGpuInstanceId(self, part: str) -> int:
+        return {"part 0": 1, "part 1": 5, "part 2": 13}[part]
+
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> Any:
+        size = {"part 0": 40, "part 1": 20, "part 2": 10}.get(str(handle), 80)
+        return SimpleNamespace(total=size << 30, used=size << 29)
+
+
+async def test_each_instance_of_a_split_gpu_has_its_own_memory() -> None:
+    events: list[Event] = []
+    source = NvmlSource("here", FakeClock(), load=lambda: Split(Use=NVMLError_NotSupported("Not Supported")))
+    await source.poll(STATE, events.append)
+    await source.aclose()
+    (samples,) = events
+    assert isinstance(samples, Samples)
+    told = {(s.subject, s.figure): s.reading for s in samples.samples}
+    totals = {subject: reading.value for (subject, figure), reading in told.items() if figure == "gpu.memory_total_bytes"}
+    assert totals == {"0": None, "0:1": 40 << 30, "0:5": 20 << 30, "0:13": 10 << 30}
+    assert (
+        told["0", "gpu.memory_used_bytes"].status is Status.UNSUPPORTED and "split" in told["0", "gpu.memory_used_bytes"].reason
+    )
+    assert told["0", "gpu.power_watts"].value == 412.3 and told["0:5", "gpu.power_watts"].status is Status.UNSUPPORTED
+
+
 async def test_an_unknown_error_of_one_figure_leaves_the_others() -> None:
     readings = await read(Driver(Power=NVMLError("Unknown Error")))
     assert readings["gpu.power_watts"].status is Status.UNKNOWN and "Unknown Error" in readings["gpu.power_watts"].reason

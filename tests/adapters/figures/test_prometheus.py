@@ -16,8 +16,8 @@ from sovtui.adapters.engines.base import Windows
 from sovtui.adapters.figures import questions as ask
 from sovtui.adapters.figures.answers import HostAnswer, Series, take_gpus, take_memory, take_units
 from sovtui.adapters.figures.api import _form
-from sovtui.config.schema import BackupConfig, HostConfig, ModeConfig
-from sovtui.core.events import BackupsSeen, LinkChanged, Sample, Samples, ServicesSeen
+from sovtui.config.schema import AlertmanagerConfig, BackupConfig, HostConfig, ModeConfig
+from sovtui.core.events import AlertsSeen, BackupsSeen, LinkChanged, Sample, Samples, ServicesSeen
 from sovtui.core.issues import issues
 from sovtui.core.model import Link, LinkPhase, Service
 from sovtui.core.reading import Status, fresh
@@ -539,3 +539,150 @@ async def test_nothing_is_asked_far_more_often_than_it_is_scraped(scraped: str, 
     assert prometheus.interval_seconds == 1.0
     await prometheus.poll(Room(made).state, lambda _: None)
     assert prometheus.interval_seconds == asked_every
+
+
+def dcgm(name: str, value: float, instance: str = "", gpu: str = "0") -> Series:
+    labels = {"__name__": f"DCGM_FI_DEV_{name}", "gpu": gpu, "instance": "spark:9400"}
+    return Series({**labels, "GPU_I_ID": instance} if instance else labels, value)
+
+
+def test_a_sum_is_not_made_of_what_dcgm_leaves_blank() -> None:
+    answer = HostAnswer()
+    take_gpus(
+        answer, [dcgm("FB_USED", 1000.0), dcgm("FB_FREE", 2.0**31 - 14), dcgm("FB_RESERVED", 500.0), dcgm("GPU_UTIL", 50.0)]
+    )
+    assert answer.figures["gpu.memory_used_bytes", "0"] == 1000 * 2**20
+    assert ("gpu.memory_total_bytes", "0") not in answer.figures, "used and reserved alone are no total"
+    answer = HostAnswer()
+    take_gpus(answer, [dcgm("FB_USED", 1000.0), dcgm("FB_FREE", 2000.0), dcgm("FB_RESERVED", 2.0**47)])
+    assert answer.figures["gpu.memory_total_bytes", "0"] == 3000 * 2**20
+
+
+def test_instances_of_a_split_gpu_are_devices_of_their_own() -> None:
+    rows = [
+        *(dcgm("FB_USED", used, instance) for instance, used in (("7", 12.0), ("8", 9000.0), ("13", 15.0))),
+        *(dcgm("FB_FREE", free, instance) for instance, free in (("7", 11000.0), ("8", 2012.0), ("13", 40000.0))),
+        *(dcgm("POWER_USAGE", 310.0, instance) for instance in ("7", "8", "13")),
+        *(dcgm("GPU_TEMP", 55.0, instance) for instance in ("7", "8", "13")),
+        dcgm("FB_USED", 30000.0, gpu="1"),
+        dcgm("FB_FREE", 50000.0, gpu="1"),
+        dcgm("GPU_UTIL", 90.0, gpu="1"),
+    ]
+    answer = HostAnswer()
+    take_gpus(answer, rows)
+    mib = 2.0**20
+    told = {gpu: (answer.figures.get(("gpu.memory_used_bytes", gpu)), answer.figures.get(("gpu.memory_total_bytes", gpu)))
+            for gpu in ("0", "0:7", "0:8", "0:13", "1")}  # fmt: skip
+    assert told == {
+        "0": (None, None),
+        "0:7": (12 * mib, 11012 * mib),
+        "0:8": (9000 * mib, 11012 * mib),
+        "0:13": (15 * mib, 40015 * mib),
+        "1": (30000 * mib, 80000 * mib),
+    }
+    assert answer.figures["gpu.power_watts", "0"] == 310.0, "of the board, once"
+    assert [gpu for key, gpu in answer.figures if key == "gpu.power_watts"] == ["0"]
+    assert "split" in answer.unsupported["gpu.memory_total_bytes", "0"]
+    assert "whole GPU" in answer.unsupported["gpu.power_watts", "0:7"]
+
+
+def test_the_question_keeps_instances_apart() -> None:
+    made = config(spark=spark())
+    for asked in (ask.host_questions(made, Windows()), ask.curve_questions(made, Windows())):
+        assert all("GPU_I_ID" in q.expression.partition("(")[2].partition(")")[0] for q in asked if q.kind == "gpu")
+
+
+def test_negative_memory_of_an_exporter_is_left_out() -> None:
+    answer = HostAnswer()
+    names = {"Cached": -1.0, "Buffers": 5.0, "SReclaimable": 3.0, "MemTotal": 100.0}
+    take_memory(answer, [Series({"__name__": f"node_memory_{name}_bytes"}, value) for name, value in names.items()])
+    assert answer.figures == {("memory.total_bytes", ""): 100.0, ("memory.buffers_bytes", ""): 5.0}
+
+
+class Firing:
+    """A Prometheus that has two alerts, one of which always fires."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/query":
+            return httpx.Response(404, json={})
+        query = parse_qs(request.content.decode())["query"][0]
+        self.asked.append(query)
+        at = NOW.timestamp()
+        rows: list[tuple[dict[str, str], float]] = [({"k": "now"}, at)]
+        if '"k","pu"' in query:
+            rows += [({"k": "pu", "alertname": "Watchdog", "severity": "none"}, at - 60)]
+            rows += [({"k": "pu", "alertname": "Watchdog", "severity": "critical"}, at)]
+        if '"k","al"' in query:
+            disk = {
+                "k": "al",
+                "__name__": "ALERTS_FOR_STATE",
+                "alertname": "DiskFull",
+                "severity": "warning",
+                "mount": "/\x1b[31m",
+            }
+            rows += [(disk, at - 3600), ({"k": "al", "alertname": "Watchdog", "severity": "none"}, at - 7200)]
+        return vector(*rows)
+
+
+async def test_prometheus_says_what_fires_while_alertmanager_may_not_know() -> None:
+    made = replace(config(spark=spark()), alertmanager=AlertmanagerConfig(url="http://am:9093"))
+    server, room = Firing(), Room(made)
+    prometheus = source(made, server)
+    await prometheus.poll(room.state, room.put)
+    assert '"k","al"' not in server.asked[-1], "as long as Alertmanager knows it is not asked for"
+    room.put(AlertsSeen((), NOW, "Alertmanager was started at 20:59"))
+    await prometheus.poll(room.state, room.put)
+    disk, watchdog = room.state.alerts
+    assert (disk.name, disk.severity, disk.told_by) == ("DiskFull", "warning", "prometheus")
+    assert disk.since is not None and abs(NOW - timedelta(hours=1) - disk.since) < timedelta(seconds=2)
+    assert dict(disk.labels) == {"alertname": "DiskFull", "severity": "warning", "mount": "/\x1b[31m"}, (
+        "as a silence must match them"
+    )
+    assert (watchdog.name, watchdog.pulse) == ("Watchdog", True)
+    room.put(AlertsSeen((), NOW))
+    await prometheus.poll(room.state, room.put)
+    assert not room.state.alerts and '"k","al"' not in server.asked[-1]
+
+
+async def test_prometheus_says_which_alerts_always_fire_and_is_asked_rarely() -> None:
+    made = replace(config(spark=spark()), alertmanager=AlertmanagerConfig(url="http://am:9093", pulse=("Can.ary",)))
+    server, room, clock = Firing(), Room(made), FakeClock()
+    prometheus = source(made, server, clock)
+    for _ in range(10):
+        await prometheus.poll(room.state, room.put)
+        clock.passed += 1
+    assert sum('"k","pu"' in query for query in server.asked) == 1
+    assert "Can\\\\.ary" in server.asked[0], "a name is no expression"
+    (last,) = room.state.pulses.values()
+    assert last is not None and abs(NOW - timedelta(seconds=60) - last) < timedelta(seconds=2), "the severe one is no pulse"
+    without = Room(config(spark=spark()))
+    await source(config(spark=spark()), server).poll(without.state, without.put)
+    assert '"k","pu"' not in server.asked[-1], "without an Alertmanager there is nothing that it could prove"
+
+
+async def test_whether_it_tells_a_hosts_gpus() -> None:
+    clock, there = FakeClock(), True
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/query":
+            return httpx.Response(404, json={})
+        use = {"k": "g0", "__name__": "DCGM_FI_DEV_GPU_UTIL", "gpu": "0", "instance": "spark:9400"}
+        return vector(({"k": "now"}, NOW.timestamp()), *([(use, 50.0)] if there else []))
+
+    room = Room(config(spark=spark()))
+    prometheus = source(config(spark=spark()), answer, clock)
+    assert prometheus.tells_gpus("spark") is None, "it has not been asked"
+    await prometheus.poll(room.state, room.put)
+    assert prometheus.tells_gpus("spark") is True
+    there = False
+    for seconds, told in ((30.0, True), (31.0, False)):  # one scrape may fail
+        clock.passed += seconds
+        await prometheus.poll(room.state, room.put)
+        assert prometheus.tells_gpus("spark") is told
+    broken = source(config(spark=spark()), lambda request: httpx.Response(502))
+    with pytest.raises(Unreachable):
+        await broken.poll(room.state, room.put)
+    assert broken.tells_gpus("spark") is False, "who does not answer does not tell them either"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -14,7 +14,7 @@ from sovtui.core.events import ActivitySeen, LinkChanged, SourceChanged
 from sovtui.core.model import HostSpec, Link, LinkPhase, Mode, Source
 from sovtui.core.state import State, initial, is_routine, reduce
 from sovtui.ports.link import Link as Way
-from tests.fakes.world import FakeClock
+from tests.fakes.world import FakeClock, FakeLink
 
 ENGINES = (
     Mode("a", url="http://127.0.0.1:8080/v1", services=("a.service",)),
@@ -37,7 +37,7 @@ async def told(monkeypatch: pytest.MonkeyPatch, *said: dict[str, Any]) -> tuple[
             clock.passed += 1.0
 
     monkeypatch.setattr("sovtui.adapters.services.probe.lines", lines)
-    async for batch in Probe("spark", ("a.service",), clock, engines=ENGINES).events(cast("Way", None)):
+    async for batch in Probe("spark", ("a.service",), clock, engines=ENGINES).events(FakeLink()):
         for event in batch:
             state = reduce(state, event)
         states.append(state.hosts["spark"].activity.get(AT))

@@ -1,0 +1,64 @@
+"""The pane of alerts: a pulse, one that is missing, and what Alertmanager has not been told yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from sovtui.config.schema import AlertmanagerConfig, Config, HostConfig
+from sovtui.core.events import AlertsSeen, FiringSeen, PulsesSeen, SourceChanged
+from sovtui.core.model import Source
+from sovtui.core.state import State
+from sovtui.tui.panes.alerts import AlertsPane, count_span
+from sovtui.tui.panes.base import View
+from tests.core.test_alerting import DISK, LATE, NOW, WATCHDOG, WHY, as_prometheus, play
+
+CONFIG = Config(host={"spark": HostConfig()}, alertmanager=AlertmanagerConfig(url="http://am:9093"))
+
+
+def shown(state: State, width: int = 60) -> list[str]:
+    pane, view = AlertsPane(), View(state, "spark", CONFIG)
+    rows = pane.rows(view, width, pane.want(view, width).rows - 2)
+    assert not any("more" in row.plain for row in rows), "all that it wanted room for is there"
+    return [row.plain.rstrip() for row in rows]
+
+
+def count(state: State) -> tuple[str, str]:
+    return count_span(View(state, "spark", CONFIG))
+
+
+def test_a_pulse_stands_last_and_counts_as_no_alert() -> None:
+    state = play(AlertsSeen((WATCHDOG, DISK), NOW))
+    rows = shown(state)
+    assert rows[0].startswith("▸▲ DiskFull") and rows[2].startswith(" ● Watchdog") and "pulse" in rows[2]
+    assert count(state) == ("▲ 1 alert", "warn")
+    assert count(play(AlertsSeen((WATCHDOG,), NOW))) == ("0 alerts", "label")
+
+
+def test_a_pulse_that_is_missing_is_said_first() -> None:
+    state = play(AlertsSeen((), NOW), PulsesSeen({"Watchdog": NOW}))
+    rows = shown(state)
+    assert rows[0].startswith("✖ Watchdog is missing") and rows[1] == "0 alerts fire"
+    assert count(state) == ("0 alerts, no pulse", "warn")
+
+
+def test_what_is_not_told_yet_is_not_called_none() -> None:
+    state = play(AlertsSeen((), NOW, WHY))
+    assert shown(state, 120) == [f"? {WHY}"]
+    assert count(state) == ("alerts ?", "nothing")
+    state = play(AlertsSeen((DISK, LATE), NOW), AlertsSeen((LATE,), NOW, WHY))
+    rows = shown(state)
+    assert rows[1].startswith("▸▲ BackupLate") and rows[3].startswith(" ? DiskFull") and "not told yet" in rows[3]
+    assert count(state) == ("▲ 1+ alerts", "warn")
+    assert AlertsPane().heading(View(state, "spark", CONFIG)) == "1 firing, 1 not told yet"
+
+
+@pytest.mark.parametrize("fingerprint", ["p-DiskFull"])
+def test_who_says_so_is_in_its_story(fingerprint: str) -> None:
+    state = play(AlertsSeen((), NOW, WHY), FiringSeen((as_prometheus(DISK),)))
+    story = " ".join(row.plain for row in AlertsPane().story(View(state, "spark", CONFIG), fingerprint, 80))
+    assert "Prometheus says so; Alertmanager has not been told yet." in story
+
+
+def test_a_list_that_nobody_renews_is_old_at_once() -> None:
+    state = play(AlertsSeen((DISK,), NOW), SourceChanged(Source("alertmanager", ok=False, reason="no answer")), seconds=20)
+    assert count(state) == ("▲ 1 alert ~20s", "stale")
