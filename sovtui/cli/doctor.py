@@ -103,7 +103,9 @@ def _engine_checks(host: Host, mode: Mode) -> Iterable[Check]:
     what = f"{host.spec.name}: {'engine' if beside else 'mode'} {mode.name}"
     if engine.phase in (EnginePhase.WRONG_MODEL, EnginePhase.DEAD, EnginePhase.HUNG):
         serves = f"; it lists {', '.join(engine.models)}" if engine.models else ""
-        again = HUNG_ADVICE if engine.phase is EnginePhase.HUNG and not beside and mode.services else ""
+        again = ""
+        if engine.phase in (EnginePhase.HUNG, EnginePhase.DEAD) and mode.services:
+            again = f"`sovtui restart {mode.services[0]}` starts it anew" if beside else HUNG_ADVICE
         yield Check(what, False, f"{engine.phase}: {engine.reason}{serves}", again)
     elif engine.denied:
         yield Check(what, False, engine.denied)
