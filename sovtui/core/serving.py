@@ -57,6 +57,8 @@ OTHERS = {
 }
 """Those that it knows by name only."""
 EMBEDDINGS, RERANKING = "embeddings", "reranking"
+ASKED_AT_WORK = ("llamacpp", "llamaswap")
+"""Engines whose figures are asked for only while they work: when that begins and ends is news."""
 COUNTED_AT_END = ("litellm",)
 """Engines whose tokens are counted when an answer is complete: no count for minutes may be one long answer."""
 WORDS = (

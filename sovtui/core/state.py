@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
-from sovtui.core.activity import Activity
+from sovtui.core.activity import Activity, address_of
 from sovtui.core.alerting import merged
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.events import (
@@ -56,6 +56,7 @@ from sovtui.core.model import (
 )
 from sovtui.core.plausible import checked, of_size, possible, weighed
 from sovtui.core.reading import UNKNOWN, Reading, Status, grow_old, merge, unknown
+from sovtui.core.serving import ASKED_AT_WORK
 
 FigureKey = tuple[str, str]
 """(figure key, subject)."""
@@ -196,6 +197,16 @@ def reduce(state: State, event: Event) -> State:
             return state if new is host else replace(state, hosts={**state.hosts, event.host: new})
 
 
+def at_work(host: Host) -> frozenset[tuple[str, bool, bool]]:
+    """Address, whether it works, and whether nobody is connected, of all servers of which that is news as soon as it changes.
+
+    Of other engines it is not: who asks them how they are has them work a little, again and again.
+    """
+    engines = (*host.spec.modes, *host.spec.beside)
+    others = {address_of(one.url) for one in engines if one.engine not in ASKED_AT_WORK}
+    return frozenset((at, one.works, one.free) for at, one in host.activity.items() if at not in others)
+
+
 def is_routine(state: State, event: Event) -> bool:
     """Whether `event` brings only newer figures, times and ages: nothing that somebody in front of a screen waits for."""
     match event:
@@ -216,9 +227,8 @@ def is_routine(state: State, event: Event) -> bool:
             return known_path is not None and (known_path.kind, known_path.reason) == (path.kind, path.reason)
         case LinkChanged(name, link) if name in state.hosts:  # its latency alone
             return replace(state.hosts[name].link, latency_seconds=link.latency_seconds) == link
-        case ActivitySeen(name, servers) if name in state.hosts:
-            seen = state.hosts[name].activity
-            return all(at in seen and (seen[at].works, seen[at].free) == (one.works, one.free) for at, one in servers)
+        case ActivitySeen(name) if name in state.hosts:
+            return at_work(state.hosts[name]) == at_work(_reduce_host(state.hosts[name], event))
         case EngineSeen(name, mode, engine) if name in state.hosts:
             last = state.hosts[name].engines.get(mode)
             return last is not None and last.phase is engine.phase

@@ -166,6 +166,17 @@ async def router_without_metrics(folder: Path) -> Seen:
     return Seen("router without --metrics, 2 streams", shown, counted, said=said)
 
 
+async def questions(folder: Path, url: str, seconds: float = 60.0) -> dict[str, float]:
+    """What is asked of an idle server in a minute, by path. Not through a relay: its host would see the relay's process work."""
+    async with whole(folder, url) as look:
+        await look.until(lambda one: one.view.word == "resident", 30)
+        await asyncio.sleep(5)
+        since = time.monotonic()
+        await asyncio.sleep(seconds)
+        paths = [path for at, path in look.asked if at > since]
+    return {f"GET {path}": paths.count(path) * 60 / seconds for path in sorted(set(paths))}
+
+
 SLEEP_AFTER = 15
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.engines import rows_init, rows_litellm, rows_llamacpp, rows_states, rows_vllm, steady
@@ -39,10 +39,12 @@ async def llamacpp_rows(folder: Path) -> AsyncIterator[Row]:
     yield Row(OLD, "router beside init", "", *await rows_init.router_and_its_servers(folder))
     for row in await rows_states.rows(folder, NEW):
         yield row
-    with llamacpp(folder, tiny(512, 12), endpoint_metrics=True) as server:
-        yield await _questions(NEW, folder, "llamacpp", server.url)
-    with old_llamacpp(folder, "--metrics") as server:
-        yield await _questions(OLD, folder, "llamacpp", server.url)
+    for what, made in (
+        (NEW, llamacpp(folder, tiny(512, 12), endpoint_metrics=True, options=("--metrics",))),
+        (OLD, old_llamacpp(folder, "--metrics")),
+    ):
+        with made as server:
+            yield _questions(what, await rows_llamacpp.questions(folder, server.url))
 
 
 async def litellm_rows(folder: Path) -> AsyncIterator[Row]:
@@ -99,9 +101,15 @@ async def _begin(argv: list[str], home: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(*argv, stdin=nothing, stdout=nothing, stderr=nothing, env=env)
 
 
-async def _questions(what: str, folder: Path, engine: str, url: str) -> Row:
-    asked = await steady.a_minute(folder, engine, url, model="tiny")
-    return Row(what, "questions a minute, idle", "", None, sum(asked.values()), ", ".join(f"{k} {n}" for k, n in asked.items()))
+def _questions(what: str, asked: Mapping[str, float]) -> Row:
+    return Row(
+        what,
+        "questions a minute, idle",
+        "",
+        None,
+        round(sum(asked.values())),
+        ", ".join(f"{k} {n:.0f}" for k, n in asked.items()),
+    )
 
 
 def _row(what: str, seen: Seen, before: str = "") -> Row:

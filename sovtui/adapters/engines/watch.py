@@ -26,7 +26,7 @@ from sovtui.core.issues import lost
 from sovtui.core.model import SERVING, Engine, EnginePhase, LinkPhase, Mode, Service
 from sovtui.core.modes import RUNNING
 from sovtui.core.reading import Reading, Status, unknown
-from sovtui.core.state import Host, State
+from sovtui.core.state import Host, State, at_work
 from sovtui.core.told import services_told
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import NotYet, PortError, Unreachable
@@ -123,7 +123,7 @@ class EnginesSource:
     def stirred_by(self, state: State) -> object:
         """See `ports.source.Source`: work has begun or ended, as the host tells it."""
         known = state.hosts.get(self.host)
-        return None if known is None else frozenset((at, one.works, one.free) for at, one in known.activity.items())
+        return None if known is None else at_work(known)
 
     async def aclose(self) -> None:
         open_tasks = [task for w in self._watched for task in (w.asking, w.reading) if task is not None]

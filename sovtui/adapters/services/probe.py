@@ -23,6 +23,7 @@ from sovtui.core.events import ActionNoticed, ActivitySeen, ClockSeen, Event, Sa
 from sovtui.core.metered import interval
 from sovtui.core.model import Mode, Service
 from sovtui.core.reading import fresh, unknown
+from sovtui.core.serving import ASKED_AT_WORK
 from sovtui.core.state import FigureKey
 from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
@@ -213,17 +214,13 @@ class Probe:
         )
 
 
-FINE = ("llamacpp", "llamaswap")
-"""Engines that are asked only while they work, so that a little work must be seen."""
-
-
 def _by_address(engines: Iterable[Mode]) -> dict[str, tuple[tuple[str, ...], bool]]:
     """Services by the address of what they serve, and whether it is looked at finely; modes that share an address share its services."""
     found: dict[str, tuple[tuple[str, ...], bool]] = {}
     for mode in engines:
         if at := address_of(mode.url):
             names, fine = found.get(at, ((), False))
-            found[at] = (tuple(dict.fromkeys((*names, *mode.services))), fine or mode.engine in FINE)
+            found[at] = (tuple(dict.fromkeys((*names, *mode.services))), fine or mode.engine in ASKED_AT_WORK)
     return found
 
 

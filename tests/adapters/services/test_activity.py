@@ -96,12 +96,15 @@ async def test_what_is_told_no_more_is_not_known_any_more(monkeypatch: pytest.Mo
 
 def test_that_work_begins_and_ends_is_told_at_once_and_the_rest_with_the_rest() -> None:
     now = FakeClock().now()
-    state = initial((HostSpec("spark"),), now)
+    other = Mode("vllm", engine="vllm", url="http://127.0.0.1:8000")
+    spec = HostSpec("spark", modes=(Mode("a", engine="llamacpp", url=f"http://{AT}"), other))
+    state = initial((spec,), now)
 
-    def seen(cores: float, connections: int | None, seconds: float = 0.0) -> ActivitySeen:
-        return ActivitySeen("spark", ((AT, Activity(cores, connections, at=now + timedelta(seconds=seconds))),))
+    def seen(cores: float, connections: int | None, seconds: float = 0.0, at: str = AT) -> ActivitySeen:
+        return ActivitySeen("spark", ((at, Activity(cores, connections, at=now + timedelta(seconds=seconds))),))
 
     state = reduce(state, seen(0.0, 1))
     assert is_routine(state, seen(0.0, 2)) and is_routine(state, seen(0.0, 1, 5.0))
     assert not is_routine(state, seen(0.5, None)) and not is_routine(state, seen(0.0, 0))
-    assert not is_routine(initial((HostSpec("spark"),), now), seen(0.0, 0))
+    assert not is_routine(initial((spec,), now), seen(0.0, 0))
+    assert is_routine(state, seen(0.5, None, at="127.0.0.1:8000"))  # each question has that one work a little
