@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
-from tests.engines import rows_init, rows_litellm, rows_llamacpp, rows_states, rows_vllm, steady
+from tests.engines import rows_init, rows_litellm, rows_llamacpp, rows_states, rows_vllm
 from tests.engines.llamacpp import llamacpp, tiny
 from tests.engines.old_llamacpp import old_llamacpp
 from tests.engines.row import Row
@@ -60,12 +61,20 @@ async def vllm_rows(folder: Path) -> AsyncIterator[Row]:
 SERVERS: dict[str, Callable[[Path], AsyncIterator[Row]]] = {"llamacpp": llamacpp_rows, "litellm": litellm_rows, "vllm": vllm_rows}
 
 
+def configuration(engine: str, url: str, **more: str) -> str:
+    """A configuration of this machine with one mode that has no services."""
+    lines = "\n".join(
+        f"{key} = {json.dumps(value)}" for key, value in {"name": "one", "engine": engine, "url": url, **more}.items()
+    )
+    return f'[host.here]\nlink = "local"\n\n[[host.here.mode]]\n{lines}\n'
+
+
 def onlookers(folder: Path) -> Callable[[str], Awaitable[None]]:
     """`status --watch`, the control room, `doctor` and `init`, all of them again and again, until the sleep is told."""
 
     async def look(url: str) -> None:
         file = folder / "onlookers.toml"
-        file.write_text(steady.configuration("llamacpp", url, model="tiny"))
+        file.write_text(configuration("llamacpp", url, model="tiny"))
         home = folder / "home"
         home.mkdir(exist_ok=True)
         base = [sys.executable, "-m", "sovtui", "--config", str(file)]
