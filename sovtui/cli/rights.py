@@ -25,13 +25,10 @@ from sovtui.core.model import LinkPhase
 from sovtui.core.state import State
 from sovtui.onbox import rights
 from sovtui.ports.errors import PortError
-from sovtui.runtime.hub import Hub, Right, Rights
+from sovtui.runtime.hub import Hub, Right
 
 SOMEBODY = "operator"
 """Stands for the login name where nobody tells it."""
-MISSING_SHOWN = 3
-"""Missing rights written out; the drop-in has them all."""
-_NO_TTY = "must have a tty"
 
 
 def commands(host: HostConfig) -> list[list[str]]:
@@ -48,18 +45,6 @@ def commands(host: HostConfig) -> list[list[str]]:
     return found
 
 
-def lines_for(missing: Iterable[Right], found: Rights) -> list[str]:
-    """The lines of sudoers that give these rights; one of another kind where it is a terminal that sudo wants."""
-    who = drop_ins.user(found.user, found.uid)
-    every = [
-        drop_ins.no_tty_line(who)
-        if _NO_TTY in right.words
-        else drop_ins.sudoers_line(who, drop_ins.placed(right.command, found.programs))
-        for right in missing
-    ]
-    return list(dict.fromkeys(every))
-
-
 async def checks(hub: Hub, name: str, settings: HostConfig) -> AsyncIterator[Check]:
     """What sudo and polkit there say of this login's rights: both are asked, and nothing is run."""
     wanted = commands(settings)
@@ -69,11 +54,7 @@ async def checks(hub: Hub, name: str, settings: HostConfig) -> AsyncIterator[Che
         yield Check(f"{name}: rights", None, f"could not be asked: {error or 'no answer in time'}")
         return
     if found.missing:
-        lines = lines_for(found.missing, found)
-        more = len(lines) - MISSING_SHOWN
-        advice = "add to sudoers there: " + "; ".join(lines[:MISSING_SHOWN])
-        advice += f"; and {more} more, see `sovtui doctor --sudoers`" if more > 0 else ""
-        advice += ". A polkit rule (`--polkit`) does as well"
+        advice = f"{found.advice}. A polkit rule (`--polkit`) does as well"
         what = f"{found.user} lacks {len(found.missing)} of {len(wanted)} rights: {_why(found.missing)}"
         yield Check(f"{name}: rights", False, what, advice, Exit.REFUSED)
     elif wanted and not found.unknown:

@@ -9,6 +9,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sovtui.actions.acknowledge import find_alert
@@ -20,6 +21,7 @@ from sovtui.core.events import ActionChanged, ReceiptsSeen
 from sovtui.core.model import ActionRun
 from sovtui.core.text import duration
 from sovtui.onbox.plan import without_values
+from sovtui.onbox.rights import privileged_commands
 from sovtui.ports.alerts import Alerts
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import AnswerLost, PortError, Unreachable
@@ -88,7 +90,24 @@ class Dispatcher:
         if not wait:
             begun = ActionRun(run_id, str(plan.request["kind"]), plan.wish.target, who(), self._clock.now())
             return Outcome(0, f"started as {run_id}. `sovtui follow {run_id}` shows it", begun)
-        return await self.follow(host, run_id, progress)
+        outcome = await self.follow(host, run_id, progress)
+        run = outcome.run
+        if run is None or run.outcome != "failed" or not run.steps or run.steps[-1].name != "preflight":
+            return outcome
+        helps = await self._what_helps(host, request)
+        return replace(outcome, message=f"{outcome.message.rstrip('.')}. {helps}") if helps else outcome
+
+    async def _what_helps(self, host: str, request: Mapping[str, object]) -> str:
+        """Lines of sudoers, where it is rights that the request lacks there: by what the host says to our own commands, not by its text."""
+        try:
+            wanted = privileged_commands(request)
+            if not wanted:
+                return ""
+            async with asyncio.timeout(box.ANSWER_SECONDS):
+                found = await box.rights(await self._links.get(host), wanted)
+        except (PortError, TimeoutError):
+            return ""
+        return found.advice[:1].upper() + found.advice[1:]
 
     async def rehearse(self, plan: Plan) -> Rehearsal:
         host = plan.wish.host
@@ -111,7 +130,8 @@ class Dispatcher:
             case "rehearsed", "refused":
                 return Rehearsal("ask", reason)
             case "rehearsed", "failed":
-                return Rehearsal("no", reason, 1)
+                helps = await self._what_helps(host, request)
+                return Rehearsal("no", f"{reason.rstrip('.')}. {helps}" if helps else reason, 1)
             case other:
                 return Rehearsal("not known", f"{host} answered {clean(repr(other))}", 1)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sovtui.actions.spec import Plan, Wish
 from sovtui.config.schema import Config
+from sovtui.core import drop_ins
 from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun
 from sovtui.core.record import Record
@@ -18,6 +19,11 @@ from sovtui.ports.past import Stretch
 
 if TYPE_CHECKING:
     from sovtui.core.tailnet import Tailnet
+
+
+_LINES_SHOWN = 3
+"""Lines of sudoers written out; the drop-in has them all."""
+_NO_TTY = "must have a tty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,25 @@ class Rights:
     @property
     def unknown(self) -> tuple[Right, ...]:
         return tuple(right for right in self.asked if not right.by and not right.known)
+
+    @property
+    def advice(self) -> str:
+        """What gives the missing rights: lines of sudoers that are computed here; one of another kind where sudo wants a terminal."""
+        who = drop_ins.user(self.user, self.uid)
+        least = sorted(
+            self.missing, key=lambda right: "kill" in right.command
+        )  # what is only wanted of an engine that hangs comes last
+        lines = list(
+            dict.fromkeys(
+                drop_ins.no_tty_line(who)
+                if _NO_TTY in right.words
+                else drop_ins.sudoers_line(who, drop_ins.placed(right.command, self.programs))
+                for right in least
+            )
+        )
+        more = len(lines) - _LINES_SHOWN
+        rest = f"; and {more} more, see `sovtui doctor --sudoers`" if more > 0 else ""
+        return f"add to sudoers there: {'; '.join(lines[:_LINES_SHOWN])}{rest}" if lines else ""
 
 
 @dataclass(frozen=True, slots=True)

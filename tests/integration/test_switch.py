@@ -123,7 +123,8 @@ def test_missing_right_stops_nothing(operator: Operator, box: Box) -> None:
     finally:
         box.write("/etc/sudoers.d/sovtui", sudoers, mode="440")
     assert done.returncode in (1, 4)
-    assert "ops may not run `systemctl start vllm-qwen36.service`" in done.stderr and "ALL=(" not in done.stderr
+    assert "ops may not run `systemctl start vllm-qwen36.service`" in done.stderr
+    assert "#1000 ALL=(root) NOPASSWD: /usr/bin/systemctl start vllm-qwen36.service" in done.stderr
     assert loaded(box) == ["mistral"] and ready(box, "mistral")
 
 
