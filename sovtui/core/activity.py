@@ -58,5 +58,5 @@ def address_of(url: str) -> str:
         port = parts.port
     except ValueError:
         return ""
-    host = parts.hostname or ""
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
     return f"{f'[{host}]' if ':' in host else host}:{port or (443 if parts.scheme == 'https' else 80)}" if host else ""

@@ -15,11 +15,13 @@ from sovtui.onbox import cgroups, processes
 
 Told = dict[str, Any]
 RESOLVE_EVERY = 60.0
-"""Seconds after which it is looked anew which processes an engine has; at once where one has begun or ended."""
-MISSED_EVERY = 3.0
-"""The same while none is found."""
+"""Seconds after which it is looked anew which processes an engine has."""
+LEAST_EVERY = 3.0
+"""The same where one has begun or ended, or none was found: some do that every second."""
 COUNT_EVERY = 5.0
 """Seconds between two counts of the connections of an engine that rests: for each the kernel walks a large table, some milliseconds."""
+LOOPBACK = "127.0.0.1"
+"""Where what an engine has started for itself is asked."""
 LEAST_TICKS, LEAST_SHARE = 2, 0.01
 """What counts as work in one look: fewer ticks come from rounding, a smaller share from whoever asks how it is."""
 LEAST_FINE_SECONDS, LEAST_FINE_SHARE = 0.005, 0.005
@@ -75,13 +77,17 @@ class _Watched:
         mine = [group for name in self._services for group in groups.get(name, ())]
         sign = self._seen(mine)
         gone = any(not os.path.exists(f"/proc/{pid}") for pid in self._pids)
-        every = RESOLVE_EVERY if self._pids else MISSED_EVERY
-        if gone or sign != self._sign or now - self._found_at >= every:
+        changed = gone or not self._pids or sign != self._sign
+        if now - self._found_at >= (LEAST_EVERY if changed else RESOLVE_EVERY):
             self._resolve(mine)
             self._sign, self._found_at = self._seen(mine), now
         if not self._meters:
             return [{"at": f"{self._host}:{self._port}", "why": "its process is not found"}]
-        return [{"at": f"{self._host}:{port}", **meter.read(now, sockets)} for port, meter in self._meters.items()]
+        own = f"{self._host}:{self._port}"
+        return [
+            {"at": own if port == self._port else f"{LOOPBACK}:{port}", **meter.read(now, sockets)}
+            for port, meter in self._meters.items()
+        ]
 
     def _seen(self, groups: Sequence[str]) -> object:
         """What is another one once a process has begun or ended: the members of its groups, else what it has started."""

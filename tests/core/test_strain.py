@@ -160,6 +160,7 @@ def test_a_spilled_one_says_so() -> None:
     ("url", "at"),
     [
         ("http://127.0.0.1:8080/v1", "127.0.0.1:8080"),
+        ("http://localhost:8080", "127.0.0.1:8080"),
         ("http://[::1]:8080", "[::1]:8080"),
         ("https://box/llm", "box:443"),
         ("http://box", "box:80"),

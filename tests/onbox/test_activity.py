@@ -71,7 +71,7 @@ def served(*words: str, name: str = "llama-server", **env: str) -> Iterator[subp
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sovtui.onbox.activity.COUNT_EVERY", 0.5)
-    monkeypatch.setattr("sovtui.onbox.activity.MISSED_EVERY", 0.5)
+    monkeypatch.setattr("sovtui.onbox.activity.LEAST_EVERY", 0.5)
 
 
 def look(activity: Activity, at: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def activity_of(past: Past, model: str = "") -> Activity | None:
     if not model:
         return past.activity.get(past.address)
     port = past.own.get("ports", {}).get(model)
-    return past.activity.get(f"{past.address.rpartition(':')[0]}:{port}") if port else None
+    return past.activity.get(f"127.0.0.1:{port}") if port else None
 
 
 async def probe(client: httpx.AsyncClient, expected: str, past: Past, monotonic: float) -> Engine:

@@ -53,6 +53,35 @@ async def test_starting_asleep_and_not_configured() -> None:
     assert wrong.phase is EnginePhase.WRONG_MODEL and "not mistral" in wrong.reason
 
 
+async def test_a_model_that_may_fall_asleep_is_left_in_peace_while_it_rests() -> None:
+    told = server(
+        metrics=recorded("llamacpp/metrics.busy.prom"),
+        slots=recorded("llamacpp/slots.busy.json"),
+        props=recorded("llamacpp/props.idle.json"),
+    )
+    rows = copy.deepcopy(recorded("llamaswap/running.json"))
+    for row in rows["running"]:
+        row["cmd"] += " --sleep-idle-seconds 60"
+    told.routes["/running"] = rows
+    room = room_of(told, "qwen3-8b")
+    await room.poll()
+    assert not {"/metrics", "/slots"} & set(told.asked) and figure(room, "running").value is None
+    room.activity(0.0, 0, at="127.0.0.1:10001")
+    await room.poll()
+    assert not {"/metrics", "/slots"} & set(told.asked)
+    assert (figure(room, "running").value, figure(room, "decode_tok_s").value) == (0, 0)
+    room.activity(0.7, at="127.0.0.1:10001")
+    await room.poll()
+    assert {"/metrics", "/slots"} <= set(told.asked) and figure(room, "running").value == 2
+    told.routes["/props"] = recorded("llamacpp/props.sleeping.json")
+    room.activity(0.0, 0, at="127.0.0.1:10001")
+    await room.poll(20.0)
+    room.activity(0.7, at="127.0.0.1:10001")  # it has fallen asleep, which costs a moment
+    told.asked.clear()
+    await room.poll(20.0)
+    assert "/props" in told.asked and not {"/metrics", "/slots"} & set(told.asked)
+
+
 async def test_its_model_is_asked_at_its_own_port_and_never_through_it() -> None:
     told = server(metrics=recorded("llamacpp/metrics.busy.prom"), slots=recorded("llamacpp/slots.busy.json"))
     room = room_of(told, "qwen3-8b")
