@@ -507,6 +507,8 @@ def test_lock(state: Path) -> None:
     assert lock.holder() == {}
     held.tell({"who": "m", "id": "i", "step": "gone", "odd": [1]})
     assert lock.holder() == {"who": "m", "id": "i", "step": "gone"}
+    (state / "lock").write_text('{"id": "i", "step": "start"}: "before"}')  # as it is between writing and cutting off
+    assert lock.holder() == {"id": "i", "step": "start"}
     assert lock.take(0.05) is None
     held.release()
     assert lock.holder() is None
