@@ -1,13 +1,17 @@
-"""What holds for every test: in CI nothing is skipped, because a skipped part proves nothing."""
+"""What holds for every test: it has a home of its own, and in CI nothing is skipped, because a skipped part proves nothing."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.fakes.looptime import LoopTime
 
 LONGEST = (
     "test_containers.py",
@@ -23,6 +27,9 @@ LONGEST = (
     "test_actions.py",
 )
 """Of the integration tests: a file is played by one worker, so the long ones begin first, and none is left over at the end."""
+
+TOOLS = {"XDG_CACHE_HOME": "~/.cache", "PIP_CONFIG_FILE": "~/.config/pip/pip.conf", "GIT_CONFIG_GLOBAL": "~/.gitconfig"}
+"""What the tests' own tools keep in the user's home: they find it from any home. The product reads none of these."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -53,3 +60,28 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and in CI nothing may be: {reason}"
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A test on fakes keeps the time of its loop: what else this machine does makes no difference to it."""
+    real = item.get_closest_marker("integration") is not None or item.path.parent.name == "integration"
+    return {"real": asyncio.new_event_loop} if real else {"its own": LoopTime}
+
+
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One name after the other."""
+    place = tmp_path_factory.mktemp("homes")
+    return (place / str(number) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def _own_home(_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty home for each test: what the user of this machine has set, done or trusted is nothing that a test may depend on."""
+    for name, usual in TOOLS.items():
+        monkeypatch.setenv(name, os.environ.get(name) or str(Path(usual).expanduser()))
+    home = next(_homes)
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "SOVTUI_CONFIG", "SSH_AUTH_SOCK"):
+        monkeypatch.delenv(name, raising=False)

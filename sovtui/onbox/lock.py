@@ -100,9 +100,9 @@ def holder() -> dict[str, Any] | None:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    """Anybody may have written there: only short texts are taken over."""
+    """Anybody may have written there: only short texts are taken over. The end of what stood there before may not be cut off yet."""
     try:
-        raw = json.loads(data)
+        raw = json.JSONDecoder().raw_decode(data.decode())[0]
         names = ("who", "id", "kind", "target", "since", "step")
         return {name: raw[name][:300] for name in names if isinstance(raw.get(name), str)}
     except (ValueError, AttributeError, TypeError):

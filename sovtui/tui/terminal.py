@@ -88,16 +88,18 @@ class TerminalDriver(LinuxDriver):
         """What is typed, until it is told to end. Textual looks ten times a second whether it is: a twentieth of what the room costs."""
         parser = XTermParser(self._debug)
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        restless_until = 0.0
+        restless, until = False, 0.0
         while not self.exit_event.is_set():
-            wait = TICK_SECONDS if time.monotonic() < restless_until else None
+            wait = TICK_SECONDS if restless else None
             if self.fileno in select.select([self.fileno, self._told], [], [], wait)[0]:
                 data = os.read(self.fileno, 4096)
                 if not data:
                     self.exit_event.wait()  # nothing will ever be typed again
                     break
-                restless_until = time.monotonic() + constants.ESCAPE_DELAY + 2 * TICK_SECONDS
                 self._take(parser.feed(decode(data)))
+                until = time.monotonic() + constants.ESCAPE_DELAY + TICK_SECONDS
+            # A machine that is busy may stop us anywhere: it is quiet only once the parser was asked after a lone Escape was due.
+            restless = time.monotonic() < until
             self._take(parser.tick())
         with contextlib.suppress(ParseError):
             list(parser.feed(""))

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sovtui.config.paths import config_path
+from sovtui.onbox import receipt
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "sovtui").rglob("*.py"))
 
@@ -141,3 +144,42 @@ def test_top_level_is_the_house() -> None:
         "Makefile",
     }
     assert top <= allowed | {"constraints.txt", ".ci", ".gitignore"}
+
+
+def test_no_test_sees_what_the_user_of_this_machine_has_done_or_set(tmp_path_factory: pytest.TempPathFactory) -> None:
+    for place in (receipt.home(), config_path(None).path, Path.home()):
+        assert Path(place).is_relative_to(tmp_path_factory.getbasetemp())
+
+
+def test_no_test_on_fakes_asks_that_something_took_no_longer_than_a_time() -> None:
+    """That is how fast this machine is, beside whatever else it does. Tests of real programs are marked as `integration`."""
+    clocks = ("monotonic", "perf_counter", "time")
+
+    def spent(node: ast.AST) -> bool:
+        """Whether a difference from what a clock says is in it."""
+        return any(
+            isinstance(part, ast.Call) and ast.unparse(part.func).rpartition(".")[2] in clocks
+            for one in ast.walk(node)
+            if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub)
+            for part in ast.walk(one)
+        )
+
+    timed = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text()
+        if path.parent.name in ("integration", "engines") or re.search(
+            r"(?m)^pytestmark = (\[\s*)?pytest\.mark\.integration", text
+        ):
+            continue
+        tree = ast.parse(text)
+        named = {ast.unparse(one.targets[0]) for one in ast.walk(tree) if isinstance(one, ast.Assign) and spent(one.value)}
+        for check in (node for node in ast.walk(tree) if isinstance(node, ast.Assert)):
+            for node in (one for one in ast.walk(check.test) if isinstance(one, ast.Compare)):
+                sides = [node.left, *node.comparators]
+                for left, op, right in zip(sides, node.ops, sides[1:], strict=False):
+                    less = left if isinstance(op, (ast.Lt, ast.LtE)) else right if isinstance(op, (ast.Gt, ast.GtE)) else None
+                    if less is not None and (
+                        spent(less) or any(isinstance(x, ast.Name) and x.id in named for x in ast.walk(less))
+                    ):
+                        timed.append(f"{path.relative_to(ROOT)}:{check.lineno}")
+    assert not timed

@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +35,7 @@ def test_version_and_help_import_nothing_heavy(tmp_path: Path, words: tuple[str,
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert not imported & set(HEAVY)
     assert "argparse" in imported
+    assert len(done.stderr.splitlines()) < 150, "modules: they are nearly all of the time that it takes"
 
 
 @pytest.mark.parametrize("words", [("config", "check"), ("config", "show")])
@@ -60,14 +60,7 @@ def test_the_control_room_opens_where_there_is_no_configuration(tmp_path: Path) 
         terminal.until("╭".encode())
         assert b"Next: `sovtui init`" in terminal.all, "it is the first line"
         terminal.press(b"q")
-        assert terminal.ended()[0] == 0
-
-
-def test_version_is_fast(tmp_path: Path) -> None:
-    """About 0.07 s here; the limit leaves room for a busy machine."""
-    began = time.monotonic()
-    assert start(tmp_path, "-m", "sovtui", "--version").stdout.startswith("sovtui ")
-    assert time.monotonic() - began < 2
+        assert terminal.ended() == 0
 
 
 CRASH = """
@@ -199,7 +192,7 @@ def test_a_real_terminal_asks_and_can_be_interrupted(tmp_path: Path, answer: str
 
 def test_a_dumb_terminal_gets_the_plain_status(tmp_path: Path) -> None:
     with Terminal([sys.executable, "-m", "sovtui", "demo"], HOME=str(tmp_path), TERM="dumb") as terminal:
-        status, _ = terminal.ended(30)
+        status = terminal.ended()
         told = terminal.all.decode()
     assert status == 0 and "\x1b" not in told
     assert "DEMO  spark" in told and "memory" in told and "sovtui status" in told.splitlines()[-1] + told.splitlines()[-2]

@@ -82,7 +82,7 @@ def _on_the_screen(folder: Path) -> None:
                 took = time.monotonic() - began
                 print(f"{size[0]}x{size[1]}: named after {took:.2f} s")
                 terminal.press(b"q")
-                assert terminal.ended(30)[0] == 0
+                assert terminal.ended() == 0
 
 
 def test_they_are_on_the_screen_at_every_size_and_what_to_do_next_is_too(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import termios
 import time
 from pathlib import Path
 
+PATIENCE_SECONDS = 120.0
+"""For what takes a moment, on a machine however busy."""
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -33,7 +35,7 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def read(self, wanted: bytes = b"", seconds: float = 20.0) -> bytes:
+    def read(self, wanted: bytes = b"", seconds: float = PATIENCE_SECONDS) -> bytes:
         """What comes until `wanted` came, or for so long."""
         out = b""
         end = time.monotonic() + seconds
@@ -50,9 +52,15 @@ class Terminal:
         self.all += out
         return out
 
-    def until(self, wanted: bytes, seconds: float = 20.0) -> bytes:
-        out = self.read(wanted, seconds)
-        assert wanted in out, f"{wanted!r} never came; the last was {out[-600:]!r}"
+    def until(self, wanted: bytes, seconds: float = PATIENCE_SECONDS, before: bytes = b"", least: int = 0) -> bytes:
+        """What comes until `wanted` has come, and so many bytes; `before` is what came already."""
+        out, end = before, time.monotonic() + seconds
+        while (wanted not in out or len(out) < least) and time.monotonic() < end:
+            came = self.read(wanted if wanted not in out else b"", seconds if wanted not in out else 0.1)
+            if not came and wanted not in out:
+                break
+            out += came
+        assert wanted in out and len(out) >= least, f"{wanted!r} never came; the last was {out[-600:]!r}"
         return out
 
     def press(self, keys: bytes) -> None:
@@ -63,17 +71,20 @@ class Terminal:
         """Whether the terminal reads lines, as before the program."""
         return bool(termios.tcgetattr(self.fd)[3] & termios.ICANON)
 
-    def ended(self, seconds: float = 10.0) -> tuple[int, float]:
-        """Its exit status and how long it took from now."""
-        began = time.monotonic()
-        while time.monotonic() - began < seconds:
+    def ended(self, seconds: float = PATIENCE_SECONDS, *, unread: bool = False) -> int:
+        """Its exit status; `unread`: nobody reads meanwhile what it writes."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
                 self.pid = 0
-                took = time.monotonic() - began
-                self.read(seconds=0.05)
-                return os.waitstatus_to_exitcode(status), took
-            self.read(seconds=0.02)
+                if not self.closed:
+                    self.read(seconds=0.05)
+                return os.waitstatus_to_exitcode(status)
+            if unread:
+                time.sleep(0.01)
+            else:
+                self.read(seconds=0.02)
         raise AssertionError(f"it did not end; the last was {self.all[-600:]!r}")
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ async def test_a_slow_link_is_late_both_ways_and_counts_what_passes() -> None:
         began = time.monotonic()
         writer.write(b"x" * 5000)
         assert await reader.readexactly(5000) == b"x" * 5000
-        assert 0.19 <= time.monotonic() - began < 5.0
+        assert time.monotonic() - began >= 0.19
         assert passed == {True: 5000, False: 5000}
         writer.close()
         await writer.wait_closed()

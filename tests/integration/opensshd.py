@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -103,6 +104,7 @@ class Site:
     ) -> Sshd:
         """Start one. Users: `root`, and `ops` with this shell and with these files in his home. `pam`: the service's file.
 
+        Both have a home of their own in the server's folder: what this machine's root has done and set is not seen.
         `mounts`: commands that change what only this server sees. `prepare` is called with the server's folder once its host keys (`host_TYPE`) are there.
         """
         place = self.folder / f"sshd{len(self.servers)}"
@@ -113,13 +115,16 @@ class Site:
             (home / name).write_text(text)
         for path in (home, *home.rglob("*")):
             os.chown(path, 5000, 5000)
+        superuser = place / "root"
+        superuser.mkdir(mode=0o700)
         keys = [keygen(place / f"host_{kind}", kind) for kind in host_keys]
         prepare(place)
         (place / "authorized_keys").write_text(public(self.key) + "\n" if accepted is None else accepted)
         hashed = subprocess.run(
             ["openssl", "passwd", "-6", "-salt", "sovtui", PASSWORD], capture_output=True, text=True, check=True
         ).stdout.strip()
-        (place / "passwd").write_text(Path("/etc/passwd").read_text() + f"ops:x:5000:5000::{home}:{shell}\n")
+        users = re.sub(r"(?m)^(root:.*):[^:]*:([^:]*)$", rf"\1:{superuser}:\2", Path("/etc/passwd").read_text())
+        (place / "passwd").write_text(users + f"ops:x:5000:5000::{home}:{shell}\n")
         (place / "group").write_text(Path("/etc/group").read_text() + "ops:x:5000:\n")
         (place / "shadow").write_text(Path("/etc/shadow").read_text() + f"ops:{hashed}:19000:0:99999:7:::\n")
         (place / "shells").write_text(Path("/etc/shells").read_text() + f"{shell}\n")

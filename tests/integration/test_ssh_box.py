@@ -86,6 +86,8 @@ async def test_something_patient_is_told_what_it_waits_for(site: Site) -> None:
 async def test_the_probe_works_with_one_session(site: Site) -> None:
     sshd = site.server("MaxSessions 1\n")
     async with linked(site, sshd, "root") as link, asyncio.timeout(60):
+        home = (await link.run(["sh", "-c", "echo ~"], timeout_seconds=10)).stdout.decode().strip()
+        assert home == str(sshd.folder / "root")  # what is listed below is not what this machine's root has done
         told = exchange.lines(link, "probe", {"services": [], "interval": 0.2}, Patience.WATCHES)
         kinds = set()
         with pytest.raises(Unreachable, match="made way"):

@@ -449,7 +449,8 @@ def test_journal_lines() -> None:
 
 
 def test_since() -> None:
-    assert abs((journal.since_unix("2h30m") or 0) - (time.time() - 9000)) < 2
+    before = time.time()
+    assert before <= (journal.since_unix("2h30m") or 0) + 9000 <= time.time()
     assert journal.since_unix("2026-11-20T09:00:00Z") == 1795165200.0
     assert journal.since_unix("2026-11-20 09:00") == 1795165200.0
     assert journal.since_unix("--all") is None
@@ -507,6 +508,8 @@ def test_lock(state: Path) -> None:
     assert lock.holder() == {}
     held.tell({"who": "m", "id": "i", "step": "gone", "odd": [1]})
     assert lock.holder() == {"who": "m", "id": "i", "step": "gone"}
+    (state / "lock").write_text('{"id": "i", "step": "start"}: "before"}')  # as it is between writing and cutting off
+    assert lock.holder() == {"id": "i", "step": "start"}
     assert lock.take(0.05) is None
     held.release()
     assert lock.holder() is None

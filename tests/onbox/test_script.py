@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-import time
 
 import pytest
 
@@ -13,45 +14,47 @@ from sovtui.onbox.words import Command
 pytestmark = pytest.mark.integration  # real processes, and the seconds they are given to end
 
 
-def run(text: str, timeout: float = 20.0, **env: str) -> tuple[bool, str, list[str], float]:
+LONG = 600
+"""Seconds: what waits for this to pass does not end while a test is looked at."""
+
+
+def run(text: str, timeout: float = LONG, **env: str) -> tuple[bool, str, list[str]]:
     lines: list[str] = []
-    began = time.monotonic()
     ok, reason = Script(Command(("/bin/sh", "-c", text), tuple(env.items()), timeout), lines.append).wait()
-    return ok, reason, lines, time.monotonic() - began
+    return ok, reason, lines
 
 
 def test_lines_without_colour() -> None:
-    ok, reason, lines, _ = run(r"printf '\033[31;1mred\033[0m\n\033]0;title\007plain\rover\n'; echo err >&2; printf 'no newline'")
+    ok, reason, lines = run(r"printf '\033[31;1mred\033[0m\n\033]0;title\007plain\rover\n'; echo err >&2; printf 'no newline'")
     assert (ok, reason) == (True, "")
     assert lines == ["red", "plain", "over", "err", "no newline"]
 
 
 def test_a_prompt_meets_no_terminal() -> None:
-    ok, reason, lines, seconds = run('printf "sure? "; read x || true; [ "$x" = y ] || exit 3')
+    ok, reason, lines = run('printf "sure? "; read x || true; [ "$x" = y ] || exit 3')
     assert (ok, reason, lines) == (False, "ended with 3", ["sure?"])
-    assert seconds < 5
 
 
 def test_an_answer_by_the_environment_and_secrets_unseen() -> None:
-    ok, _, lines, _ = run('[ "$ANSWER" = y ] && echo "with $SECRET"', ANSWER="y", SECRET="correcthorse")
+    ok, _, lines = run('[ "$ANSWER" = y ] && echo "with $SECRET"', ANSWER="y", SECRET="correcthorse")
     assert ok and lines == ["with …"]
 
 
 def test_timeout_ends_all_it_started() -> None:
-    ok, reason, _, seconds = run("sleep 61.25 & sleep 61.25", timeout=0.5)
+    ok, reason, _ = run(f"sleep {LONG}.25 & sleep {LONG}.25", timeout=0.5)
     assert not ok and "did not end within 0.5 s" in reason
-    assert seconds < 8
-    assert subprocess.run(["pgrep", "-f", "sleep 61.25"], capture_output=True, check=False).stdout == b""
+    assert subprocess.run(["pgrep", "-f", f"sleep {LONG}.25"], capture_output=True, check=False).stdout == b""
 
 
 def test_one_that_ignores_term() -> None:
-    ok, _, _, seconds = run("trap '' TERM; while :; do sleep 0.1; done", timeout=0.3)
-    assert not ok and seconds < 9
+    ok, _, _ = run("trap '' TERM; while :; do sleep 0.1; done", timeout=0.3)
+    assert not ok
 
 
 def test_what_it_leaves_in_the_background_does_not_hold_it_up() -> None:
-    ok, _, lines, seconds = run("(sleep 3; echo late) & echo now")
-    assert ok and lines[0] == "now" and seconds < 2.5
+    ok, _, lines = run(f"(exec sleep {LONG}) & echo $!")
+    os.kill(int(lines[0]), signal.SIGKILL)  # it is still there
+    assert ok and len(lines) == 1
 
 
 def test_plain() -> None:

@@ -20,6 +20,7 @@ from sovtui.runtime.hub import LogLine, Outcome, Progress
 from sovtui.tui.app import ControlRoom
 from sovtui.tui.pictures import Still
 from sovtui.tui.widgets.lines import Lines
+from tests.fakes.looptime import loop_time
 
 T = TypeVar("T")
 SIZES = {"wide": (120, 40), "normal": (80, 24), "phone": (44, 80)}
@@ -117,6 +118,15 @@ def _own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _loop_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual times itself by the machine's clock, and takes a processor that does nothing for a sign that it is done: here by the loop's."""
+    monkeypatch.setattr("textual._time.get_time", loop_time)
+    monkeypatch.setattr("textual._parser.get_time", loop_time)
+    monkeypatch.setattr("textual._wait.monotonic", loop_time)
+    monkeypatch.setattr("textual._wait.process_time", lambda: 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import re
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -245,7 +244,6 @@ async def test_what_no_adapter_cleaned_does_not_reach_the_terminal_either(stage:
             return "".join(self._random.choice(NASTY) for _ in range(12)) + "x" * 5_000
 
     state, lines = hostile(states("healthy"), Raw(5, harmless=False))
-    began = time.monotonic()
     async with stage(state, lines=lines) as s:
         for pane in ORDER:
             s.room.show_pane(pane)
@@ -258,4 +256,3 @@ async def test_what_no_adapter_cleaned_does_not_reach_the_terminal_either(stage:
         s.room.run_screen("palette")
         await s.pilot.pause(0.1)
         assert not controls(sent(s))
-    assert time.monotonic() - began < 60

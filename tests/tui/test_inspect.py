@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -308,15 +307,13 @@ async def test_keys_have_their_turn_while_a_thousand_lines_a_second_come(stage: 
     async with stage(size=(80, 24)) as s:
         s.room.show_pane("log")
         await s.until(lambda: s.pane("log")._reader is not None)
-        slowest = 0.0
         for burst in range(20):  # 50 lines each twentieth of a second
             for line in noted(50, begin=burst * 50):
                 s.pane("log").add(line)
-            began = time.monotonic()
+            before = s.pane("log")._wraps
             await s.press("w")
-            slowest = max(slowest, time.monotonic() - began)
+            assert s.pane("log")._wraps is not before
         assert len(s.pane("log").lines) == 1000
-        assert slowest < 1.0, "measured by the benchmark; here only that nothing blocks"
 
 
 # keys

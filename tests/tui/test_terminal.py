@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.terminal import Terminal
+from sovtui.tui import ending
+from tests.fakes.terminal import PATIENCE_SECONDS, Terminal
 
 pytestmark = pytest.mark.integration  # real processes and terminals, seconds each
 
@@ -30,8 +32,11 @@ GIVEN_BACK = (
     b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?1003l", b"\x1b[?1006l", b"\x1b[?1016l", b"\x1b[?2004l", b"\x1b[?1004l",
     b"\x1b[<u", b"\x1b[?7h",
 )  # fmt: skip
-SECOND = 1.0 if len(os.sched_getaffinity(0)) > 4 else 2.0
-"""The process is gone within this time. On a small machine that boots boxes beside this test a second is not a second."""
+
+
+def test_what_holds_the_screen_has_less_than_a_second() -> None:
+    """The tests below show that nothing else than this time is waited for: what they make it wait for never comes."""
+    assert ending.GRACE_SECONDS + ending._FLUSH_SECONDS < 1.0
 
 
 def opened(more: str = "", **env: str) -> Terminal:
@@ -49,12 +54,11 @@ def given_back(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_gives_the_terminal_back_within_a_second(number: signal.Signals) -> None:
+def test_a_signal_gives_the_terminal_back(number: signal.Signals) -> None:
     with opened() as terminal:
         assert not terminal.cooked
         os.kill(terminal.pid, number)
-        status, took = terminal.ended()
-        assert (status, took < SECOND) == (128 + number, True), took
+        assert terminal.ended() == 128 + number
         given_back(terminal)
 
 
@@ -65,15 +69,7 @@ def test_a_signal_ends_it_while_nobody_reads_what_it_writes(number: signal.Signa
             terminal.press(b"\t")  # each draws anew; nobody reads: the event loop comes to stand in a write
         time.sleep(1.5)
         os.kill(terminal.pid, number)
-        began = time.monotonic()
-        while time.monotonic() - began < 5:
-            done, status = os.waitpid(terminal.pid, os.WNOHANG)
-            if done:
-                break
-            time.sleep(0.01)
-        assert done and os.waitstatus_to_exitcode(status) == 128 + number and time.monotonic() - began < SECOND
-        terminal.pid = 0
-        terminal.read(seconds=0.2)
+        assert terminal.ended(unread=True) == 128 + number
         given_back(terminal)
 
 
@@ -88,14 +84,7 @@ def test_it_ends_when_its_terminal_is_gone(blocked: bool, deaf: bool) -> None:
                 terminal.press(b"\t")
             time.sleep(1.5)
         terminal.close()
-        began = time.monotonic()
-        done = 0
-        while not done and time.monotonic() - began < 5:
-            done, status = os.waitpid(terminal.pid, os.WNOHANG)
-            time.sleep(0.01)
-        assert done and os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
-        assert time.monotonic() - began < SECOND
-        terminal.pid = 0
+        assert terminal.ended(unread=True) == 128 + signal.SIGHUP
 
 
 @pytest.mark.parametrize(
@@ -122,11 +111,11 @@ program._demo = lambda name: still("healthy")
 sys.exit(program.main(["demo"]))
 """
     with Terminal([sys.executable, "-c", program], HOME=str(tmp_path)) as terminal:
-        terminal.read(READY, 3.0)
+        terminal.read(READY)
         terminal.read(seconds=0.4)
-        terminal.press(b"?")
-        status, took = terminal.ended()
-        assert status == 1 and took < SECOND
+        with contextlib.suppress(OSError):  # it may be gone by now
+            terminal.press(b"?")
+        assert terminal.ended() == 1
         given_back(terminal)
         after = terminal.all[terminal.all.rindex(b"\x1b[?1049l") :].decode()
         (file,) = (tmp_path / ".local" / "state" / "sovtui").glob("crash-*.txt")
@@ -142,7 +131,7 @@ def test_ctrl_c_quits_wherever_one_is(before: bytes, key: bytes) -> None:
             terminal.press(bytes([char]))
             terminal.read(seconds=0.3)
         terminal.press(key)
-        assert terminal.ended()[0] == 0
+        assert terminal.ended() == 0
         given_back(terminal)
 
 
@@ -170,8 +159,7 @@ def test_ctrl_z_stops_it_and_fg_brings_it_back_whole(tmp_path: Path) -> None:
             terminal.press(b"fg\n")
             out = terminal.until(READY)
             assert b"\x1b[?1049h" in out
-            out += terminal.read(seconds=0.6)
-            assert len(out) > 10_000 and b"Backups" in out, "a full repaint"
+            terminal.until(b"Backups", before=out, least=10_000)  # a full repaint
             assert not terminal.cooked
         terminal.press(b"q")
         terminal.until(b"at the prompt$ ")
@@ -206,7 +194,7 @@ def test_no_stopped_orphan_stays_when_the_terminal_goes(tmp_path: Path) -> None:
         terminal.press(b"\x1a")
         terminal.until(b"at the prompt$ ")
         terminal.close()
-        end = time.monotonic() + 2 * SECOND
+        end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end and Path(f"/proc/{child}").exists() and state(child) != "Z":
             time.sleep(0.02)
         assert not Path(f"/proc/{child}").exists() or state(child) == "Z"
@@ -238,7 +226,7 @@ def test_a_terminal_with_ascii_alone_gets_nothing_else(env: dict[str, str]) -> N
         words = re.sub(rb"\x1b\[[\d;]*m", b"", terminal.all)
         assert words.isascii() and b"+- Inference - Qwen" in words and b"* direct" in words
         terminal.press(b"q")
-        assert terminal.ended()[0] == 0
+        assert terminal.ended() == 0
 
 
 def test_what_cannot_be_encoded_is_no_error() -> None:
@@ -247,7 +235,7 @@ def test_what_cannot_be_encoded_is_no_error() -> None:
     with opened(more) as terminal:
         assert b"xy" in terminal.all
         terminal.press(b"q")
-        assert terminal.ended()[0] == 0
+        assert terminal.ended() == 0
 
 
 @pytest.mark.parametrize("size", [(30, 12), (10, 3), (1, 1), (400, 120)])
@@ -258,7 +246,7 @@ def test_no_size_is_too_small_or_too_large(size: tuple[int, int]) -> None:
         terminal.press(b"?")
         terminal.read(seconds=0.3)
         terminal.press(b"\x03")
-        assert terminal.ended()[0] == 0
+        assert terminal.ended() == 0
 
 
 def test_resizing_in_quick_succession() -> None:
@@ -274,7 +262,7 @@ def test_resizing_in_quick_succession() -> None:
         terminal.resize(120, 40)
         terminal.until(b"Backups")
         terminal.press(b"q")
-        assert terminal.ended()[0] == 0
+        assert terminal.ended() == 0
 
 
 def test_the_screen_goes_to_the_terminal_also_without_standard_error(tmp_path: Path) -> None:
@@ -282,7 +270,7 @@ def test_the_screen_goes_to_the_terminal_also_without_standard_error(tmp_path: P
     with Terminal(["sh", "-c", f"exec {sys.executable} {tmp_path}/room.py 2>{tmp_path}/err"]) as terminal:
         terminal.until(READY)
         terminal.press(b"q")
-        assert terminal.ended()[0] == 0
+        assert terminal.ended() == 0
     assert (tmp_path / "err").read_text() == ""
 
 

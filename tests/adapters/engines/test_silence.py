@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -31,6 +30,8 @@ from sovtui.runtime.clock import RealClock
 from tests.adapters.engines.pretend import MODELS
 
 QUIET = 0.4
+ENDLESS = 100_000.0
+"""A deadline that no test outlives."""
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +111,7 @@ class Watch:
 
     async def until(self, phase: EnginePhase) -> Engine:
         """Poll until the first of them is so."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while (told := (await self.poll())[0]).phase is not phase:
                 await asyncio.sleep(0.1)
         return told
@@ -150,13 +151,11 @@ async def opened() -> Port:
 
 async def test_a_port_that_takes_connections_and_is_silent_is_a_hang_and_asked_no_more_than_needed() -> None:
     port = await opened()
-    async with watched(port) as watch:
+    async with watched(port, timeout=ENDLESS) as watch:
         await watch.until(EnginePhase.READY)
         port.does, asked = "silent", len(port.asked)
-        began = time.monotonic()
-        (told,) = await watch.poll()
+        (told,) = await watch.poll()  # its own deadline is not waited for
         assert told.phase is EnginePhase.HUNG and "takes connections" in told.reason
-        assert time.monotonic() - began < 30, "its own deadline was not waited for"
         for _ in range(3):
             (later,) = await watch.poll()
             assert (later.phase, later.reason) == (told.phase, told.reason)
@@ -183,15 +182,13 @@ async def test_a_hang_of_one_path_is_a_hang_though_its_health_says_that_all_is_w
 
 async def test_one_that_hangs_does_not_hold_up_what_is_told_of_another() -> None:
     stuck, well = await opened(), await opened()
-    async with watched(stuck, well) as watch:
+    async with watched(stuck, well, timeout=ENDLESS) as watch:
         await watch.until(EnginePhase.READY)
         stuck.does = "silent"
         await watch.until(EnginePhase.HUNG)
         await well.close()
-        began = time.monotonic()
         told = await watch.poll()
         assert [one.phase for one in told] == [EnginePhase.HUNG, EnginePhase.DEAD]
-        assert time.monotonic() - began < 30
 
 
 async def test_slow_is_not_silent() -> None:
@@ -281,13 +278,11 @@ async def test_while_its_key_is_being_fetched_it_does_not_hang() -> None:
 async def test_figures_that_take_long_do_not_hold_up_the_state() -> None:
     """In the middle of a long prompt an engine may say at once that it is well, and its figures much later."""
     port = await opened()
-    async with watched(port) as watch:
+    async with watched(port, timeout=ENDLESS) as watch:
         await watch.until(EnginePhase.READY)
         watch.vllm.late = True
-        began = time.monotonic()
         await watch.until(EnginePhase.READY)
         port.does = "silent"
         await port.close()
         await port.open()
         await watch.until(EnginePhase.HUNG)
-        assert time.monotonic() - began < 50

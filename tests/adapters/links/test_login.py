@@ -7,7 +7,6 @@ import base64
 import gc
 import logging
 import os
-import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -177,18 +176,16 @@ async def test_a_slow_command_is_named_and_what_it_tells_is_kept(web: Guarded, t
 async def test_a_command_that_hangs_is_ended_with_all_it_started(
     web: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr(module, "COMMAND_SECONDS", 1.5)
     command = ("sh", "-c", f"sleep 300 & echo $! > {tmp_path}/pid; wait")
     async with asking(web, environment=dict(os.environ), bearer=Secret(command=command)) as http:
-        with pytest.raises(Refused, match=r"did not finish within 0\.3 s") as caught:
+        with pytest.raises(Refused, match=r"did not finish within 1\.5 s") as caught:
             await get_json(http, "/x")
     assert "no terminal" in caught.value.advice
     pid = int((tmp_path / "pid").read_text())
-    for _ in range(100):
-        if not _runs(pid):
-            break
-        await asyncio.sleep(0.02)
-    assert not _runs(pid)
+    async with asyncio.timeout(60):
+        while _runs(pid):
+            await asyncio.sleep(0.02)
 
 
 def _runs(pid: int) -> bool:
@@ -198,17 +195,16 @@ def _runs(pid: int) -> bool:
         return False
 
 
-async def test_a_command_has_no_terminal_and_the_loop_goes_on(web: Guarded) -> None:
-    script = f'test -z "$GPG_TTY" && ! test -t 0 && ! (: < /dev/tty) 2> /dev/null && sleep 0.3 && echo {VALUE}'
+async def test_a_command_has_no_terminal_and_the_loop_goes_on(web: Guarded, tmp_path: Path) -> None:
+    go = f"until test -e {tmp_path}/go; do sleep 0.01; done"
+    script = f'test -z "$GPG_TTY" && ! test -t 0 && ! (: < /dev/tty) 2> /dev/null && {{ {go}; }} && echo {VALUE}'
     environment = {**os.environ, "GPG_TTY": "/dev/pts/0"}
     async with asking(web, environment=environment, bearer=Secret(command=("sh", "-c", script))) as http:
-        turns, began = 0, time.monotonic()
         asked = asyncio.create_task(get_json(http, "/x"))
-        while not asked.done():
+        for _ in range(10):
             await asyncio.sleep(0.01)
-            turns += 1
-        await asked
-    assert turns > 10 and time.monotonic() - began > 0.3
+        (tmp_path / "go").touch()  # nobody would if the loop waited for the command
+        assert await asked == {"ok": True}
 
 
 async def test_the_secret_is_seen_nowhere(web: Guarded, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ async def test_a_server_is_reached_and_the_way_is_told():
         with await knock("127.0.0.1", port, progress, 5) as sock:
             assert sock.getpeername() == ("127.0.0.1", port)
     assert (progress.stage, progress.addresses) == (Stage.CONNECT, ("127.0.0.1",))
-    assert 0 < progress.connect_seconds < 1
+    assert progress.connect_seconds > 0
 
 
 async def test_the_next_address_is_tried_when_one_refuses(monkeypatch: pytest.MonkeyPatch):
@@ -45,20 +45,18 @@ async def test_the_next_address_is_tried_when_one_refuses(monkeypatch: pytest.Mo
             return list(places)
 
         monkeypatch.setattr(_ssh_knock, "_look_up", two)
-        began = asyncio.get_running_loop().time()
-        with await knock("spark", port, Progress(), 5) as sock:
-            assert sock.getpeername()[0] == "127.0.0.1"
-        assert asyncio.get_running_loop().time() - began < 0.2
+        async with asyncio.timeout(60):
+            with await knock("spark", port, Progress(), 600) as sock:
+                assert sock.getpeername()[0] == "127.0.0.1"
 
 
 async def test_a_refusal_is_told_at_once():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    began = asyncio.get_running_loop().time()
-    with pytest.raises(ConnectionRefusedError):
-        await knock("127.0.0.1", port, Progress(), 5)
-    assert asyncio.get_running_loop().time() - began < 0.2
+    async with asyncio.timeout(60):
+        with pytest.raises(ConnectionRefusedError):
+            await knock("127.0.0.1", port, Progress(), 600)
 
 
 async def test_a_link_that_comes_back_is_found_by_the_next_try(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,6 @@ import shlex
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -106,14 +105,13 @@ async def test_no_proxy_command_is_said_with_none(serve: ServerMaker, home: Path
 @pytest.mark.parametrize("stubborn", ["", "trap '' HUP; "])
 async def test_a_proxy_command_is_ended_when_the_dial_is_given_up(serve: ServerMaker, home: Path, stubborn: str):
     server, noted = await serve(), home / "noted"
-    dialer = behind(server, home, f"sh -c '{stubborn}sleep 60 & echo $$ $! > {noted}; wait'")
+    dialer = behind(server, home, f"sh -c '{stubborn}sleep 600 & echo $$ $! > {noted}; wait'")
     dialing = asyncio.ensure_future(dialer.dial(None))
     await until(lambda: noted.exists() and len(noted.read_text().split()) == 2)
     dialing.cancel()
-    began = time.monotonic()
-    with pytest.raises(asyncio.CancelledError):
-        await dialing
-    assert time.monotonic() - began < 0.5
+    async with asyncio.timeout(60):
+        with pytest.raises(asyncio.CancelledError):
+            await dialing
     pids = [int(word) for word in noted.read_text().split()]
     await until(lambda: not any(alive(pid) for pid in pids))
 

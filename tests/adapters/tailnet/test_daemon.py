@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -94,12 +93,10 @@ async def test_a_socket_where_nobody_listens(tmp_path: Path) -> None:
 async def test_neither_socket_nor_command(tmp_path: Path) -> None:
     """As in Termux: the app's network is there, and nobody who could be asked."""
     nobody = Daemon(Places(sockets=(str(tmp_path / "none"),), mac_library="/nowhere", commands=("no-such-command",)), Clock())
-    began = time.monotonic()
     for question in (nobody.status(), nobody.ping("100.64.0.3"), nobody.dial("100.64.0.3", 22)):
         with pytest.raises(Absent) as caught:
             await question
         assert str(caught.value).startswith("Tailscale is not on this machine") or "neither" in str(caught.value)
-    assert time.monotonic() - began < 0.5
 
 
 @pytest.mark.parametrize("exit_status", [0, 1, 77])
