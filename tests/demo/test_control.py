@@ -92,7 +92,7 @@ async def test_a_cut_link_does_not_stop_an_action():
         hub.unplug("spark", "spark: the connection was lost")
         await until(lambda: hub.state.hosts["spark"].link.phase is LinkPhase.DOWN)
         hub.reconnect("spark")
-        outcome = await asyncio.wait_for(task, 10)
+        outcome = await asyncio.wait_for(task, 60)
         assert outcome.exit_code == 0
         await until(lambda: hot(hub) == ["image"])
 

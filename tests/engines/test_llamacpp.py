@@ -36,9 +36,12 @@ async def test_speed_of_short_and_long_requests_and_of_cancelled_ones(tmp_path: 
                 half = 20 if tokens == 40 else None
                 async with load(client, streams, lambda n, t=tokens, h=half: asked(n, t, h), pause=0.3 * streams):  # type: ignore[misc]
                     await look.until(lambda one: one.view.word == "busy", 30)
-                    shown, counted, why = await rows.measured(look, client, 4.0)
-                # A cancelled one makes a token or two that nobody reads.
-                assert shown == pytest.approx(counted, rel=CLOSE + (0.05 if half else 0.0)), (tokens, streams, why)
+                    seconds = 12.0 if tokens == 4 else 4.0
+                    shown, counted, why = await rows.measured(look, client, seconds)
+                # A cancelled one makes a token or two that nobody reads. Of very short ones a whole round may fall on either side
+                # of a look's edge, where a busy machine lets the client read late.
+                edge = streams * tokens / seconds if tokens == 4 else 0.0
+                assert shown == pytest.approx(counted, rel=CLOSE + (0.05 if half else 0.0), abs=edge), (tokens, streams, why)
                 await client.aclose()
                 await look.until(lambda one: one.view.word == "resident", 8)
 

@@ -78,7 +78,8 @@ def test_ages_do_not_depend_on_this_machines_clock(operator: Operator, hours: fl
     ages |= {one["name"]: age(one["since"]) for one in whole["alerts"] if one["name"] == "Watchdog"}
     (newest, *_) = told(operator, hours, "actions")
     ages["receipt"] = age(newest["began_at"])
-    assert len(ages) == 5 and all(-2.0 <= seconds < 900.0 for seconds in ages.values()), ages
+    # The box may have been up for long: that a clock is off by 30 hours would be seen all the same.
+    assert len(ages) == 5 and all(-2.0 <= seconds < 7200.0 for seconds in ages.values()), ages
     assert not any(one["late"] for one in host["backups"]), host["backups"]
     assert abs(host["link"]["clock_skew_seconds"] - hours * 3600) < 3.0
     said = [issue["title"] for issue in whole["issues"] if "clock" in issue["title"]]

@@ -107,7 +107,9 @@ class Sglang(FromMetrics):
             "engine.ttft_p50_seconds": f"max({latency(0.5, _TTFT, _STREAMED)})",
             "engine.ttft_p95_seconds": f"max({latency(0.95, _TTFT, _STREAMED)})",
             "engine.itl_mean_seconds": f"max({rate(f'{_ITL}_sum')} / {rate(f'{_ITL}_count')})",
-            "engine.itl_p95_seconds": f"max({latency(0.95, _TPOT, _STREAMED)} or {latency(0.95, _ITL)})",
+            # A store may leave out what is not a number: the older histogram stands in only where there is no newer one.
+            "engine.itl_p95_seconds": f"max({latency(0.95, _TPOT, _STREAMED)} or {latency(0.95, _ITL)}"
+            f" unless sum by (model_name) ({at(f'{_TPOT}_count')}))",
             "engine.prefix_hit_ratio": f"max({hits} / {asked} or {finished(_CACHED)} / {finished(_PROMPTED)})",
             "engine.accept_ratio": f"max(avg by (model_name) ({at(_RATE)}) and {drafts})",
             "engine.accept_length": f"max({drafts})",

@@ -66,6 +66,8 @@ _NOT_TOLD = "vLLM does not tell"
 _NO_STATS = "it runs with --disable-log-stats and tells no figures"
 _CACHED_TOO = "some of it came from the cache, and vLLM before 0.9.2 does not tell how much"
 _STEPS_ONLY = "before 0.11 vLLM tells the times of single steps only, not those of requests"
+_ON_ITS_PAGE = {"engine.prompt_tok_s": _CACHED_TOO, "engine.itl_p95_seconds": _STEPS_ONLY}
+"""Only its own page tells whether these never come: to a query no answer may also mean that nothing has been counted yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,6 @@ class Vllm(FromMetrics):
         return {
             "engine.accept_ratio": NO_DRAFTS,
             "engine.accept_length": NO_DRAFTS,
-            "engine.prompt_tok_s": _CACHED_TOO,
-            "engine.itl_p95_seconds": _STEPS_ONLY,
             "engine.asleep": "this version does not tell (0.11.1 and newer do)",
             "engine.slots": _NOT_TOLD,
             "engine.memory_bytes": _NOT_TOLD,
@@ -204,7 +204,7 @@ class Vllm(FromMetrics):
                 put("engine.prefix_hit_ratio", _ratio(longer, hit, asked))
         for figure in figures:
             if figure not in found:
-                spoken = self.absent(figure) if not _may_come(figure, after, longer) else ""
+                spoken = "" if _may_come(figure, after, longer) else _ON_ITS_PAGE.get(figure) or self.absent(figure)
                 found[figure] = unsupported(spoken, "engine") if spoken else unknown(reason, "engine", at)
         return found
 

@@ -205,7 +205,10 @@ class EnginesSource:
         async def probe() -> Engine:
             if adapter is None:
                 return await _models_only(watched.client, mode.model)
-            return await adapter.probe(watched.client, mode.model, past, now)
+            engine = await adapter.probe(watched.client, mode.model, past, now)
+            if isinstance(past.page, Scrape):
+                past.page = _answered(past.page, self._clock.monotonic() - now)
+            return engine
 
         if host.link.phase is not LinkPhase.UP and not await reach(watched.client, LINKED_SECONDS):
             engine, silence, what = await probe(), None, ""
@@ -288,8 +291,9 @@ class EnginesSource:
     async def _read(self, watched: Watched) -> dict[str, Reading]:
         adapter, scrapes = watched.adapter, watched.scrapes
         assert adapter is not None
+        asked = self._clock.monotonic()
         try:
-            after = await adapter.scrape(watched.client, watched.past, self._clock.now(), self._clock.monotonic())
+            after = await adapter.scrape(watched.client, watched.past, self._clock.now(), asked)
         except PortError as error:
             after = unknown(str(error), "engine")
         if after is None:
@@ -298,6 +302,7 @@ class EnginesSource:
             return dict.fromkeys(ENGINE_FIGURES, after)
         if not isinstance(after, Scrape):
             return dict(after)
+        after = _answered(after, self._clock.monotonic() - asked)
         before = scrapes[-1] if scrapes else None
         readings = adapter.parse(
             before,
@@ -343,6 +348,11 @@ def _closed(watched: Watched) -> str:
 def _unsure(engine: Engine) -> bool:
     """Whether it may be found dead or hung at the next look."""
     return engine.phase is EnginePhase.UNKNOWN and not engine.denied
+
+
+def _answered(page: Scrape, seconds: float) -> Scrape:
+    """As of its answer, so long after it was asked for: a first page comes later by a whole connection, and the next speed were too low."""
+    return replace(page, at=page.at + timedelta(seconds=seconds), monotonic=page.monotonic + seconds)
 
 
 def _began_anew(known: dict[str, tuple[int | None, datetime | None]], services: list[Service]) -> bool:
