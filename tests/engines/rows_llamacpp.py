@@ -101,11 +101,16 @@ async def prompt(folder: Path, tokens: int = 3900, **fields: Any) -> Seen:
             await look.until(lambda one: one.view.word == "resident", 20)
             asked = await client.ask(4, tokens)
             await asyncio.sleep(3)
-            kept = look.shown.get("prompt_tok_s", [])
-            shown = [value for at, value in kept if asked.began < at <= asked.tokens[0] + 2.5 and value]
+            kept = [(at, value) for at, value in look.shown.get("prompt_tok_s", []) if asked.began < at <= asked.tokens[0] + 2.5]
         await client.aclose()
-    mean = sum(shown) / len(shown) if shown else None
-    return Seen(f"prompt of {tokens} tokens", mean, tokens / asked.ttft_seconds, said=f"highest {max(shown, default=0.0):.0f}")
+    read, until, known = 0.0, asked.began + asked.ttft_seconds, None
+    for at, value in reversed(kept):  # a look is of the time before it; its first batch is known once it is done
+        known = value or known
+        since = max((other for other, _ in kept if other < at), default=asked.began)
+        read += (known or 0.0) * max(0.0, min(at, until) - since)
+    highest = max((value or 0.0 for _, value in kept), default=0.0)
+    mean = read / asked.ttft_seconds if known else None
+    return Seen(f"prompt of {tokens} tokens", mean, tokens / asked.ttft_seconds, said=f"highest {highest:.0f}")
 
 
 async def cache(
