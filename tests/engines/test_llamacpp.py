@@ -18,32 +18,49 @@ from tests.engines import rows_llamacpp as rows
 from tests.engines.client import Client, load
 from tests.engines.llamacpp import llamacpp
 from tests.engines.running import Running
-from tests.engines.whole import whole
+from tests.engines.whole import Whole, whole
 
 pytestmark = pytest.mark.integration
 
-CLOSE = 0.05
 SLEEP_AFTER = 6
 
 
-async def test_speed_of_short_and_long_requests_and_of_cancelled_ones(tmp_path: Path) -> None:
+async def test_every_token_is_counted_once_and_busy_ends_with_the_work(tmp_path: Path) -> None:
+    """The shown speeds, each times the seconds that it is of, are the tokens that were made: however fast this machine is now.
+
+    Of a cancelled request the server makes more than its client has read.
+    """
     with llamacpp(tmp_path, endpoint_metrics=True, n_parallel=8, n_ctx=8192) as server:
         async with whole(tmp_path, server.url) as look:
             await look.until(lambda one: one.view.word == "resident", 30)
             assert {look.reading(name).fresh_value for name in ("running", "waiting", "decode_tok_s", "prompt_tok_s")} == {0.0}
-            for tokens, streams in ((4, 4), (40, 8), (120, 1)):
-                client = Client(server.url)
-                half = 20 if tokens == 40 else None
-                async with load(client, streams, lambda n, t=tokens, h=half: asked(n, t, h), pause=0.3 * streams):  # type: ignore[misc]
+            client = Client(server.url)
+            async with load(client, 1, lambda n: {"tokens": 100}):  # so that its counter is known
+                await look.until(lambda one: bool(one.reading("decode_tok_s").fresh_value), 30)
+            for tokens, streams, half in ((4, 4, None), (12, 8, 6), (120, 2, 60)):
+                await look.until(rests, 20)
+                since, before = look.shown["decode_tok_s"][-1][0], len(client.asked)
+                async with load(client, streams, lambda n, t=tokens, h=half: asked(n, t, h), pause=0.2 * streams):  # type: ignore[misc]
                     await look.until(lambda one: one.view.word == "busy", 30)
-                    seconds = 12.0 if tokens == 4 else 4.0
-                    shown, counted, why = await rows.measured(look, client, seconds)
-                # A cancelled one makes a token or two that nobody reads. Of very short ones a whole round may fall on either side
-                # of a look's edge, where a busy machine lets the client read late.
-                edge = streams * tokens / seconds if tokens == 4 else 0.0
-                assert shown == pytest.approx(counted, rel=CLOSE + (0.05 if half else 0.0), abs=edge), (tokens, streams, why)
-                await client.aclose()
-                await look.until(lambda one: one.view.word == "resident", 8)
+                    await asyncio.sleep(4)
+                await look.until(lambda one: one.view.word == "resident", 20)
+                await look.until(rests, 20)
+                for _ in range(8):  # what was made last may not have been seen on a machine that has much else to do
+                    mine = client.asked[before:]
+                    counted, cut = sum(len(one.tokens) for one in mine), sum(one.cancelled for one in mine)
+                    shown = sum((end - begin) * value for begin, end, value in look.looks("decode_tok_s", since, 1e9))
+                    if counted * 0.97 <= shown <= counted * 1.03 + cut * (tokens - (half or 0)):
+                        break
+                    await client.ask(40)
+                    await asyncio.sleep(2.5)
+                else:
+                    raise AssertionError((tokens, streams, shown, counted, cut))
+            await client.aclose()
+
+
+def rests(look: Whole) -> bool:
+    """Also what was made last has been told."""
+    return look.view.word == "resident" and look.reading("decode_tok_s").fresh_value == 0
 
 
 def asked(number: int, tokens: int, half: int | None) -> dict[str, Any]:
@@ -61,10 +78,14 @@ async def test_without_metrics_long_requests_are_known_and_of_short_ones_it_is_s
             task = asyncio.create_task(client.ask(30000))
             await look.until(lambda one: bool(one.reading("decode_tok_s").fresh_value), 30)
             since = time.monotonic()
-            await asyncio.sleep(4)
-            spans = look.looks("decode_tok_s", since - 0.1, 4)
+            await asyncio.sleep(5)
+            spans = look.looks("decode_tok_s", since - 3, 8)
             shown = sum((end - begin) * value for begin, end, value in spans)
-            assert spans and shown == pytest.approx(sum(client.tokens_between(b, e) for b, e, _ in spans), rel=2 * CLOSE)
+            counted = sum(client.tokens_between(begin, end) for begin, end, _ in spans)
+            assert spans and 0.75 < shown / counted < 1.33, (
+                shown,
+                counted,
+            )  # each by its own clock, on a machine that may be busy
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await client.aclose()

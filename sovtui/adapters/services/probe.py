@@ -233,7 +233,11 @@ def _activity(raw: Mapping[str, Any], before: Activity | None, now: datetime) ->
         shared if isinstance(shared, bool) else None,
         clean(str(raw.get("why") or ""), 200),
         computed_at=before.computed_at if before is not None and before.cores is not None else None,
-        worked_at=before.worked_at if before is not None else None,
+        worked_at=None
+        if before is None
+        else now
+        if before.works
+        else before.worked_at,  # until just now, as nothing else was told
     )
     return _still(one, now)
 

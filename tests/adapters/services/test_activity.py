@@ -66,6 +66,8 @@ async def test_a_beat_renews_what_was_told_and_says_for_how_long_it_has_rested(m
     assert (seen[0].sleeps_after_seconds, seen[0].shared_cache) == (15, True)
     assert [one.works for one in seen] == [False, True, True, False, False, False]
     assert [one.still_seconds() for one in seen] == [0, 0, 0, 1, 2, 3]
+    worked = [one.worked_at and (seen[-1].at - one.worked_at).total_seconds() for one in seen]
+    assert worked == [None, 4, 3, 2, 2, 2]  # what is not told to have changed went on until it is
 
 
 async def test_a_little_work_is_none_that_a_hang_is_judged_by(monkeypatch: pytest.MonkeyPatch) -> None:
