@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -62,7 +61,7 @@ def served(*words: str, name: str = "llama-server", **env: str) -> Iterator[subp
         assert process.stdout.readline() == b"up\n"
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:  # else its number may be somebody else's by now
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
