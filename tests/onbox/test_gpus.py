@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +139,11 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Whoever sleeps when a test ends sleeps on for ever: woken, it would go on by the clock of the next test."""
     made = Clock()
     monkeypatch.setattr(gpus, "time", made)
-    yield made
-    made.turn.release()
+    return made
 
 
 def test_it_is_asked_only_where_somebody_wants_it_and_at_most_every_five_seconds(smi: Any, clock: Clock) -> None:
