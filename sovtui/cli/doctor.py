@@ -165,7 +165,7 @@ def source_checks(state: State, named: str | None) -> Iterable[Check]:
             continue
         what = f"{source.host}: {source.name}" if source.host else source.name
         if source.ok:
-            yield Check(what, True, source.detail)
+            yield Check(what, True, "; ".join(word for word in (source.detail, source.left_out) if word))
         elif source.ok is None or source.name == "nvml":  # nobody configured that one: many machines have no such card
             yield Check(what, None, source.reason or "not asked")
         else:

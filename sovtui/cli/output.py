@@ -226,6 +226,7 @@ def _source_lines(state: State) -> list[str]:
             continue
         name = f"{source.name}{f' ({source.host})' if source.host else ''}"
         word = (source.reason or "not asked yet") if source.ok is None else "ok" if source.ok else source.reason or "failed"
+        word += f", {source.left_out}" if source.ok and source.left_out else ""
         last = f", last answer {text.age((state.now - source.last_ok_at).total_seconds())} ago" if source.last_ok_at else ""
         lost = f"; {text.WITHOUT[source.name]}" if source.ok is False and source.name in text.WITHOUT else ""
         lines.append(f"{name}: {word}{last}{lost}")

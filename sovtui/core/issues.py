@@ -326,3 +326,6 @@ def _sources(state: State) -> Iterator[Issue]:
     for source in state.sources.values():
         if source.ok is False and not source.host:
             yield Issue(Grade.SOON, "source", "", f"{source.name} does not answer", source.reason, source.last_ok_at, source.name)
+        elif source.ok and source.left_out:
+            title = f"a part of what {source.name} tells is left out"
+            yield Issue(Grade.LOOK, "source", source.host, title, source.left_out, None, source.name)

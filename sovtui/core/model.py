@@ -107,6 +107,8 @@ class Source:
     last_ok_at: datetime | None = None
     detail: str = ""
     """Version or address, for the operator."""
+    left_out: str = ""
+    """What of its last answer could not be read, or was too much; empty where all was taken."""
 
 
 @dataclass(frozen=True, slots=True)

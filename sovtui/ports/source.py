@@ -39,6 +39,7 @@ class Source(Protocol):
     def timeout_seconds(self) -> float: ...
 
     # Optional: `stirred_by(state) -> object`. Whenever that changes, the source is polled at once, whatever its interval.
+    # Optional: `left_out`, what of the last answer could not be read, in words; a stream may have it too.
 
     async def poll(self, state: State, emit: Emit) -> str:
         """One round. Returns a detail for the operator (version, address) or an empty string."""

@@ -56,7 +56,7 @@ async def poll_forever(source: Source, store: Store, clock: Clock, tried: Tried,
             async with asyncio.timeout(source.timeout_seconds):
                 detail = await source.poll(store.state, store.put)
             failures = waits = 0
-            store.put(SourceChanged(SourceValue(source.name, source.host, True, "", clock.now(), detail)))
+            store.put(SourceChanged(SourceValue(source.name, source.host, True, "", clock.now(), detail, _left_out(source))))
         except NotYet as error:
             failures, waits, soon = 0, waits + 1, error.soon
             store.put(SourceChanged(SourceValue(source.name, source.host, None, error.sentence())))
@@ -113,9 +113,10 @@ async def stream_forever(source: StreamSource, keeper: LinkKeeper, store: Store,
             async with aclosing(source.events(link)) as batches:
                 async for events in batches:
                     known = store.state.sources.get((source.name, source.host))
-                    if failures or known is None or known.ok is not True:  # also what it was called on a link that is gone
-                        failures = 0
-                        store.put(SourceChanged(SourceValue(source.name, source.host, True, "", clock.now())))
+                    left_out = _left_out(source)
+                    if failures or known is None or known.ok is not True or known.left_out != left_out:
+                        failures = 0  # known: also what it was called on a link that is gone
+                        store.put(SourceChanged(SourceValue(source.name, source.host, True, "", clock.now(), left_out=left_out)))
                         tried.set()
                     for event in events:
                         store.put(event)
@@ -134,6 +135,10 @@ async def stream_forever(source: StreamSource, keeper: LinkKeeper, store: Store,
         _failed(source.name, source.host, reason, store)
         tried.set()
         await clock.sleep(min(LONGEST_PAUSE_SECONDS, 0.2 * 2 ** min(failures, 8)))
+
+
+def _left_out(source: Source | StreamSource) -> str:
+    return str(getattr(source, "left_out", ""))
 
 
 def _begin(name: str, host: str, store: Store) -> None:

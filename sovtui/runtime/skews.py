@@ -7,8 +7,9 @@ age is what the host itself would say, whatever this machine's clock shows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from sovtui.core import outside
 from sovtui.core.model import ActionRun
 
 SAME_SECONDS = 2.0
@@ -35,12 +36,10 @@ class Skews:
 
         An answer that was held up lets this machine seem ahead, never behind: the least that is found is the truth.
         """
-        if isinstance(there, bool) or not isinstance(there, (int, float)):
+        told = outside.unix(there)
+        if told is None:
             return False
-        try:
-            found = here - datetime.fromtimestamp(there, UTC) - timedelta(seconds=way_seconds)
-        except (OverflowError, ValueError, OSError):
-            return False  # a time no calendar has
+        found = here - told - timedelta(seconds=way_seconds)
         if abs(found.total_seconds()) < SAME_SECONDS:
             found = timedelta(0)
         known = self._known.get(host)

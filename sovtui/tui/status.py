@@ -185,4 +185,7 @@ def notice(view: View) -> tuple[str, str]:
     for source in view.state.sources.values():
         if source.ok is False and source.host in ("", view.host_name):
             return f"{source.name}: {source.reason or 'does not answer'}", "warn"
+    for source in view.state.sources.values():
+        if source.ok and source.left_out and source.host in ("", view.host_name):
+            return f"{source.name}: {source.left_out}", "warn"
     return paths.notice(host), "warn"

@@ -10,15 +10,15 @@ import builtins
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from sovtui.adapters.links.http import login_advice, request
+from sovtui.adapters.links.http import date_of, login_advice, request
+from sovtui.core import outside
 from sovtui.core.alerting import is_pulse
-from sovtui.core.clean import clean
+from sovtui.core.clean import MAX_CHARS, clean, clean_bytes
 from sovtui.core.events import AlertsSeen
 from sovtui.core.model import Alert, AlertState, Hush, Matcher, Silence
 from sovtui.core.state import State
@@ -26,6 +26,7 @@ from sovtui.core.text import clock as clock_time
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 from sovtui.ports.source import Emit
+from sovtui.runtime.pace import Pace
 from sovtui.runtime.skews import Skews
 
 NAME = "Alertmanager"
@@ -36,6 +37,15 @@ _UNTOLD = datetime(9999, 1, 1, tzinfo=UTC)
 """End of a silence that could not be read."""
 TOLD_AGAIN_SECONDS = 75.0
 """So long after its start it may not have been told of everything again: Prometheus sends what fires once a minute (its resend delay)."""
+MOST = outside.Most(bytes=3 << 20, items=150_000)
+"""A list of three thousand alerts, about."""
+MOST_ALERTS = 1000
+MOST_LABELS = 64
+"""Of one alert, and notes."""
+MOST_TEXT = 4096
+"""Characters of a label's value: it goes back as it is into the silence that acknowledges its alert."""
+MOST_SILENCES = 20
+"""Of one alert."""
 READ_BACK_TRIES = 12
 READ_BACK_PAUSE_SECONDS = 0.5
 
@@ -65,16 +75,26 @@ class Alertmanager:
         self._skews = Skews()
         """Of its one clock: moments that it tells are carried over to this machine's."""
         self.version = ""
+        self.left_out = ""
+        """What of the last list could not be read, or was too much."""
 
     async def list(self) -> tuple[Alert, ...]:
         rows = await self._get("/api/v2/alerts")
         if not isinstance(rows, builtins.list):
             raise Malformed(f"{NAME} answered something that is not a list of alerts")
-        rows = [row for row in rows if isinstance(row, dict)]
-        hushed = {identity for row in rows for identity in _strings(_status(row).get("silencedBy"))}
+        told, pace = len(rows), Pace()
+        rows = [row for row in rows[:MOST_ALERTS] if _is_alert(row)]
+        unread = min(told, MOST_ALERTS) - len(rows)
+        self.left_out = outside.left_out(
+            ((unread, "alerts that cannot be read"), (max(0, told - MOST_ALERTS), "alerts beyond a thousand"))
+        )
+        hushed = {identity for row in rows for identity in _silenced(row)}
         silences = await self._join(hushed)
-        skew = self._skews.of(NAME)
-        return tuple(alert for row in rows if (alert := _alert(row, silences, skew, self._pulses)) is not None)
+        skew, found = self._skews.of(NAME), []
+        for row in rows:
+            found.append(_alert(row, silences, skew, self._pulses))
+            await pace.turn()
+        return tuple(found)
 
     async def seen(self) -> AlertsSeen:
         """What it knows now, and whether it knows all: after a restart it is told again bit by bit."""
@@ -109,23 +129,23 @@ class Alertmanager:
             return
         if isinstance(told, dict):
             self._take_version(told)
-            self._started_at = _time(told.get("uptime"), self._skews.of(NAME))
+            self._started_at = _by_us(outside.moment(told.get("uptime")), self._skews.of(NAME))
 
     async def _active_silences(self) -> builtins.list[Any]:
         rows = await self._get("/api/v2/silences")
-        rows = rows if isinstance(rows, builtins.list) else []
-        return [row for row in rows if isinstance(row, dict) and _status(row).get("state") == "active"]
+        return [row for row in outside.rows(rows) if _status(row).get("state") == "active"][:MOST_ALERTS]
 
     def _hush(self, row: Mapping[str, Any]) -> Hush | None:
         silence, matchers = _silence(row, self._skews.of(NAME)), row.get("matchers")
         if silence is None or not isinstance(matchers, builtins.list):
             return None
-        found = [
-            Matcher(str(m.get("name", "")), str(m.get("value", "")), m.get("isRegex") is True, m.get("isEqual") is not False)
-            for m in matchers
-            if isinstance(m, dict)
-        ]
-        return Hush(silence, tuple(found)) if found else None
+        found = []
+        for m in outside.rows(matchers):
+            name, value = m.get("name"), m.get("value")
+            if not isinstance(name, str) or not isinstance(value, str) or len(value) > MOST_TEXT:
+                return None  # without one of its matchers it would hush more than it does
+            found.append(Matcher(name, value, m.get("isRegex") is True, m.get("isEqual") is not False))
+        return Hush(silence, tuple(found)) if 0 < len(found) <= MOST_LABELS and len(found) == len(matchers) else None
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         comment = clean(comment, 500).strip()
@@ -177,8 +197,7 @@ class Alertmanager:
         return self.version
 
     def _take_version(self, status: Mapping[str, Any]) -> None:
-        info = status.get("versionInfo")
-        self.version = clean(str(info.get("version", "")), 30) if isinstance(info, dict) else ""
+        self.version = clean(outside.text(outside.table(status.get("versionInfo")).get("version")), 30)
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -206,8 +225,8 @@ class Alertmanager:
             rows = await self._get("/api/v2/silences")
         else:
             rows = await asyncio.gather(*(self._silence(identity) for identity in sorted(wanted)))
-        for row in rows if isinstance(rows, builtins.list) else ():
-            if isinstance(row, dict) and row.get("id") in wanted and (silence := _silence(row, self._skews.of(NAME))) is not None:
+        for row in outside.rows(rows):
+            if outside.text(row.get("id")) in wanted and (silence := _silence(row, self._skews.of(NAME))) is not None:
                 self._silences[silence.id] = _Known(silence, now)
         return {identity: known.silence for identity, known in self._silences.items()}
 
@@ -233,15 +252,16 @@ class Alertmanager:
         asked_at = self._clock.monotonic()
         answer = await request(self._client, method, path, **words)
         if date := answer.headers.get("date"):
-            try:
-                self._server = (parsedate_to_datetime(date).astimezone(UTC), self._clock.monotonic())
+            told = date_of(date)
+            self._server = (told, self._clock.monotonic()) if told is not None else None
+            if told is not None:
                 took = self._clock.monotonic() - asked_at
-                self._skews.hear(NAME, self._server[0].timestamp(), self._clock.now(), took / 2)
-            except ValueError:
-                self._server = None
+                self._skews.hear(NAME, told.timestamp(), self._clock.now(), took / 2)
         _check(answer)
         try:
-            return answer.json()
+            return outside.document(answer.content, MOST)
+        except outside.TooMuch as error:
+            raise Malformed(f"{NAME} tells too much: {error}") from None
         except ValueError:
             raise Malformed(f"{NAME} answered something that is not JSON", "Look at the url of [alertmanager]") from None
 
@@ -258,6 +278,11 @@ class AlertmanagerSource:
         self._alertmanager, self._clock = alertmanager, clock
         self.interval_seconds = interval_seconds
         self.timeout_seconds = 2 * timeout_seconds
+
+    @property
+    def left_out(self) -> str:
+        """See `ports.source.Source`."""
+        return self._alertmanager.left_out
 
     async def poll(self, state: State, emit: Emit) -> str:
         emit(await self._alertmanager.seen())
@@ -295,66 +320,71 @@ def _check(answer: httpx.Response) -> None:
 def _said(answer: httpx.Response) -> str:
     """A bare JSON string, an object with a message, or text."""
     try:
-        told = answer.json()
+        told = outside.document(answer.content, _REFUSAL)
     except ValueError:
-        return clean(answer.text[:400], 200)
+        return clean_bytes(answer.content[:400], 200)
     if isinstance(told, dict):
         told = told.get("message") or told.get("error") or ""
-    return clean(str(told), 200)
+    return clean(outside.text(told), 200)
 
 
-def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timedelta, pulses: Iterable[str]) -> Alert | None:
-    labels = row.get("labels")
-    if not isinstance(labels, dict):
-        return None
+_REFUSAL = outside.Most(bytes=64 << 10, items=1000)
+
+
+def _is_alert(row: object) -> bool:
+    """Whether it is an alert that can be shown and acknowledged: labels of text, all of them told."""
+    labels = row.get("labels") if isinstance(row, dict) else None
+    if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
+        return False
+    return all(isinstance(value, str) and max(len(key), len(value)) <= MOST_TEXT for key, value in labels.items())
+
+
+def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timedelta, pulses: Iterable[str]) -> Alert:
+    labels: Mapping[str, str] = row["labels"]
     status = _status(row)
-    notes = row.get("annotations")
-    notes = notes if isinstance(notes, dict) else {}
-    mine = _strings(status.get("silencedBy"))
+    told = [(k, outside.text(v)) for k, v in builtins.list(outside.table(row.get("annotations")).items())[:MOST_LABELS]]
+    notes = {key: words[: 8 * MAX_CHARS] for key, words in told if words}
+    mine = _silenced(row)
     state = AlertState.ACTIVE
     if mine:
         state = AlertState.ACKNOWLEDGED
-    elif _strings(status.get("inhibitedBy")) or _strings(status.get("mutedBy")):
+    elif outside.texts(status.get("inhibitedBy")) or outside.texts(status.get("mutedBy")):
         state = AlertState.INHIBITED
     elif status.get("state") == "unprocessed":
         state = AlertState.UNPROCESSED
     return Alert(
-        fingerprint=clean(str(row.get("fingerprint", "")), 64),
-        name=clean(str(labels.get("alertname", "")), 200) or "alert without a name",
-        severity=clean(str(labels.get("severity", "")), 40),
+        fingerprint=clean(outside.text(row.get("fingerprint")), 64),
+        name=clean(labels.get("alertname", ""), 200) or "alert without a name",
+        severity=clean(labels.get("severity", ""), 40),
         state=state,
-        since=_time(row.get("startsAt"), skew),
-        summary=clean(str(notes.get("summary") or notes.get("message") or notes.get("description") or ""), 400),
-        labels=tuple(sorted((str(k), str(v)) for k, v in labels.items())),
+        since=_by_us(outside.moment(row.get("startsAt")), skew),
+        summary=clean(notes.get("summary") or notes.get("message") or notes.get("description") or "", 400),
+        labels=tuple(sorted(labels.items())),
         silences=tuple(silences.get(i) or Silence(i, "", "", _UNTOLD) for i in mine),
-        annotations=tuple(sorted((clean(str(k), 100), clean(str(v))) for k, v in notes.items())),
-        pulse=is_pulse({str(k): str(v) for k, v in labels.items()}, {str(k): str(v) for k, v in notes.items()}, pulses),
+        annotations=tuple(sorted((clean(key, 100), clean(words)) for key, words in notes.items())),
+        pulse=is_pulse(labels, notes, pulses),
     )
 
 
+def _silenced(row: Mapping[str, Any]) -> builtins.list[str]:
+    return [one[:100] for one in outside.texts(_status(row).get("silencedBy"))[:MOST_SILENCES]]
+
+
 def _silence(row: Mapping[str, Any], skew: timedelta) -> Silence | None:
-    ends_at = _time(row.get("endsAt"), skew)
-    if ends_at is None:
+    ends_at, identity = _by_us(outside.moment(row.get("endsAt")), skew), outside.text(row.get("id"))
+    if ends_at is None or not identity:
         return None
-    return Silence(str(row["id"]), clean(str(row.get("createdBy", "")), 100), clean(str(row.get("comment", "")), 500), ends_at)
+    author, comment = (outside.text(row.get(key)) for key in ("createdBy", "comment"))
+    return Silence(identity, clean(author, 100), clean(comment, 500), ends_at)
 
 
 def _status(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    status = row.get("status")
-    return status if isinstance(status, dict) else {}
+    return outside.table(row.get("status"))
 
 
-def _strings(value: object) -> builtins.list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, builtins.list) else []
-
-
-def _time(value: object, skew: timedelta = timedelta(0)) -> datetime | None:
+def _by_us(told: datetime | None, skew: timedelta) -> datetime | None:
     """A moment of the server's, by this machine's clock."""
-    try:
-        told = datetime.fromisoformat(str(value))
-        return (told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)) + skew
-    except (ValueError, OverflowError):
-        return None
+    return None if told is None else told + skew
 
 
 def _iso(value: datetime) -> str:

@@ -82,6 +82,7 @@ def take_memory(answer: HostAnswer, series: Iterable[Series]) -> None:
 
 
 DISK = {"node_filesystem_size_bytes": "disk.total_bytes", "node_filesystem_avail_bytes": "disk.free_bytes"}
+MOST_DISKS, MOST_GPUS = 100, 64
 SMALLEST_DISK_BYTES = float(64 << 20)
 
 
@@ -91,7 +92,7 @@ def take_disks(answer: HostAnswer, series: Iterable[Series]) -> None:
     for s in series:
         if (figure := DISK.get(s.labels.get("__name__", ""))) is not None:
             found.setdefault(clean(s.labels.get("mountpoint", ""), 100), {})[figure] = s.value
-    for mount, told in found.items():
+    for mount, told in list(found.items())[:MOST_DISKS]:
         if mount and len(told) == len(DISK) and told["disk.total_bytes"] >= SMALLEST_DISK_BYTES:
             answer.figures.update({(figure, mount): value for figure, value in told.items()})
 
@@ -147,7 +148,8 @@ def take_gpus(answer: HostAnswer, series: Iterable[Series]) -> None:
                 answer.unsupported[figure, gpu] = SPLIT if gpu in split else NO_GPU_MEMORY
         if gpu in split and ("gpu.use_ratio", gpu) not in found:
             answer.unsupported["gpu.use_ratio", gpu] = SPLIT
-    answer.figures.update(found)
+    kept = dict.fromkeys(sorted({gpu for _, gpu in found}, key=lambda gpu: (len(gpu), gpu))[:MOST_GPUS])
+    answer.figures.update((key, value) for key, value in found.items() if key[1] in kept)
 
 
 _OF_A_CARD = ("gpu.power_watts", "gpu.temperature_celsius", "gpu.clock_hertz")

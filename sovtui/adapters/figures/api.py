@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,13 +12,22 @@ import httpx
 
 from sovtui.adapters.figures.answers import Series
 from sovtui.adapters.links.http import login_advice, request
+from sovtui.core import outside
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
+from sovtui.runtime.pace import Pace
 
 PLAIN_IN_FORMS = "()[]{}\"'~|,:/.*^$!<>@?\\"
 """What a form may hold as it is. A semicolon may not: some servers take it for the end of a field."""
 FRESH = {"nocache": "1", "latency_offset": "1ms"}
 """VictoriaMetrics answers as of thirty seconds ago unless asked not to; others pass over these."""
+
+
+MOST = outside.Most(bytes=4 << 20, items=300_000)
+"""An instant vector of fifty hosts with two hundred units each is half of that."""
+MOST_SERIES = 20_000
+MOST_LABELS, MOST_TEXT = 64, 4096
+"""Of one series, and characters of a label."""
 
 
 class BadQuery(Malformed):
@@ -33,6 +41,8 @@ class Reply:
     series: tuple[Series, ...]
     size: int
     """Bytes of the body."""
+    unread: int = 0
+    """Series that cannot be read."""
 
 
 async def query(client: httpx.AsyncClient, expression: str) -> Reply:
@@ -42,8 +52,17 @@ async def query(client: httpx.AsyncClient, expression: str) -> Reply:
     data = data_of(answer)
     result = data.get("result")
     if data.get("resultType") != "vector" or not isinstance(result, list):
-        raise Malformed(f"Prometheus answered a {clean(str(data.get('resultType')), 30)} where a vector was asked for")
-    return Reply(tuple(s for row in result if (s := _series(row)) is not None), len(answer.content))
+        raise Malformed(
+            f"Prometheus answered a {clean(outside.text(data.get('resultType')) or 'thing', 30)} where a vector was asked for"
+        )
+    if len(result) > MOST_SERIES:
+        raise Malformed(f"Prometheus tells too much: {len(result)} series, more than {MOST_SERIES}")
+    found, pace = [], Pace()
+    for row in result:
+        if (series := _series(row)) is not None:
+            found.append(series)
+        await pace.turn()
+    return Reply(tuple(found), len(answer.content), len(result) - len(found))
 
 
 @lru_cache(maxsize=8)
@@ -57,12 +76,14 @@ async def get(client: httpx.AsyncClient, path: str, **params: str) -> dict[str, 
     return data_of(await request(client, "GET", path, params=params))
 
 
-def data_of(answer: httpx.Response) -> dict[str, Any]:
+def data_of(answer: httpx.Response, most: outside.Most = MOST) -> dict[str, Any]:
     """The `data` of a successful answer; everything else is an error that says what to do."""
     if answer.status_code in (401, 403):
         raise _not_ours(answer)
     try:
-        body = answer.json()
+        body = outside.document(answer.content, most)
+    except outside.TooMuch as error:
+        raise Malformed(f"Prometheus tells too much: {error}") from None
     except ValueError:
         body = None
     if not isinstance(body, dict) or "status" not in body:
@@ -72,7 +93,7 @@ def data_of(answer: httpx.Response) -> dict[str, Any]:
         if not isinstance(data, dict):
             raise Malformed("Prometheus answered without data")
         return data
-    raise refusal(answer.status_code, str(body.get("errorType", "")), str(body.get("error", "")))
+    raise refusal(answer.status_code, *(outside.text(body.get(key)) for key in ("errorType", "error")))
 
 
 def refusal(status: int, kind: str, text: str) -> PortError:
@@ -110,9 +131,16 @@ def _series(row: object) -> Series | None:
     """Native histograms have no `value`; they are not asked for."""
     if not isinstance(row, Mapping) or not isinstance(row.get("value"), list) or len(row["value"]) != 2:
         return None
+    labels = row.get("metric", {})
     try:
         value = float(row["value"][1])
     except (TypeError, ValueError):
-        value = math.nan
-    labels = row.get("metric")
-    return Series({str(k): str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {}, value)
+        return None
+    return Series(labels, value) if is_labels(labels) else None
+
+
+def is_labels(labels: object) -> bool:
+    """Whether these are labels: texts, neither too many nor too long."""
+    if not isinstance(labels, Mapping) or len(labels) > MOST_LABELS:
+        return False
+    return all(isinstance(value, str) and max(len(key), len(value)) <= MOST_TEXT for key, value in labels.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 
 from sovtui.adapters.figures.answers import Series
 from sovtui.adapters.figures.questions import Question, literal
@@ -14,6 +15,9 @@ from sovtui.core.model import Alert
 
 FIRING = Question("al", "alerts", "", 'ALERTS_FOR_STATE and ignoring (alertstate) ALERTS{alertstate="firing"}')
 """Each alert that fires, with when it began as its value."""
+
+
+MOST_ALERTS = 1000
 
 
 def pulse_question(names: Iterable[str]) -> Question:
@@ -38,7 +42,7 @@ def identity(labels: Mapping[str, str]) -> str:
 def firing(series: Iterable[Series], at: Callable[[float], datetime], pulses: Iterable[str]) -> tuple[Alert, ...]:
     """The alerts behind the answer to `FIRING`. `at`: a time of the server by this machine's clock."""
     found = []
-    for s in series:
+    for s in islice(series, MOST_ALERTS):
         labels = own(s.labels)
         found.append(
             Alert(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from sovtui.adapters.figures.answers import Series, device_of, machine_of, mine
+from sovtui.adapters.figures.api import is_labels
 from sovtui.adapters.figures.prometheus import PrometheusSource
 from sovtui.adapters.figures.questions import Question, curve_questions, joined, split
 from sovtui.adapters.figures.ranges import MOST_BYTES, Ranges, numbers
@@ -112,7 +113,7 @@ def curves(
     for row in rows:
         labels = row.get("metric", {}) if isinstance(row, dict) else {}
         values = row.get("values") if isinstance(row, dict) else None
-        if isinstance(labels, dict) and isinstance(values, list):
+        if isinstance(labels, dict) and isinstance(values, list) and is_labels(labels):
             by_question.setdefault(str(labels.get("k", "")), []).append((labels, values))
     for tag, series in by_question.items():
         q = by_tag.get(tag)

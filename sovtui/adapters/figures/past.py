@@ -16,6 +16,7 @@ from typing import Any
 
 from sovtui.adapters.engines.base import EngineAdapter
 from sovtui.adapters.figures.answers import Series, machine_of, mine
+from sovtui.adapters.figures.api import is_labels
 from sovtui.adapters.figures.firing import identity, own
 from sovtui.adapters.figures.history import curves
 from sovtui.adapters.figures.prometheus import PrometheusSource
@@ -30,6 +31,7 @@ from sovtui.core.events import AlertsSeen, Curve, EngineSeen, LinkChanged, Servi
 from sovtui.core.issues import host_of
 from sovtui.core.marks import Mark, MarkKind
 from sovtui.core.model import ActionRun, Alert, Engine, EnginePhase, Link, LinkPhase, Service, Source
+from sovtui.core.outside import is_time
 from sovtui.core.reading import Status
 from sovtui.core.state import CURVE_POINTS, Host, State, initial, reduce
 from sovtui.ports.clock import Clock
@@ -100,9 +102,8 @@ class RangeStretch:
         for row in rows:
             labels = row.get("metric") if isinstance(row, dict) else None
             values = row.get("values") if isinstance(row, dict) else None
-            if isinstance(labels, dict) and isinstance(values, list):
-                told = {str(k): str(v) for k, v in labels.items()}
-                self._lines.setdefault(told.get("k", ""), []).append(_Line(told, dict(numbers(values))))
+            if isinstance(labels, dict) and isinstance(values, list) and is_labels(labels):
+                self._lines.setdefault(labels.get("k", ""), []).append(_Line(labels, dict(numbers(values))))
         self._curves = curves(config, {q.tag: q for q in asked}, rows, prometheus.at)
         self._heard = {name: self._samples(name) for name in present.hosts}
         self.begin = prometheus.at(self._first)
@@ -117,7 +118,7 @@ class RangeStretch:
             own_names, others = names_of(name, self._config.host[name]), others_of(self._config, name)
             machines, _ = mine([Series(line.labels, 0.0) for line in lines], own_names, others)
         own = [line for line in lines if machine_of(line.labels.get("instance", "")) in machines]
-        return sorted({at for line in own for at in line.steps.values()})
+        return sorted({at for line in own for at in line.steps.values() if is_time(at)})
 
     def heard(self, host: str) -> datetime | None:
         heard = self._heard.get(host)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ from sovtui.core.catalog import stale_after
 from sovtui.core.clean import clean
 from sovtui.core.events import FiringSeen, PulsesSeen
 from sovtui.core.modes import RUNNING
+from sovtui.core.outside import is_time, left_out, rows, table, text, unix
 from sovtui.core.reading import UNKNOWN, Status
 from sovtui.core.state import Host, State
 from sovtui.ports.clock import Clock
@@ -40,6 +42,8 @@ BAD_FOR_SECONDS = 300.0
 """An expression that was refused is left out this long."""
 LEARN_EVERY_SECONDS = 600.0
 AT_ONCE = 6
+MOST_TARGETS = 5000
+LONGEST_SCRAPE_SECONDS = 86_400.0
 MOST_PARTS = 8
 _NOW = Question("now", "now", "", "vector(time())")
 
@@ -68,6 +72,8 @@ class PrometheusSource:
         self._bad: dict[str, tuple[float, str]] = {}
         """Until when and why an expression is left out."""
         self._asked = False
+        self.left_out = ""
+        """See `ports.source.Source`."""
         self._parts = 1
         self._shape: tuple[object, ...] = ()
         self._shaped: list[Question] = []
@@ -139,7 +145,7 @@ class PrometheusSource:
 
     def at(self, server_time: float) -> datetime:
         """A time of the server by this machine's clock: ages stay right though the clocks differ."""
-        return datetime.fromtimestamp(server_time + (self.offset_seconds or 0.0), UTC)
+        return unix(server_time + (self.offset_seconds or 0.0)) or self._clock.now()
 
     def questions(self, state: State | None, *, compare: bool = True) -> list[Question]:
         """All expressions for now: engines whose units do not run are not asked for. Without a state: all.
@@ -199,6 +205,7 @@ class PrometheusSource:
             return await self._ask_singly(asked, error)
         self.last_query_chars = sum(len(ask.joined(part)) for part in parts)
         self.last_reply_bytes = sum(reply.size for reply in replies)
+        self.left_out = left_out([(sum(reply.unread for reply in replies), "series that cannot be read")])
         return [s for reply in replies for s in reply.series]
 
     async def _ask_singly(self, asked: Sequence[Question], error: BadQuery) -> list[Series]:
@@ -228,17 +235,18 @@ class PrometheusSource:
         targets, build = await asyncio.gather(
             self._perhaps("/api/v1/targets", state="active"), self._perhaps("/api/v1/status/buildinfo")
         )
-        active = targets.get("activeTargets")
         usual: Counter[float] = Counter()
-        for target in active if isinstance(active, list) else ():
-            found = target.get("discoveredLabels")  # VictoriaMetrics tells it only there
-            label = found.get("__scrape_interval__", "") if isinstance(found, dict) else ""
-            seconds = _duration(str(target.get("scrapeInterval") or label))
-            if seconds:
-                self._intervals[ask.port_of(str(target.get("scrapeUrl", "")))] = seconds
+        intervals: dict[int, float] = {}
+        for target in rows(targets.get("activeTargets"))[:MOST_TARGETS]:
+            label = table(target.get("discoveredLabels")).get("__scrape_interval__")  # VictoriaMetrics tells it only there
+            seconds = _duration(text(target.get("scrapeInterval") or label)[:40])
+            if 0 < seconds <= LONGEST_SCRAPE_SECONDS:
+                with contextlib.suppress(ValueError):  # no address
+                    intervals[ask.port_of(text(target.get("scrapeUrl")))] = seconds
                 usual[seconds] += 1
+        self._intervals = intervals or self._intervals
         self._usual = usual.most_common(1)[0][0] if usual else None
-        self.version = clean(str(build.get("version", "")), 30)
+        self.version = clean(text(build.get("version")), 30)
         self._learned_at = self._clock.monotonic()
 
     async def _perhaps(self, path: str, **params: str) -> dict[str, Any]:
@@ -249,7 +257,7 @@ class PrometheusSource:
 
     def _set_offset(self, sent_at: datetime, series: Iterable[Series]) -> None:
         """Kept as it is unless it becomes better or a clock is set: otherwise one sample would get a new time at every poll."""
-        evaluated = max((s.value for s in series if s.labels.get("k") == _NOW.tag), default=None)
+        evaluated = max((s.value for s in series if s.labels.get("k") == _NOW.tag and is_time(s.value)), default=None)
         if evaluated is None:
             return
         # VictoriaMetrics cuts its time to the second: it was anywhere within that one.

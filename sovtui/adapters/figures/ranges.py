@@ -17,6 +17,7 @@ from sovtui.adapters.figures.api import FRESH, BadQuery, data_of, refusal
 from sovtui.adapters.figures.questions import Question, joined, split
 from sovtui.adapters.links.http import request
 from sovtui.core.clean import clean
+from sovtui.core.outside import Most, is_time
 from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 3500
 """Of one query: the library puts it into the address, and servers before Prometheus limit that."""
 AT_ONCE = 3
+MOST = Most(bytes=8 << 20, items=1_000_000)
+"""Of one query: some hundred series over 240 steps are a tenth of it."""
 BEYOND = 9e18
 """Nothing that is measured is so large; what else cannot be a figure is told when it is known which figure it is."""
 
@@ -73,9 +76,15 @@ class Ranges:
             return await self._by_library(query, start, end, step)
         form = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": str(step), **FRESH}
         answer = await request(
-            self._client, "POST", "/api/v1/query_range", data=form, idempotent=True, timeout_seconds=self._timeout
+            self._client,
+            "POST",
+            "/api/v1/query_range",
+            data=form,
+            idempotent=True,
+            timeout_seconds=self._timeout,
+            max_bytes=MOST.bytes,
         )
-        result = data_of(answer).get("result")
+        result = data_of(answer, MOST).get("result")
         return result if isinstance(result, list) else []
 
     async def _by_library(self, query: str, start: float, end: float, step: int) -> list[Any]:
@@ -111,7 +120,7 @@ def numbers(values: list[Any]) -> list[tuple[float, float]]:
             at, value = float(pair[0]), float(pair[1])
         except (TypeError, ValueError, IndexError):
             continue
-        if math.isfinite(value) and abs(value) < BEYOND:
+        if is_time(at) and math.isfinite(value) and abs(value) < BEYOND:
             found.append((at, value))
     return found
 

@@ -14,6 +14,7 @@ from sovtui.config.schema import Config, HostConfig
 from sovtui.config.specs import names_of, others_of, with_engines
 from sovtui.core.events import BackupsSeen, Sample, Samples, ServicesSeen
 from sovtui.core.model import Backup, Service
+from sovtui.core.outside import is_time
 from sovtui.core.reading import Reading, Status, fresh, unknown, unsupported
 from sovtui.core.state import Host
 from sovtui.core.text import moment, size
@@ -116,15 +117,15 @@ class Teller:
         if cpu := own("cpu"):
             use = cpu[0].value
             answer.figures["cpu.use_ratio", ""] = use if math.isnan(use) else min(1.0, max(0.0, use))
-        answer.host_time = max((s.value for s in own("host-time")), default=None)
-        answer.gpu_time = max((s.value for s in own("gpu-time")), default=None)
+        answer.host_time = _newest(own("host-time"))
+        answer.gpu_time = _newest(own("gpu-time"))
         return answer
 
     def _engine(
         self, host: str, mode: str, asked: Sequence[Question], by_tag: Mapping[str, list[Series]], now: datetime
     ) -> dict[tuple[str, str], Reading]:
         mine_ = [q for q in asked if q.subject == mode and q.kind in ("engine", "engine-time")]
-        sampled = next((s.value for q in mine_ if q.kind == "engine-time" for s in by_tag.get(q.tag, ())), None)
+        sampled = _newest(s for q in mine_ if q.kind == "engine-time" for s in by_tag.get(q.tag, ()))
         at = now if sampled is None else self._at(sampled)
         adapter = self._adapters[next(m.engine for m in with_engines(self._config.host[host]) if m.name == mode)]
         found: dict[tuple[str, str], Reading] = {}
@@ -191,6 +192,11 @@ class Teller:
             new = replace(old, last_success_at=done, at=now, source=SOURCE, reason="")
         same = replace(new, at=old.at) == old and old.at is not None and (now - old.at).total_seconds() < 30
         return None if same else new
+
+
+def _newest(series: Iterable[Series]) -> float | None:
+    """The latest of the times that they tell."""
+    return max((s.value for s in series if is_time(s.value)), default=None)
 
 
 def _apart(host: Host, readings: Mapping[tuple[str, str], Reading], now: datetime) -> Reading | None:

@@ -18,8 +18,11 @@ import httpcore
 from sovtui.adapters.links._tls import Tls
 from sovtui.ports.errors import Unreachable
 from sovtui.ports.link import ByteStream
+from sovtui.runtime.pace import Pace
 
 HELD_BYTES = 16_384
+PIECE_BYTES = 1 << 12
+"""A piece may hold hundreds of chunks or interim answers, and all of it is looked at in one turn of the loop."""
 _OpenTcp = Callable[..., Awaitable[ByteStream]]
 
 
@@ -79,14 +82,22 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._note_closed, self._note_heard = closed, heard
         self._unsent = bytearray()
         """Head and body of a request are given one after the other, and sent in one piece: each piece costs a packet or two."""
+        self._pace: Pace | None = None
+        self._taken = 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         await self._send(timeout)
+        if self._pace is None:
+            self._pace = Pace()
+        elif self._taken:
+            await self._pace.turn(self._taken)
         try:
             async with asyncio.timeout(timeout):
-                data = await self._stream.read(max_bytes)
+                data = await self._stream.read(min(max_bytes, PIECE_BYTES))
         except TimeoutError:
             raise httpcore.ReadTimeout(f"{self._name} sent nothing for {timeout:g} s") from None
+        self._pace.resume()
+        self._taken = len(data)
         if data:
             self._note_heard()
         return data

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import time
 import weakref
+import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ import httpx
 from sovtui.adapters.links._http_transport import GetLink, LinkTransport
 from sovtui.adapters.links.login import Login
 from sovtui.core.clean import clean, clean_bytes
+from sovtui.core.outside import USUAL, Most, TooMuch, document, unix
 from sovtui.ports.errors import (
     HostKeyError,
     Malformed,
@@ -32,7 +35,8 @@ from sovtui.ports.errors import (
     Unsupported,
 )
 
-MAX_BODY_BYTES = 16 << 20
+MAX_BODY_BYTES = 4 << 20
+"""More than any answer of an honest server to what is asked here; who asks for something larger or smaller says so."""
 MAX_ADDRESSES = 100
 DOORS_SHOWN = 3
 DENIED_SECONDS = 90.0
@@ -85,26 +89,20 @@ async def request(
     name = f"{method} {clean(_url(http, path), 200)}"
     try:
         async with asyncio.timeout(seconds), _asked(http, method, path, extensions=extensions, timeout=None, **words) as reply:
-            parts: list[bytes] = []
-            size = 0
-            async for part in reply.aiter_bytes():
-                size += len(part)
-                if size > max_bytes:
-                    raise _TooBig
-                parts.append(part)
+            body = await _body(reply, max_bytes)
             login = _login(http)
             note_door(http, path, reply.status_code, reply.status_code in (401, 403))
-            hide = login.hide if login is not None and not _is_answer(reply.status_code, parts) else bytes
+            hide = login.hide if login is not None and not _is_answer(reply.status_code, body) else bytes
             kept = [(k, hide(v)) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
             return httpx.Response(
                 reply.status_code,
                 headers=kept,
-                content=hide(b"".join(parts)),
+                content=hide(body),
                 request=reply.request,
                 extensions={"login": "" if login is None or login.trouble is not None else str(login)},
             )
     except _TooBig:
-        raise Malformed(f"{name}{_via(http)} sends more than {max_bytes >> 20} MiB") from None
+        raise Malformed(f"{name}{_via(http)} sends more than {_size(max_bytes)}") from None
     except HostKeyError:
         raise
     except PortError as error:
@@ -128,13 +126,44 @@ async def request(
         raise Unreachable(f"{name}{_via(http)} failed: {clean(str(error), 200) or type(error).__name__}") from error
 
 
-async def get_json(http: httpx.AsyncClient, path: str, *, method: str = "GET", **words: Any) -> Any:
+async def _body(reply: httpx.Response, max_bytes: int) -> bytes:
+    """Unpacked here, a piece at a time: a few kilobytes may stand for gigabytes, and httpx would make them all before it tells."""
+    if reply.is_stream_consumed:
+        if len(reply.content) > max_bytes:
+            raise _TooBig
+        return reply.content
+    packed = reply.headers.get("content-encoding", "identity").strip().lower()
+    if packed not in _UNPACKED:
+        raise httpx.DecodingError(f"it is packed as {packed}")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if packed != "identity" else None
+    body = bytearray()
+    try:
+        async for part in reply.aiter_raw():
+            body += part if unpack is None else unpack.decompress(part, max_bytes + 1 - len(body))
+            if len(body) > max_bytes or (unpack is not None and unpack.unconsumed_tail):
+                raise _TooBig
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from error
+    if unpack is not None and body and not unpack.eof:
+        raise httpx.DecodingError("it ends in the middle")
+    return bytes(body)
+
+
+_UNPACKED = ("identity", "gzip", "x-gzip", "deflate")
+
+
+def _size(count: int) -> str:
+    """A limit in bytes, in words."""
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+
+
+async def get_json(http: httpx.AsyncClient, path: str, *, method: str = "GET", most: Most = USUAL, **words: Any) -> Any:
     """The JSON of a reply with status 2xx. Other statuses are errors too: 401 and 403 `Refused`, 404, 405 and 501
     `Unsupported`, 502 to 504 `Unreachable`, the rest `Malformed`.
     """
-    reply = await request(http, method, path, **words)
+    reply = await request(http, method, path, max_bytes=most.bytes, **words)
     check(http, reply)
-    return json_of(http, reply)
+    return json_of(http, reply, most)
 
 
 def check(http: httpx.AsyncClient, reply: httpx.Response) -> None:
@@ -242,6 +271,15 @@ def note_door(http: httpx.AsyncClient, path: str, status: int, is_closed: bool) 
     known[path] = (status, time.monotonic(), login.turn if login is not None else 0, is_closed)
 
 
+def date_of(header: str) -> datetime | None:
+    """What the header `Date` says; None where it says nothing, or what no calendar has."""
+    try:
+        told = parsedate_to_datetime(header).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return unix(told.timestamp())
+
+
 def login_advice(reply: httpx.Response) -> str:
     """What to do about a 401 or 403."""
     carried = reply.extensions.get("login", "")
@@ -250,16 +288,22 @@ def login_advice(reply: httpx.Response) -> str:
     return "It wants a login: set `user` and `password`, `bearer` or `headers` in the configuration."
 
 
-def json_of(http: httpx.AsyncClient, reply: httpx.Response) -> Any:
+def json_of(http: httpx.AsyncClient, reply: httpx.Response, most: Most = USUAL) -> Any:
     """The JSON in `reply`, whatever its status. Raises `Malformed`."""
     try:
-        return json.loads(reply.content)
-    except (ValueError, RecursionError):
-        name = f"{reply.request.method} {clean(str(reply.request.url).split('?', 1)[0], 200)}{_via(http)}"
+        return document(reply.content, most)
+    except TooMuch as error:
+        raise Malformed(f"{_named(http, reply)} tells too much: {error}") from None
+    except ValueError:
+        name = _named(http, reply)
         if _is_html(reply):
             raise Malformed(f"{name} answers with a web page, not JSON", "Is the address right, with its path prefix?") from None
         began = clean_bytes(reply.content[:400], 80) or "nothing"
         raise Malformed(f"{name} does not answer in JSON: {began}", "Is the address right?") from None
+
+
+def _named(http: httpx.AsyncClient, reply: httpx.Response) -> str:
+    return f"{reply.request.method} {clean(str(reply.request.url).split('?', 1)[0], 200)}{_via(http)}"
 
 
 class _TooBig(Exception):
@@ -313,9 +357,9 @@ def _login(http: httpx.AsyncClient) -> Login | None:
     return http.link_transport.login if isinstance(http, _Client) else None
 
 
-def _is_answer(status: int, parts: list[bytes]) -> bool:
+def _is_answer(status: int, body: bytes) -> bool:
     """Whether this is data, not something that a message would quote."""
-    return 200 <= status < 300 and bool(parts) and parts[0].lstrip()[:1] in (b"{", b"[")
+    return 200 <= status < 300 and body[:100].lstrip()[:1] in (b"{", b"[")
 
 
 def _url(http: httpx.AsyncClient, path: str) -> str:

@@ -17,19 +17,24 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from sovtui.adapters.links.http import request as ask
-from sovtui.ports.errors import TimedOut
+from sovtui.core.outside import Most, TooMuch, weigh
+from sovtui.ports.errors import Malformed, TimedOut
 
+MOST = Most(bytes=8 << 20, items=1_000_000)
+"""Of one answer: some hundred series over 240 steps are a tenth of it."""
 _HOP_HEADERS = frozenset(("accept-encoding", "connection", "content-length", "host", "transfer-encoding"))
 
 
 class LinkAdapter(BaseAdapter):
     """Mount it on a session for `http://` and `https://`. `close` ends what is still running, from any thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, *, timeout_seconds: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient, *, timeout_seconds: float, most: Most = MOST
+    ) -> None:
         super().__init__()
         self._loop = loop
         self._client = client
-        self._timeout = timeout_seconds
+        self._timeout, self._most = timeout_seconds, most
         self._running: set[concurrent.futures.Future[httpx.Response]] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -79,14 +84,20 @@ class LinkAdapter(BaseAdapter):
 
     async def _ask(self, request: requests.PreparedRequest, seconds: float) -> httpx.Response:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_HEADERS}
-        return await ask(
+        reply = await ask(
             self._client,
             request.method or "GET",
             request.url or "",
             timeout_seconds=seconds,
             headers=headers,
             content=request.body,
+            max_bytes=self._most.bytes,
         )
+        try:  # the library makes objects of it in one go, and nothing else happens meanwhile
+            weigh(reply.content, self._most)
+        except TooMuch as error:
+            raise Malformed(f"{_place(request)} tells too much: {error}") from None
+        return reply
 
     def _reply(self, request: requests.PreparedRequest, reply: httpx.Response) -> requests.Response:
         made = requests.Response()

@@ -213,7 +213,7 @@ async def test_a_fresh_connection_is_not_tried_again(http: httpx.AsyncClient, we
 
 
 async def test_a_huge_body_is_cut_off(http: httpx.AsyncClient):
-    with pytest.raises(Malformed, match="sends more than 16 MiB"):
+    with pytest.raises(Malformed, match="sends more than 2 MiB"):
         await get_json(http, "/huge")
     assert (await get_json(http, "/after"))["path"] == "/after"
 
