@@ -7,12 +7,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sovtui.core import outside
 from sovtui.core.clean import clean
 from sovtui.core.model import ActionRun, Step
 from sovtui.onbox.receipt import OUTCOMES
 
 MAX_LINES = 100
 """Journal lines kept in memory."""
+MAX_STEPS = 100
+"""Steps kept: an action has a dozen; of more the newest."""
+MAX_FIGURES = 100
+_LONGEST_SECONDS = 1e9
 _STATES = ("running", "done", "failed", "skipped")
 _EXITS = {"done": 0, "warned": 5, "refused": 4}
 _TELL_WHAT_RUNS = ("failed", "rolled-back", "rollback-failed", "cancelled")
@@ -46,7 +51,7 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
     if kind == "end":
         outcome = _raw(line, "outcome")
         outcome = outcome if outcome in OUTCOMES else "failed"
-        return _close(replace(run, outcome=outcome, reason=_text(line, "reason"), seconds=_number(line.get("seconds"))), line)
+        return _close(replace(run, outcome=outcome, reason=_text(line, "reason"), seconds=_seconds(line)), line)
     if kind == "rebooted" and run.outcome in _TELL_WHAT_RUNS:
         return replace(run, reason=f"{run.reason.rstrip('.')}. The box has been rebooted since")
     if kind == "lost" and run.running:
@@ -87,13 +92,13 @@ def _step(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:
     if not name or state not in _STATES:
         return run
     at = _moment(line) or run.began_at
-    detail, seconds = _text(line, "detail"), _number(line.get("seconds"))
+    detail, seconds = _text(line, "detail"), _seconds(line)
     steps = list(run.steps)
     for index in range(len(steps) - 1, -1, -1):
         if steps[index].name == name and steps[index].state == "running":
             steps[index] = Step(name, state, steps[index].began_at, seconds, detail or steps[index].detail)
             return replace(run, steps=tuple(steps))
-    return replace(run, steps=(*steps, Step(name, state, at, seconds, detail)))
+    return replace(run, steps=(*steps[1 - MAX_STEPS :], Step(name, state, at, seconds, detail)))
 
 
 def _figures(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:
@@ -103,7 +108,7 @@ def _figures(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:
     found = dict(run.figures)
     for name, value in list(values.items())[:50]:
         number = _number(value)
-        if number is not None:
+        if number is not None and len(found) < MAX_FIGURES:
             found[f"{when}.{clean(str(name), 100)}"] = number
     return replace(run, figures=tuple(found.items()))
 
@@ -128,14 +133,13 @@ def _text(line: Mapping[str, Any], key: str) -> str:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        return None
-    return float(value)
+    return outside.number(value)
+
+
+def _seconds(line: Mapping[str, Any]) -> float | None:
+    seconds = _number(line.get("seconds"))
+    return seconds if seconds is not None and 0 <= seconds < _LONGEST_SECONDS else None
 
 
 def _moment(line: Mapping[str, Any]) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(_raw(line, "at"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return outside.moment(line.get("at"))

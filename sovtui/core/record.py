@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from sovtui.core.held import Held
 from sovtui.core.marks import Mark, turns
 from sovtui.core.model import ActionRun, HostSpec
 from sovtui.core.packing import Packed, Packer, unpack
@@ -35,6 +36,10 @@ BACK_SECONDS = 60.0
 CURVE_SECONDS = 660.0
 AT_ONCE = 5
 """So many hosts are packed each second; of more than fifty, as many as it takes to pack each within a block."""
+BUDGET_BYTES, BUDGET_PER_HOST_BYTES = 8 << 20, 1 << 20
+"""What an hour may take, alerts and receipts with it; where that is not enough it reaches less far back."""
+MOST_CURVES = 200
+"""Of one host."""
 NOTED = 300
 """Marks that are remembered."""
 
@@ -56,6 +61,13 @@ class _Kept:
         yield self.sources
         for host in self.hosts:
             yield from (host.services, host.rest)
+
+    def held(self) -> Iterator[object]:
+        """All that it keeps, by reference or packed."""
+        yield from self.parts()
+        yield from (self.bare.alerts, self.bare.alerts_told, self.bare.firing, self.bare.hushes)
+        for host in self.hosts:
+            yield from (host.action, host.receipts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ class Record:
     def _clear(self) -> None:
         self._old: deque[_Kept] = deque()
         self._new: deque[_Kept] = deque()
+        self._held = Held()
         self._turns_of_block = 0
         self._newest: State | None = None
         self._series: dict[str, _Series] = {}
@@ -132,7 +145,8 @@ class Record:
                 return
         happened = turns(before, state) if before is not None else ()
         self._noted.extend(happened)
-        self._new.append(self._pack(at, bool(happened), state, {mark.host for mark in happened}))
+        self._new.append(kept := self._pack(at, bool(happened), state, {mark.host for mark in happened}))
+        self._held.hold(kept.held())
         self._keep_curves(state)
         self._newest = state
         self._forget(at)
@@ -156,8 +170,11 @@ class Record:
     def _forget(self, now: float) -> None:
         while self._new and self._new[0].at < now - self._fine:
             self._thin(self._new.popleft())
-        while self._old and self._old[0].at < now - self._span:
-            self._old.popleft()
+        budget = BUDGET_BYTES + BUDGET_PER_HOST_BYTES * len(self._series)
+        while self._old and (self._old[0].at < now - self._span or self._held.bytes > budget):
+            self._held.release(self._old.popleft().held())
+        while len(self._new) > 1 and self._held.bytes > budget:
+            self._held.release(self._new.popleft().held())
         edge = now - self._span - CURVE_SECONDS
         for curves in self._curves.values():
             for times, values in curves.values():
@@ -172,6 +189,7 @@ class Record:
         elif kept.turned and self._turns_of_block < TURNS_PER_BLOCK:
             self._turns_of_block += 1
         else:
+            self._held.release(kept.held())
             return
         self._old.append(kept)
 
@@ -189,12 +207,17 @@ class Record:
                     news -= 1
                 times.extend(at for at, _ in points[news:])
                 values.extend(value for _, value in points[news:])
+            if len(curves) > MOST_CURVES:
+                first = [key for key in curves if key not in host.curves]  # what is gone before what is there
+                for key in [*first, *reversed(curves)][: len(curves) - MOST_CURVES]:
+                    curves.pop(key, None)
 
     def prepend(self, older: Record) -> None:
         """Put a record of the time before in front of this one."""
         mine = self.oldest.timestamp() if self.oldest is not None else float("inf")
         for kept in reversed([k for k in (*older._old, *older._new) if k.at < mine]):
             (self._old if self._old else self._new).appendleft(kept)
+            self._held.hold(kept.held())
         self._noted = deque((*(m for m in older._noted if m.at.timestamp() < mine), *self._noted), maxlen=NOTED)
         for host, curves in older._curves.items():
             for key, (times, values) in curves.items():
@@ -208,6 +231,11 @@ class Record:
     def __len__(self) -> int:
         """How many states are kept."""
         return len(self._old) + len(self._new)
+
+    @property
+    def held_bytes(self) -> int:
+        """About what all of it takes but the curves, what is shared counted once: never much more than its budget."""
+        return self._held.bytes
 
     @property
     def size_bytes(self) -> int:

@@ -6,10 +6,10 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sovtui.core import receipts
+from sovtui.core import outside, receipts
 from sovtui.core.clean import clean
 from sovtui.core.drop_ins import MAX_UID, PLACES
 from sovtui.core.levels import level
@@ -20,8 +20,13 @@ from sovtui.ports.link import Link, Patience
 from sovtui.runtime import bundle
 from sovtui.runtime.exchange import Frames, last_words, lines
 from sovtui.runtime.hub import LogLine, Right, Rights, TailnetView
+from sovtui.runtime.pace import Pace, Tap
 from sovtui.runtime.skews import Skews, carried
 
+MOST_CURSOR = 500
+MOST_LINES = 2000
+"""Of one receipt: the box keeps a fifth of it."""
+FOLLOWED_AT_ONCE, FOLLOWED_PER_SECOND = 2000, 200.0
 ANSWER_SECONDS = 30.0
 """How long a short verb may take, a slow link included."""
 
@@ -47,8 +52,10 @@ async def follow(link: Link, run_id: str, so_far: Followed | None = None) -> Asy
     """The receipt as it grows, until the action has ended: from its beginning, or from where `so_far` is, which goes on growing."""
     so_far = so_far or Followed()
     run_id = so_far.run.id if so_far.run is not None else run_id
+    tap = Tap(FOLLOWED_AT_ONCE, FOLLOWED_PER_SECOND)  # each line is drawn
     async with aclosing(lines(link, "follow", {"id": run_id, "skip": so_far.lines}, Patience.FOLLOWS)) as told:
         async for line in told:
+            await tap.one()
             so_far.lines += 1
             so_far.run = receipts.apply(so_far.run, line)
             if so_far.run is not None:
@@ -61,18 +68,22 @@ async def list_runs(
     link: Link, limit: int = 50, *, skews: Skews | None = None, clock: Clock | None = None
 ) -> tuple[ActionRun, ...]:
     """Receipts on the box, newest first; with `skews` by this machine's clock, which the box tells its own for."""
-    runs = []
+    runs: list[ActionRun] = []
+    pace = Pace()
     async with aclosing(lines(link, "list", {"limit": limit})) as told:
         async for line in told:
             if skews is not None and clock is not None:
                 skews.hear(link.host, line.get("now"), clock.now(), (link.latency_seconds or 0.0) / 2)
             run: ActionRun | None = None
-            for part in line.get("lines", ()):
+            for part in outside.rows(line.get("lines"))[:MOST_LINES]:
                 run = receipts.apply(run, part)
+                await pace.turn()
             if run is not None and run.running and not line.get("running"):
                 run = receipts.apply(run, {"t": "lost"})
             if run is not None:
                 runs.append(run)
+            if len(runs) >= limit:
+                break
     return tuple(carried(run, skews.of(link.host)) if skews is not None else run for run in runs)
 
 
@@ -87,16 +98,16 @@ async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
                 head = line
             elif line.get("t") == "right" and isinstance(number, int) and 0 <= number < len(commands):
                 by = line.get("by") if line.get("by") in ("root", "sudo", "polkit") else ""
-                words = clean(str(line.get("words", "")), 200)
+                words = clean(outside.text(line.get("words")), 200)
                 told[number] = Right(tuple(commands[number]), str(by), bool(line.get("known", True)), words)
     missing = [Right(tuple(argv), known=False, words="the host tells nothing of it") for argv in commands]
     uid = head.get("uid")
     return Rights(
-        user=clean(str(head.get("user", "")), 100),
+        user=clean(outside.text(head.get("user")), 100),
         lingers=bool(head.get("lingers")) if head.get("systemd") else None,
         journal=bool(head.get("journal")),
         uid=uid if type(uid) is int and 0 <= uid <= MAX_UID else None,
-        programs=tuple(path for path in head.get("programs", ()) if path in PLACES),
+        programs=tuple(path for path in outside.texts(head.get("programs")) if path in PLACES),
         asked=tuple(told.get(number, missing[number]) for number in range(len(commands))),
     )
 
@@ -169,20 +180,19 @@ async def logs(
     async with aclosing(lines(link, "logs", request, patience)) as told:
         async for line in told:
             if line.get("t") == "problem":
-                yield LogLine(None, clean(str(line.get("reason", ""))), "warning")
+                yield LogLine(None, clean(outside.text(line.get("reason"))), "warning")
                 continue
             if line.get("t") == "place":
-                place.cursor, place.lines = str(line.get("cursor", "")), 0
+                place.cursor, place.lines = outside.text(line.get("cursor"))[:MOST_CURSOR], 0
                 continue
             place.lines += 1
-            if line.get("cursor"):
-                place.cursor, place.lines = str(line["cursor"]), 0
-            at = line.get("at")
+            if cursor := outside.text(line.get("cursor"))[:MOST_CURSOR]:
+                place.cursor, place.lines = cursor, 0
             if skews is not None and clock is not None and "now" in line:
                 skews.hear(link.host, line["now"], clock.now(), (link.latency_seconds or 0.0) / 2)
-            text = clean(str(line.get("text", "")))
+            text = clean(outside.text(line.get("text")))
             priority = line.get("priority")
-            when = datetime.fromtimestamp(at, UTC) if isinstance(at, (int, float)) else None
+            when = outside.unix(line.get("at"))
             if when is not None and skews is not None:
                 when += skews.of(link.host)
             yield LogLine(when, text, level(text, priority if isinstance(priority, int) else None))

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from sovtui.actions.acknowledge import find_alert
 from sovtui.actions.spec import Plan, Verdict, Where
 from sovtui.config.schema import Config
-from sovtui.core import receipts
-from sovtui.core.clean import clean
+from sovtui.core import outside, receipts
+from sovtui.core.clean import Clean, clean
 from sovtui.core.events import ActionChanged, ReceiptsSeen
 from sovtui.core.model import ActionRun
 from sovtui.core.text import duration
@@ -84,9 +84,11 @@ class Dispatcher:
             case "busy":
                 return Outcome(4, self._busy(host, reply))
             case "refused":
-                return Outcome(4, clean(str(reply.get("reason", "the box refused"))))
+                return Outcome(4, clean(outside.text(reply.get("reason")) or "the box refused"))
             case other:
-                return Outcome(1, f"{host} answered {clean(repr(other))} to the start; nothing is known to run")
+                return Outcome(
+                    1, f"{host} answered {clean(outside.text(other) or 'nothing')} to the start; nothing is known to run"
+                )
         if not wait:
             begun = ActionRun(run_id, str(plan.request["kind"]), plan.wish.target, who(), self._clock.now())
             return Outcome(0, f"started as {run_id}. `sovtui follow {run_id}` shows it", begun)
@@ -121,7 +123,7 @@ class Dispatcher:
             return Rehearsal("not known", f"{host} does not tell: {error or 'no answer in time'}", 3)
         except PortError as error:
             return Rehearsal("not known", error.sentence(), 1)
-        reason = clean(str(reply.get("reason", "")))
+        reason = clean(outside.text(reply.get("reason")))
         match reply.get("t"), reply.get("outcome"):
             case "busy", _:
                 return Rehearsal("no", self._busy(host, reply), 4)
@@ -133,7 +135,7 @@ class Dispatcher:
                 helps = await self._what_helps(host, request)
                 return Rehearsal("no", f"{reason.rstrip('.')}. {helps}" if helps else reason, 1)
             case other:
-                return Rehearsal("not known", f"{host} answered {clean(repr(other))}", 1)
+                return Rehearsal("not known", f"{host} answered {clean(outside.text(other) or 'nothing')}", 1)
 
     def _there(self, host: str) -> datetime:
         """What the host's own clock says now."""
@@ -144,11 +146,12 @@ class Dispatcher:
         return f"{self._there(plan.wish.host):%Y%m%dT%H%M%SZ}-{plan.request['kind']}-{secrets.token_hex(2)}"
 
     def _busy(self, host: str, reply: Mapping[str, object]) -> str:
-        since = reply.get("since")
-        ago = f" since {duration(max(0.0, self._there(host).timestamp() - since))}" if isinstance(since, (int, float)) else ""
-        what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
-        step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
-        return f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
+        since = outside.unix(reply.get("since"))
+        ago = f" since {duration(max(0.0, (self._there(host) - since).total_seconds()))}" if since is not None else ""
+        kind, target, who, step = (clean(outside.text(reply.get(key))) for key in ("kind", "target", "who", "step"))
+        what = f"{kind or 'an action'} {target}".strip()
+        step = Clean(f", at step {step}" if step else "")
+        return f"{who or 'somebody'} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
 
     async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:
         """Start once even if the link dies in between or an answer is lost: the same id a second time is answered with `exists`.

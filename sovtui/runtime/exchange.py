@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import sys
 import weakref
@@ -19,10 +18,11 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sovtui.core import outside
 from sovtui.core.clean import clean
 from sovtui.onbox.plan import without_values
 from sovtui.ports.errors import AnswerLost, PortError, TimedOut, Unreachable, Unsupported
-from sovtui.ports.link import LineStream, Link, Patience, Telling
+from sovtui.ports.link import Completed, LineStream, Link, Patience, Telling
 from sovtui.runtime import bundle
 
 READY_SECONDS = 3.0
@@ -34,6 +34,10 @@ AFTERWARDS_SECONDS = 0.2
 MAX_SHOWN = 20
 """Lines of a login shell that are shown per link."""
 MAX_SHOWN_CHARACTERS = 200
+MOST = outside.Most(bytes=1 << 20, items=60_000)
+"""Of one line of ours."""
+RESULT_SECONDS = 5.0
+"""How long a command whose output has ended may take to say how it ended."""
 _ECHOED = 40
 _IN_ERRORS = 3
 _NO_PYTHON = re.compile(r"python3\b.*(not found|no such file)|unknown command.*python3|not found: python3", re.IGNORECASE)
@@ -81,6 +85,8 @@ class Frames:
         self.broken = False
         """A line of ours came that cannot be read: something was written into the middle of it."""
         self.banner: list[str] = []
+        self.unread = 0
+        """Lines that are not ours and were not even looked at: enough of them is known."""
 
     def take(self, raw: bytes) -> dict[str, Any] | None:
         """One line of standard output: what the on-box part says in it, if anything."""
@@ -90,27 +96,35 @@ class Frames:
             return None
         self.began = True
         try:
-            line = json.loads(after)
+            line = outside.document(after, MOST)
             kind = line["t"]
+            status = line["status"] if kind == "over" else 0
         except (ValueError, TypeError, LookupError):
             self.broken = True
             return None
+        if not isinstance(line, dict) or not isinstance(kind, str) or not isinstance(status, int):
+            self.broken = True
+            return None
         if kind == "over":
-            self.status = int(line["status"])
+            self.status = status
         self.deaf = self.deaf or kind == "deaf"
         return line if kind not in ("ready", "deaf", "over") else None
 
     def hear(self, written: bytes) -> None:
         """Something that is not ours."""
+        shown = _shell(self._link).shown
+        if len(self.banner) >= MAX_SHOWN and len(shown) >= MAX_SHOWN:
+            self.unread += bool(written)
+            return
         if self._word in written:
             written = written[:_ECHOED] + "…".encode()  # our own command, as somebody prints it
-        text = clean(written.decode("utf-8", "replace").strip(), MAX_SHOWN_CHARACTERS)
+        text = clean(written[: 16 * MAX_SHOWN_CHARACTERS].decode("utf-8", "replace").strip(), MAX_SHOWN_CHARACTERS)
         if not text:
             return
         if len(self.banner) < MAX_SHOWN:
             self.banner.append(text)
         # Every command starts the login shell anew: the same is said again and again, perhaps with another time in it.
-        shown, gist = _shell(self._link).shown, re.sub(r"\d+", "0", text)
+        gist = re.sub(r"\d+", "0", text)
         if gist not in shown and len(shown) < MAX_SHOWN and isinstance(self._link, Telling) and self._link.on_banner:
             shown.add(gist)
             self._link.on_banner(text)
@@ -125,6 +139,11 @@ class Exchange:
         self._raw = stream.lines()
         self._first: list[dict[str, Any]] = []
         self.takes_input = bool(call.head)
+
+    @property
+    def unread(self) -> int:
+        """Lines of somebody else that nobody looked at."""
+        return self._frames.unread
 
     async def ready(self, seconds: float) -> bool:
         """Wait for its first word. False where none comes in time or it cannot hear us. Raises `Unsupported`, `PortError` if it does not run."""
@@ -173,17 +192,25 @@ class Exchange:
     @staticmethod
     def _checked(line: dict[str, Any]) -> dict[str, Any]:
         if line["t"] == "error":
-            raise PortError(clean(str(line.get("reason", "the box gave no reason"))))
+            raise PortError(clean(outside.text(line.get("reason")) or "the box gave no reason"))
         return line
 
+    async def _result(self) -> Completed:
+        """How it ended, as far as that is told: its output has ended, but it may hold the rest open for ever."""
+        try:
+            async with asyncio.timeout(RESULT_SECONDS):
+                return await self._stream.result()
+        except TimeoutError:
+            raise AnswerLost(f"`{self._verb}` on {self._host} closed its output and does not end") from None
+
     async def _cut_off(self) -> PortError:
-        result = await self._stream.result()
+        result = await self._result()
         why = last_words(result.stderr) or f"the command ended with status {result.exit_status}"
         return AnswerLost(f"the answer of {self._host} to `{self._verb}` broke off: {why}")
 
     async def _not_run(self) -> PortError:
         """Something stands between the login and the command: a forced command, a restricted shell, no Python."""
-        result = await self._stream.result()
+        result = await self._result()
         told = last_words(result.stderr)
         if result.exit_status == 127 or _NO_PYTHON.search(told):
             return Unsupported(f"python3 was not found on {self._host}", "Install it there: nothing else is needed")

@@ -19,6 +19,8 @@ FOR_A_SCREEN_SECONDS = 0.95
 """How often a screen hears of routine news: a little below a second, so that no figure of one a second is left out."""
 GATHER_SECONDS = 0.05
 """How long routine news wait for others of the same answer."""
+LEAST_SECONDS = 0.05
+"""How long a screen waits for the next news of any kind: it draws no faster, whatever comes."""
 TICK_SECONDS = 0.6
 """How long a tick waits for figures, so that they and it are told together."""
 
@@ -65,6 +67,8 @@ class Store:
     def _schedule(self, wait: float) -> None:
         loop = asyncio.get_running_loop()
         at = max(loop.time() + wait, self._told_at + self._every) if wait else 0.0
+        if self._every and not wait and loop.time() < self._told_at + LEAST_SECONDS:
+            at = self._told_at + LEAST_SECONDS
         if self._telling is not None:
             if at >= self._due_at:
                 return

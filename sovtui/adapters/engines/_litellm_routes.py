@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from sovtui.core import outside
 from sovtui.core.clean import clean
 
 LOCAL_PROVIDERS = ("hosted_vllm", "ollama", "ollama_chat", "lm_studio", "llamafile", "vllm")
@@ -74,7 +75,7 @@ def _deployment(id_: str, rows: Sequence[Mapping[str, Any]], aliases: Sequence[s
     found = Deployment(
         "" if id_.startswith("\x00") else id_,
         clean(own[0], 120),
-        clean(str(params.get("model") or ""), 160),
+        clean(outside.text(params.get("model") or ""), 160),
         location(params, info),
         clean(urlsplit(str(params.get("api_base") or "")).netloc.rpartition("@")[2], 120),
         _seconds(info.get("cooldown_time"), params.get("cooldown_time")),

@@ -9,10 +9,11 @@ says 1 the last answer was an error, which may have been the request's own fault
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sovtui.adapters.engines._litellm_routes import ANY, KINDS, Chain, Deployment, chain_of
 from sovtui.adapters.engines.scrape import START, Scrape
+from sovtui.core import outside
 from sovtui.core.model import Part
 
 FALLBACK_SECONDS = 300.0
@@ -100,7 +101,7 @@ class Watch:
         made = _by(page, _COOLED.replace("_total", "_created"), "model_id", "exception_status")
         for key in _grown(new[_COOLED], old[_COOLED]):
             # A counter is made at its first cooldown: that is when it began, by the proxy's clock. Of later ones only the page is known.
-            first = datetime.fromtimestamp(made[key], UTC) if key not in old[_COOLED] and key in made else page.at
+            first = (outside.unix(made.get(key)) if key not in old[_COOLED] else None) or page.at
             self.cooled[key[0]] = min(max(first, before), page.at)
 
     def told(self, now: datetime | None) -> tuple[tuple[Part, ...], str]:

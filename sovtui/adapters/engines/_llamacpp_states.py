@@ -10,6 +10,7 @@ import httpx
 from sovtui.adapters.engines._llamacpp_live import AGAIN_SECONDS, RARELY_SECONDS, Move, Server
 from sovtui.adapters.engines._llamacpp_talk import error_of, is_named, length_of, listed, part_of, port_of, state_of
 from sovtui.adapters.engines.base import Past, json_at, wrong_model
+from sovtui.core import outside
 from sovtui.core.activity import Activity
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
@@ -117,7 +118,7 @@ async def _learn(client: httpx.AsyncClient, past: Past, monotonic: float) -> Eng
         settings = props.get("default_generation_settings")
         length = settings.get("n_ctx") if isinstance(settings, Mapping) else None
         past.context_tokens = length if isinstance(length, int) and length > 0 else None
-        past.version = clean(str(props.get("build_info") or ""), 40)
+        past.version = clean(outside.text(props.get("build_info") or ""), 40)
         past.own["router"] = props.get("role") == "router"
     path = "/models" if past.own.get("router") else "/v1/models"
     status, told = await json_at(client, path, headers=ONCE)

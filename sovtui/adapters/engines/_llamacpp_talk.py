@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sovtui.core import outside
 from sovtui.core.clean import clean
 from sovtui.core.model import Part
 from sovtui.onbox.processes import option
@@ -71,7 +72,7 @@ def _whole(value: Any) -> int:
 
 def error_of(told: Any) -> str:
     error = told.get("error") if isinstance(told, Mapping) else None
-    return clean(str(error.get("message", "")), 120) if isinstance(error, Mapping) else "it is not ready yet"
+    return clean(outside.text(error.get("message", "")), 120) if isinstance(error, Mapping) else "it is not ready yet"
 
 
 def listed(value: Any) -> list[Any]:

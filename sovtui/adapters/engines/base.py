@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from sovtui.core import outside
 from sovtui.core.activity import Activity
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine
@@ -28,6 +28,8 @@ NO_DRAFTS = "it runs without speculative decoding"
 NOT_YET = "it has not told this yet"
 """Why a figure of two readings is not there: said the same by every engine."""
 METRICS = "/metrics"
+MOST_MODELS = 2000
+"""Names kept of a list of models: a LiteLLM with wildcards has hundreds."""
 MODELS_EVERY_SECONDS = 60.0
 """Once known the list of models is asked for this often, and when anything hints at a change: every question is a line in its journal."""
 
@@ -200,17 +202,17 @@ async def read_metrics(
     client: httpx.AsyncClient, path: str, wanted: re.Pattern[str], missing: str, at: datetime, monotonic: float
 ) -> Scrape | Reading:
     """Ask for a page of metrics. `missing` is why it may answer 404 or 501."""
-    from sovtui.adapters.engines.scrape import read_scrape
+    from sovtui.adapters.engines.scrape import MAX_BYTES, in_slices
     from sovtui.adapters.links.http import request
 
-    answer = await request(client, "GET", path)
+    answer = await request(client, "GET", path, max_bytes=MAX_BYTES)
     if answer.status_code in (404, 501):
         return unsupported(missing, "engine")
     if answer.status_code in (401, 403):
         return unknown(f"its metrics are closed: {closed(answer)}", "engine")
     if answer.status_code != 200:
         return unknown(f"its metrics answer {answer.status_code}", "engine")
-    return read_scrape(answer.text, wanted, at, monotonic)
+    return await in_slices(answer.content.decode("utf-8", "replace"), wanted, at, monotonic)
 
 
 async def page_or_why(reading: Awaitable[Scrape | Reading]) -> Scrape | Reading:
@@ -234,8 +236,8 @@ async def json_at(client: httpx.AsyncClient, path: str, **words: Any) -> tuple[i
 def json_in(answer: httpx.Response) -> Any:
     """The JSON of an answer, or None."""
     try:
-        return answer.json()
-    except (ValueError, RecursionError):
+        return outside.document(answer.content)
+    except ValueError:
         return None
 
 
@@ -248,10 +250,12 @@ def closed(answer: httpx.Response) -> str:
 
 def clock_ahead(answer: httpx.Response, now: datetime) -> timedelta:
     """How far this machine's clock is ahead of that of who answered; zero where that is not told or is within its second."""
-    try:
-        ahead = now - parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
+    from sovtui.adapters.links.http import date_of
+
+    told = date_of(answer.headers.get("date", ""))
+    if told is None:
         return timedelta(0)
+    ahead = now - told
     return ahead if abs(ahead) > timedelta(seconds=2) else timedelta(0)
 
 
@@ -305,6 +309,6 @@ def models_of(answer: object) -> tuple[tuple[str, ...], int | None] | None:
     data = answer.get("data") if isinstance(answer, Mapping) else None
     if not isinstance(data, list):
         return None
-    rows = [row for row in data if isinstance(row, Mapping) and isinstance(row.get("id"), str)]
-    lengths = [row["max_model_len"] for row in rows if isinstance(row.get("max_model_len"), int)]
+    rows = [row for row in outside.rows(data) if isinstance(row.get("id"), str)][:MOST_MODELS]
+    lengths = [n for row in rows if isinstance(n := row.get("max_model_len"), int) and not isinstance(n, bool)]
     return tuple(str(row["id"])[:300] for row in rows), (max(lengths) if lengths else None)

@@ -14,12 +14,14 @@ import httpx
 
 from sovtui.adapters.engines.base import Past, WithoutMetrics, json_at
 from sovtui.adapters.engines.scrape import Labels, Scrape
+from sovtui.core import outside
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase, Part
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
 
 STATS_EVERY_SECONDS = 10.0
+MOST_DEVICES = 64
 
 _QUEUE, _HELD = "comfyui.queue", "comfyui.held"
 """Our own names: prompts that are not done, and bytes that torch holds, by device."""
@@ -86,8 +88,8 @@ class Comfyui(WithoutMetrics):
             if status != 200 or not isinstance(system, Mapping) or not isinstance(devices, list):
                 return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /system_stats says {status}")
             past.models_at = monotonic
-            past.version = clean(str(system.get("comfyui_version") or ""), 40)
-            past.own["devices"] = [device for device in devices if isinstance(device, Mapping)]
+            past.version = clean(outside.text(system.get("comfyui_version") or ""), 40)
+            past.own["devices"] = outside.rows(devices)[:MOST_DEVICES]
             past.own["ram"] = system.get("ram_total")
             past.ready = True
         past.own["prompt"] = await json_at(client, "/prompt")  # also the sign that it lives, between two looks at its memory
@@ -97,7 +99,7 @@ class Comfyui(WithoutMetrics):
 
 def part_of(device: Mapping[str, Any], ram: Any) -> Part:
     """One device: what torch holds there of all it has. Unified memory is told by its size: that of the machine."""
-    name = clean(str(device.get("name") or "device"), 200).partition(" : ")[0]
+    name = clean(outside.text(device.get("name") or "device"), 200).partition(" : ")[0]
     total, free, held = (device.get(k) for k in ("vram_total", "vram_free", "torch_vram_total"))
     if device.get("type") == "cpu":
         return Part(name, "on the CPU")

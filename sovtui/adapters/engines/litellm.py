@@ -37,6 +37,7 @@ from sovtui.adapters.engines.base import (
 )
 from sovtui.adapters.engines.scrape import START, Between, Labels, Scrape, total
 from sovtui.adapters.links.http import note_door, request
+from sovtui.core import outside
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
@@ -280,7 +281,7 @@ class Litellm:
         watch.chains = routes.chains(settings, more)
         watch.router_cooldown_seconds = routes.cooldown_seconds(settings, more)
         details = _map(await _told(client, "/health/readiness/details"))
-        past.version = clean(str(details.get("litellm_version") or ""), 40)
+        past.version = clean(outside.text(details.get("litellm_version") or ""), 40)
         past.own["editable"] = details.get("db", _NO_DATABASE) != _NO_DATABASE or any(one.editable for one in found)
         return info is not None
 
@@ -291,7 +292,7 @@ def key_wanted(answer: httpx.Response) -> str:
     Without a database LiteLLM says 400 to a wrong key (`no_db_connection`), since it cannot look it up, and 401 to none;
     until 1.106 some routes say 500 to none, with no word of why.
     """
-    text = answer.text[:2000]
+    text = answer.content[:2000].decode("utf-8", "replace")
     wrong = answer.status_code == 400 and ("no_db_connection" in text or "No connected db" in text)
     none = answer.status_code == 500 and not answer.extensions.get("login")
     return closed(answer) if wrong or none or answer.status_code in (401, 403) else ""

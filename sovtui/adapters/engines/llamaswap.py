@@ -30,6 +30,7 @@ from sovtui.adapters.engines.llamacpp import ENGINE as LLAMACPP
 from sovtui.adapters.engines.scrape import Between, Labels, Scrape, total
 from sovtui.adapters.engines.sglang import ENGINE as SGLANG
 from sovtui.adapters.engines.vllm import ENGINE as VLLM
+from sovtui.core import outside
 from sovtui.core.activity import Activity, address_of
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
@@ -41,6 +42,7 @@ from sovtui.ports.errors import PortError
 MODELS_EVERY_SECONDS = 30.0
 MOST_UPSTREAMS = 4
 MOST_MODELS = 200
+LONGEST_TTL_SECONDS = 1e9
 
 _KINDS: tuple[tuple[str, EngineAdapter], ...] = (("llama-server", LLAMACPP), ("sglang", SGLANG), ("vllm", VLLM))
 """What a command line holds, and who then answers."""
@@ -172,7 +174,7 @@ class Llamaswap(WithoutMetrics):
             return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /running says {status}")
         if not past.ready or monotonic - past.models_at >= MODELS_EVERY_SECONDS:
             await self._learn(client, past, monotonic)
-        running = [row for row in rows if isinstance(row, Mapping) and isinstance(row.get("model"), str)]
+        running = [row for row in outside.rows(rows) if isinstance(row.get("model"), str)][:MOST_MODELS]
         past.own["upstreams"] = [_upstream(row) for row in running if row.get("state") == "ready"]
         parts = tuple(part_of(row) for row in running)
         known: dict[str, str] = past.own.get("known", {})
@@ -224,21 +226,29 @@ class Llamaswap(WithoutMetrics):
         past.own["known"], past.own["installed"] = known, tuple(installed[:MOST_MODELS])
         if not past.version_asked:
             _, told = await json_at(client, "/api/version")
-            past.version = clean(str(told.get("version", "")), 40) if isinstance(told, Mapping) else ""
+            past.version = clean(outside.text(told.get("version", "")), 40) if isinstance(told, Mapping) else ""
             past.version_asked = True
 
 
 def part_of(row: Mapping[str, Any]) -> Part:
     """One model that runs. Its command line stays unread here: it may hold keys."""
-    ttl, proxy = row.get("ttl"), urlsplit(str(row.get("proxy") or "")).netloc.rpartition("@")[2]
+    ttl, proxy = outside.number(row.get("ttl")), _place(outside.text(row.get("proxy") or ""))
     said = [f"at {clean(proxy, 80)}" if proxy else ""]
-    said.append(f"unloads after {duration(float(ttl))} idle" if isinstance(ttl, int | float) and ttl > 0 else "")
+    said.append(f"unloads after {duration(ttl)} idle" if ttl is not None and 0 < ttl < LONGEST_TTL_SECONDS else "")
     return Part(
         clean(str(row["model"]), 200),
-        clean(str(row.get("state") or "unknown"), 20),
+        clean(outside.text(row.get("state") or "unknown"), 20),
         detail=", ".join(words for words in said if words),
         pinned=ttl == 0,
     )
+
+
+def _place(url: str) -> str:
+    """Host and port; empty for what is no address."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +264,9 @@ class _Upstream:
 
 
 def _upstream(row: Mapping[str, Any]) -> _Upstream:
-    proxy, command = str(row.get("proxy") or ""), str(row.get("cmd") or "")
-    host = urlsplit(proxy).hostname or ""
+    proxy, command = outside.text(row.get("proxy") or ""), outside.text(row.get("cmd") or "")
     try:
+        host = urlsplit(proxy).hostname or ""
         here = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         here = False

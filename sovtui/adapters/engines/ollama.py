@@ -5,6 +5,7 @@ It has no metrics and does not tell its requests. Asked are lists only: `/api/ge
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,14 @@ import httpx
 from sovtui.adapters.engines.base import Past, WithoutMetrics, clock_ahead, json_at, json_in, wrong_model
 from sovtui.adapters.engines.scrape import Labels, Scrape
 from sovtui.adapters.links.http import request
+from sovtui.core import outside
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase, Part
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
 
 INSTALLED_EVERY_SECONDS = 30.0
-MOST_INSTALLED = 200
+MOST_INSTALLED, MOST_LOADED = 200, 100
 YEARS_AHEAD_IS_PINNED = 10
 """For ever is told as a moment some 292 years ahead."""
 
@@ -92,11 +94,11 @@ class Ollama(WithoutMetrics):
             return Engine(EnginePhase.READY, version=past.version, reason="it wants an API key: what is loaded cannot be told")
         if status != 200 or not isinstance(rows, list):
             return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /api/ps says {status}")
-        loaded = [row for row in rows if isinstance(row, Mapping) and _name(row)]
+        loaded = [row for row in outside.rows(rows) if _name(row)][:MOST_LOADED]
         past.own["loaded"] = loaded
         if not past.version_asked:
             _, told = await json_at(client, "/api/version")
-            past.version = clean(str(told.get("version", "")), 40) if isinstance(told, Mapping) else ""
+            past.version = clean(outside.text(told.get("version", "")), 40) if isinstance(told, Mapping) else ""
             past.version_asked = True
         if not past.ready or monotonic - past.models_at >= INSTALLED_EVERY_SECONDS:
             status, told = await json_at(client, "/api/tags")
@@ -123,7 +125,7 @@ class Ollama(WithoutMetrics):
                 return Engine(EnginePhase.WRONG_MODEL, names, version=version, reason=wrong_model(served, expected), parts=parts)
             if _remote(row):
                 past.ready = True
-                where = clean(str(row.get("remote_host") or "a cloud"), 120)
+                where = clean(outside.text(row.get("remote_host") or "a cloud"), 120)
                 return Engine(
                     EnginePhase.READY,
                     (clean(expected, 200), *names),
@@ -191,13 +193,10 @@ def _installed(row: Mapping[str, Any]) -> Part:
 
 def moment(text: Any) -> datetime | None:
     """A time with nine decimals and a zone; None where there is none."""
-    if not isinstance(text, str):
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        return at.astimezone(UTC) if at.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
+    return outside.moment(text) if isinstance(text, str) and _ZONED.search(text) else None
+
+
+_ZONED = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 
 
 def _share(size: float, vram: float) -> float | None:

@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed
+from sovtui.runtime.pace import Pace
 
 Labels = tuple[tuple[str, str], ...]
 Group = Callable[[Mapping[str, str]], object]
 
-MAX_CHARS = 8_000_000
-"""Longest answer read; a real one has 10 to 75 thousand characters."""
+MAX_BYTES = 4 << 20
+"""Longest page read; a real one has 10 to 75 thousand, a LiteLLM's with many keys hundreds of thousands."""
+MAX_SAMPLES = 8000
+"""Wanted ones, of one page; a real one has some hundred."""
+MAX_LINE = 4096
+BEYOND = 1e300
+"""Sums of such numbers are none."""
+_SLICE = 25
+"""Lines that are parsed in one turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,8 @@ class Scrape:
     series: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
     """By name (always with `:` after the engine), then by labels without empty ones."""
     samples: int = 0
+    unread: int = 0
+    """Lines that cannot be read."""
 
     def has(self, *names: str) -> bool:
         """Whether there is a series of any of these names."""
@@ -45,22 +56,79 @@ class Scrape:
 
 
 def read_scrape(text: str, wanted: re.Pattern[str], at: datetime, monotonic: float) -> Scrape:
-    """Parse the lines whose start `wanted` matches. The rest never meets the parser: it is most of the text."""
+    """A page at once; see `in_slices`."""
+    parsing = _parsing(text, wanted, at, monotonic)
+    while True:
+        try:
+            next(parsing)
+        except StopIteration as end:
+            return cast(Scrape, end.value)
+
+
+async def in_slices(text: str, wanted: re.Pattern[str], at: datetime, monotonic: float) -> Scrape:
+    """A page, however long, with rests for the loop; see `runtime.pace`."""
+    parsing, pace = _parsing(text, wanted, at, monotonic), Pace()
+    while True:
+        try:
+            size, items = next(parsing)
+        except StopIteration as end:
+            return cast(Scrape, end.value)
+        await pace.turn(size, items)
+
+
+def _parsing(text: str, wanted: re.Pattern[str], at: datetime, monotonic: float) -> Generator[tuple[int, int], None, Scrape]:
+    """Parse the lines whose start `wanted` matches. The rest never meets the parser: it is most of the text.
+
+    A line that cannot be read is left out and counted. Raises `Malformed` where there are too many, or none that can be read.
+    """
+    kept, begin = list[str](), 0
+    while begin < len(text):
+        end = text.rfind("\n", begin, begin + _CUT) + 1 or min(len(text), begin + _CUT)
+        kept += [line for line in text[begin:end].splitlines() if wanted.match(line)]
+        if len(kept) > MAX_SAMPLES:
+            raise Malformed(f"its /metrics tells too much: more than {MAX_SAMPLES} samples")
+        yield end - begin, 1
+        begin = end
+    series: dict[str, dict[Labels, float]] = {}
+    count, bad, why = 0, 0, ""
+    for first in range(0, len(kept), _SLICE):
+        lines = kept[first : first + _SLICE]
+        try:
+            found = _samples(lines)
+        except _UNREADABLE:
+            found = []
+            for line in lines:
+                try:
+                    found += _samples([line])
+                except _UNREADABLE as error:
+                    bad, why = bad + 1, why or clean(str(error), 120)
+        for name, labels, value in found:
+            series.setdefault(name, {})[labels] = value
+        count += len(found)
+        yield 0, len(lines)
+    if bad and not count:
+        raise Malformed(f"its /metrics cannot be read: {why}")
+    return Scrape(at, monotonic, series, count, bad)
+
+
+_CUT = 1 << 16
+_UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError)
+"""What the parser raises on one line or another that is none."""
+
+
+def _samples(lines: Sequence[str]) -> list[tuple[str, Labels, float]]:
     from prometheus_client.parser import text_string_to_metric_families  # a megabyte that nobody needs beside a Prometheus
 
-    kept = [line for line in text[:MAX_CHARS].splitlines() if wanted.match(line)]
-    series: dict[str, dict[Labels, float]] = {}
-    count = 0
-    try:
-        for family in text_string_to_metric_families("\n".join(kept) + "\n"):
-            for sample in family.samples:
-                name = re.sub("^(vllm|sglang|llamacpp)_", r"\1:", sample.name)
-                labels = tuple(sorted((k, v) for k, v in sample.labels.items() if v))
-                series.setdefault(name, {})[labels] = sample.value
-                count += 1
-    except (ValueError, KeyError, IndexError) as error:
-        raise Malformed(f"its /metrics cannot be read: {clean(str(error), 120)}") from error
-    return Scrape(at, monotonic, series, count)
+    if any(len(line) > MAX_LINE for line in lines):
+        raise ValueError("a line is too long")
+    found = []
+    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+        for sample in family.samples:
+            if abs(sample.value) > BEYOND or not all(isinstance(v, str) for v in sample.labels.values()):
+                raise ValueError("it is no number that is measured")
+            name = re.sub("^(vllm|sglang|llamacpp)_", r"\1:", sample.name)
+            found.append((name, tuple(sorted((k, v) for k, v in sample.labels.items() if v)), float(sample.value)))
+    return found
 
 
 class Between:
@@ -104,8 +172,8 @@ class Between:
         """Increase per upper edge, over all series or those whose labels `of` takes."""
         found: dict[float, float] = {}
         for labels, value in self.differences(f"{name}_bucket").items():
-            if of is None or of(labels):
-                edge = float(dict(labels)["le"])
+            edge = _edge(dict(labels).get("le", ""))
+            if edge is not None and (of is None or of(labels)):
                 found[edge] = found.get(edge, 0.0) + value
         return found
 
@@ -120,6 +188,14 @@ class Between:
 
 
 START = "process_start_time_seconds"
+
+
+def _edge(words: str) -> float | None:
+    try:
+        edge = float(words)
+    except ValueError:
+        return None
+    return None if math.isnan(edge) else edge
 
 
 def total(series: dict[Labels, float]) -> float:

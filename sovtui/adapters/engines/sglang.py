@@ -21,13 +21,15 @@ from sovtui.adapters.engines.base import (
     Past,
     Windows,
     gated,
+    json_in,
     models_due,
     selector,
     wrong_model,
 )
 from sovtui.adapters.engines.scrape import Between, Labels, Scrape, total
-from sovtui.adapters.engines.vllm import json_of, take_models
+from sovtui.adapters.engines.vllm import take_models
 from sovtui.adapters.links.http import request
+from sovtui.core import outside
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
@@ -277,8 +279,8 @@ async def _version(client: httpx.AsyncClient) -> str:
         except PortError:
             return ""
         if answer.status_code == 200:
-            told = json_of(answer)
-            return clean(str(told.get("version", "")), 40) if isinstance(told, dict) else ""
+            told = json_in(answer)
+            return clean(outside.text(told.get("version", "")), 40) if isinstance(told, dict) else ""
     return ""
 
 

@@ -27,6 +27,7 @@ from sovtui.adapters.engines.base import (
     Windows,
     closed,
     gated,
+    json_in,
     models_due,
     models_of,
     selector,
@@ -34,6 +35,7 @@ from sovtui.adapters.engines.base import (
 )
 from sovtui.adapters.engines.scrape import START, Between, Scrape, total
 from sovtui.adapters.links.http import request
+from sovtui.core import outside
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.clean import clean
 from sovtui.core.model import Engine, EnginePhase
@@ -265,7 +267,7 @@ class Vllm(FromMetrics):
         if _SLEEPING not in past.missing and health in (0, 200):
             answer = await request(client, "GET", _SLEEPING)
             if answer.status_code == 200:
-                told = json_of(answer)
+                told = json_in(answer)
                 past.own["asleep"] = isinstance(told, dict) and told.get("is_sleeping") is True
                 past.own["told_by_itself"], health = True, 200
             elif answer.status_code < 500:  # 404 without VLLM_SERVER_DEV_MODE=1: the metric tells then
@@ -332,16 +334,8 @@ async def _version(client: httpx.AsyncClient) -> str:
         answer = await request(client, "GET", "/version")
     except PortError:
         return ""
-    told = json_of(answer)
-    return clean(str(told.get("version", "")), 40) if answer.status_code == 200 and isinstance(told, dict) else ""
-
-
-def json_of(answer: httpx.Response) -> object:
-    """The JSON of an answer, or None."""
-    try:
-        return answer.json()
-    except ValueError:
-        return None
+    told = json_in(answer)
+    return clean(outside.text(told.get("version", "")), 40) if answer.status_code == 200 and isinstance(told, dict) else ""
 
 
 def take_models(answer: httpx.Response, past: Past, monotonic: float) -> str:
@@ -351,7 +345,7 @@ def take_models(answer: httpx.Response, past: Past, monotonic: float) -> str:
         # With an API key only /v1 is closed: whoever says 401 is alive.
         past.models_at, past.note = monotonic, f"{closed(answer)}; which model it serves cannot be checked"
         return ""
-    told = models_of(json_of(answer)) if answer.status_code == 200 else None
+    told = models_of(json_in(answer)) if answer.status_code == 200 else None
     if told is None:
         return f"something else answers on its port: /v1/models says {answer.status_code}"
     past.models, past.context_tokens = told

@@ -25,6 +25,7 @@ from sovtui.core.events import EngineSeen, Sample, Samples
 from sovtui.core.issues import lost
 from sovtui.core.model import SERVING, Engine, EnginePhase, LinkPhase, Mode, Service
 from sovtui.core.modes import RUNNING
+from sovtui.core.outside import left_out
 from sovtui.core.reading import Reading, Status, unknown
 from sovtui.core.state import Host, State, at_work
 from sovtui.core.told import services_told
@@ -124,6 +125,12 @@ class EnginesSource:
         """See `ports.source.Source`: work has begun or ended, as the host tells it."""
         known = state.hosts.get(self.host)
         return None if known is None else at_work(known)
+
+    @property
+    def left_out(self) -> str:
+        """See `ports.source.Source`."""
+        unread = [(w.mode.name, w.scrapes[-1].unread) for w in self._watched if w.scrapes and w.scrapes[-1].unread]
+        return left_out((count, f"lines of {name}'s /metrics that cannot be read") for name, count in unread)
 
     async def aclose(self) -> None:
         open_tasks = [task for w in self._watched for task in (w.asking, w.reading) if task is not None]

@@ -13,7 +13,7 @@ import httpx
 from sovtui.adapters.figures.answers import Series
 from sovtui.adapters.links.http import login_advice, request
 from sovtui.core import outside
-from sovtui.core.clean import clean
+from sovtui.core.clean import clean, clean_bytes
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
 from sovtui.runtime.pace import Pace
 
@@ -112,7 +112,7 @@ def refusal(status: int, kind: str, text: str) -> PortError:
 
 def _not_ours(answer: httpx.Response) -> PortError:
     status = answer.status_code
-    text = clean(answer.text[:200], 80).strip()
+    text = clean_bytes(answer.content[:400], 80).strip()
     if status in (401, 403):
         said = f": {text}" if text and "html" not in answer.headers.get("content-type", "") else ""
         return Refused(f"Prometheus refuses us ({status}{said})", login_advice(answer))

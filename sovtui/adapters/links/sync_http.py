@@ -103,7 +103,7 @@ class LinkAdapter(BaseAdapter):
         made = requests.Response()
         made.status_code = reply.status_code
         made.headers = CaseInsensitiveDict(reply.headers.items())
-        made.encoding = reply.charset_encoding or "utf-8"
+        made.encoding = "utf-8"
         made.reason = reply.reason_phrase
         made.url = request.url or ""
         made.request = request

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from sovtui.core import outside
 from sovtui.core.clean import clean
 from sovtui.core.events import Event, Sample, Samples, SourceChanged
 from sovtui.core.model import Source
@@ -14,6 +15,8 @@ from sovtui.core.state import FigureKey
 
 NAME = "nvidia-smi"
 """What it is called among the sources."""
+MOST_GPUS = 64
+"""Of one host, instances of split ones among them."""
 _FIGURES = {
     "use": ("gpu.use_ratio", 0.01),
     "power": ("gpu.power_watts", 1.0),
@@ -45,11 +48,11 @@ class Gpus:
         """What a line of the probe says."""
         if not line.get("asked"):
             return (SourceChanged(Source(NAME, self._host, None, "another source tells its GPUs")), *self._gone("", now))
-        reason = clean(str(line.get("reason") or ""), 300)
+        reason = clean(outside.text(line.get("reason")), 300)
         if reason:
             ok = None if line.get("absent") else False
             return (SourceChanged(Source(NAME, self._host, ok, reason)), *self._gone(reason, None))
-        rows = [row for row in line.get("gpus", ()) if isinstance(row, Mapping)]
+        rows = outside.rows(line.get("gpus"))[:MOST_GPUS]
         if not rows:
             return (self.begun(),)
         old, self._told = self._told, {}
@@ -58,12 +61,12 @@ class Gpus:
         lost = [key for key in old if key not in self._told]
         samples = [Sample(key, reading, gpu) for (key, gpu), reading in self._told.items()]
         samples += [Sample(key, unknown("nvidia-smi no longer tells of it", self._source, now), gpu) for key, gpu in lost]
-        count = len([row for row in rows if ":" not in str(row.get("id"))])
+        count = len([row for row in rows if ":" not in outside.text(row.get("id"))])
         detail = f"{count} GPU{'' if count == 1 else 's'}"
         return (SourceChanged(Source(NAME, self._host, True, "", now, detail)), Samples(self._host, tuple(samples)))
 
     def _take(self, row: Mapping[str, Any], now: datetime) -> None:
-        gpu = clean(str(row.get("id", "0")), 40)
+        gpu = clean(outside.text(row.get("id", "0")), 40)
         instance, split = ":" in gpu, row.get("split") is True
         for word, (figure, factor) in _FIGURES.items():
             value = row.get(word)
@@ -73,10 +76,10 @@ class Gpus:
                 reading = unsupported(_OF_THE_WHOLE, self._source)
             elif isinstance(value, str):
                 reading = unknown(f"nvidia-smi says: {clean(value, 80)}", self._source, now)
-            elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            elif (told := outside.number(value)) is None:
                 reading = unsupported(_SHARED if word in _MEMORY else _NEVER, self._source)
             else:
-                reading = fresh(value * factor, now, self._source)
+                reading = fresh(told * factor, now, self._source)
             self._told[figure, gpu] = reading
 
     def silent(self, reason: str) -> tuple[Event, ...]:
@@ -85,9 +88,10 @@ class Gpus:
 
     def renewed(self, ago: object, now: datetime) -> tuple[Event, ...]:
         """Nothing has changed since it was last asked, `ago` seconds before `now`."""
-        if isinstance(ago, bool) or not isinstance(ago, (int, float)):
+        seconds = outside.number(ago)
+        if seconds is None:
             return ()
-        at = now - timedelta(seconds=max(0.0, min(float(ago), 3600.0)))
+        at = now - timedelta(seconds=max(0.0, min(seconds, 3600.0)))
         samples = []
         for (figure, gpu), reading in self._told.items():
             if reading.value is not None:

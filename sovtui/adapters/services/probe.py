@@ -12,13 +12,14 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 from sovtui.adapters.services.gpus import Gpus
+from sovtui.core import outside
 from sovtui.core.activity import IDLE_CORES, Activity, address_of
-from sovtui.core.clean import clean
+from sovtui.core.clean import Clean, clean
 from sovtui.core.events import ActionNoticed, ActivitySeen, ClockSeen, Event, Sample, Samples, ServicesSeen
 from sovtui.core.metered import interval
 from sovtui.core.model import Mode, Service
@@ -27,16 +28,24 @@ from sovtui.core.serving import ASKED_AT_WORK
 from sovtui.core.state import FigureKey
 from sovtui.onbox.plan import supervisor_of
 from sovtui.ports.clock import Clock
-from sovtui.ports.errors import PortError
+from sovtui.ports.errors import PortError, TimedOut
 from sovtui.ports.link import Link, Patience
 from sovtui.runtime import bundle
 from sovtui.runtime.exchange import Exchange, lines
+from sovtui.runtime.pace import Tap
 from sovtui.runtime.skews import Skews
 
 SOURCE = "probe"
 UNDECIDED_SECONDS = 0.1
 DECIDED_SECONDS = 5.0
 """How often it is looked whether another source tells the GPUs."""
+SILENT_SECONDS = 30.0
+"""It tells every few seconds that all is as it was: one that is silent for so long, and twice its interval, hangs."""
+LINES_AT_ONCE, LINES_PER_SECOND = 200, 40.0
+"""A sweep a second tells what changed in ten lines."""
+MOST_DISKS = 100
+MUCH_JUNK = 1000
+"""Lines between the probe's own: no login shell writes so many."""
 _FIELDS = [field.name for field in fields(Service)]
 _PARTS, _AT = attrgetter(*_FIELDS), _FIELDS.index("at")
 _MEMORY = ("total", "available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used")
@@ -68,11 +77,21 @@ class Probe:
         self._gpus_elsewhere = gpus_elsewhere
         self._skews = skews or Skews()
         self._services = tuple(services)
+        self._wanted = frozenset(self._services)
+        self._foreign = 0
+        """The most services of one line that nobody had asked for."""
         self._engines = _by_address(engines)
         self._usual, self._interval = interval_seconds, interval_seconds
         self._run: Exchange | None = None
         self._telling: asyncio.Task[None] | None = None
         self._clock = clock
+
+    @property
+    def left_out(self) -> str:
+        """See `ports.source.Source`."""
+        junk = self._run.unread if self._run is not None else 0
+        told = f"more than {10 ** (len(str(junk)) - 1)} lines of something else left out" if junk > MUCH_JUNK else ""
+        return ", ".join(word for word in (outside.left_out([(self._foreign, "services that nobody asked for")]), told) if word)
 
     def spare(self, on: bool) -> None:
         self._interval = interval(self._usual, metered=on)
@@ -127,7 +146,7 @@ class Probe:
         engines = [{"at": at, "services": list(names), "fine": fine} for at, (names, fine) in self._engines.items()]
         request = {"services": list(self._services), "interval": self._interval, "engines": engines}
         async with aclosing(lines(link, "probe", request, Patience.WATCHES, self._opened)) as heard:
-            async for line in heard:
+            async for line in self._in_time(heard):
                 now = self._clock.now()
                 if line.get("t") in ("hello", "beat"):
                     before = self._skews.of(self.host)
@@ -137,7 +156,7 @@ class Probe:
                     clock = () if skew is None else (ClockSeen(self.host, skew),)
                 match line.get("t"):
                     case "services":
-                        told = [self._service(raw, now) for raw in line.get("services", ())]
+                        told = [self._service(raw, now) for raw in self._asked_for(line.get("services"))]
                         services.update({service.name: service for service in told})
                         yield (*clock, ServicesSeen(self.host, tuple(told)))
                     case "memory":
@@ -161,10 +180,12 @@ class Probe:
                         )
                         yield (self._samples(figures, now), Samples(self.host, lost))
                     case "action":
-                        yield (ActionNoticed(self.host, clean(str(line.get("id") or ""))),)
+                        yield (ActionNoticed(self.host, clean(outside.text(line.get("id")), 200)),)
                     case "activity":
                         told_of = {
-                            at: _activity(one, servers.get(at), now) for one in line.get("of", ()) if (at := str(one.get("at")))
+                            at: _activity(one, servers.get(at), now)
+                            for one in outside.rows(line.get("of"))
+                            if (at := outside.text(one.get("at"))) in self._engines
                         }
                         servers |= told_of
                         yield (ActivitySeen(self.host, tuple(told_of.items())),)
@@ -178,8 +199,29 @@ class Probe:
                     case "gpus":
                         yield gpus.take(line, now)
                     case "problem":
-                        reason = clean(str(line.get("reason", "")))
-                        yield self._problem(str(line.get("what", "")), reason, services, now)
+                        reason = clean(outside.text(line.get("reason")))
+                        yield self._problem(outside.text(line.get("what")), reason, services, now)
+
+    async def _in_time(self, heard: AsyncGenerator[Mapping[str, Any], None]) -> AsyncGenerator[Mapping[str, Any], None]:
+        """The lines, no faster than the screen can tell them apart. Raises `TimedOut` where none comes any more."""
+        tap = Tap(LINES_AT_ONCE, LINES_PER_SECOND)
+        while True:
+            seconds = SILENT_SECONDS + 2 * self._interval
+            try:
+                async with asyncio.timeout(seconds):
+                    line = await anext(heard)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise TimedOut(f"the probe on {self.host} has told nothing for {seconds:g} s") from None
+            yield line
+            await tap.one()
+
+    def _asked_for(self, told: object) -> list[Mapping[str, Any]]:
+        rows = outside.rows(told)
+        wanted = {name: row for row in rows if (name := outside.text(row.get("name"))) in self._wanted}
+        self._foreign = max(self._foreign, sum(outside.text(row.get("name")) not in self._wanted for row in rows))
+        return list(wanted.values())
 
     def _samples(self, figures: Mapping[FigureKey, float], now: datetime) -> Samples:
         samples = (Sample(key, fresh(value, now, SOURCE), subject) for (key, subject), value in figures.items())
@@ -195,18 +237,18 @@ class Probe:
         return (ServicesSeen(self.host, told),)
 
     def _service(self, raw: Mapping[str, Any], now: datetime) -> Service:
-        active, skew = clean(str(raw.get("active") or "unknown"), 32), self._skews.of(self.host)
+        active, skew = _word(raw, "active", 32) or "unknown", self._skews.of(self.host)
         ended = active in ("failed", "inactive") or raw.get("result") not in ("", "success", None)
         return Service(
-            name=clean(str(raw.get("name", "")), 256),
+            name=_word(raw, "name", 256),
             active=active,
-            sub=clean(str(raw.get("sub") or ""), 32),
-            result=clean(str(raw.get("result") or ""), 32),
+            sub=_word(raw, "sub", 32),
+            result=_word(raw, "result", 32),
             since=_moment(raw.get("since"), skew),
             restarts=_whole(raw.get("restarts")),
             main_pid=_whole(raw.get("pid")) or None,
             memory_bytes=_whole(raw.get("memory")),
-            description=clean(str(raw.get("description") or ""), 200),
+            description=_word(raw, "description", 200),
             at=now,
             source=SOURCE,
             exit_status=_whole(raw.get("status")) if ended else None,
@@ -231,7 +273,7 @@ def _activity(raw: Mapping[str, Any], before: Activity | None, now: datetime) ->
         None if connections is None else int(connections),
         _amount(raw.get("sleeps")),
         shared if isinstance(shared, bool) else None,
-        clean(str(raw.get("why") or ""), 200),
+        _word(raw, "why", 200),
         computed_at=before.computed_at if before is not None and before.cores is not None else None,
         worked_at=None
         if before is None
@@ -248,8 +290,13 @@ def _still(one: Activity, now: datetime) -> Activity:
     return replace(one, at=now, computed_at=now if computes else one.computed_at, worked_at=now if one.works else one.worked_at)
 
 
+def _word(raw: Mapping[str, Any], key: str, limit: int) -> Clean:
+    return clean(outside.text(raw.get(key) or ""), limit)
+
+
 def _amount(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
+    told = outside.number(value)
+    return told if told is not None and told >= 0 else None
 
 
 def _carried(services: Mapping[str, Service], by: timedelta) -> dict[str, Service]:
@@ -274,10 +321,8 @@ def _renewed(service: Service, now: datetime) -> Service:
 
 
 def _moment(value: object, skew: timedelta) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(value, UTC) + skew if isinstance(value, (int, float)) and value > 0 else None
-    except (OverflowError, ValueError, OSError):
-        return None  # a time no calendar has
+    told = outside.unix(value)
+    return told + skew if told is not None and told.timestamp() > 0 else None
 
 
 def _whole(value: object) -> int | None:
@@ -285,13 +330,14 @@ def _whole(value: object) -> int | None:
 
 
 def _number(key: str, value: object, subject: str = "") -> dict[FigureKey, float]:
-    return {(key, subject): float(value)} if isinstance(value, (int, float)) and not isinstance(value, bool) else {}
+    told = outside.number(value)
+    return {} if told is None else {(key, subject): told}
 
 
 def _disks(line: Mapping[str, Any]) -> dict[FigureKey, float]:
     figures: dict[FigureKey, float] = {}
-    for disk in line.get("disks", ()):
-        mount = clean(str(disk.get("mount") or ""), 100)
+    for disk in outside.rows(line.get("disks"))[:MOST_DISKS]:
+        mount = _word(disk, "mount", 100)
         for word in ("total", "free") if mount else ():
             figures.update(_number(f"disk.{word}_bytes", disk.get(word), mount))
     return figures
