@@ -10,25 +10,29 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
+from sovtui.core import outside
 from sovtui.core.clean import clean
 from sovtui.core.model import PathKind, TailnetPath
 
 RUNNING = "Running"
 """The one `BackendState` in which anything else in the document may be used."""
-MAX_PEERS = 20_000
+MOST = outside.Most(bytes=4 << 20, items=200_000)
+"""Of the whole document: a node is told in some 1500 bytes."""
+MAX_PEERS = 5000
 ONE_WAY_SECONDS = 180.0
 """A WireGuard handshake is renewed every two minutes while packets go both ways."""
 
 _HOST_KEY = re.compile(r"([a-z0-9@.-]{1,64}) ([A-Za-z0-9+/]{16,12000}={0,2})")
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(?:/[!-~]*)?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_ZONED = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -127,12 +131,7 @@ class NoSuchPeer(LookupError):
 
 def parse(raw: str | bytes, at: datetime) -> Tailnet:
     """The document as values. Raises `ValueError` with a clean reason if it is no JSON object at all."""
-    try:
-        document = json.loads(raw)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    except ValueError as error:
-        raise ValueError(f"it is no JSON: {clean(str(error), 120)}") from None
+    document = outside.document(raw, MOST)
     if not isinstance(document, dict) or "BackendState" not in document:
         raise ValueError("it is no status document: it has no BackendState")
     current = document.get("CurrentTailnet")
@@ -146,7 +145,7 @@ def parse(raw: str | bytes, at: datetime) -> Tailnet:
         tun=_flag(document, "TUN"),
         suffix=(suffix or _text(document, "MagicDNSSuffix")).strip(".").lower(),
         me=_peer(me) if isinstance(me, dict) else None,
-        peers=tuple(_peer(one) for one in list(raw_peers)[:MAX_PEERS] if isinstance(one, dict)),
+        peers=tuple(_peer(one) for one in islice(raw_peers, MAX_PEERS) if isinstance(one, dict)),
         peers_told=isinstance(peers, dict),
         health=tuple(str(clean(line, 400)) for line in _list(document, "Health")[:20]),
         auth_url=url_in(document.get("AuthURL")),
@@ -244,10 +243,7 @@ def steady(old: TailnetPath | None, new: TailnetPath) -> TailnetPath:
 
 def read_pong(raw: str | bytes) -> Pong:
     """LocalAPI's answer to a ping. Raises `ValueError` if it is no JSON object."""
-    try:
-        answer = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON: {clean(str(error), 120)}") from None
+    answer = outside.document(raw)
     if not isinstance(answer, dict):
         raise ValueError("it is no answer to a ping")
     if said := _text(answer, "Err", 200):
@@ -331,13 +327,9 @@ def _count(raw: Mapping[str, Any], key: str) -> int | None:
 def _time(raw: Mapping[str, Any], key: str) -> datetime | None:
     """A moment, UTC; None for Go's zero time too."""
     value = raw.get(key)
-    if not isinstance(value, str) or len(value) > 40:
+    if not isinstance(value, str) or not _ZONED.search(value):
         return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return None if at.tzinfo is None or not 1970 < at.year < 9999 else at.astimezone(UTC)
+    return outside.moment(value)
 
 
 def _address(text: str) -> str | None:

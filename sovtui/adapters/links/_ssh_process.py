@@ -8,7 +8,9 @@ import contextlib
 import asyncssh
 from asyncssh.channel import SSHChannel
 
-MAX_OUTPUT_BYTES = 64 << 20
+from sovtui.runtime.pace import Pace
+
+MAX_OUTPUT_BYTES = 8 << 20
 _CHUNK = 1 << 16
 
 
@@ -40,10 +42,11 @@ class TooMuch(Exception):
 
 async def read_all(reader: asyncssh.SSHReader[bytes]) -> bytes:
     parts: list[bytes] = []
-    size = 0
+    size, pace = 0, Pace()
     while part := await reader.read(_CHUNK):
         parts.append(part)
         size += len(part)
+        await pace.turn(len(part))
         if size > MAX_OUTPUT_BYTES:
             raise TooMuch
     return b"".join(parts)

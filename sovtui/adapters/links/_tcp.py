@@ -30,6 +30,15 @@ async def open_tcp(host: str, port: int, *, timeout_seconds: float) -> TcpStream
     return TcpStream(reader, writer, name)
 
 
+async def over(sock: socket.socket, name: str) -> TcpStream:
+    """A stream over a socket that is connected; `name` is for messages. The socket is its own from here on."""
+    try:
+        return TcpStream(*await asyncio.open_connection(sock=sock, limit=1 << 17), name)
+    except BaseException:
+        sock.close()
+        raise
+
+
 class TcpStream:
     """One connection, both ways."""
 

@@ -15,8 +15,9 @@ from sovtui.adapters.links._tcp import open_tcp
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Malformed, TimedOut, Unreachable
 from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience
+from sovtui.runtime.pace import Pace
 
-MAX_OUTPUT_BYTES = 64 << 20
+MAX_OUTPUT_BYTES = 8 << 20
 _GRACE_SECONDS = 0.5
 """How long a followed command may take to see that its standard input has ended."""
 
@@ -51,7 +52,7 @@ class LocalLink:
         if isinstance(process, Completed):
             return process
         output: list[bytes] = []
-        size = 0
+        size, pace = 0, Pace()
         try:
             async with asyncio.timeout(timeout_seconds):
                 process.write(stdin)
@@ -59,6 +60,7 @@ class LocalLink:
                 while part := await process.read(1 << 16):
                     output.append(part)
                     size += len(part)
+                    await pace.turn(len(part))
                     if size > MAX_OUTPUT_BYTES:
                         raise Malformed(f"`{clean(argv[0], 60)}` wrote more than {MAX_OUTPUT_BYTES >> 20} MiB")
                 status = await process.wait()

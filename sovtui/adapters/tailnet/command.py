@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
+from sovtui.adapters.links.local import LocalLink
 from sovtui.core.clean import clean
 from sovtui.ports.errors import TimedOut, Unreachable
 
-MAX_BYTES = 32 << 20
 _NOBODY = "failed to connect to local tailscale"
 
 
@@ -20,22 +17,12 @@ async def run(argv: tuple[str, ...], seconds: float) -> tuple[str, str]:
     """Standard output and error, whatever the exit status. Raises `NotRunning`, `TimedOut`, `Unreachable`."""
     called = clean(" ".join(argv[:2]), 100)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-    except OSError as error:
-        raise Unreachable(f"`{called}` cannot be run: {clean(str(error.strerror or error), 100)}") from None
-    try:
-        async with asyncio.timeout(seconds):
-            out, errors = await process.communicate()
-    except TimeoutError:
+        done = await LocalLink("this machine").run(argv, timeout_seconds=seconds)
+    except TimedOut:
         raise TimedOut(f"`{called}` did not answer within {seconds:g} s") from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
-    said = errors[:8192].decode("utf-8", "replace")
+    said = done.stderr[:8192].decode("utf-8", "replace")
+    if done.exit_status in (126, 127) and not done.stdout:
+        raise Unreachable(f"`{called}` cannot be run: {clean(said.strip(), 100)}")
     if _NOBODY in said.lower():
         raise NotRunning(clean(said.strip(), 300))
-    return out[:MAX_BYTES].decode("utf-8", "replace"), said
+    return done.stdout.decode("utf-8", "replace"), said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from sovtui.ports.errors import Absent, Malformed, TimedOut, Unreachable
 ASK_SECONDS = 3.0
 PING_SECONDS = 3.0
 DIAL_SECONDS = 12.0
+LONG = 1 << 16
+"""A longer document is read in a thread: each of its nodes takes a while."""
 
 
 class Daemon:
@@ -36,7 +39,7 @@ class Daemon:
             if not told.strip():
                 raise Malformed(f"`tailscale status --json` told nothing: {clean(said.strip(), 200) or 'no output'}")
         try:
-            net = parse(raw, self._clock.now())
+            net = await asyncio.to_thread(parse, raw, self._clock.now()) if len(raw) > LONG else parse(raw, self._clock.now())
         except ValueError as error:
             raise Malformed(f"the tailnet's status cannot be read: {error}") from None
         self.told_by = who

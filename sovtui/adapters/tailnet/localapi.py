@@ -9,18 +9,17 @@ import errno
 import importlib
 import re
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from sovtui.adapters.tailnet.places import Door
 from sovtui.core.clean import clean, clean_bytes
-from sovtui.ports.errors import Malformed, TimedOut, Unreachable
-
-if TYPE_CHECKING:
-    import httpx
+from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
+from sovtui.ports.link import ByteStream, Link
 
 HOST = "local-tailscaled.sock"
 """What the daemon wants to be called; with another host, an Origin or a Referer it answers 403."""
-MAX_BYTES = 32 << 20
+MAX_BYTES = 4 << 20
 MAX_HEAD_BYTES = 16 << 10
 
 
@@ -30,40 +29,64 @@ class Closed(Unreachable):
 
 async def ask(door: Door, method: str, path: str, seconds: float) -> bytes:
     """The body of a 200. Raises `Closed`, `TimedOut`, `Malformed`."""
-    await asyncio.to_thread(importlib.import_module, "httpx")
-    import httpx
+    await asyncio.to_thread(importlib.import_module, "sovtui.adapters.links.http")
+    from sovtui.adapters.links import http
 
-    auth = ("", door.token) if door.token else None
     base = f"http://{HOST}" if door.socket else f"http://127.0.0.1:{door.port}"
+    headers = {"Host": HOST} | ({"Authorization": _basic(door.token)} if door.token else {})
+    asking = http.client(_way(door), base_url=base, timeout_seconds=seconds)
     try:
-        async with (
-            asyncio.timeout(seconds),
-            httpx.AsyncClient(transport=_transport(door), base_url=base, trust_env=False, auth=auth, timeout=seconds) as http,
-            http.stream(method, f"/localapi/v0/{path}", headers={"Host": HOST}) as answer,
-        ):
-            body = bytearray()
-            async for part in answer.aiter_bytes():
-                body += part
-                if len(body) > MAX_BYTES:
-                    raise Malformed(f"the tailnet daemon at {door} answered more than {MAX_BYTES >> 20} MiB")
-    except (TimeoutError, httpx.TimeoutException):
+        answer = await http.request(
+            asking,
+            method,
+            f"/localapi/v0/{path}",
+            headers=headers,
+            timeout_seconds=seconds,
+            max_bytes=MAX_BYTES,
+            idempotent=False,
+        )
+    except TimedOut:
         raise TimedOut(f"the tailnet daemon at {door} did not answer within {seconds:g} s") from None
-    except httpx.ConnectError as error:
-        raise Closed(f"nobody answers at {door}: {clean(str(error), 200)}") from None
-    except httpx.HTTPError as error:
-        raise Malformed(f"the tailnet daemon at {door} does not answer as it should: {clean(str(error), 200)}") from None
+    except Closed:
+        raise Closed(f"nobody answers at {door}") from None
+    except PortError as error:
+        said = str(error).partition(f"/localapi/v0/{path.partition('?')[0]}")[2].lstrip(": ")
+        raise Malformed(f"the tailnet daemon at {door} does not answer as it should: {said or error}") from None
+    finally:
+        await asking.aclose()
     if answer.status_code != 200:
-        said = clean_bytes(bytes(body[:400]), 200).strip()
-        raise Malformed(f"the tailnet daemon at {door} answered {answer.status_code}: {said}")
-    return bytes(body)
+        raise Malformed(
+            f"the tailnet daemon at {door} answered {answer.status_code}: {clean_bytes(answer.content[:400], 200).strip()}"
+        )
+    return answer.content
 
 
-def _transport(door: Door) -> httpx.AsyncHTTPTransport:
-    """Without certificates: nothing here speaks TLS, and reading them takes 20 ms each time."""
-    import httpx
+class _Here:
+    """This machine as the link that leads to a door, whatever the address says."""
 
-    words: dict[str, Any] = {"trust_env": False, "verify": False}
-    return httpx.AsyncHTTPTransport(uds=door.socket, **words) if door.socket else httpx.AsyncHTTPTransport(**words)
+    host = ""
+    compressed = False
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def open_tcp(self, host: str, port: int, *, timeout_seconds: float) -> ByteStream:
+        """Raises `Closed`."""
+        from sovtui.adapters.links._tcp import over
+
+        return await over(await _open(self._door, timeout_seconds), str(self._door))
+
+
+def _way(door: Door) -> Callable[[], Awaitable[Link]]:
+    async def here() -> Link:
+        return cast(Link, way)
+
+    way = _Here(door)
+    return here
+
+
+def _basic(token: str) -> str:
+    return "Basic " + base64.b64encode(f":{token}".encode()).decode()
 
 
 async def dial(door: Door, host: str, port: int, seconds: float) -> socket.socket:
@@ -135,7 +158,7 @@ def _request(door: Door, host: str, port: int) -> bytes:
     lines = ["POST /localapi/v0/dial HTTP/1.1", f"Host: {HOST}", "Connection: upgrade", "Upgrade: ts-dial"]
     lines += [f"Dial-Host: {host}", f"Dial-Port: {port}", "Content-Length: 0"]
     if door.token:
-        lines.append("Authorization: Basic " + base64.b64encode(f":{door.token}".encode()).decode())
+        lines.append(f"Authorization: {_basic(door.token)}")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
