@@ -95,9 +95,9 @@ def remote(*, engines: int = 1, still: bool = False) -> Iterator[Remote]:
             made.thaw()
 
 
-def child(stack: contextlib.ExitStack, argv: list[str]) -> subprocess.Popen[bytes]:
+def child(stack: contextlib.ExitStack, argv: list[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """A process that ends with the stack, its descendants too."""
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
 
     def end() -> None:
         for pid in [*family(process.pid)][::-1]:

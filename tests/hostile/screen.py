@@ -1,0 +1,169 @@
+"""The screen in a terminal, watched: how long keys wait, how much memory it holds, what it shows, and that nothing of it is raw."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from pathlib import Path
+
+from rich.cells import cell_len
+
+from tests.bench.terminal import Terminal
+
+LETTERS = "abcdefghijklmnoprstuvwxy"
+WAIT_SECONDS = 20.0
+"""A key that nothing answers for so long is not answered."""
+_TOKEN = re.compile(r"\x1b\[([0-9;:?<>=]*)([ -/]*)([@-~])|\x1b[()][A-Z0-9]|\x1b[=>78]|\x1bP[^\x1b]*\x1b\\|([^\x1b]+)|(\x1b)")
+_RAW = re.compile("[\x00-\x06\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]")
+
+
+class Picture:
+    """What the terminal shows, as text: as much of a terminal as Textual needs."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self._columns, self._rows = columns, rows
+        self._cells = [[" "] * columns for _ in range(rows)]
+        self._x = self._y = 0
+        self._rest = b""
+        self.raw: list[str] = []
+        """What came that no terminal should be sent."""
+
+    def feed(self, data: bytes) -> None:
+        data = self._rest + data
+        cut = data.rfind(b"\x1b")
+        whole = cut < 0 or re.match(rb"\x1b(?:\[[0-9;:?<>=]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78]|P[^\x1b]*\x1b\\)", data[cut:])
+        self._rest = b"" if whole else data[cut:]
+        text = (data if whole else data[:cut]).decode("utf-8", "ignore")
+        for found in _TOKEN.finditer(text):
+            if found[5]:
+                self.raw.append(f"an escape: {text[found.start() : found.start() + 20]!r}")
+            elif found[4]:
+                self._write(found[4])
+            elif found[3]:
+                self._control(found[1] or "", found[3])
+
+    def _control(self, words: str, final: str) -> None:
+        numbers = [int(word) for word in re.findall(r"\d+", words)]
+        if final in "Hf":
+            self._y, self._x = (numbers[0] if numbers else 1) - 1, (numbers[1] if len(numbers) > 1 else 1) - 1
+        elif final in "ABCD":
+            by = numbers[0] if numbers else 1
+            self._y += by * {"A": -1, "B": 1}.get(final, 0)
+            self._x += by * {"C": 1, "D": -1}.get(final, 0)
+
+    def _write(self, text: str) -> None:
+        if bad := _RAW.search(text):
+            self.raw.append(f"{bad[0]!r} in {text[max(0, bad.start() - 10) : bad.start() + 10]!r}")
+        for char in text:
+            if char == "\r":
+                self._x = 0
+            elif char == "\n":
+                self._y += 1
+            else:
+                wide = cell_len(char)
+                if 0 <= self._y < self._rows and 0 <= self._x < self._columns and wide:
+                    self._cells[self._y][self._x] = char
+                    if wide == 2 and self._x + 1 < self._columns:
+                        self._cells[self._y][self._x + 1] = ""
+                self._x += wide
+
+    def lines(self) -> list[str]:
+        return ["".join(row) for row in self._cells]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+class Screen:
+    """One process of the screen. `typed` types letters into the filter and waits for each to be shown."""
+
+    COLUMNS, ROWS = 150, 46
+
+    def __init__(self, env: dict[str, str], home: Path) -> None:
+        self.terminal = Terminal.python(["-m", "sovtui"], env, columns=self.COLUMNS, rows=self.ROWS)
+        self.picture = Picture(self.COLUMNS, self.ROWS)
+        self._log = home / ".local" / "state" / "sovtui" / "sovtui.log"
+        self._fed = 0
+        self._typed = ""
+        self._peak, self._watching = 0.0, True
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        while self._watching:
+            with contextlib.suppress(OSError, StopIteration):
+                self._peak = max(self._peak, self.terminal.resident_mib())
+            time.sleep(0.03)
+
+    def close(self) -> None:
+        self._watching = False
+        self._watcher.join(1)
+        self.terminal.end()
+
+    @property
+    def alive(self) -> bool:
+        return Path(f"/proc/{self.terminal.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+    def resident(self) -> float:
+        return self.terminal.resident_mib()
+
+    def peak(self) -> float:
+        """The most since it was last asked for."""
+        found, self._peak = self._peak, 0.0
+        return max(found, self.resident())
+
+    def look(self) -> Picture:
+        chunks = self.terminal.chunks
+        while self._fed < len(chunks):
+            self.picture.feed(chunks[self._fed][1])
+            chunks[self._fed] = (chunks[self._fed][0], b"")
+            self._fed += 1
+        return self.picture
+
+    def until(self, pattern: str, seconds: float) -> bool:
+        """Wait until the screen shows something; whether it did."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if re.search(pattern, str(self.look()), re.MULTILINE):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def key(self, keys: bytes, shown: str) -> float:
+        """Press, and wait until it is shown: seconds, or `WAIT_SECONDS` where it never was."""
+        at = self.terminal.press(keys)
+        while (waited := time.monotonic() - at) < WAIT_SECONDS:
+            if re.search(shown, str(self.look())):
+                return time.monotonic() - at
+            time.sleep(0.002)
+        return waited
+
+    def begin_typing(self) -> float:
+        self._typed = ""
+        return self.key(b"/", "only what holds")
+
+    def type(self) -> float:
+        """One letter more, or all of them away again."""
+        self._typed += LETTERS[len(self._typed) % len(LETTERS)]
+        waited = self.key(self._typed[-1].encode(), re.escape(self._typed))
+        if len(self._typed) >= 8:
+            self.terminal.press(b"\x7f" * len(self._typed))
+            self._typed = ""
+            time.sleep(0.1)
+        return waited
+
+    def end_typing(self) -> None:
+        self.terminal.press(b"\x1b")
+        time.sleep(0.1)
+        self.terminal.press(b"\x1b")
+
+    def logged(self) -> str:
+        """What went wrong inside since it was last asked for; empty: nothing."""
+        try:
+            told = self._log.read_text(errors="replace")
+        except OSError:
+            return ""
+        seen, self._seen = getattr(self, "_seen", 0), len(told)
+        return told[seen:].strip()
