@@ -44,7 +44,9 @@ def main() -> int:
         return 0
     bad = [row for row in rows if row.wrong]
     print("\n" + table(rows))
-    print(f"\n{len(rows)} inputs, {len(rows) - len(bad)} ok; the longest wait of a key {max((r.key_seconds for r in rows), default=0) * 1000:.0f} ms")
+    print(
+        f"\n{len(rows)} inputs, {len(rows) - len(bad)} ok; the longest wait of a key {max((r.key_seconds for r in rows), default=0) * 1000:.0f} ms"
+    )
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return 1 if bad else 0

@@ -62,7 +62,9 @@ def raw(*pieces: bytes | float) -> Callable[[], Pieces]:
     return lambda: iter(pieces)
 
 
-def body(data: bytes | str | Callable[[], bytes], status: int = 200, *headers: str, kind: str = "application/json") -> Callable[[], Pieces]:
+def body(
+    data: bytes | str | Callable[[], bytes], status: int = 200, *headers: str, kind: str = "application/json"
+) -> Callable[[], Pieces]:
     """An answer with its length."""
 
     def give() -> Pieces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 import time
@@ -16,7 +17,9 @@ LETTERS = "abcdefghijklmnoprstuvwxy"
 WAIT_SECONDS = 20.0
 """A key that nothing answers for so long is not answered."""
 _TOKEN = re.compile(r"\x1b\[([0-9;:?<>=]*)([ -/]*)([@-~])|\x1b[()][A-Z0-9]|\x1b[=>78]|\x1bP[^\x1b]*\x1b\\|([^\x1b]+)|(\x1b)")
-_RAW = re.compile("[\x00-\x06\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]")
+_RAW = re.compile(
+    "[\x00-\x06\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]"
+)
 
 
 class Picture:
@@ -132,13 +135,31 @@ class Screen:
         return False
 
     def key(self, keys: bytes, shown: str) -> float:
-        """Press, and wait until it is shown: seconds, or `WAIT_SECONDS` where it never was."""
+        """Press, and wait until it is shown: seconds, or `WAIT_SECONDS` where it never was.
+
+        Without the time for which anybody of the two wanted a processor and got none: that is the machine's, not the screen's.
+        """
+        ran, starved = self._scheduled()
         at = self.terminal.press(keys)
-        while (waited := time.monotonic() - at) < WAIT_SECONDS:
+        while time.monotonic() - at < WAIT_SECONDS + 40.0:
             if re.search(shown, str(self.look())):
-                return time.monotonic() - at
+                break
             time.sleep(0.002)
-        return waited
+        took = time.monotonic() - at
+        now_ran, now_starved = self._scheduled()
+        return max(now_ran - ran, took - (now_starved - starved))
+
+    def _scheduled(self) -> tuple[float, float]:
+        """Seconds that the screen's main thread ran, and that its threads and ours waited for a processor."""
+        ran = starved = 0.0
+        for process in (self.terminal.pid, os.getpid()):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    running, waiting, _ = (int(word) for word in (task / "schedstat").read_text().split())
+                    starved += waiting / 1e9
+                    if int(task.name) == self.terminal.pid:
+                        ran = running / 1e9
+        return ran, starved
 
     def begin_typing(self) -> float:
         self._typed = ""

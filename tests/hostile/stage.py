@@ -57,8 +57,10 @@ def config(kind: str, ports: dict[str, int], folder: Path) -> str:
     source = 'url = "http://127.0.0.1:{}"\ninterval = "1s"\ntimeout = "2s"\n'
     match kind:
         case "prometheus" | "alertmanager":
-            return '[host.here]\nlink = "local"\n' + f"[prometheus]\n{source.format(ports['prometheus'])}" + (
-                f"[alertmanager]\n{source.format(ports['alertmanager'])}" if kind == "alertmanager" else ""
+            return (
+                '[host.here]\nlink = "local"\n'
+                + f"[prometheus]\n{source.format(ports['prometheus'])}"
+                + (f"[alertmanager]\n{source.format(ports['alertmanager'])}" if kind == "alertmanager" else "")
             )
         case "engines":
             return f'[host.here]\nlink = "local"\n{engines}'

@@ -59,7 +59,9 @@ def healthy(at: str, path: str, form: dict[str, list[str]], now: float) -> Answe
     match at:
         case "prometheus":
             if path == "/api/v1/query":
-                rows = [{"metric": labels, "value": [now, str(value)]} for labels, value in series(form["query"][0], round(now, 3))]
+                rows = [
+                    {"metric": labels, "value": [now, str(value)]} for labels, value in series(form["query"][0], round(now, 3))
+                ]
                 return _doc({"status": "success", "data": {"resultType": "vector", "result": rows}})
             told = {
                 "/api/v1/status/buildinfo": _doc({"status": "success", "data": {"version": "2.53.0"}}),
@@ -73,19 +75,53 @@ def healthy(at: str, path: str, form: dict[str, list[str]], now: float) -> Answe
                 "/api/v2/silences": _doc([]),
             }
         case "vllm":
-            told = {"/health": (200, _TEXT, b""), "/v1/models": models, "/version": _doc({"version": "0.11.2"}), "/metrics": _file("vllm/0.32.0-idle.prom", _TEXT)}
+            told = {
+                "/health": (200, _TEXT, b""),
+                "/v1/models": models,
+                "/version": _doc({"version": "0.11.2"}),
+                "/metrics": _file("vllm/0.32.0-idle.prom", _TEXT),
+            }
         case "sglang":
-            told = {"/health": (200, _TEXT, b""), "/ping": (200, _TEXT, b""), "/v1/models": models, "/server_info": _doc({"version": "0.5.23"}), "/metrics": _file("sglang/reconstructed-0.5.23-idle.prom", _TEXT)}
+            told = {
+                "/health": (200, _TEXT, b""),
+                "/ping": (200, _TEXT, b""),
+                "/v1/models": models,
+                "/server_info": _doc({"version": "0.5.23"}),
+                "/metrics": _file("sglang/reconstructed-0.5.23-idle.prom", _TEXT),
+            }
         case "llamacpp":
-            told = {"/health": _file("llamacpp/health.ready.200.json"), "/props": _file("llamacpp/props.idle.json"), "/v1/models": _file("llamacpp/v1-models.json"), "/metrics": _file("llamacpp/metrics.fresh.prom", _TEXT), "/slots": _file("llamacpp/slots.idle.json")}
+            told = {
+                "/health": _file("llamacpp/health.ready.200.json"),
+                "/props": _file("llamacpp/props.idle.json"),
+                "/v1/models": _file("llamacpp/v1-models.json"),
+                "/metrics": _file("llamacpp/metrics.fresh.prom", _TEXT),
+                "/slots": _file("llamacpp/slots.idle.json"),
+            }
         case "ollama":
-            told = {"/api/ps": _file("ollama/api-ps.full-gpu.json"), "/api/version": _file("ollama/api-version.json"), "/api/tags": _file("ollama/api-tags.json")}
+            told = {
+                "/api/ps": _file("ollama/api-ps.full-gpu.json"),
+                "/api/version": _file("ollama/api-version.json"),
+                "/api/tags": _file("ollama/api-tags.json"),
+            }
         case "litellm":
-            told = {"/health/liveliness": _file("litellm/health-liveliness.json"), "/health/backlog": _file("litellm/health-backlog.json"), "/v1/models": _file("litellm/v1-models.json"), "/router/settings": _file("litellm/router-settings.json"), "/v1/model/info": _file("litellm/v1-model-info.json"), "/metrics/": _file("litellm/metrics.after-load.part.prom", _TEXT), "/health/readiness/details": _file("litellm/health-readiness-details.json")}
+            told = {
+                "/health/liveliness": _file("litellm/health-liveliness.json"),
+                "/health/backlog": _file("litellm/health-backlog.json"),
+                "/v1/models": _file("litellm/v1-models.json"),
+                "/router/settings": _file("litellm/router-settings.json"),
+                "/v1/model/info": _file("litellm/v1-model-info.json"),
+                "/metrics/": _file("litellm/metrics.after-load.part.prom", _TEXT),
+                "/health/readiness/details": _file("litellm/health-readiness-details.json"),
+            }
         case "comfyui":
             told = {"/system_stats": _file("comfyui/system_stats.cpu.json"), "/prompt": _file("comfyui/prompt.idle.json")}
         case "llamaswap":
-            told = {"/running": _file("llamaswap/running.json"), "/v1/models": _file("llamaswap/v1-models.json"), "/api/version": _file("llamaswap/api-version.json"), "/api/metrics/stats": _file("llamaswap/api-metrics-stats.json")}
+            told = {
+                "/running": _file("llamaswap/running.json"),
+                "/v1/models": _file("llamaswap/v1-models.json"),
+                "/api/version": _file("llamaswap/api-version.json"),
+                "/api/metrics/stats": _file("llamaswap/api-metrics-stats.json"),
+            }
         case "tailnet":
             told = {"/localapi/v0/status": _file("tailscale/status.running.json")}
     return told.get(path, NOTHING)

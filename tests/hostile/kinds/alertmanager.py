@@ -23,7 +23,7 @@ def whole(name: str, give: Any, words: str = "alertmanager: ", path: str = LIST,
 
 
 def _text(value: str) -> bytes:
-    return json.dumps([alert(1)])[:-1].encode() + f',{value}]'.encode()
+    return json.dumps([alert(1)])[:-1].encode() + f",{value}]".encode()
 
 
 LEFT_OUT = r"1 alerts that cannot be read left out"
@@ -33,16 +33,33 @@ CASES = [
     whole("3 MiB of empty objects", body(listed(1_000_000, lambda n: "{}")), "holds more than"),
     whole("140,000 empty lists", body(listed(140_000, lambda n: "[]")), "holds more than"),
     whole("70,000 empty objects", body(listed(70_000, lambda n: "{}")), "beyond a thousand"),
-    whole("fifteen hundred alerts", body(lambda: json.dumps([alert(n) for n in range(1500)]).encode()), "500 alerts beyond a thousand", quick=True),
+    whole(
+        "fifteen hundred alerts",
+        body(lambda: json.dumps([alert(n) for n in range(1500)]).encode()),
+        "500 alerts beyond a thousand",
+        quick=True,
+    ),
     whole("a thousand alerts", body(lambda: json.dumps([alert(n) for n in range(1000)]).encode()), r"Alert\d+"),
     whole("five thousand alerts", body(lambda: json.dumps([alert(n) for n in range(5000)]).encode()), "too much|beyond"),
     whole("alerts that are new at each poll", lambda: _fresh(), r"Alert", seconds=12.0),
     whole("20 MiB of blanks", body(lambda: b" " * (20 << 20)), "sends more than"),
-    whole("4 MiB in one text", body(lambda: json.dumps([alert(1, annotations={"summary": "x" * (4 << 20)})]).encode()), "sends more than|longer than"),
-    whole("2 MiB in one text", body(lambda: json.dumps([alert(1, annotations={"summary": "漢" * (600 << 10)})], ensure_ascii=False).encode()), GOOD),
+    whole(
+        "4 MiB in one text",
+        body(lambda: json.dumps([alert(1, annotations={"summary": "x" * (4 << 20)})]).encode()),
+        "sends more than|longer than",
+    ),
+    whole(
+        "2 MiB in one text",
+        body(lambda: json.dumps([alert(1, annotations={"summary": "漢" * (600 << 10)})], ensure_ascii=False).encode()),
+        GOOD,
+    ),
     whole("ten thousand labels", doc([alert(1), alert(3, labels={f"l{n}": "x" for n in range(10_000)})]), LEFT_OUT),
     whole("ten thousand notes", doc([alert(1, annotations={f"l{n}": "x" for n in range(10_000)})]), GOOD),
-    whole("ten thousand silences of one alert", doc([alert(1, status={"state": "suppressed", "silencedBy": [f"s{n}" for n in range(10_000)]})]), ""),
+    whole(
+        "ten thousand silences of one alert",
+        doc([alert(1, status={"state": "suppressed", "silencedBy": [f"s{n}" for n in range(10_000)]})]),
+        "",
+    ),
     whole("90,000 numbers", body(listed(90_000, lambda n: "1.5")), "beyond a thousand"),
     # endless and slow
     whole("an endless list", endless(b"{},", b"["), "sends more than"),
@@ -51,10 +68,24 @@ CASES = [
     whole("a byte now and then", drip(head() + b"[]" * 100, 0.3), "no answer within", seconds=5.0),
     whole("a head and then nothing", raw(head(200, "Content-Length: 100"), 60.0), "no answer within", seconds=5.0),
     whole("nothing at all", raw(60.0), "no answer within", seconds=5.0, quick=True),
-    whole("a hundred thousand interim answers", raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000, head(200, "Content-Length: 2"), b"[]"), ""),
-    whole("interim answers without end", lambda: (b"HTTP/1.1 100 Continue\r\n\r\n" * 500 for _ in iter(int, 1)), "no answer within"),
-    whole("a status line of 1 MiB", raw(b"HTTP/1.1 200 " + b"x" * (1 << 20) + b"\r\n\r\n"), "does not answer in HTTP|closed the connection"),
-    whole("headers without end", lambda: (b"HTTP/1.1 200 OK\r\n" if n == 0 else b"X-A: " + b"b" * 4000 + b"\r\n" for n in iter(_count(), None)), "does not answer in HTTP"),
+    whole(
+        "a hundred thousand interim answers",
+        raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000, head(200, "Content-Length: 2"), b"[]"),
+        "",
+    ),
+    whole(
+        "interim answers without end", lambda: (b"HTTP/1.1 100 Continue\r\n\r\n" * 500 for _ in iter(int, 1)), "no answer within"
+    ),
+    whole(
+        "a status line of 1 MiB",
+        raw(b"HTTP/1.1 200 " + b"x" * (1 << 20) + b"\r\n\r\n"),
+        "does not answer in HTTP|closed the connection",
+    ),
+    whole(
+        "headers without end",
+        lambda: (b"HTTP/1.1 200 OK\r\n" if n == 0 else b"X-A: " + b"b" * 4000 + b"\r\n" for n in iter(_count(), None)),
+        "does not answer in HTTP",
+    ),
     whole("ten thousand headers", raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 10_000 + b"Content-Length: 2\r\n\r\n[]"), ""),
     # packed
     whole("a bomb of gzip", lambda: _bomb(), "sends more than"),
@@ -67,8 +98,16 @@ CASES = [
     whole("HTTP 0.9", raw(b"[]"), "does not answer in HTTP|closed"),
     whole("two lengths", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]"), "does not answer in HTTP"),
     whole("a length below zero", raw(b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n[]"), "does not answer in HTTP"),
-    whole("a length of 4,000 digits", raw(b"HTTP/1.1 200 OK\r\nContent-Length: " + LONG_NUMBER.encode() + b"\r\n\r\n[]"), "alertmanager: "),
-    whole("a chunk of a length that is none", raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]"), "does not answer in HTTP"),
+    whole(
+        "a length of 4,000 digits",
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: " + LONG_NUMBER.encode() + b"\r\n\r\n[]"),
+        "alertmanager: ",
+    ),
+    whole(
+        "a chunk of a length that is none",
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]"),
+        "does not answer in HTTP",
+    ),
     whole("ended in the middle", raw(head(200, "Content-Length: 100"), b"[1,2"), "in the middle"),
     # no JSON, or another
     whole("nothing in it", body(b""), "not JSON"),
@@ -82,11 +121,18 @@ CASES = [
     whole("nested a hundred thousand times", body(b"[" * DEEP), "not JSON", quick=True),
     whole("nested and closed", body(b"[" * 50_000 + b"]" * 50_000), "not JSON"),
     whole("nested objects", body(b'{"a":' * 50_000 + b"1" + b"}" * 50_000), "not JSON"),
-    whole("nested nine hundred times in a label", body(_text('{"labels":{"a":' + "[" * 900 + "]" * 900 + "}}")), LEFT_OUT, quick=True),
+    whole(
+        "nested nine hundred times in a label",
+        body(_text('{"labels":{"a":' + "[" * 900 + "]" * 900 + "}}")),
+        LEFT_OUT,
+        quick=True,
+    ),
     whole("bytes that are no UTF-8", body(json.dumps([alert(1)]).encode().replace(b"the sum", b"the \xff\xfe sum")), GOOD),
     whole("UTF-16", body(json.dumps([alert(1)]).encode("utf-16")), "not JSON"),
     whole("a mark of byte order", body(b"\xef\xbb\xbf" + json.dumps([alert(1)]).encode()), GOOD),
-    whole("an encoding that is none of text", body(json.dumps([alert(1)]).encode(), 200, kind="application/json; charset=hex"), GOOD),
+    whole(
+        "an encoding that is none of text", body(json.dumps([alert(1)]).encode(), 200, kind="application/json; charset=hex"), GOOD
+    ),
     whole("controls within texts", body(json.dumps([alert(1)]).encode().replace(b"the sum", b"the\t\n\x01sum")), GOOD),
     whole("a number of 4,000 digits", body(_text(LONG_NUMBER)), LEFT_OUT, quick=True),
     whole("NaN and infinities", body(b"[NaN,Infinity,-Infinity,1e999]"), "4 alerts that cannot be read"),
@@ -122,12 +168,19 @@ CASES = [
     beside("notes that are numbers", alert(3, annotations={"summary": 4, "x": [1]})),
     beside("the same alert twice", alert(1)),
     # other answers
-    *(whole(f"status {status}", body(b"x" * 100, status), "alertmanager: ") for status in (204, 301, 400, 401, 403, 404, 410, 418, 429, 500, 502, 503, 504, 599)),
+    *(
+        whole(f"status {status}", body(b"x" * 100, status), "alertmanager: ")
+        for status in (204, 301, 400, 401, 403, 404, 410, 418, 429, 500, 502, 503, 504, 599)
+    ),
     whole("an error of nasty bytes", doc({"message": NASTY}, 500), "alertmanager: "),
     whole("an error of 1 MiB", body(lambda: b'"' + b"e" * (1 << 20) + b'"', 500), "alertmanager: "),
     whole("an error nested deeply", body(b"[" * DEEP, 500), "alertmanager: "),
     whole("sent elsewhere", raw(head(302, "Location: http://127.0.0.1:1/", "Content-Length: 0")), "alertmanager: "),
-    whole("sent to a place of nasty bytes", raw(b"HTTP/1.1 302 X\r\nLocation: http://\xff\xfe/\x9b31m\r\nContent-Length: 0\r\n\r\n"), "alertmanager: "),
+    whole(
+        "sent to a place of nasty bytes",
+        raw(b"HTTP/1.1 302 X\r\nLocation: http://\xff\xfe/\x9b31m\r\nContent-Length: 0\r\n\r\n"),
+        "alertmanager: ",
+    ),
     # the clock
     *(
         whole(f"a Date of {name}", body(json.dumps([alert(1)]), 200, f"Date: {date}"), GOOD, quick=name == "the year 9999")
@@ -159,7 +212,9 @@ def _fresh() -> Any:
     import time
 
     stamp = int(time.time() * 10)
-    told = json.dumps([alert(n, labels={"alertname": f"Alert{n}", "at": str(stamp), "severity": "warning"}) for n in range(900)]).encode()
+    told = json.dumps(
+        [alert(n, labels={"alertname": f"Alert{n}", "at": str(stamp), "severity": "warning"}) for n in range(900)]
+    ).encode()
     return body(told)()
 
 
