@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
+from functools import cache
+from operator import attrgetter
 
 from sovtui.core.packing import Packed
 
@@ -60,10 +62,21 @@ def _size(part: object) -> int:
 def _deep(part: object, depth: int) -> int:
     """A value and what is in it, about."""
     if isinstance(part, str):
-        return part.__sizeof__()
+        return _OBJECT_BYTES + (len(part) if part.isascii() else 4 * len(part))
     if isinstance(part, tuple):
-        size = _OBJECT_BYTES + _SLOT_BYTES * len(part)
-        return size + sum(_deep(one, depth - 1) for one in part) if depth else size
-    if is_dataclass(part) and depth:
-        return _OBJECT_BYTES + sum(_SLOT_BYTES + _deep(getattr(part, field.name), depth - 1) for field in fields(part))
-    return _OBJECT_BYTES
+        inner: tuple[object, ...] = part
+    elif is_dataclass(part):
+        inner = _values(part.__class__)(part)
+    else:
+        return _OBJECT_BYTES
+    size = _OBJECT_BYTES + _SLOT_BYTES * len(inner)
+    return size + sum([_deep(one, depth - 1) for one in inner]) if depth else size
+
+
+@cache
+def _values(kind: type) -> Callable[[object], tuple[object, ...]]:
+    """What reads all fields of a dataclass."""
+    names = [field.name for field in fields(kind)]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda one: tuple(getattr(one, name) for name in names)

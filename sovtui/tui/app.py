@@ -50,7 +50,7 @@ SETTLED_SECONDS = 5.0
 """After this time everything that is imported late is there."""
 NEW_OBJECTS = 2000
 """So many more than before are looked through for what nobody uses: every few minutes. Little of what a second makes needs that."""
-GIVE_BACK_SECONDS = 120.0
+GIVE_BACK_SECONDS = 45.0
 """How often memory that is free is given back to the system."""
 CLOSE_SECONDS = 2.0
 """How long links and sources may take to close; then the program ends without them."""
@@ -193,7 +193,7 @@ class ControlRoom(App[None]):
         self.set_interval(GIVE_BACK_SECONDS, self.give_back)
 
     def give_back(self) -> None:
-        """Let go of what was only kept to be quick, and of what is free. Every two minutes; nothing on the screen changes."""
+        """Let go of what was only kept to be quick, and of what is free. So often that what an answer far too long has taken is gone within a minute; nothing on the screen changes."""
         for widget in self.room.query(Lines):
             widget.forget()
         heap.forget()

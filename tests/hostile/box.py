@@ -18,8 +18,12 @@ from tests.hostile.case import Case
 from tests.hostile.screen import Screen
 from tests.hostile.stage import Stage
 
-_PYTHON = '#!/bin/sh\n[ -e {folder}/lie ] && exec {python} -m tests.hostile.liar {folder} "$@"\nexec {python} "$@"\n'
-_SYSTEMCTL = "#!/bin/sh\n[ -e {folder}/lie.systemctl ] && exec {python} -m tests.hostile.liar {folder} systemctl\n"
+_PYTHON = (
+    '#!/bin/sh\n[ -e {folder}/lie ] && PYTHONPATH={repo} exec {python} -m tests.hostile.liar {folder} "$@"\nexec {python} "$@"\n'
+)
+_SYSTEMCTL = (
+    "#!/bin/sh\n[ -e {folder}/lie.systemctl ] && PYTHONPATH={repo} exec {python} -m tests.hostile.liar {folder} systemctl\n"
+)
 
 
 class BoxStage(Stage):
@@ -59,7 +63,7 @@ def box_stage(*, timed: bool) -> Iterator[Stage]:
             write(folder, number, 0)
         (folder / "lines_per_second").write_text("1")
         port, sshd = _sshd(stack, folder, home)
-        place = {"folder": folder, "python": sys.executable}
+        place = {"folder": folder, "python": sys.executable, "repo": Path(__file__).parents[2]}
         told = (folder / "bin" / "systemctl").read_text().removeprefix("#!/bin/sh\n")
         (folder / "bin" / "systemctl").write_text(_SYSTEMCTL.format(**place) + told)
         (folder / "bin" / "python3").write_text(_PYTHON.format(**place))

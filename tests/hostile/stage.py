@@ -112,7 +112,8 @@ class Stage:
             while time.monotonic() < end or (case.words and found is None and time.monotonic() < end + 15.0):
                 self._type(6, row)
                 found = found or (re.search(case.words, str(screen.look())) if case.words else None)
-            notice = next((line.strip(" │┃|") for line in screen.look().lines() if re.search(NOTICE, line)), "")
+            cells = (cell for line in screen.look().lines() for cell in re.split("[│┃]", line))
+            notice = next((cell.strip() for cell in cells if re.search(NOTICE, cell)), "")
             row.words = " ".join((found[0] if found else notice).split())[:110]
             if case.words and found is None:
                 row.wrong.append(f"{case.words!r} is not shown")

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -180,10 +181,10 @@ class World:
 async def main(folder: Path, kind: str) -> None:
     world, ports, servers = World(), {}, []
     for at in WEB:
-        server = await asyncio.start_server(lambda r, w, at=at: world.serve(at, r, w), "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(partial(world.serve, at), "127.0.0.1", 0, limit=1 << 20)
         ports[at] = server.sockets[0].getsockname()[1]
         servers.append(server)
-    servers.append(await asyncio.start_unix_server(lambda r, w: world.serve("tailnet", r, w), folder / "tailnet.sock"))
+    servers.append(await asyncio.start_unix_server(partial(world.serve, "tailnet"), folder / "tailnet.sock"))
     print(json.dumps(ports), flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):

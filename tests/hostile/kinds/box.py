@@ -162,7 +162,7 @@ CASES = [
     other("one line without end", forever(b"x"), "bench"),
     probe(
         "junk lines behind the probe's own",
-        then=itertools.repeat(b"junk\n" * 6000),
+        then=itertools.cycle((b"junk\n" * 6000, {"t": "beat", "now": 1790000000.0})),
         words="lines of something else left out",
         quick=True,
     ),

@@ -1,0 +1,72 @@
+"""JSON from outside: what is refused before anything is made of it, and values that are of no use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from sovtui.core import outside
+from sovtui.core.outside import Most, TooMuch, document
+
+FEW = Most(bytes=10_000, items=100)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b" " * 10_001, "longer than 9 KiB"),
+        (b"[" + b"{}," * 60 + b"{}]", "more than 100 values"),
+        (b"[" + b"1," * 101 + b"1]", "more than 100 values"),
+    ],
+)
+def test_what_is_more_than_an_honest_answer_is_refused_first(raw: bytes, why: str) -> None:
+    with pytest.raises(TooMuch, match=why):
+        document(raw, FEW)
+    with pytest.raises(TooMuch, match=why):
+        document(raw.decode(), FEW)
+
+
+@pytest.mark.parametrize("raw", [b"", b"nothing", b"[", b"[] []", b"{", b'{"a":1', "{}".encode("utf-16"), b"[" * 60_000])
+def test_what_is_no_json_is_one_kind_of_error(raw: bytes) -> None:
+    with pytest.raises(ValueError) as told:
+        document(raw)
+    assert str(told.value).startswith("it ") and str(told.value).isprintable()
+
+
+def test_a_text_that_is_not_one_costs_itself_alone() -> None:
+    assert document(b'\xef\xbb\xbf ["a\tb\x00\xff", 1] \n') == ["a\tb\x00�", 1]
+
+
+def test_a_number_that_no_machine_holds_is_no_number() -> None:
+    assert document(f"[{'9' * 4000}, 1e999, -1e999, NaN, Infinity, 12, 1.5, {2**62}]") == [None] * 5 + [12, 1.5, 2**62]
+
+
+def test_values_are_of_their_kind_or_not_told() -> None:
+    strange = [None, [], {}, [[1]], {"a": 1}]
+    assert [outside.text(v) for v in ("a", 5, 1.5, True, *strange)] == ["a", "5", "1.5", "true", *[""] * 5]
+    assert [outside.number(v) for v in (5, 1.5, True, "5", float("nan"), 10**400, *strange)] == [5.0, 1.5, *[None] * 9]
+    assert outside.rows([{}, 1, None, {"a": 1}]) == [{}, {"a": 1}] and outside.rows(5) == outside.rows({"a": 1}) == []
+    assert outside.texts(["a", 1, None]) == ["a"] and outside.texts("abc") == []
+    assert outside.table([1]) == {} and outside.table({"a": 1}) == {"a": 1}
+
+
+def test_moments_that_no_calendar_holds_everywhere_are_none() -> None:
+    bad = [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "9999-12-31T23:59:59Z",
+        "2026-13-45",
+        "",
+        "2" * 100_000,
+        5,
+        None,
+        [1],
+    ]
+    assert [outside.moment(value) for value in bad] == [None] * len(bad)
+    assert outside.moment("2318-01-01T00:00:00Z") == datetime(2318, 1, 1, tzinfo=UTC), "for ever, as Ollama says it"
+    assert outside.moment("2026-11-01T12:00:00.123456789+02:00") == datetime(2026, 11, 1, 10, 0, 0, 123456, UTC)
+    assert [outside.unix(v) for v in (-1, 1e300, 2.5e11, float("inf"), "5", True, None)] == [None] * 7
+    assert outside.unix(0) == datetime(1970, 1, 1, tzinfo=UTC)
+    for told in (outside.moment("1970-01-01T00:00:00Z"), outside.moment("8999-12-31T23:59:59Z")):
+        assert told is not None and told.astimezone()
