@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run demo test headless unit screen integration lint pictures snapshots bench engines faults clean
+.PHONY: run demo test headless unit screen integration lint pictures snapshots bench engines faults hostile clean
 
 run: $(VENV)/.installed ## open the control room: your configuration, or this machine
 	@$(BIN)/sovtui
@@ -61,6 +61,10 @@ faults: $(VENV)/.dev ## the fault tables: 300 switches with a fault injected int
 	@$(BIN)/python -m tests.faults --count 300
 	@$(BIN)/python -m tests.faults.link --count 160 --box 80
 	@$(BIN)/python -m tests.faults.dead_box
+
+hostile: $(VENV)/.dev ## 300 bad inputs given to the screen, as a table: how long keys waited, memory, the words shown (an hour)
+	@sh tests/box/packages.sh
+	@$(BIN)/python -m tests.hostile
 
 clean:
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

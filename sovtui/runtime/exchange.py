@@ -112,8 +112,7 @@ class Frames:
 
     def hear(self, written: bytes) -> None:
         """Something that is not ours."""
-        shown = _shell(self._link).shown
-        if len(self.banner) >= MAX_SHOWN and len(shown) >= MAX_SHOWN:
+        if len(self.banner) >= MAX_SHOWN:
             self.unread += bool(written)
             return
         if self._word in written:
@@ -121,10 +120,9 @@ class Frames:
         text = clean(written[: 16 * MAX_SHOWN_CHARACTERS].decode("utf-8", "replace").strip(), MAX_SHOWN_CHARACTERS)
         if not text:
             return
-        if len(self.banner) < MAX_SHOWN:
-            self.banner.append(text)
+        self.banner.append(text)
         # Every command starts the login shell anew: the same is said again and again, perhaps with another time in it.
-        gist = re.sub(r"\d+", "0", text)
+        shown, gist = _shell(self._link).shown, re.sub(r"\d+", "0", text)
         if gist not in shown and len(shown) < MAX_SHOWN and isinstance(self._link, Telling) and self._link.on_banner:
             shown.add(gist)
             self._link.on_banner(text)

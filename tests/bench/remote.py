@@ -104,6 +104,9 @@ def child(stack: contextlib.ExitStack, argv: list[str], stdin: int = subprocess.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         process.wait(10)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     stack.callback(end)
     return process
