@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -72,6 +73,44 @@ def document(raw: bytes | str, most: Most = USUAL) -> Any:
     if text[end:].strip(" \t\r\n"):
         raise ValueError("it is no JSON: something follows it")
     return value
+
+
+def each_row(raw: bytes, most: Most, key: str = "") -> Generator[Any, None, Any]:
+    """The rows of a document that is a list, or of the list that follows its first `key`; returns the document without them.
+
+    One at a time, so that a list of thousands is never there as a whole. Raises as `document`, at the row that is none.
+    """
+    weigh(raw, most)
+    text = raw.decode("utf-8-sig", "replace")
+    found = re.search(rf'"{key}"\s*:\s*\[' if key else r"\s*\[", text)
+    if found is None or (not key and found.start()):
+        return document(text, most)
+    begin = at = found.end()
+    try:
+        at = _skip(text, at)
+        while text[at] != "]":
+            value, at = _DECODER.raw_decode(text, at)
+            yield value
+            at = _skip(text, at)
+            if text[at] == ",":
+                at = _skip(text, at + 1)
+            elif text[at] != "]":
+                raise ValueError("it is no JSON: a row does not end")
+    except IndexError:
+        raise ValueError("it is no JSON: it ends in the middle") from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON: {clean(str(error), 120)}") from None
+    return document(text[:begin] + text[at:], most)
+
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+
+
+def _skip(text: str, at: int) -> int:
+    blank = _BLANK.match(text, at)
+    return blank.end() if blank is not None else at
 
 
 def weigh(raw: bytes | str, most: Most) -> None:

@@ -36,7 +36,7 @@ BACK_SECONDS = 60.0
 CURVE_SECONDS = 660.0
 AT_ONCE = 5
 """So many hosts are packed each second; of more than fifty, as many as it takes to pack each within a block."""
-BUDGET_BYTES, BUDGET_PER_HOST_BYTES = 8 << 20, 1 << 20
+BUDGET_BYTES, BUDGET_PER_HOST_BYTES = 4 << 20, 1 << 20
 """What an hour may take, alerts and receipts with it; where that is not enough it reaches less far back."""
 MOST_CURVES = 200
 """Of one host."""

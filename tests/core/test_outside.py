@@ -70,3 +70,27 @@ def test_moments_that_no_calendar_holds_everywhere_are_none() -> None:
     assert outside.unix(0) == datetime(1970, 1, 1, tzinfo=UTC)
     for told in (outside.moment("1970-01-01T00:00:00Z"), outside.moment("8999-12-31T23:59:59Z")):
         assert told is not None and told.astimezone()
+
+
+def rows_of(raw: str, key: str = "") -> tuple[list[object], object]:
+    rows, found = outside.each_row(raw.encode(), Most(), key), []
+    while True:
+        try:
+            found.append(next(rows))
+        except StopIteration as end:
+            return found, end.value
+
+
+def test_rows_come_one_by_one_and_then_the_document_around_them() -> None:
+    assert rows_of(' [1 , {"a":[2]},"x" ]\n') == ([1, {"a": [2]}, "x"], [])
+    assert rows_of("[]") == ([], []) and rows_of('{"a":[1]}') == ([], {"a": [1]}), "no list at all is told as it is"
+    assert rows_of('{"s":"ok","data":{"result" : [ [1],[2] ],"b":3}}', "result") == (
+        [[1], [2]],
+        {"s": "ok", "data": {"result": [], "b": 3}},
+    )
+    assert rows_of('{"s":"ok"}', "result") == ([], {"s": "ok"})
+    for broken in ("[1", "[1 2]", "[1,", "[1]x", "[1,]]", "[" * 60_000, '[{"a":]'):
+        with pytest.raises(ValueError, match="^it "):
+            rows_of(broken)
+    with pytest.raises(TooMuch):
+        rows_of("[" + "{}," * 200_000 + "{}]")

@@ -51,25 +51,6 @@ async def test_long_lines_count_by_their_bytes() -> None:
     assert longest * (1 << 16) <= 2 * SLICE_BYTES
 
 
-async def test_a_slice_is_over_for_all_readers_together() -> None:
-    """The rest of one is not the turn of the next: what took time is followed by twice as much that is the loop's own."""
-    loop = asyncio.get_running_loop()
-    worked: list[tuple[float, float]] = []
-
-    async def reader() -> None:
-        pace = Pace()
-        for _ in range(5):
-            began = loop.time()
-            await asyncio.sleep(0.02)  # as if it had worked
-            worked.append((began, loop.time()))
-            await pace.turn(0, 0)
-
-    began = loop.time()
-    await asyncio.gather(reader(), reader(), reader())
-    took = sum(end - start for start, end in worked)
-    assert loop.time() - began >= took * 0.6
-
-
 async def test_a_tap_lets_a_burst_through_and_then_so_many_a_second() -> None:
     loop, tap = asyncio.get_running_loop(), Tap(10, 5.0)
     began = loop.time()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from sovtui.core.text import clock as clock_time
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable, Unsupported
 from sovtui.ports.source import Emit
-from sovtui.runtime.pace import Pace
+from sovtui.runtime.pace import Pace, paced
 from sovtui.runtime.skews import Skews
 
 NAME = "Alertmanager"
@@ -79,15 +79,23 @@ class Alertmanager:
         """What of the last list could not be read, or was too much."""
 
     async def list(self) -> tuple[Alert, ...]:
-        rows = await self._get("/api/v2/alerts")
-        if not isinstance(rows, builtins.list):
+        rows: builtins.list[Mapping[str, Any]] = []
+        unread = beyond = 0
+
+        def take(row: object) -> None:
+            nonlocal unread, beyond
+            if not isinstance(row, dict) or not _is_alert(row):
+                unread += 1
+            elif len(rows) < MOST_ALERTS:
+                rows.append(row)
+            else:
+                beyond += 1
+
+        around = await self._call("GET", "/api/v2/alerts", take=take)
+        if not isinstance(around, builtins.list):
             raise Malformed(f"{NAME} answered something that is not a list of alerts")
-        told, pace = len(rows), Pace()
-        rows = [row for row in rows[:MOST_ALERTS] if _is_alert(row)]
-        unread = min(told, MOST_ALERTS) - len(rows)
-        self.left_out = outside.left_out(
-            ((unread, "alerts that cannot be read"), (max(0, told - MOST_ALERTS), "alerts beyond a thousand"))
-        )
+        self.left_out = outside.left_out(((unread, "alerts that cannot be read"), (beyond, "alerts beyond a thousand")))
+        pace = Pace()
         hushed = {identity for row in rows for identity in _silenced(row)}
         silences = await self._join(hushed)
         skew, found = self._skews.of(NAME), []
@@ -248,7 +256,8 @@ class Alertmanager:
     async def _get(self, path: str) -> Any:
         return await self._call("GET", path)
 
-    async def _call(self, method: str, path: str, **words: Any) -> Any:
+    async def _call(self, method: str, path: str, take: Callable[[object], None] | None = None, **words: Any) -> Any:
+        """The JSON of the answer; with `take` it gets each row, and they are in the answer no more."""
         asked_at = self._clock.monotonic()
         answer = await request(self._client, method, path, **words)
         if date := answer.headers.get("date"):
@@ -259,6 +268,8 @@ class Alertmanager:
                 self._skews.hear(NAME, told.timestamp(), self._clock.now(), took / 2)
         _check(answer)
         try:
+            if take is not None:
+                return await paced(outside.each_row(answer.content, MOST), take)
             return outside.document(answer.content, MOST)
         except outside.TooMuch as error:
             raise Malformed(f"{NAME} tells too much: {error}") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,7 @@ from sovtui.adapters.links.http import login_advice, request
 from sovtui.core import outside
 from sovtui.core.clean import clean, clean_bytes
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut, Unreachable
-from sovtui.runtime.pace import Pace
+from sovtui.runtime.pace import paced
 
 PLAIN_IN_FORMS = "()[]{}\"'~|,:/.*^$!<>@?\\"
 """What a form may hold as it is. A semicolon may not: some servers take it for the end of a field."""
@@ -25,7 +26,8 @@ FRESH = {"nocache": "1", "latency_offset": "1ms"}
 
 MOST = outside.Most(bytes=4 << 20, items=300_000)
 """An instant vector of fifty hosts with two hundred units each is half of that."""
-MOST_SERIES = 20_000
+MOST_PER_QUESTION = 2000
+"""Series: a host has two hundred units, or a hundred disks."""
 MOST_LABELS, MOST_TEXT = 64, 4096
 """Of one series, and characters of a label."""
 
@@ -43,26 +45,50 @@ class Reply:
     """Bytes of the body."""
     unread: int = 0
     """Series that cannot be read."""
+    beyond: int = 0
+    """Series of a question that had already been answered with more than any machine has."""
 
 
 async def query(client: httpx.AsyncClient, expression: str) -> Reply:
     """Ask by POST: the length does not matter then. Raises `BadQuery` and other `PortError`s."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = await request(client, "POST", "/api/v1/query", content=_form(expression), headers=headers, idempotent=True)
-    data = data_of(answer)
-    result = data.get("result")
-    if data.get("resultType") != "vector" or not isinstance(result, list):
+    found: list[Series] = []
+    per_tag: Counter[str] = Counter()
+    told = beyond = 0
+
+    def take(row: object) -> None:
+        nonlocal told, beyond
+        told += 1
+        series = _series(row)
+        if series is None:
+            return
+        tag = series.labels.get("k", "")
+        per_tag[tag] += 1
+        if per_tag[tag] > MOST_PER_QUESTION:
+            beyond += 1
+        else:
+            found.append(series)
+
+    data = await _data_around(answer, take)
+    if data.get("resultType") != "vector" or not isinstance(data.get("result"), list):
         raise Malformed(
             f"Prometheus answered a {clean(outside.text(data.get('resultType')) or 'thing', 30)} where a vector was asked for"
         )
-    if len(result) > MOST_SERIES:
-        raise Malformed(f"Prometheus tells too much: {len(result)} series, more than {MOST_SERIES}")
-    found, pace = [], Pace()
-    for row in result:
-        if (series := _series(row)) is not None:
-            found.append(series)
-        await pace.turn()
-    return Reply(tuple(found), len(answer.content), len(result) - len(found))
+    return Reply(tuple(found), len(answer.content), told - len(found) - beyond, beyond)
+
+
+async def _data_around(answer: httpx.Response, take: Callable[[object], None]) -> dict[str, Any]:
+    """As `data_of`; the rows of the result are taken one by one, and it is empty afterwards."""
+    if answer.status_code != 200:
+        return data_of(answer)
+    try:
+        body = await paced(outside.each_row(answer.content, MOST, "result"), take)
+    except outside.TooMuch as error:
+        raise Malformed(f"Prometheus tells too much: {error}") from None
+    except ValueError:
+        body = None
+    return _data_in(answer, body)
 
 
 @lru_cache(maxsize=8)
@@ -86,6 +112,10 @@ def data_of(answer: httpx.Response, most: outside.Most = MOST) -> dict[str, Any]
         raise Malformed(f"Prometheus tells too much: {error}") from None
     except ValueError:
         body = None
+    return _data_in(answer, body)
+
+
+def _data_in(answer: httpx.Response, body: object) -> dict[str, Any]:
     if not isinstance(body, dict) or "status" not in body:
         raise _not_ours(answer)
     if answer.status_code == 200 and body["status"] == "success":

@@ -205,7 +205,8 @@ class PrometheusSource:
             return await self._ask_singly(asked, error)
         self.last_query_chars = sum(len(ask.joined(part)) for part in parts)
         self.last_reply_bytes = sum(reply.size for reply in replies)
-        self.left_out = left_out([(sum(reply.unread for reply in replies), "series that cannot be read")])
+        unread, beyond = (sum(counts) for counts in zip(*((reply.unread, reply.beyond) for reply in replies), strict=True))
+        self.left_out = left_out([(unread, "series that cannot be read"), (beyond, "series beyond two thousand of one question")])
         return [s for reply in replies for s in reply.series]
 
     async def _ask_singly(self, asked: Sequence[Question], error: BadQuery) -> list[Series]:
