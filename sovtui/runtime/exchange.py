@@ -272,14 +272,14 @@ async def lines(
     patience: Patience = Patience.NONE,
     opened: Callable[[Exchange], None] | None = None,
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """The lines of one run, until it ends or the generator is closed. `opened` gets the run where it can be given more input.
+    """The lines of one run, until it ends or the generator is closed. `opened` gets the run.
 
     Raises what `exchange` and `Exchange.lines` raise.
     """
     for last in (False, True):
         try:
             async with exchange(link, verb, request, patience) as run, aclosing(run.lines()) as told:
-                if opened is not None and run.takes_input:
+                if opened is not None:
                     opened(run)
                 async for line in told:
                     yield line

@@ -83,13 +83,15 @@ class Probe:
         self._engines = _by_address(engines)
         self._usual, self._interval = interval_seconds, interval_seconds
         self._run: Exchange | None = None
+        """The one that can be told more."""
+        self._heard: Exchange | None = None
         self._telling: asyncio.Task[None] | None = None
         self._clock = clock
 
     @property
     def left_out(self) -> str:
         """See `ports.source.Source`."""
-        junk = self._run.unread if self._run is not None else 0
+        junk = self._heard.unread if self._heard is not None else 0
         told = f"more than {10 ** (len(str(junk)) - 1)} lines of something else left out" if junk > MUCH_JUNK else ""
         return ", ".join(word for word in (outside.left_out([(self._foreign, "services that nobody asked for")]), told) if word)
 
@@ -104,7 +106,7 @@ class Probe:
             await run.give(bundle.request_line({"interval": self._interval}))
 
     def _opened(self, run: Exchange) -> None:
-        self._run = run
+        self._heard, self._run = run, run if run.takes_input else None
 
     async def _mind_gpus(self) -> None:
         """Tell the far end whether to ask for GPUs, as soon as it is known and whenever that changes, until cancelled."""
