@@ -240,6 +240,7 @@ def source(of: Source) -> Document:
         "reason": clean(of.reason),
         "last_ok_at": moment(of.last_ok_at),
         "detail": clean(of.detail),
+        "left_out": clean(of.left_out),
     }
 
 
