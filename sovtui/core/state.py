@@ -13,6 +13,7 @@ from typing import assert_never
 
 from sovtui.core.activity import Activity, address_of
 from sovtui.core.alerting import merged
+from sovtui.core.bounds import MOST_FIGURES, as_known, thin
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.events import (
     ActionChanged,
@@ -63,8 +64,6 @@ FigureKey = tuple[str, str]
 
 CURVE_POINTS = 600
 """Points kept per curve; at one a second that is ten minutes."""
-MOST_FIGURES = 2000
-"""Of one host: disks, GPUs and engines that come and go must not fill the memory."""
 RECEIPTS = 50
 """Receipts kept per host."""
 AWAY = (LinkPhase.CONNECTING, LinkPhase.ASKING, LinkPhase.DOWN, LinkPhase.REFUSED)
@@ -239,7 +238,7 @@ def is_routine(state: State, event: Event) -> bool:
 
 
 def _take_alerts(state: State, event: AlertsSeen) -> State:
-    alerts = state.alerts_told if event.alerts == state.alerts_told else _as_known(event.alerts, state.alerts_told)
+    alerts = state.alerts_told if event.alerts == state.alerts_told else as_known(event.alerts, state.alerts_told)
     there = {alert.name: event.at for alert in alerts if alert.pulse}
     pulses = {**dict.fromkeys(event.pulses), **state.pulses, **there}
     new = replace(
@@ -253,12 +252,6 @@ def _take_alerts(state: State, event: AlertsSeen) -> State:
         pulses=pulses,
     )
     return replace(new, alerts=merged(alerts, state.alerts, new.firing, event.hushes)) if event.untold else new
-
-
-def _as_known(alerts: tuple[Alert, ...], before: tuple[Alert, ...]) -> tuple[Alert, ...]:
-    """Those that are as they were stay the same objects: the record keeps an hour of them."""
-    known = {alert.labels: alert for alert in before}
-    return tuple(was if (was := known.get(alert.labels)) == alert and was is not None else alert for alert in alerts)
 
 
 HostEvent = (
@@ -362,19 +355,8 @@ def _take_samples(host: Host, samples: tuple[Sample, ...]) -> Host:
     if not changed:
         return host
     if len(figures) > MOST_FIGURES:
-        curves = _thin(figures, host.curves if curves is None else curves)
+        curves = thin(figures, host.curves if curves is None else curves)
     return replace(host, figures=figures, curves=host.curves if curves is None else curves)
-
-
-def _thin(
-    figures: dict[FigureKey, Reading], curves: Mapping[FigureKey, tuple[tuple[float, float], ...]]
-) -> dict[FigureKey, tuple[tuple[float, float], ...]]:
-    """Take out what is too much: what is gone before what is known, and of that the newest keys. Returns the curves that are left."""
-    gone = [key for key, reading in figures.items() if reading.value is None]
-    known = [key for key, reading in figures.items() if reading.value is not None]
-    for key in (*gone, *reversed(known))[: len(figures) - MOST_FIGURES]:
-        del figures[key]
-    return {key: points for key, points in curves.items() if key in figures}
 
 
 def _take_engine(host: Host, mode: str, engine: Engine) -> Host:

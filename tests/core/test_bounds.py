@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sovtui.core import receipts
+from sovtui.core.bounds import MOST_FIGURES
 from sovtui.core.events import AlertsSeen, Curve, Sample, Samples, Tick
 from sovtui.core.model import ActionRun, Alert, HostSpec
 from sovtui.core.reading import fresh, unknown
 from sovtui.core.record import BUDGET_BYTES, BUDGET_PER_HOST_BYTES, MOST_CURVES, Record
-from sovtui.core.state import MOST_FIGURES, State, initial, reduce
+from sovtui.core.state import State, initial, reduce
 
 START = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 BUDGET = BUDGET_BYTES + BUDGET_PER_HOST_BYTES

@@ -90,7 +90,7 @@ def test_rows_come_one_by_one_and_then_the_document_around_them() -> None:
     )
     assert rows_of('{"s":"ok"}', "result") == ([], {"s": "ok"})
     for broken in ("[1", "[1 2]", "[1,", "[1]x", "[1,]]", "[" * 60_000, '[{"a":]'):
-        with pytest.raises(ValueError, match="^it "):
+        with pytest.raises(ValueError, match=r"^it "):
             rows_of(broken)
     with pytest.raises(TooMuch):
         rows_of("[" + "{}," * 200_000 + "{}]")

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from tests.bench.pretend import SERVICES, write
 from tests.bench.remote import _client, _sshd, family
 from tests.bench.terminal import environment
-from tests.hostile.case import Case
+from tests.hostile.case import Case, case_named
 from tests.hostile.screen import Screen
 from tests.hostile.stage import Stage
 
@@ -38,9 +38,15 @@ class BoxStage(Stage):
         self._anew(whole=case.at in ("list", "login"))
 
     def take_back(self) -> None:
+        whole = any("login" in self._lie(name) for name in ("lie", "lie.systemctl"))
         for name in ("lie", "lie.systemctl"):
             (self._folder / name).unlink(missing_ok=True)
-        self._anew(whole=False)
+        self._anew(whole=whole)
+
+    def _lie(self, name: str) -> str:
+        """Where the lie that is told now stands; empty: none is."""
+        path = self._folder / name
+        return case_named("box", path.read_text()).at if path.exists() else ""
 
     def _anew(self, *, whole: bool) -> None:
         """End what our programs run there; with `whole` the sessions too, so that the client logs in again."""

@@ -26,7 +26,7 @@ class Case:
     """A regular expression: which questions are answered so; all others as ever."""
     words: str = ""
     """A regular expression: what the screen has to say; empty: nothing in particular."""
-    seconds: float = 3.5
+    seconds: float = 2.0
     """How long it goes on, at least."""
     keys: bytes = b""
     """Pressed before."""

@@ -17,7 +17,7 @@ def main() -> None:
     folder, words = Path(sys.argv[1]), sys.argv[2:]
     by_systemctl = words[:1] == ["systemctl"]
     case = case_named("box", (folder / ("lie.systemctl" if by_systemctl else "lie")).read_text())
-    verb = words[-1] if len(words) == 5 else ""
+    verb = words[4] if len(words) >= 5 else ""  # the request may follow it
     if not by_systemctl and case.path and verb not in case.path.split("|"):
         os.execv(sys.executable, [sys.executable, *words])
     say(case, b"" if by_systemctl or len(words) < 5 else b"\x1e" + words[3].encode())

@@ -25,7 +25,7 @@ KEY_BAR_SECONDS = 0.100
 MEMORY_BAR = 1.5
 BACK_BAR, BACK_SECONDS = 1.25, 75.0
 """It gives back what is free every 45 s."""
-WORDS_SECONDS = {True: 15.0, False: 90.0}
+WORDS_SECONDS = {True: 20.0, False: 90.0}
 """So long it is waited for the words, and without a bar on time."""
 BROKE = "broke inside sovtui"
 _ENGINES = tuple(MODEL)
@@ -57,14 +57,10 @@ def config(kind: str, ports: dict[str, int], folder: Path) -> str:
         f'\n[[host.here.engine]]\nname = "{name}"\nengine = "{name}"\nurl = "http://127.0.0.1:{ports[name]}"\nmodel = "{MODEL[name]}"\n'
         for name in _ENGINES
     )
-    source = 'url = "http://127.0.0.1:{}"\ninterval = "1s"\ntimeout = "2s"\n'
+    source = 'url = "http://127.0.0.1:{}"\ninterval = "1s"\ntimeout = "5s"\n'
     match kind:
         case "prometheus" | "alertmanager":
-            return (
-                '[host.here]\nlink = "local"\n'
-                + f"[prometheus]\n{source.format(ports['prometheus'])}"
-                + (f"[alertmanager]\n{source.format(ports['alertmanager'])}" if kind == "alertmanager" else "")
-            )
+            return f'[host.here]\nlink = "local"\n[{kind}]\n{source.format(ports[kind])}'
         case "engines":
             return f'[host.here]\nlink = "local"\n{engines}'
         case "tailnet":
@@ -81,7 +77,7 @@ class Stage:
 
     def settle(self) -> None:
         """The idle figure, once it has found everything."""
-        assert self.screen.until("Host", WORDS_SECONDS[self._timed])
+        assert self.screen.until("Host", 90.0), str(self.screen.look())
         time.sleep(8.0 if self._timed else 2.0)
         self._type(2, Row(self.kind, ""))  # what typing needs is loaded
         time.sleep(1.0)

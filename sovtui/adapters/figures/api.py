@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -49,8 +49,8 @@ class Reply:
     """Series of a question that had already been answered with more than any machine has."""
 
 
-async def query(client: httpx.AsyncClient, expression: str) -> Reply:
-    """Ask by POST: the length does not matter then. Raises `BadQuery` and other `PortError`s."""
+async def query(client: httpx.AsyncClient, expression: str, tags: Collection[str]) -> Reply:
+    """Ask by POST: the length does not matter then. `tags`: those of its questions. Raises `BadQuery` and other `PortError`s."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = await request(client, "POST", "/api/v1/query", content=_form(expression), headers=headers, idempotent=True)
     found: list[Series] = []
@@ -61,9 +61,9 @@ async def query(client: httpx.AsyncClient, expression: str) -> Reply:
         nonlocal told, beyond
         told += 1
         series = _series(row)
-        if series is None:
+        tag = "" if series is None else series.labels.get("k", "")
+        if series is None or tag not in tags:
             return
-        tag = series.labels.get("k", "")
         per_tag[tag] += 1
         if per_tag[tag] > MOST_PER_QUESTION:
             beyond += 1

@@ -200,7 +200,7 @@ class PrometheusSource:
         self._bad = {expression: bad for expression, bad in self._bad.items() if bad[0] > now}
         parts = [(_NOW, *part) for part in ask.split(asked, parts=self._parts)] or [(_NOW,)]
         try:
-            replies = await asyncio.gather(*(query(self._client, ask.joined(part)) for part in parts))
+            replies = await asyncio.gather(*(query(self._client, ask.joined(part), {q.tag for q in part}) for part in parts))
         except BadQuery as error:
             return await self._ask_singly(asked, error)
         self.last_query_chars = sum(len(ask.joined(part)) for part in parts)
@@ -218,7 +218,7 @@ class PrometheusSource:
         async def single(question: Question) -> tuple[Series, ...]:
             async with gate:
                 try:
-                    return (await query(self._client, question.tagged)).series
+                    return (await query(self._client, question.tagged, (question.tag,))).series
                 except BadQuery as why:
                     bad[question.expression] = (until, str(why))
                     return ()

@@ -56,10 +56,10 @@ async def ask(url: str, engine: str, port: int) -> dict[str, float | None]:
     adapter, matchers, found = load_engine(engine), f'instance=~".+:{port}"', {}
     async with httpx.AsyncClient(base_url=url) as http:
         for figure, expression in adapter.queries(matchers, WINDOWS).items():
-            reply = await query(http, expression)
+            reply = await query(http, expression, ("",))
             assert len(reply.series) <= 1 and all(not s.labels for s in reply.series), figure
             found[figure] = reply.series[0].value if reply.series else None
-        found["time"] = next((s.value for s in (await query(http, adapter.sampled_at(matchers))).series), None)
+        found["time"] = next((s.value for s in (await query(http, adapter.sampled_at(matchers), ("",))).series), None)
     return found
 
 

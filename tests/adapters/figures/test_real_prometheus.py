@@ -124,9 +124,9 @@ async def test_each_expression_parses_and_gives_one_value_without_labels(store: 
             adapter = ENGINES[mode.engine]
             matchers = f'instance=~".+:{mode.url.rpartition(":")[2]}"'
             for figure, expression in adapter.queries(matchers, Windows()).items():
-                reply = await query(http, expression)
+                reply = await query(http, expression, ("",))
                 assert len(reply.series) <= 1 and all(not s.labels for s in reply.series), (mode.name, figure)
-            assert len((await query(http, adapter.sampled_at(matchers))).series) == 1
+            assert len((await query(http, adapter.sampled_at(matchers), ("",))).series) == 1
 
 
 async def test_a_bad_expression_costs_only_itself(store: tuple[str, Config]) -> None:
@@ -179,7 +179,7 @@ async def test_no_ghost_tokens_of_an_engine_that_is_gone(store: tuple[str, Confi
     try:
         await asyncio.sleep(2.5)
         async with httpx.AsyncClient(base_url=url) as http:
-            ungated = await query(http, f'rate({{__name__="vllm:generation_tokens_total",instance=~".+:{port}"}}[15s])')
+            ungated = await query(http, f'rate({{__name__="vllm:generation_tokens_total",instance=~".+:{port}"}}[15s])', ("",))
         await source.poll(room.state, room.put)
     finally:
         DOWN.clear()

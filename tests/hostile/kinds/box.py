@@ -156,10 +156,10 @@ def receipts(count: int, **more: Any) -> Callable[[], Pieces]:
 
 CASES = [
     # floods
-    other("junk lines without end", forever(b"junk\n"), "bench"),
-    other("junk of nasty bytes without end", forever(NASTY.encode("utf-8", "replace") + b"\n"), "bench"),
-    other("empty lines without end", forever(b"\n"), "bench"),
-    other("one line without end", forever(b"x"), "bench"),
+    other("junk lines without end", forever(b"junk\n"), "bench", at="login"),
+    other("junk of nasty bytes without end", forever(NASTY.encode("utf-8", "replace") + b"\n"), "bench", at="login"),
+    other("empty lines without end", forever(b"\n"), "bench", at="login"),
+    other("one line without end", forever(b"x"), "bench", at="login"),
     probe(
         "junk lines behind the probe's own",
         then=itertools.cycle((b"junk\n" * 6000, {"t": "beat", "now": 1790000000.0})),
@@ -283,14 +283,14 @@ CASES = [
         )
     ),
     # slow, silent, gone
-    other("nothing at all", lambda: iter((600.0,)), seconds=6.0),
+    other("nothing at all", lambda: iter((600.0,)), seconds=6.0, at="login"),
     other("its first word and then nothing", says()),
     other(
         "a byte now and then", lambda: (x for b in (line({"t": "ready"}) + line(HELLO)) for x in (bytes((b,)), 0.1)), seconds=6.0
     ),
-    other("ended at once", lambda: iter(())),
+    other("ended at once", lambda: iter(()), at="login"),
     other("ended in the middle of a line", lambda: iter((line({"t": "ready"}) + MARK + b'{"t":"mem',))),
-    other("random bytes", lambda: iter((bytes(range(256)) * 1000, 600.0))),
+    other("random bytes", lambda: iter((bytes(range(256)) * 1000, 600.0)), at="login"),
     other("the marker and nothing else", lambda: iter((line({"t": "ready"}) + (MARK + b"\n") * 10_000, 600.0))),
     other("the marker twice in a line", lambda: iter((line({"t": "ready"}) + (MARK + MARK + b"{}\n") * 1000, 600.0))),
     # actions

@@ -46,7 +46,7 @@ def gpus(count: int) -> Any:
 CASES = [
     case("170,000 series", series(170_000), "sends more than 4 MiB"),
     case("40,000 series", series(40_000), "sends more than|tells too much"),
-    case("21,000 short series", series(21_000, '{"metric":{"k":"u%d"},"value":[1,"1"]}'), "21000 series|tells too much"),
+    case("21,000 short series", series(21_000, '{"metric":{"k":"u%d"},"value":[1,"1"]}'), ""),
     case("ten thousand series", series(10_000), "", quick=True),
     case("nineteen thousand series", series(19_000, '{"metric":{"k":"u0","n":"%d"},"value":[1,"1"]}'), ""),
     case("ten thousand disks", disks(20_000 - 2), ""),
