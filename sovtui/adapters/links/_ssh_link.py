@@ -33,6 +33,10 @@ T = TypeVar("T")
 LATENCY_EVERY_SECONDS = 30.0
 LONG_LATENCY_SECONDS = 300.0
 """The same of a link that is used sparingly."""
+SESSION_WINDOW_BYTES = 1 << 16
+STREAM_WINDOW_BYTES = 1 << 17
+"""How much may be under way to us in one channel. asyncssh opens the whole window again as soon as a reader that was too slow takes up
+anything: with its usual 2 MiB it buffers thirty times what is read, without end. No larger than what is read at once, it is bounded."""
 CHECK_SECONDS = 0.6
 """Between the keepalives that look whether a link still lives; three unanswered ones say that it does not."""
 
@@ -164,7 +168,7 @@ class SshLink:
         began = loop.time()
         try:
             async with asyncio.timeout(timeout_seconds):
-                opening = self._connection.create_connection(Channel, host, port)
+                opening = self._connection.create_connection(Channel, host, port, window=STREAM_WINDOW_BYTES)
                 _, made = await self._kept(opening, lambda pair: pair[0].abort())
         except TimeoutError:
             raise TimedOut(f"{host}:{port} on {self._label} was not reached within {timeout_seconds:g} s") from None
@@ -321,7 +325,9 @@ class SshLink:
     async def _session(self, command: str, stdin: bytes, ends: bool = False) -> asyncssh.SSHClientProcess[bytes]:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        opening = self._connection.create_session(lambda: Process(stdin, ends), command, encoding=None)
+        opening = self._connection.create_session(
+            lambda: Process(stdin, ends), command, encoding=None, window=SESSION_WINDOW_BYTES
+        )
         _, made = await self._kept(opening, lambda pair: end(pair[1]))
         process = cast(Process, made)
         self._note_latency((loop.time() - began) / 2)

@@ -383,3 +383,30 @@ async def test_the_cipher_is_the_one_that_costs_least(far_place: Any) -> None:
         assert isinstance(link, _ssh_link.SshLink)
         assert "-gcm@" in str(link._connection.get_extra_info("send_cipher"))
         assert "-gcm@" in str(link._connection.get_extra_info("recv_cipher"))
+
+
+_WRITES = """
+import os, sys
+count = 0
+while True:
+    count += os.write(1, b"x" * 65535 + b"\\n")
+    with open(sys.argv[1] + ".new", "w") as file:
+        file.write(str(count))
+    os.replace(sys.argv[1] + ".new", sys.argv[1])
+"""
+
+
+async def test_who_writes_faster_than_we_read_is_held(link: Link, tmp_path: Path) -> None:
+    """asyncssh opens its whole window again for any read: a slow reader would hold ever more of what nobody has looked at."""
+    told, taken = tmp_path / "told", 0
+    async with link.stream([sys.executable, "-c", _WRITES, str(told)]) as stream:
+        async for _ in stream.lines():
+            taken += 1
+            await asyncio.sleep(0.005)
+            if taken == 60:
+                break
+        before = -1
+        while before != (now := int(told.read_text())):
+            before = now
+            await asyncio.sleep(0.5)
+        assert now <= (taken << 16) + (8 << 20)
