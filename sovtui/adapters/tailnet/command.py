@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
+from sovtui.adapters import children
 from sovtui.core.clean import clean
 from sovtui.ports.errors import TimedOut, Unreachable
 
@@ -20,9 +20,8 @@ async def run(argv: tuple[str, ...], seconds: float) -> tuple[str, str]:
     """Standard output and error, whatever the exit status. Raises `NotRunning`, `TimedOut`, `Unreachable`."""
     called = clean(" ".join(argv[:2]), 100)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
+        pipe = asyncio.subprocess.PIPE
+        process = await children.start(argv, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
     except OSError as error:
         raise Unreachable(f"`{called}` cannot be run: {clean(str(error.strerror or error), 100)}") from None
     try:
@@ -32,9 +31,7 @@ async def run(argv: tuple[str, ...], seconds: float) -> tuple[str, str]:
         raise TimedOut(f"`{called}` did not answer within {seconds:g} s") from None
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
+            await children.end(process)
     said = errors[:8192].decode("utf-8", "replace")
     if _NOBODY in said.lower():
         raise NotRunning(clean(said.strip(), 300))
