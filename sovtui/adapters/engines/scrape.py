@@ -30,6 +30,8 @@ class Scrape:
     series: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
     """By name (always with `:` after the engine), then by labels without empty ones."""
     samples: int = 0
+    heard: float | None = None
+    """This machine's monotonic time when its last byte came; None where that is not known."""
 
     def has(self, *names: str) -> bool:
         """Whether there is a series of any of these names."""
