@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sovtui.onbox import box, journal, load, services, web
+from sovtui.onbox import box, journal, load, runs, services, web
 from sovtui.onbox.authority import Authority
 from sovtui.onbox.plan import Request
 from sovtui.onbox.script import Script
@@ -90,7 +90,8 @@ class Hands:
             since = self._since.get(effect.service, self._began) - 0.5
             time.sleep(0.3)  # the last lines of a process reach the journal a moment after its end
             lines, reason = journal.recent(effect.service, since)
-            self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason))
+            told = runs.newest(effect.service, since)
+            self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason or told.problem, told.skipped, told.ran))
         elif isinstance(effect, Weigh):
             try:
                 self._post(load.weigh(effect))
