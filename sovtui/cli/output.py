@@ -191,6 +191,8 @@ def _backup(state: State, backup: Backup) -> str:
     is_late = late(backup, state.now)
     word = "" if is_late is None else ", LATE" if is_late else ", in time"
     result = f", last run: {backup.last_result}" if backup.last_result and backup.last_result != "success" else ""
+    if backup.last_result == "skipped":
+        result = f", last start skipped, because {backup.skipped or 'a condition was not met'}"
     reason = f" ({backup.reason})" if backup.reason else ""
     return f"{backup.name}: {done}{word}{result}{reason}"
 

@@ -228,14 +228,15 @@ def _disks(host: Host) -> Iterator[Issue]:
 
 
 def backup_word(backup: Backup, now: datetime) -> str:
-    """`ok`, `late`, `running`, `failed` (the last run, in time as yet) or `unknown`."""
+    """`ok`, `late`, `running`, `failed` or `skipped` (the last run, in time as yet) or `unknown`."""
     if backup.last_result == "running":
         return "running"
+    bad = backup.last_result if backup.last_result in ("failed", "skipped") else ""
     if backup.last_success_at is None:
-        return "failed" if backup.last_result == "failed" else "unknown"
+        return bad or "unknown"
     if backup.max_age_seconds is not None and (now - backup.last_success_at).total_seconds() > backup.max_age_seconds:
         return "late"
-    return "failed" if backup.last_result == "failed" else "ok"
+    return bad or "ok"
 
 
 def _backups(host: Host, now: datetime) -> Iterator[Issue]:
@@ -244,11 +245,16 @@ def _backups(host: Host, now: datetime) -> Iterator[Issue]:
         word, last = backup_word(backup, now), backup.last_success_at
         if word == "late" and last is not None:
             limit = f", it may be {text.age(backup.max_age_seconds)} old" if backup.max_age_seconds else ""
-            detail = f"the last good one is {text.age((now - last).total_seconds())} old{limit}"
+            why = f"; its last start was skipped, because {backup.skipped}" if backup.last_result == "skipped" else ""
+            detail = f"the last good one is {text.age((now - last).total_seconds())} old{limit}{why}"
             yield Issue(Grade.SOON, "backup", name, f"backup {backup.name} is late", detail, last, backup.name)
         elif word == "failed":
             grade = Grade.SOON if last is None else Grade.LOOK
             yield Issue(grade, "backup", name, f"backup {backup.name} failed", backup.reason, last, backup.name)
+        elif word == "skipped":
+            grade = Grade.SOON if last is None else Grade.LOOK
+            detail = f"skipped, because {backup.skipped or 'a condition was not met'}: it did not run"
+            yield Issue(grade, "backup", name, f"backup {backup.name} was skipped", detail, last, backup.name)
         elif word == "unknown" and backup.at is not None:
             detail = backup.reason or "no good one is known"
             yield Issue(Grade.LOOK, "backup", name, f"backup {backup.name} has no known success", detail, None, backup.name)

@@ -446,6 +446,11 @@ def test_probe_tells_changes(box: Box) -> None:
         "load",
         "status",
         "next",
+        "ended",
+        "skipped",
+        "skipped_at",
+        "kept",
+        "oneshot",
     }
     assert wait_for("memory")["available"] > 0
     assert wait_for("action")["id"] is None
