@@ -103,7 +103,7 @@ def _mode(state: State, host: Host, view: ModeView) -> list[str]:
     mode, last = view.mode, seen_at(host, view.mode)
     word = f"{view.word} {_old(state, last)}" if last is not None else view.word
     line = f"{mode.key or ' '} {mode.name:<14} {word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
-    reason = view.reason if view.heat is not Heat.COLD else ""
+    reason = view.reason if view.heat is not Heat.COLD or view.past else ""
     return [line, f"    {reason}"] if reason else [line]
 
 

@@ -166,13 +166,15 @@ def _engines(host: Host) -> Iterator[Issue]:
 
 
 def service_word(service: Service, now: datetime) -> str:
-    """`failed`, `missing`, `restarting`, `loops`, `late` (a timer), or nothing where nothing is wrong with it."""
+    """`failed`, `missing`, `restarting`, `loops`, `late` or `spent` (a timer), or nothing where nothing is wrong with it."""
     if service.active in ("failed", "missing"):
         return service.active
     if service.active == "activating" and service.sub == "auto-restart":
         return "restarting"
     if service.next_run_at is not None and (now - service.next_run_at).total_seconds() > TIMER_LATE_SECONDS:
         return "late"
+    if service.name.endswith(".timer") and (service.active, service.sub) == ("active", "elapsed") and not service.once:
+        return "" if service.next_run_at else "spent"
     if service.active == "active" and (service.restarts or 0) >= LOOPS_FROM and service.since is not None:
         return "loops" if (now - service.since).total_seconds() < RESTARTED_LATELY_SECONDS else ""
     return ""
@@ -180,6 +182,7 @@ def service_word(service: Service, now: datetime) -> str:
 
 def _services(host: Host, now: datetime) -> Iterator[Issue]:
     name = host.spec.name
+    past = {unit for view in mode_views(host) if view.past for unit in view.mode.services}
     for service in host.services.values():
         floor = service.name in host.spec.floor
         word = service_word(service, now)
@@ -189,11 +192,17 @@ def _services(host: Host, now: datetime) -> Iterator[Issue]:
         elif word in ("failed", "missing"):
             detail = service.result if service.result not in ("", "success", "failed") else ""
             title = f"{service.name} failed" if word == "failed" else f"{service.name} is missing"
-            yield Issue(Grade.SOON, "service", name, title, detail, service.since, service.name)
+            grade = Grade.SOON
+            if word == "failed" and service.name in past:
+                grade, detail = Grade.LOOK, f"{detail or 'failed'}, but its mode is not wanted now: the next start ends it"
+            yield Issue(grade, "service", name, title, detail, service.since, service.name)
         elif word in ("restarting", "loops"):
             times = f"{service.restarts} times since it was last started by hand" if service.restarts else ""
             grade = Grade.SOON if word == "restarting" else Grade.LOOK
             yield Issue(grade, "service", name, f"{service.name} restarts again and again", times, None, service.name)
+        elif word == "spent":
+            detail = "it is active, but elapsed: it has no next time"
+            yield Issue(Grade.SOON, "timer", name, f"{service.name} will not fire again", detail, service.since, service.name)
         elif word == "late" and service.next_run_at is not None:
             ago = text.age((now - service.next_run_at).total_seconds())
             yield Issue(

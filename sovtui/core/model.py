@@ -135,6 +135,8 @@ class Service:
     """What its main process last ended with; None where not told or while it has not ended."""
     next_run_at: datetime | None = None
     """When a timer elapses next; None for everything else."""
+    once: bool = False
+    """A timer that by design elapses once after each boot."""
     ended_at: datetime | None = None
     """When a run of it last ended well; None where nobody tells, which is not never."""
     ended_by: str = ""

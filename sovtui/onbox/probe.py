@@ -38,7 +38,7 @@ SLACK = 0.85
 """Part of the interval that is waited, so that a change is on the wire within it."""
 SECOND_LOOK = 0.4
 """Seconds between the first two looks at engines."""
-_RUN = ("ended", "skipped", "skipped_at", "kept", "oneshot")
+_RUN = ("ended", "skipped", "skipped_at", "kept", "oneshot", "once")
 _TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load", "status", "next", *_RUN)
 
 

@@ -44,6 +44,8 @@ class Story:
     ended: Optional[float] = None
     """When a run last ended well."""
     problem: str = ""
+    asserted: bool = False
+    """It was skipped for an assertion."""
 
 
 def kept(p: Mapping[str, str], active: str, moment: Any) -> dict[str, Any]:
@@ -76,24 +78,24 @@ def exec_condition(shown: str) -> str:
     return f"{EXEC_CONDITION} ({argv})" if argv else EXEC_CONDITION
 
 
-def unmet(service: str) -> str:
-    """Which condition or assertion was not met, as systemd names it; empty where it does not tell."""
+def unmet(service: str, asserted: bool = False) -> str:
+    """Which condition or assertion was not met, as systemd names it; empty where it does not tell. Of a unit that it has forgotten it
+    tells only which there are: with `asserted`, the only one is it."""
     kind, name = kind_of(service)
     path = "".join(c if c.isalnum() and c.isascii() and (i or not c.isdigit()) else f"_{ord(c):02x}" for i, c in enumerate(name))
     place = ["org.freedesktop.systemd1", f"/org/freedesktop/systemd1/unit/{path}", "org.freedesktop.systemd1.Unit"]
     manager = "--user" if kind == "user" else "--system"
     code, out, _ = box.command(["busctl", manager, "--json=short", "get-property", *place, "Conditions", "Asserts"], 10.0)
     found = []
-    for line in out.splitlines() if not code else ():
-        try:
-            rows = json.loads(line)["data"]
+    try:
+        rows = [json.loads(line)["data"] for line in out.splitlines()] if not code else []
+        for told in rows:
+            alone = asserted and told is rows[-1] and len(told) == 1
             found += [
-                f"{name}={'|' if trigger else ''}{'!' if no else ''}{what}"
-                for name, trigger, no, what, state in rows
-                if state < 0
+                f"{name}={'|' if any_ else ''}{'!' if no else ''}{what}" for name, any_, no, what, at in told if at < 0 or alone
             ]
-        except (ValueError, KeyError, TypeError):
-            continue
+    except (ValueError, KeyError, TypeError):
+        return ""
     return f"{', '.join(found)} {'were' if len(found) > 1 else 'was'} not met" if found else ""
 
 
@@ -134,8 +136,9 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
     begun, over, no, stopped = set(), set(), set(), set()
     ended: dict[str, float] = {}
     ran: Optional[bool] = None
-    why, at = "", None
+    why, at, asserted = "", None, False
     for e in entries:
+        asserted = e["result"] == "assert" or (asserted and not e["result"])
         run, text = e["run"], e["text"].rstrip(".")
         if e["id"] == _STARTING:
             begun.add(run)
@@ -159,7 +162,7 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
             elif not run or run in over or " was skipped because " in text:
                 ran, why, at = False, text.partition(" was skipped because ")[2] or text, e["at"]
     good = [when for run, when in ended.items() if run and (oneshot or run not in stopped)]
-    return Story(ran, why, at if why else None, max(good, default=None), problem)
+    return Story(ran, why, at if why else None, max(good, default=None), problem, asserted)
 
 
 def newest(service: str, since: float) -> Story:
@@ -170,4 +173,4 @@ def newest(service: str, since: float) -> Story:
         argv = ["systemctl", *(["--user"] if kind == "user" else []), "show", "-p", "ExecCondition", "--value", "--", name]
         return replace(found, skipped=exec_condition(box.command(argv, 10.0)[1]))
     by_name = found.ran is False and not re.search(r"\w=", found.skipped)
-    return replace(found, skipped=unmet(service) or found.skipped) if by_name else found
+    return replace(found, skipped=unmet(service, found.asserted) or found.skipped) if by_name else found

@@ -17,11 +17,11 @@ _PROPERTIES = (
     "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job,CPUUsageNSec,IOReadBytes,TimeoutStopUSec,"
     "NextElapseUSecRealtime,NextElapseUSecMonotonic,Type,InvocationID,ExecMainCode,ExecMainExitTimestamp,ExecCondition,"
     "InactiveEnterTimestamp,InactiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,StartLimitIntervalUSec,"
-    "ConditionResult,ConditionTimestamp,ConditionTimestampMonotonic,AssertResult,AssertTimestamp,AssertTimestampMonotonic"
+    "TimersMonotonic,TimersCalendar,ConditionResult,ConditionTimestamp,ConditionTimestampMonotonic,AssertResult,AssertTimestamp,AssertTimestampMonotonic"
 )
 _UNSET = ("", "[not set]", "18446744073709551615")
 Told = dict[str, Any]
-"""`name, active, sub, result, load, since, restarts, pid, memory, description, status, next`, of runs `ended, skipped, skipped_at, kept`
+"""`name, active, sub, result, load, since, restarts, pid, memory, description, status, next, once`, of runs `ended, skipped, skipped_at, kept`
 (see `runs.kept`), and for the machine `started, cgroups, cpu, read, part_of, stop_limit, oneshot, invocation, skip_clock, limited`."""
 
 
@@ -99,6 +99,7 @@ def _unit(name: str, block: str) -> Told:
         "cpu": _number(get("CPUUsageNSec", "")),
         "read": _number(get("IOReadBytes", "")),
         "next": _next(get("NextElapseUSecRealtime", ""), get("NextElapseUSecMonotonic", "")),
+        "once": bool(get("TimersMonotonic")) and not get("TimersCalendar") and not _AGAIN.search(p["TimersMonotonic"]),
         "part_of": "",
         "stop_limit": _limit(get("TimeoutStopUSec", "")),
         **_run(name, p, active),
@@ -109,6 +110,8 @@ def _unit(name: str, block: str) -> Told:
     }
 
 
+_AGAIN = re.compile(r"On(?!BootUSec|StartupUSec)\w+=")
+"""What lets a timer elapse more than once in the life of the machine."""
 _named: dict[tuple[str, object], str] = {}
 
 

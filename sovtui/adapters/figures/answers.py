@@ -34,6 +34,8 @@ class HostAnswer:
     unsupported: dict[tuple[str, str], str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     """systemd's word by unit."""
+    units_told: bool = False
+    """Whether the exporter could ask systemd: then a unit without a word is one that is not loaded, or that it leaves out."""
     host_time: float | None = None
     gpu_time: float | None = None
     reason: str = ""
@@ -182,5 +184,10 @@ def _by_dcgm(rows: Iterable[Series]) -> dict[tuple[str, str], float]:
 
 
 def take_units(answer: HostAnswer, series: Iterable[Series]) -> None:
+    asked: list[bool] = []
     for s in series:
-        answer.units[s.labels.get("name", "")] = clean(s.labels.get("state", "unknown"), 32)
+        if name := s.labels.get("name", ""):
+            answer.units[name] = clean(s.labels.get("state", "unknown"), 32)
+        else:
+            asked.append(s.value == 1)
+    answer.units_told = all(asked) if asked else bool(answer.units)

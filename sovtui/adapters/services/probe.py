@@ -221,6 +221,7 @@ class Probe:
             source=SOURCE,
             exit_status=_whole(raw.get("status")) if ended else None,
             next_run_at=_moment(raw.get("next"), skew),
+            once=raw.get("once") is True,
             ended_at=_moment(raw.get("ended"), skew),
             ended_by=clean(str(raw.get("by") or ""), 32),
             skipped_at=_moment(raw.get("skipped_at"), skew),
