@@ -159,7 +159,7 @@ class Teller:
         Of a unit that is stopped and that nothing refers to every state ends, while the host goes on telling: it is not loaded any more.
         """
         found, mine = [], host.spec.name
-        self._units.update((mine, name) for name in answer.units)
+        self._units.update((mine, name) for name in (*answer.units, *answer.units_seen))
         words = dict(answer.units)
         if answer.units_told and answer.host_time is not None:
             words.update({name: NOT_LOADED for name in host.services if (mine, name) in self._units and name not in words})

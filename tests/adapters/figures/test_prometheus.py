@@ -720,3 +720,11 @@ async def test_a_unit_that_vanished_is_not_loaded_while_its_host_goes_on_telling
     assert (await told([ssh], 60.0)).active == "inactive", "an exporter that does not tell of its collectors, but of other units"
     room.put(ServicesSeen("spark", (Service("x.service", "active", at=clock.now(), source="probe"),)))
     assert (await told([asked_of], 62.0)).active == "active", "the probe has told of it just now"
+    anew = source(made, server, clock)
+    room.put(ServicesSeen("spark", (Service("never.service", "active", at=clock.now(), source="probe"),)))
+    server.rows["u0"] = [asked_of, ({"name": "never.service", "state": "seen", **row}, 240.0)]
+    clock.passed, server.time = 90.0, SERVER_TIME + 90.0
+    server.rows["t0"] = [(row, server.time)]
+    await anew.poll(room.state, room.put)
+    never = room.state.hosts["spark"].services["never.service"]
+    assert (never.active, never.sub) == ("inactive", "not loaded"), "told of within the hour, though never to this client"
