@@ -123,7 +123,7 @@ class Sweep:
         records: Sequence[str] = (),
     ) -> None:
         self._names, self._gpus = names, gpus or gpus_of.Gpus()
-        self._records = Records(records)
+        self._records, self._acted = Records(records), False
         self._activity = Activity(engines)
         self._engines: set[str] = set()
         """Addresses told of so far."""
@@ -190,7 +190,8 @@ class Sweep:
             self._problems[kind] = problems.get(kind, "")
             self._glance.asked(told)
             self._told.update((one["name"], {key: one[key] for key in _TOLD}) for one in told)
-        for name, found in self._records.look(self._told):
+        self._acted, anew = acting, self._acted and not acting
+        for name, found in self._records.look(self._told, anew):
             self._told[name] = {**self._told[name], **found}
         for name, one in self._told.items():
             used = self._glance.memory(name)

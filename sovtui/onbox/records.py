@@ -24,9 +24,10 @@ class Records:
         self._asked: dict[str, tuple[object, float]] = {}
         self._found: dict[str, dict[str, Any]] = {}
 
-    def look(self, told: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def look(self, told: Mapping[str, Mapping[str, Any]], anew: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
         """What to add to what is told of a service: `mute` (why the journal tells nothing, empty where it does, None until it answers),
-        and what systemd does not tell itself of `ended` (`by` the journal), `skipped` and `skipped_at`."""
+        and what systemd does not tell itself of `ended` (`by` the journal), `skipped` and `skipped_at`. `anew`: an action has just ended.
+        """
         now = time.monotonic()
         asking = []
         for name in self._names:
@@ -35,7 +36,7 @@ class Records:
                 continue
             state = one["active"], one["sub"], one["result"], one["since"]
             before, at = self._asked.get(name, (None, 0.0))
-            if before != state or now - at >= EVERY:
+            if anew or before != state or now - at >= EVERY:
                 self._asked[name] = state, now
                 asking.append(threading.Thread(target=self._ask, args=(name, one), daemon=True))
                 asking[-1].start()

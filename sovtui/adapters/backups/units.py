@@ -108,8 +108,9 @@ def judge(
     if known and service is not None:
         result = _result(service)
         why = service.skipped
-        if not result and (run := _skipped(config, runs)) and (not old.last_success_at or run.began_at >= old.last_success_at):
-            result, why = "skipped", run.reason.removeprefix("skipped, because ")
+        if (run := _newest(config, runs)) is not None and _is_news(service, result, run):
+            result = {"done": "success", "skipped": "skipped", "failed": "failed"}.get(run.outcome, "")
+            why = run.reason.removeprefix("skipped, because ")
         new = replace(new, last_result=result, skipped=why if result == "skipped" else "")
     if config.metric and not silent:
         return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not told its metric yet")
@@ -151,11 +152,16 @@ def _is_done(service: Service) -> bool:
     return service.active == "active" and service.sub == "exited"
 
 
-def _skipped(config: BackupConfig, runs: Sequence[ActionRun]) -> ActionRun | None:
-    """The receipt of the newest start, where it was skipped."""
+def _is_news(service: Service, result: str, run: ActionRun) -> bool:
+    """Whether a receipt tells of a later start than the journal, which is asked now and then; where systemd keeps a record, that tells."""
+    known = max((at for at in (service.ended_at, service.skipped_at) if at), default=None)
+    return not result or (not service.kept and result in ("success", "skipped") and known is not None and run.began_at > known)
+
+
+def _newest(config: BackupConfig, runs: Sequence[ActionRun]) -> ActionRun | None:
+    """The receipt of the newest start."""
     mine = [run for run in runs if run.kind == "backup" and run.target in (config.name, config.service) and run.outcome]
-    newest = max(mine, key=lambda run: run.began_at, default=None)
-    return newest if newest is not None and newest.outcome == "skipped" else None
+    return max(mine, key=lambda run: run.began_at, default=None)
 
 
 def _receipt(config: BackupConfig, run: ActionRun) -> datetime | None:

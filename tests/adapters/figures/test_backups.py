@@ -72,6 +72,12 @@ def test_a_start_that_was_skipped_is_no_run_and_the_success_before_stays() -> No
     gone = Service("backup-nas.service", "inactive", "dead", "success", source="probe", kept=False)
     backup = judge(NAS, Backup("nas"), gone, receipts[:2], NOW)
     assert (backup.last_result, backup.skipped, backup.last_success_at) == ("skipped", why, BEFORE)
+    later = replace(gone, ended_at=BEFORE, ended_by="journal")
+    assert judge(NAS, Backup("nas"), later, receipts[:2], NOW).last_result == "skipped", "the journal was asked before"
+    again = replace(gone, ended_at=NOW + timedelta(minutes=1), ended_by="journal")
+    assert judge(NAS, Backup("nas"), again, receipts[:2], NOW).last_result == "success", "its timer came after"
+    kept = replace(again, kept=True, ended_by="", ended_at=BEFORE)
+    assert judge(NAS, Backup("nas"), kept, receipts[:2], NOW).last_result == "success", "systemd has a record, and so the word"
     assert judge(NAS, Backup("nas"), gone, receipts, NOW).last_success_at == BEFORE, "not proved to have run is no success"
 
 
