@@ -90,7 +90,7 @@ class Hands:
             since = self._since.get(effect.service, self._began) - 0.5
             time.sleep(0.3)  # the last lines of a process reach the journal a moment after its end
             lines, reason = journal.recent(effect.service, since)
-            told = runs.newest(effect.service, since)
+            told = runs.named(effect.service, runs.story(effect.service, since))
             self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason or told.problem, told.skipped, told.ran))
         elif isinstance(effect, Weigh):
             try:

@@ -54,5 +54,5 @@ class Records:
         if story.ended:
             found.update(ended=story.ended, by="journal")
         if story.skipped and not one["kept"]:
-            found.update(skipped=story.skipped, skipped_at=story.at)
+            found.update(skipped=runs.named(name, story).skipped, skipped_at=story.at)
         self._found[name] = found

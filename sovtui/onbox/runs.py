@@ -165,12 +165,12 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
     return Story(ran, why, at if why else None, max(good, default=None), problem, asserted)
 
 
-def newest(service: str, since: float) -> Story:
-    """What the journal tells of the starts since then, with the condition by name where systemd tells it."""
-    found = story(service, since)
+def named(service: str, found: Story) -> Story:
+    """With the condition by its name, where systemd tells it and the journal does not."""
     kind, name = kind_of(service)
     if found.skipped == EXEC_CONDITION:
         argv = ["systemctl", *(["--user"] if kind == "user" else []), "show", "-p", "ExecCondition", "--value", "--", name]
         return replace(found, skipped=exec_condition(box.command(argv, 10.0)[1]))
-    by_name = found.ran is False and not re.search(r"\w=", found.skipped)
-    return replace(found, skipped=unmet(service, found.asserted) or found.skipped) if by_name else found
+    if found.ran is False and not re.search(r"\w=", found.skipped):
+        return replace(found, skipped=unmet(service, found.asserted) or found.skipped)
+    return found
