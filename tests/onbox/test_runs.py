@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sovtui.onbox import box as machine_box
-from sovtui.onbox import runs, services
+from sovtui.onbox import records, runs, services
 from sovtui.onbox.authority import Authority
 from tests.onbox.world import World, box, play, request
 
@@ -241,3 +243,59 @@ def test_a_start_is_not_refused_for_having_failed_too_often(monkeypatch: pytest.
     assert started([fine, ran], [too_often]) == (False, ["start"]), "it was a run, and failed"
     dependency = (1, "", "A dependency job for x.service failed. See 'journalctl -xe' for details.")
     assert started([fine], [dependency]) == (False, ["start"])
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """A thread does it."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def test_the_journal_is_asked_where_systemd_keeps_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the sweep, at once when the unit moved or an action has ended, and now and then."""
+    asked: list[str] = []
+    gate = threading.Event()
+
+    def story(name: str, oneshot: bool = True) -> runs.Story:
+        asked.append(name)
+        if name == "slow.service":
+            assert gate.wait(60)
+        return runs.Story(False, NOPE, 9.0, 5.0, "")
+
+    monkeypatch.setattr(runs, "story", story)
+    monkeypatch.setattr(records, "AT_FIRST", 60.0)
+    rest: dict[str, Any] = {
+        "active": "inactive",
+        "sub": "dead",
+        "result": "success",
+        "since": None,
+        "ended": None,
+        "kept": False,
+        "oneshot": True,
+    }
+    told = {
+        "a.service": dict(rest),
+        "own.service": {**rest, "ended": 7.0, "kept": True},
+        "up.service": {**rest, "active": "active"},
+    }
+    told["kept.service"] = {**rest, "kept": True}
+    mine = records.Records(["a.service", "own.service", "kept.service", "gone.service"])
+    found = dict(mine.look(told))
+    assert found["a.service"] == {"mute": "", "ended": 5.0, "by": "journal", "skipped": NOPE, "skipped_at": 9.0}
+    assert found["kept.service"] == {"mute": "", "ended": 5.0, "by": "journal"}, "of the newest start systemd tells itself"
+    assert "own.service" not in found and sorted(asked) == ["a.service", "kept.service"], "nor is who has a record asked about"
+    told = {name: {**one, **found.get(name, {})} for name, one in told.items()}
+    assert dict(mine.look(told)) == found and len(asked) == 2, "not at every look"
+    told["a.service"]["active"] = "failed"
+    list(mine.look(told))
+    eventually(lambda: asked.count("a.service") == 2, "it moved")
+    list(mine.look(told, anew=True))
+    eventually(lambda: len(asked) == 5, "an action has ended")
+    told["a.service"] = {**rest, "ended": 8.0, "kept": True}
+    assert dict(mine.look(told))["a.service"] == {"mute": ""}, "systemd has a record now"
+    slow = records.Records(["slow.service"])
+    monkeypatch.setattr(records, "AT_FIRST", 0.0)
+    assert dict(slow.look({"slow.service": rest})) == {"slow.service": {"mute": None}}, "the sweep does not wait for it"
+    gate.set()
