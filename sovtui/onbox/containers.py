@@ -24,7 +24,7 @@ EMPTY: Told = {
     "active": "unknown", "sub": "", "result": "", "load": "loaded", "since": None, "restarts": None, "pid": None,
     "memory": None, "description": "", "status": None, "started": None, "cgroups": (),
     "cpu": None, "read": None, "next": None, "part_of": "",
-    "ended": None, "skipped": "", "skipped_at": None, "kept": True, "oneshot": True, "once": False,
+    "ended": None, "skipped": "", "skipped_at": None, "kept": True, "oneshot": False, "once": False,
 }  # fmt: skip
 
 _groups: dict[str, str] = {}  # container id -> the control group it had when last seen up: docker no longer tells it afterwards

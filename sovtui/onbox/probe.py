@@ -38,8 +38,9 @@ SLACK = 0.85
 """Part of the interval that is waited, so that a change is on the wire within it."""
 SECOND_LOOK = 0.4
 """Seconds between the first two looks at engines."""
-_RUN = ("ended", "skipped", "skipped_at", "kept", "oneshot", "once")
-_TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load", "status", "next", *_RUN)
+_RUN = {"ended": None, "skipped": "", "skipped_at": None, "kept": True, "oneshot": False, "once": False}
+"""Of runs, told only where it is another than this."""
+_TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load", "status", "next")
 
 
 def probe(request: Mapping[str, Any]) -> None:
@@ -189,7 +190,9 @@ class Sweep:
             told, problems = services.look([name for name in due if supervisor_of(name) == kind])
             self._problems[kind] = problems.get(kind, "")
             self._glance.asked(told)
-            self._told.update((one["name"], {key: one[key] for key in _TOLD}) for one in told)
+            for one in told:
+                runs = {key: one[key] for key, usual in _RUN.items() if one[key] != usual}
+                self._told[one["name"]] = {**{key: one[key] for key in _TOLD}, **runs}
         self._acted, anew = acting, self._acted and not acting
         for name, found in self._records.look(self._told, anew):
             self._told[name] = {**self._told[name], **found}

@@ -32,7 +32,7 @@ class Records:
         asking = []
         for name in self._names:
             one = told.get(name)
-            if one is None or one["active"] not in _RESTING or (one["ended"] and not one.get("by")):
+            if one is None or one["active"] not in _RESTING or (one.get("ended") and not one.get("by")):
                 continue
             state = one["active"], one["sub"], one["result"], one["since"]
             before, at = self._asked.get(name, (None, 0.0))
@@ -45,14 +45,14 @@ class Records:
         for name in self._names:
             one = told.get(name)
             if one is not None and name in self._asked:
-                known = one["active"] not in _RESTING or (one["ended"] and not one.get("by"))
+                known = one["active"] not in _RESTING or (one.get("ended") and not one.get("by"))
                 yield name, {"mute": ""} if known else self._found.get(name, {"mute": None})
 
     def _ask(self, name: str, one: Mapping[str, Any]) -> None:
-        story = runs.story(name, oneshot=bool(one["oneshot"]))
+        story = runs.story(name, oneshot=one.get("oneshot") is True)
         found: dict[str, Any] = {"mute": story.problem}
         if story.ended:
             found.update(ended=story.ended, by="journal")
-        if story.skipped and not one["kept"]:
+        if story.skipped and one.get("kept") is False:
             found.update(skipped=runs.named(name, story).skipped, skipped_at=story.at)
         self._found[name] = found

@@ -446,12 +446,7 @@ def test_probe_tells_changes(box: Box) -> None:
         "load",
         "status",
         "next",
-        "ended",
-        "skipped",
-        "skipped_at",
         "kept",
-        "oneshot",
-        "once",
     }
     assert wait_for("memory")["available"] > 0
     assert wait_for("action")["id"] is None
