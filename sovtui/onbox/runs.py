@@ -28,6 +28,7 @@ _FIELDS = "MESSAGE,MESSAGE_ID,JOB_TYPE,JOB_RESULT,INVOCATION_ID,USER_INVOCATION_
 _ARGV = re.compile(r"argv\[\]=(.*?) ; .*?status=(\d+)")
 EXEC_CONDITION = "its ExecCondition= was not met"
 CONDITION, ASSERT = "of an unmet condition check", "an assertion check was not met"
+_UNMET = re.compile(r" was skipped because |^Condition check resulted in ")
 MOST = 60
 """Entries of the journal that are looked at, the newest."""
 
@@ -131,7 +132,8 @@ _KEYS = {"id": "MESSAGE_ID", "job": "JOB_TYPE", "result": "JOB_RESULT", "text": 
 def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "") -> Story:
     """The story of systemd's own entries, oldest first.
 
-    A start that is skipped keeps the number of the run before, or has none; a run has one of its own and is announced.
+    A start that is skipped keeps the number of the run before, or has none; a run has one of its own. Only where the run before lies too
+    far back to be among the entries its words have to tell.
     """
     begun, over, no, stopped = set(), set(), set(), set()
     ended: dict[str, float] = {}
@@ -154,13 +156,13 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
         elif e["id"] == _NOT_DONE:
             ran, why = run in begun, ""
         elif e["job"] == "start" and run not in no:
-            if run in begun and run not in over:
+            if not run or run in over or (run not in begun and _UNMET.search(text)):
+                ran, why, at = False, text.partition(" was skipped because ")[2] or text, e["at"]
+            else:
                 over.add(run)
                 ran, why = True, ""
                 if oneshot:
                     ended[run] = e["at"]
-            elif not run or run in over or " was skipped because " in text:
-                ran, why, at = False, text.partition(" was skipped because ")[2] or text, e["at"]
     good = [when for run, when in ended.items() if run and (oneshot or run not in stopped)]
     return Story(ran, why, at if why else None, max(good, default=None), problem, asserted)
 
@@ -171,6 +173,6 @@ def named(service: str, found: Story) -> Story:
     if found.skipped == EXEC_CONDITION:
         argv = ["systemctl", *(["--user"] if kind == "user" else []), "show", "-p", "ExecCondition", "--value", "--", name]
         return replace(found, skipped=exec_condition(box.command(argv, 10.0)[1]))
-    if found.ran is False and not re.search(r"\w=", found.skipped):
+    if found.skipped and not re.search(r"\w=", found.skipped):
         return replace(found, skipped=unmet(service, found.asserted) or found.skipped)
     return found

@@ -127,6 +127,7 @@ def test_the_journal_tells_runs_from_skips() -> None:
     assert told(begun, over) == (True, "", 2.0)
     assert told(begun, over, unmet) == (False, NOPE, 2.0), "with the number of the run before"
     assert told({**unmet, "run": ""}) == (False, NOPE, None)
+    assert told(over) == (True, "", 1.0), "a start that was not announced, as that of a simple service"
     assert told(unmet) == (False, NOPE, None), "the run before is too long ago to be read"
     assert told(begun, over, *again) == (False, runs.EXEC_CONDITION, 2.0)
     assert told(begun, over, *failed) == (True, "", 2.0)
