@@ -223,7 +223,10 @@ async def _equip(
         with_engine = (*spec.modes, *spec.beside)
         serves = spec.kind == "ssh" and (spec.role == "box" or bool(with_engine))  # here NVML tells its GPUs
         elsewhere = (gpus_told or (lambda host: False)) if serves else None
-        probe = Probe(spec.name, spec.services, clock, engines=with_engine, skews=links.skews, gpus_elsewhere=elsewhere)
+        records = [backup.service for backup in spec.backups]
+        probe = Probe(
+            spec.name, spec.services, clock, engines=with_engine, skews=links.skews, gpus_elsewhere=elsewhere, records=records
+        )
         streams.append(probe)
         if any(mode.url for mode in with_engine):
             engine_client = partial(_engine_client, client_for, clock, spec.name, config.host[spec.name])

@@ -93,6 +93,9 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
     for backup in host.backups.values():
         if backup.last_success_at is None:
             yield Check(f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not told'}")
+        if backup.last_result == "skipped":
+            why = f"its last start was skipped, because {backup.skipped or 'a condition was not met'}"
+            yield Check(f"{name}: backup {backup.name}", None, why, f"there: systemctl status {backup.service}")
 
 
 def _engine_checks(host: Host, mode: Mode) -> Iterable[Check]:

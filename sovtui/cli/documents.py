@@ -209,6 +209,7 @@ def backup(of: Backup, now: datetime) -> Document:
         "max_age_seconds": of.max_age_seconds,
         "late": late(of, now),
         "last_result": of.last_result or None,
+        "skipped": clean(of.skipped),
         "source": of.source or None,
         "reason": clean(of.reason),
     }

@@ -103,7 +103,7 @@ def _mode(state: State, host: Host, view: ModeView) -> list[str]:
     mode, last = view.mode, seen_at(host, view.mode)
     word = f"{view.word} {_old(state, last)}" if last is not None else view.word
     line = f"{mode.key or ' '} {mode.name:<14} {word:<9} {mode.title if mode.title != mode.name else ''}".rstrip()
-    reason = view.reason if view.heat is not Heat.COLD else ""
+    reason = view.reason if view.heat is not Heat.COLD or view.past else ""
     return [line, f"    {reason}"] if reason else [line]
 
 
@@ -191,6 +191,8 @@ def _backup(state: State, backup: Backup) -> str:
     is_late = late(backup, state.now)
     word = "" if is_late is None else ", LATE" if is_late else ", in time"
     result = f", last run: {backup.last_result}" if backup.last_result and backup.last_result != "success" else ""
+    if backup.last_result == "skipped":
+        result = f", last start skipped, because {backup.skipped or 'a condition was not met'}"
     reason = f" ({backup.reason})" if backup.reason else ""
     return f"{backup.name}: {done}{word}{result}{reason}"
 

@@ -166,13 +166,15 @@ def _engines(host: Host) -> Iterator[Issue]:
 
 
 def service_word(service: Service, now: datetime) -> str:
-    """`failed`, `missing`, `restarting`, `loops`, `late` (a timer), or nothing where nothing is wrong with it."""
+    """`failed`, `missing`, `restarting`, `loops`, `late` or `spent` (a timer), or nothing where nothing is wrong with it."""
     if service.active in ("failed", "missing"):
         return service.active
     if service.active == "activating" and service.sub == "auto-restart":
         return "restarting"
     if service.next_run_at is not None and (now - service.next_run_at).total_seconds() > TIMER_LATE_SECONDS:
         return "late"
+    if service.name.endswith(".timer") and (service.active, service.sub) == ("active", "elapsed") and not service.once:
+        return "" if service.next_run_at else "spent"
     if service.active == "active" and (service.restarts or 0) >= LOOPS_FROM and service.since is not None:
         return "loops" if (now - service.since).total_seconds() < RESTARTED_LATELY_SECONDS else ""
     return ""
@@ -180,6 +182,7 @@ def service_word(service: Service, now: datetime) -> str:
 
 def _services(host: Host, now: datetime) -> Iterator[Issue]:
     name = host.spec.name
+    past = {unit for view in mode_views(host) if view.past for unit in view.mode.services}
     for service in host.services.values():
         floor = service.name in host.spec.floor
         word = service_word(service, now)
@@ -189,11 +192,17 @@ def _services(host: Host, now: datetime) -> Iterator[Issue]:
         elif word in ("failed", "missing"):
             detail = service.result if service.result not in ("", "success", "failed") else ""
             title = f"{service.name} failed" if word == "failed" else f"{service.name} is missing"
-            yield Issue(Grade.SOON, "service", name, title, detail, service.since, service.name)
+            grade = Grade.SOON
+            if word == "failed" and service.name in past:
+                grade, detail = Grade.LOOK, f"{detail or 'failed'}, but its mode is not wanted now: the next start ends it"
+            yield Issue(grade, "service", name, title, detail, service.since, service.name)
         elif word in ("restarting", "loops"):
             times = f"{service.restarts} times since it was last started by hand" if service.restarts else ""
             grade = Grade.SOON if word == "restarting" else Grade.LOOK
             yield Issue(grade, "service", name, f"{service.name} restarts again and again", times, None, service.name)
+        elif word == "spent":
+            detail = "it is active, but elapsed: it has no next time"
+            yield Issue(Grade.SOON, "timer", name, f"{service.name} will not fire again", detail, service.since, service.name)
         elif word == "late" and service.next_run_at is not None:
             ago = text.age((now - service.next_run_at).total_seconds())
             yield Issue(
@@ -228,14 +237,15 @@ def _disks(host: Host) -> Iterator[Issue]:
 
 
 def backup_word(backup: Backup, now: datetime) -> str:
-    """`ok`, `late`, `running`, `failed` (the last run, in time as yet) or `unknown`."""
+    """`ok`, `late`, `running`, `failed` or `skipped` (the last run, in time as yet) or `unknown`."""
     if backup.last_result == "running":
         return "running"
+    bad = backup.last_result if backup.last_result in ("failed", "skipped") else ""
     if backup.last_success_at is None:
-        return "failed" if backup.last_result == "failed" else "unknown"
+        return bad or "unknown"
     if backup.max_age_seconds is not None and (now - backup.last_success_at).total_seconds() > backup.max_age_seconds:
         return "late"
-    return "failed" if backup.last_result == "failed" else "ok"
+    return bad or "ok"
 
 
 def _backups(host: Host, now: datetime) -> Iterator[Issue]:
@@ -244,11 +254,16 @@ def _backups(host: Host, now: datetime) -> Iterator[Issue]:
         word, last = backup_word(backup, now), backup.last_success_at
         if word == "late" and last is not None:
             limit = f", it may be {text.age(backup.max_age_seconds)} old" if backup.max_age_seconds else ""
-            detail = f"the last good one is {text.age((now - last).total_seconds())} old{limit}"
+            why = f"; its last start was skipped, because {backup.skipped}" if backup.last_result == "skipped" else ""
+            detail = f"the last good one is {text.age((now - last).total_seconds())} old{limit}{why}"
             yield Issue(Grade.SOON, "backup", name, f"backup {backup.name} is late", detail, last, backup.name)
         elif word == "failed":
             grade = Grade.SOON if last is None else Grade.LOOK
             yield Issue(grade, "backup", name, f"backup {backup.name} failed", backup.reason, last, backup.name)
+        elif word == "skipped":
+            grade = Grade.SOON if last is None else Grade.LOOK
+            detail = f"skipped, because {backup.skipped or 'a condition was not met'}: it did not run"
+            yield Issue(grade, "backup", name, f"backup {backup.name} was skipped", detail, last, backup.name)
         elif word == "unknown" and backup.at is not None:
             detail = backup.reason or "no good one is known"
             yield Issue(Grade.LOOK, "backup", name, f"backup {backup.name} has no known success", detail, None, backup.name)

@@ -137,6 +137,19 @@ class Service:
     """What its main process last ended with; None where not told or while it has not ended."""
     next_run_at: datetime | None = None
     """When a timer elapses next; None for everything else."""
+    once: bool = False
+    """A timer that by design elapses once after each boot."""
+    ended_at: datetime | None = None
+    """When a run of it last ended well; None where nobody tells, which is not never."""
+    ended_by: str = ""
+    """Who tells that, where it is not systemd itself: `journal`."""
+    skipped_at: datetime | None = None
+    """When its last start was no run, where it was none; `skipped`: why, to follow "skipped, because"."""
+    skipped: str = ""
+    kept: bool = True
+    """Whether systemd keeps any record of its runs."""
+    mute: str | None = ""
+    """Why the journal does not tell of its runs, empty where it does or need not; None until it has answered."""
 
 
 class EnginePhase(StrEnum):
@@ -235,11 +248,13 @@ class Backup:
     max_age_seconds: float | None = None
     last_success_at: datetime | None = None
     last_result: str = ""
-    """`success`, `failed`, `running`, or empty where not told."""
+    """`success`, `failed`, `running`, `skipped` (its start was no run), or empty where not told."""
     at: datetime | None = None
     source: str = ""
     reason: str = ""
     """Why the last success is not known."""
+    skipped: str = ""
+    """Why its last start was no run, to follow "skipped, because"; empty where it was one."""
 
 
 class AlertState(StrEnum):

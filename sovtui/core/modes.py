@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sovtui.core.activity import address_of
@@ -12,6 +12,7 @@ from sovtui.core.once import once_per_host
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.core.strain import Strain, strain
+from sovtui.core.text import moment
 
 
 class Heat(StrEnum):
@@ -38,6 +39,8 @@ class ModeView:
     """Hot, but its model is not in memory: the next request brings it there."""
     phase: EnginePhase | None = None
     """What its engine is, where that says more than the heat: `warming`, `dead`, `hung`, `asleep`."""
+    past: bool = False
+    """Its services failed, but nobody wants it now: `reason` tells it as the past, it is cold."""
 
     @property
     def word(self) -> str:
@@ -78,7 +81,11 @@ def mode_view(host: Host, mode: Mode) -> ModeView:
         return ModeView(mode, Heat.UNKNOWN, reason="its services are not known yet")
     failed = [s.name for s in services if s.active == "failed"]
     if failed:
-        return ModeView(mode, Heat.BROKEN, reason=f"{', '.join(failed)} failed")
+        told = f"{', '.join(failed)} failed"
+        since = max((s.since for s in services if s.active == "failed" and s.since), default=None)
+        if why := _superseded(host, mode, since):
+            return ModeView(mode, Heat.COLD, reason=f"{told}{f' at {moment(since)}' if since else ''}; {why}", past=True)
+        return ModeView(mode, Heat.BROKEN, reason=told)
     if mode.services and all(a == "active" for a in actives):
         return _served(host, mode, engine)
     # What another mode or the floor runs too says nothing about this one.
@@ -125,6 +132,28 @@ def _served(host: Host, mode: Mode, engine: Engine) -> ModeView:
             return ModeView(mode, Heat.STARTING, reason="nothing answers on its port yet")
         case EnginePhase.UNKNOWN:
             return ModeView(mode, Heat.UNKNOWN, reason=engine.reason or "its engine has not been asked yet")
+
+
+def _superseded(host: Host, mode: Mode, failed_at: datetime | None) -> str:
+    """Why nobody wants a mode whose services failed, in a clause: another one is hot, or a switch since then went elsewhere or back.
+
+    systemd calls a unit failed until it is started again: without that, one failed start would leave a mode broken for ever.
+    """
+    for other in host.spec.modes:
+        actives = [host.services[name].active for name in other.services if name in host.services]
+        if other.name == mode.name or not other.services or not set(mode.services) - set(other.services):
+            continue
+        up = len(actives) == len(other.services) and all(a == "active" for a in actives)
+        if up and _served(host, other, host.engines.get(other.name, Engine())).heat is Heat.HOT:
+            return f"{other.name} is hot since"
+    runs = (*host.receipts, *([host.action] if host.action is not None else []))
+    switches = [run for run in runs if run.kind == "switch" and run.outcome and run.outcome not in ("refused", "lost")]
+    last = max(switches, key=lambda run: run.began_at, default=None)
+    if last is None or failed_at is None or last.began_at + timedelta(seconds=(last.seconds or 0.0) + 1.0) < failed_at:
+        return ""
+    if last.target != mode.name and last.outcome in ("done", "warned"):
+        return f"the switch to {last.target} came after it"
+    return "the switch to it was rolled back" if last.target == mode.name and last.outcome in ("rolled-back", "cancelled") else ""
 
 
 def _shares_engine(host: Host, mode: Mode) -> bool:

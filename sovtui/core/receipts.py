@@ -75,7 +75,10 @@ def sentence(run: ActionRun) -> str:
         return f"{what} is running, at {step.name}." if step else f"{what} is running."
     if run.outcome == "done":
         return f"{what}: done{f' in {run.seconds:.0f} s' if run.seconds else ''}{f', {why}' if why else ''}."
+    if run.outcome == "skipped" and why:
+        return f"{what}: {why}."
     words = {
+        "skipped": "was skipped: systemd made no run of it",
         "warned": "done, but a check after it does not hold",
         "refused": "was refused",
         "failed": "failed",

@@ -146,6 +146,7 @@ class Simulated:
         if unit is None:
             return things.Unit(name, "missing", load="not-found")
         alive = unit.main_pid is not None
+        age = (self.world.now - unit.since).total_seconds()
         return things.Unit(
             name,
             unit.active,
@@ -156,7 +157,8 @@ class Simulated:
             3 if alive else 0,
             unit.restarts or 0,
             0 if unit.result in ("", "success") else 1,
-            (self.world.now - unit.since).total_seconds() if alive else None,
+            age if alive else None,
+            began=round(self.now - age, 3) + 0.001 if unit.up else 0.0,
         )
 
     def _probe(self, url: str, health: bool) -> things.Answer:

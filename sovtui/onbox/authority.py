@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sovtui.onbox import box, containers, permission, rights
+from sovtui.onbox import box, containers, permission, rights, services
 from sovtui.onbox.plan import kind_of
-from sovtui.onbox.things import Need
+from sovtui.onbox.things import Need, Unit
 
 _SYSTEMCTL = ("systemctl", "--no-ask-password")
 _AT_ONCE = 4
@@ -93,7 +94,24 @@ class Authority:
         return f"{box.user()} may not run {what} on {self._host} ({words}); `sovtui doctor` says what helps"
 
     def control(self, verb: str, service: str) -> tuple[bool, str]:
-        """`start`, `stop`, `restart`, `reset-failed` or `kill` a service; waits for it. Whether it went well, and if not, why."""
+        """`start`, `stop`, `restart`, `reset-failed` or `kill` a service; waits for it. Whether it went well, and if not, why.
+
+        One that has failed too often is started all the same: that systemd refuses it is ended first. Whether it does is not told of
+        one that failed at once and again: then the refused start shows it, as it is no new run.
+        """
+        if verb not in ("start", "restart") or kind_of(service)[0] not in ("system", "user"):
+            return self._control(verb, service)
+        (before,) = services.units([service])[0] or (Unit(service),)
+        if before.limited:
+            self._control("reset-failed", service)
+        done = self._control(verb, service)
+        if done[0] or not re.match(r"Job for \S+ failed", done[1]):
+            return done
+        (after,) = services.units([service])[0] or (Unit(service),)
+        refused = after.active == "failed" and after.invocation == before.invocation
+        return self._control(verb, service) if refused and self._control("reset-failed", service)[0] else done
+
+    def _control(self, verb: str, service: str) -> tuple[bool, str]:
         kind, name = kind_of(service)
         if kind in ("container", "compose"):
             return _docker(verb, kind, name)

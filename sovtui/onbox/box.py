@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import pwd
@@ -64,6 +65,21 @@ def user() -> str:
 
 def is_root() -> bool:
     return os.geteuid() == 0
+
+
+def journal_unreadable() -> str:
+    """Why this user does not see the journal of system units; empty where he does.
+
+    journalctl ends well for such a user and shows his own lines only; its hint is not always there.
+    """
+    files = glob.glob("/var/log/journal/*/system.journal") + glob.glob("/run/log/journal/*/system.journal")
+    if is_root() or any(os.access(file, os.R_OK) for file in files):
+        return ""
+    if not files and all(
+        os.access(folder, os.X_OK) for folder in glob.glob("/var/log/journal/*") + glob.glob("/run/log/journal/*")
+    ):
+        return ""  # no journal here at all: journalctl says so itself
+    return f"{user()} may not read the journal: add {user()} to group systemd-journal"
 
 
 def read(path: str, limit: int = 1 << 20) -> str:

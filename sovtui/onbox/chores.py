@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, signatures
 from sovtui.onbox.phrases import size, span
-from sovtui.onbox.plan import Request
-from sovtui.onbox.things import Need, Unit
+from sovtui.onbox.plan import Request, kind_of
+from sovtui.onbox.things import NOBODY, Need, Unit
 from sovtui.onbox.words import (
     Began,
     Cancelled,
@@ -46,9 +46,14 @@ class Chore(Work):
 
     before: tuple[tuple[str, float], ...] = ()
     base: int = 0
+    was: Unit = NOBODY
+    """The service before anything was done, and as it was last seen."""
+    unit: Unit = NOBODY
+    asked: float = 0.0
+    ran: bool = False
+    """A run of its own was seen, begun since then."""
     returned: bool = False
     refused: str = ""
-    seen: bool = False
     steady_at: float | None = None
     stopping: bool = False
 
@@ -112,13 +117,35 @@ def _on_look(s: Chore, seen: Looked, verb: str) -> Result:
     if seen.reason:
         return finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
     why = judge.cannot_start(unit, request.host)
+    if not why and verb == "start" and _has_exited(unit):
+        return finish(s, "skipped", f"skipped, because {_ALREADY}")
     if not why and verb == "start" and unit.up:
         why = f"{unit.name} runs already"
     if not why and verb == "restart":
         why = _two_modes(request, seen)
     if why:
         return finish(s, "failed", why)
-    return replace(s, phase="rights", base=unit.restarts), (CheckRights((Need(verb, unit.name),)),)
+    needs = (Need(verb, unit.name), *((Need("reset-failed", unit.name),) if unit.limited else ()))
+    return replace(s, phase="rights", base=unit.restarts, was=unit), (CheckRights(needs),)
+
+
+_ALREADY = (
+    "it is active already, though its process has ended (RemainAfterExit=): systemd starts it anew only once it was stopped"
+)
+
+
+def _has_exited(unit: Unit) -> bool:
+    return unit.active == "active" and unit.sub == "exited" and kind_of(unit.name)[0] in ("system", "user")
+
+
+def _seen(s: Chore, unit: Unit) -> Chore:
+    """Whether it is another run than before. A service's is one once its main process has begun: before that a condition may end it."""
+    if kind_of(unit.name)[0] not in ("system", "user"):
+        return replace(s, unit=unit, ran=True)  # docker knows no conditions
+    new = unit.began != s.was.began and unit.began > 0
+    if not unit.name.endswith(".service"):
+        new = unit.invocation not in ("", s.was.invocation)
+    return replace(s, unit=unit, ran=s.ran or new)
 
 
 def _two_modes(request: Request, seen: Looked) -> str:
@@ -149,7 +176,7 @@ def _on_measured(s: Chore, measured: Measured, verb: str) -> Result:
     name = "backup" if verb == "start" else "restart"
     service = s.request.service
     effects = (Step(name, "running", None, service), Follow(service), Run(verb, service), Wait(0.2))
-    return replace(s, phase=name, step=name), (*done, *effects)
+    return replace(s, phase=name, step=name, asked=s.now), (*done, *effects)
 
 
 def _gain(before: tuple[tuple[str, float], ...], measured: Measured) -> str:
@@ -161,18 +188,26 @@ def _gain(before: tuple[tuple[str, float], ...], measured: Measured) -> str:
 
 
 def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
-    s = replace(s, seen=s.seen or unit.up)
+    if not trouble:
+        s = _seen(s, unit)
     if s.cancelled and not s.stopping:
         return replace(s, stopping=True), (Run("stop", unit.name), Wait(POLL))
-    ended = s.returned and not unit.up
+    ended = s.returned and (not unit.up or _has_exited(unit))
     if trouble or not ended:
         return s, (Wait(POLL),)
     if s.stopping:
         return close(s, "cancelled", f"{s.cancelled}: {unit.name} was stopped before its end")
-    if s.refused or unit.active == "failed" or unit.result not in ("", "success"):
-        how = f"{unit.name} failed ({unit.result}, status {unit.status})" if unit.active == "failed" else s.refused
+    if s.refused or unit.active == "failed" or unit.result not in ("", "success") or not s.ran:
+        how = f"{unit.name} failed ({unit.result}, status {unit.status})" if unit.active == "failed" and s.ran else s.refused
         return replace(s, phase="explain", reason=how), (Explain(unit.name),)
-    return close(s, "done", f"{unit.name} ended well after {span(s.now - s.since)}")
+    return _ended_well(s)
+
+
+def _ended_well(s: Chore) -> Result:
+    if 0 < s.unit.began < s.asked:
+        why = f"it ran already: somebody else had started it {span(s.asked - s.unit.began)} before"
+        return close(s, "skipped", f"skipped, because {why}")
+    return close(s, "done", f"{s.unit.name} ended well after {span(s.now - s.since)}")
 
 
 def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
@@ -181,7 +216,11 @@ def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
     if s.refused:
         reason = f"{unit.name} could not be restarted: {s.refused}"
         return replace(s, phase="explain", reason=reason), (Explain(unit.name),)
-    s = replace(s, base=min(s.base, unit.restarts))
+    s = replace(_seen(s, unit), base=min(s.base, unit.restarts))
+    if s.returned and s.ran and unit.oneshot and (unit.active, unit.result) == ("inactive", "success"):
+        return close(s, "done", f"{unit.name} was started anew and ended well")
+    if s.returned and unit.active == "active" and unit.invocation and unit.invocation == s.was.invocation:
+        return close(s, "failed", f"{unit.name} was not restarted: it is still the run from before")
     died = s.returned and (not unit.serving or unit.restarts > s.base or unit.sub == "auto-restart")
     if died:
         return replace(s, phase="explain", reason=f"{unit.name} did not stay up after the restart"), (Explain(unit.name),)
@@ -195,6 +234,17 @@ def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
 
 
 def _on_explained(s: Chore, answer: Explained) -> Result:
+    skipped = answer.skipped or (s.unit.skipped if s.unit.skipped_at >= s.asked else "")
+    if skipped and not s.ran:
+        down = "" if s.request.kind == "backup" or s.unit.up else f"; {s.unit.name} was stopped and does not run now"
+        return close(s, "skipped", f"skipped, because {skipped}{down}")
+    if s.request.kind == "backup" and not s.reason and s.unit.active != "failed":
+        if answer.ran:
+            return _ended_well(s)
+        if s.was.invocation and s.unit.invocation == s.was.invocation:
+            return close(s, "skipped", "skipped, because systemd made no new run of it")
+        why = answer.reason or "its journal does not tell"
+        return close(s, "warned", f"it was started, but whether it ran is not known: systemd keeps no record, and {why}")
     find = signatures.last_error if s.request.kind == "backup" else signatures.find_cause
     cause = find(answer.lines) or (answer.reason and f"its journal tells nothing: {answer.reason}")
     return close(s, "failed", f"{s.reason}: {cause}" if cause else s.reason)

@@ -24,6 +24,7 @@ EMPTY: Told = {
     "active": "unknown", "sub": "", "result": "", "load": "loaded", "since": None, "restarts": None, "pid": None,
     "memory": None, "description": "", "status": None, "started": None, "cgroups": (),
     "cpu": None, "read": None, "next": None, "part_of": "",
+    "ended": None, "skipped": "", "skipped_at": None, "kept": True, "oneshot": False, "once": False,
 }  # fmt: skip
 
 _groups: dict[str, str] = {}  # container id -> the control group it had when last seen up: docker no longer tells it afterwards
@@ -138,6 +139,7 @@ def _container(raw: dict[str, Any]) -> Told:
         "sub": "auto-restart" if status == "restarting" else health if up and health not in ("", "none") else status,
         "result": result,
         "since": stamp(state.get("StartedAt" if up else "FinishedAt")),
+        "ended": stamp(state.get("FinishedAt")) if (active, result, code) == ("inactive", "success", 0) else None,
         "restarts": int(raw.get("RestartCount") or 0),
         "pid": pid or None,
         "description": str(config.get("Image") or ""),
@@ -178,6 +180,7 @@ def _project(ones: Sequence[Told]) -> Told:
         "sub": sub,
         "result": first["result"] if bad else next((one["result"] for one in ones if one["result"] != "success"), "success"),
         "since": max((one["since"] for one in ones if one["since"]), default=None),
+        "ended": None if up or bad else max((one["ended"] for one in ones if one["ended"]), default=None),
         "pid": next((one["pid"] for one in up if one["pid"]), None),
         "description": f"{len(ones)} container{'s' if len(ones) > 1 else ''}",
         "status": first["status"],

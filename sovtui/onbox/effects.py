@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from sovtui.onbox import box, journal, load, services, web
+from sovtui.onbox import box, journal, load, runs, services, web
 from sovtui.onbox.authority import Authority
-from sovtui.onbox.plan import Request
+from sovtui.onbox.plan import Request, kind_of
 from sovtui.onbox.script import Script
 from sovtui.onbox.things import Answer, Probe, Unit
 from sovtui.onbox.words import (
@@ -42,6 +42,8 @@ from sovtui.onbox.words import (
     Weighed,
 )
 
+AWAITED = 10
+"""How often the journal is asked at most until it tells of the start: on a busy machine it comes late."""
 Post = Callable[[Event], None]
 
 
@@ -88,9 +90,14 @@ class Hands:
             self._post(Dropped(time.monotonic(), ok, reason))
         elif isinstance(effect, Explain):
             since = self._since.get(effect.service, self._began) - 0.5
-            time.sleep(0.3)  # the last lines of a process reach the journal a moment after its end
+            for _ in range(AWAITED):  # the last lines of a process reach the journal a moment after its end
+                time.sleep(0.3)
+                told = runs.story(effect.service, since)
+                if told.ran is not None or told.problem or kind_of(effect.service)[0] not in ("system", "user"):
+                    break
             lines, reason = journal.recent(effect.service, since)
-            self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason))
+            told = runs.named(effect.service, told)
+            self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason or told.problem, told.skipped, told.ran))
         elif isinstance(effect, Weigh):
             try:
                 self._post(load.weigh(effect))

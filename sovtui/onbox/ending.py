@@ -49,6 +49,8 @@ def on_release(s: Switching, seen: Looked) -> Result:
     if open_now and not late:
         return s, (Wait(POLL),)
     refused = {x: why for verb, x, why in s.refused if verb == "start"}
+    units = [seen.unit(x) for x in s.held if s.releasing]
+    refused.update({unit.name: f"skipped, because {unit.skipped}" for unit in units if unit.skipped and not unit.up})
     left = tuple(x for x in s.held if x in refused or x in open_now or not s.releasing)
     good = tuple(x for x in s.held if x not in left)
     effects: Effects = (Released(good),) if good else ()

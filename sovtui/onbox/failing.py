@@ -11,11 +11,13 @@ from sovtui.onbox.words import Command, Effects, Explain, Explained, Halt, Step,
 
 
 def explain(s: Switching, reason: str, service: str) -> Result:
-    """Ask the journal first."""
+    """Ask the journal first: it also tells whether the start was one."""
     return replace(s, phase="explain", failure=s.failure if s.undoing else reason, reason=reason), (Explain(service),)
 
 
 def on_explain(s: Switching, answer: Explained) -> Result:
+    if answer.skipped:
+        return fail(s, f"{answer.service} was skipped, because {answer.skipped}")
     cause = signatures.find_cause(answer.lines) or (
         answer.reason and f"{answer.service}'s journal tells nothing: {answer.reason}"
     )

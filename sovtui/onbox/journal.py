@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 import queue
 import re
 import subprocess
@@ -76,40 +74,33 @@ def decode(raw: bytes, container: bool) -> dict[str, Any] | None:
         return {"at": at, "text": text, "priority": None, "place": "" if at is None else head}
     try:
         entry = json.loads(raw)
-        message = entry.get("MESSAGE")
+        message = _message(entry.get("MESSAGE"))
     except (ValueError, AttributeError):
         return None
-    if isinstance(message, list):
-        message = bytes(b for b in message if isinstance(b, int) and 0 <= b < 256).decode("utf-8", "replace")
-    priority = str(entry.get("PRIORITY", ""))
+    told = entry.get("PRIORITY", "")
+    priority = str(min(map(str, told), default="") if isinstance(told, list) else told)
     stamp = str(entry.get("__REALTIME_TIMESTAMP", ""))
     return {
         "at": int(stamp) / 1e6 if stamp.isdigit() else None,
-        "text": _last_part(message if isinstance(message, str) else ""),
+        "text": _last_part(message),
         "priority": int(priority) if priority.isdigit() else None,
         "place": str(entry.get("__CURSOR", "")),
     }
+
+
+def _message(told: Any) -> str:
+    """A list of numbers is what is no text; any other list is a field that the entry has several times."""
+    if not isinstance(told, list):
+        return told if isinstance(told, str) else ""
+    if not all(isinstance(b, int) for b in told):
+        return "\n".join(filter(None, map(_message, told)))
+    return bytes(b for b in told if 0 <= b < 256).decode("utf-8", "replace")
 
 
 def _last_part(text: str) -> str:
     """What a progress bar wrote last."""
     parts = [part for part in text.split("\r") if part.strip()]
     return (parts[-1] if parts else "").rstrip("\n")[:MAX_TEXT]
-
-
-def unreadable() -> str:
-    """Why this user does not see the journal of system units; empty where he does.
-
-    journalctl ends well for such a user and shows his own lines only; its hint is not always there.
-    """
-    files = glob.glob("/var/log/journal/*/system.journal") + glob.glob("/run/log/journal/*/system.journal")
-    if box.is_root() or any(os.access(file, os.R_OK) for file in files):
-        return ""
-    if not files and all(
-        os.access(folder, os.X_OK) for folder in glob.glob("/var/log/journal/*") + glob.glob("/run/log/journal/*")
-    ):
-        return ""  # no journal here at all: journalctl says so itself
-    return f"{box.user()} may not read the journal: add {box.user()} to group systemd-journal"
 
 
 class Reader:
@@ -120,7 +111,7 @@ class Reader:
     ) -> None:
         self._kind = kind_of(service)[0]
         self._after = after if self._kind == "container" else ""
-        self.problem = unreadable() if self._kind == "system" else ""
+        self.problem = box.journal_unreadable() if self._kind == "system" else ""
         words = argv(service, lines, since, follow, until, after)
         self._process = subprocess.Popen(
             [*_GUARD, *words] if follow else words,

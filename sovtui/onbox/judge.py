@@ -188,7 +188,7 @@ def needs(
     for service in target.services:
         unit = looked.unit(service)
         if not target.command and (service in stop or not unit.serving):
-            found.append(Need("start", service))
+            found += [Need("start", service), *([Need("reset-failed", service)] if unit.limited else [])]
         if service not in request.floor and not (target.command and back.command):
             found.append(Need("stop", service))
     if request.rollback and not back.command:

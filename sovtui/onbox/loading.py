@@ -26,7 +26,7 @@ from sovtui.onbox.switchstate import (
     starting,
     step,
 )
-from sovtui.onbox.words import Follow, Looked, Prove, Proved, Run, Wait
+from sovtui.onbox.words import Follow, Looked, Prove, Proved, Wait
 
 APPEAR = 10.0
 """How long services may take to come up after the owner's command has ended well."""
@@ -97,9 +97,8 @@ def start_services(s: Switching, seen: Looked) -> Result:
     if not s.undoing:
         mine = tuple(x for x in down if x not in s.started and x not in s.request.floor)
         s = replace(s, started=(*s.started, *mine))
-    clear = tuple(Run("reset-failed", x) for x in down if "limit" in seen.unit(x).result)
     s, runs = run(s, "start", down)
-    return s, (*(Follow(x) for x in services), *clear, *runs, Wait(0.2))
+    return s, (*(Follow(x) for x in services), *runs, Wait(0.2))
 
 
 def on_start(s: Switching, seen: Looked) -> Result:

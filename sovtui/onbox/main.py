@@ -80,7 +80,7 @@ def _do(verb: str, request: Mapping[str, Any]) -> int:
 
 def _rights(request: Mapping[str, Any]) -> None:
     """What this user may do here: one summary, then one line per command. Nothing is changed."""
-    from sovtui.onbox import journal, launch, permission, receipt, rights
+    from sovtui.onbox import launch, permission, receipt, rights
     from sovtui.onbox.authority import Authority
 
     box.say(
@@ -92,7 +92,7 @@ def _rights(request: Mapping[str, Any]) -> None:
             "programs": [path for name in rights.PROGRAMS for path in permission.programs(name)[:1]],
             "systemd": box.has_systemd(),
             "lingers": box.has_systemd() and launch.lingers(enable=False),
-            "journal": not journal.unreadable(),
+            "journal": not box.journal_unreadable(),
             "state": os.path.dirname(receipt.home()),
         }
     )

@@ -1,7 +1,7 @@
 """The read-only sweep: services, memory, processor, engines and the running action, as JSON lines, only what changed.
 
     {"t":"hello","now","boot_id","hostname","python","systemd","user"}
-    {"t":"services","services":[{name,active,sub,...}]}          what changed; see `services.Told`
+    {"t":"services","services":[{name,active,sub,...}]}          what changed; see `services.Told`, and `records.Records` for `by`, `mute`
     {"t":"problem","what":"system services","reason"}            a supervisor that does not answer
     {"t":"memory","total","available",...}                       bytes
     {"t":"cpu","use_ratio","load","cpus"}
@@ -10,7 +10,8 @@
     {"t":"action","id",...}                                      who holds the lock; `id` null: nobody
     {"t":"beat","now"}                                           every 5 s: all that was told before still holds
 
-The request: `services` by name, `engines` (`at`, `services`), `interval` in seconds; a later line may change `interval`.
+The request: `services` by name, `records` (those of whose runs the journal is asked too), `engines` (`at`, `services`), `interval` in
+seconds; a later line may change `interval`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from sovtui.onbox import box, lock, services
@@ -30,12 +31,15 @@ from sovtui.onbox.activity import Activity
 from sovtui.onbox.disks import Disks
 from sovtui.onbox.glance import Glance
 from sovtui.onbox.plan import check_service, supervisor_of
+from sovtui.onbox.records import Records
 
 BEAT = 5.0
 SLACK = 0.85
 """Part of the interval that is waited, so that a change is on the wire within it."""
 SECOND_LOOK = 0.4
 """Seconds between the first two looks at engines."""
+_RUN = {"ended": None, "skipped": "", "skipped_at": None, "kept": True, "oneshot": False, "once": False}
+"""Of runs, told only where it is another than this."""
 _TOLD = ("name", "active", "sub", "result", "since", "restarts", "pid", "memory", "description", "load", "status", "next")
 
 
@@ -58,7 +62,7 @@ def probe(request: Mapping[str, Any]) -> None:
             "user": box.user(),
         }
     )
-    sweep = Sweep(names, request.get("engines", ()), gpus)
+    sweep = Sweep(names, request.get("engines", ()), gpus, [name for name in names if name in request.get("records", ())])
     _tell(sweep.once())
     _tell(sweep.engines())  # whose processes are whose takes a moment to find out: the rest does not wait for it
     gone.wait(SECOND_LOOK)
@@ -112,8 +116,15 @@ class Pace:
 class Sweep:
     """What was told last, to tell only what changed."""
 
-    def __init__(self, names: list[str], engines: Iterable[Mapping[str, Any]] = (), gpus: Optional[gpus_of.Gpus] = None) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        engines: Iterable[Mapping[str, Any]] = (),
+        gpus: Optional[gpus_of.Gpus] = None,
+        records: Sequence[str] = (),
+    ) -> None:
         self._names, self._gpus = names, gpus or gpus_of.Gpus()
+        self._records, self._acted = Records(records), False
         self._activity = Activity(engines)
         self._engines: set[str] = set()
         """Addresses told of so far."""
@@ -179,7 +190,12 @@ class Sweep:
             told, problems = services.look([name for name in due if supervisor_of(name) == kind])
             self._problems[kind] = problems.get(kind, "")
             self._glance.asked(told)
-            self._told.update((one["name"], {key: one[key] for key in _TOLD}) for one in told)
+            for one in told:
+                runs = {key: one[key] for key, usual in _RUN.items() if one[key] != usual}
+                self._told[one["name"]] = {**{key: one[key] for key in _TOLD}, **runs}
+        self._acted, anew = acting, self._acted and not acting
+        for name, found in self._records.look(self._told, anew):
+            self._told[name] = {**self._told[name], **found}
         for name, one in self._told.items():
             used = self._glance.memory(name)
             if used is not None and one["memory"] is not None:
@@ -211,4 +227,4 @@ def _load() -> dict[str, Any]:
 def _gist(told: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes a service worth telling again: its memory only in steps of 16 MiB, its next run in steps of 16 s."""
     steps = {"memory": 24, "next": 4}
-    return tuple(int(told[key] or 0) >> steps[key] if key in steps else told[key] for key in _TOLD)
+    return tuple(int(told[key] or 0) >> steps[key] if key in steps else told[key] for key in told)

@@ -42,11 +42,19 @@ def start(names: tuple[str, ...], host: str = "") -> tuple[tuple[str, ...], str]
             ok, why = authority.control("start", name)
         except Exception as problem:  # noqa: BLE001 — the others are to be released all the same
             ok, why = False, f"{type(problem).__name__}: {problem}"
+        if ok and (skipped := _skipped(name)):
+            ok, why = False, f"skipped, because {skipped}"
         if ok:
             good.append(name)
         else:
             bad.append(f"{name} is still held: {why}")
     return tuple(good), "; ".join(bad)
+
+
+def _skipped(name: str) -> str:
+    """Why its start was none, though it ended well."""
+    told, _ = services.look([name])
+    return str(told[0]["skipped"]) if told and told[0]["active"] in ("inactive", "failed") else ""
 
 
 def is_up(name: str) -> bool:

@@ -41,10 +41,8 @@ def commands_of(request: Request) -> list[list[str]]:
     wanted: list[list[str] | None] = []
     if request.kind == "drop-caches":
         wanted.append(list(DROP))
-    elif request.kind == "backup":
-        wanted.append(command("start", request.service))
-    elif request.kind == "restart":
-        wanted.append(command("restart", request.service))
+    elif request.kind in ("backup", "restart"):
+        wanted += _again("start" if request.kind == "backup" else "restart", request.service)
     elif request.kind == "switch":
         target = request.mode(request.to)
         for service in request.hold:
@@ -56,10 +54,10 @@ def commands_of(request: Request) -> list[list[str]]:
             if not target.command:
                 wanted += [command("stop", service), *_kill(service, owners)]
             if request.rollback and not all(mode.command for mode in owners or [ModePlan("")]):
-                wanted.append(command("start", service))
+                wanted += _again("start", service)
         for service in target.services:
             if not target.command:
-                wanted.append(command("start", service))
+                wanted += _again("start", service)
             if service not in request.floor:
                 wanted += [command("stop", service), *_kill(service, [target])]
         if request.drop_caches and not target.command:
@@ -69,6 +67,11 @@ def commands_of(request: Request) -> list[list[str]]:
         if argv is not None and argv not in found:
             found.append(argv)
     return found
+
+
+def _again(verb: str, service: str) -> list[list[str] | None]:
+    """With what lets it start once it has failed too often."""
+    return [command(verb, service), command("reset-failed", service)]
 
 
 def _kill(service: str, owners: Sequence[ModePlan]) -> list[list[str] | None]:

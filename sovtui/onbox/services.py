@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sovtui.onbox import box, cgroups, containers
+from sovtui.onbox import box, cgroups, containers, runs
 from sovtui.onbox.plan import kind_of, supervisor_of
 from sovtui.onbox.things import Unit
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,Description,StateChangeTimestamp,"
     "ExecMainStatus,ExecMainStartTimestampMonotonic,ControlGroup,Job,CPUUsageNSec,IOReadBytes,TimeoutStopUSec,"
-    "NextElapseUSecRealtime,NextElapseUSecMonotonic"
+    "NextElapseUSecRealtime,NextElapseUSecMonotonic,Type,InvocationID,ExecMainCode,ExecMainExitTimestamp,ExecCondition,"
+    "InactiveEnterTimestamp,InactiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,StartLimitIntervalUSec,"
+    "TimersMonotonic,TimersCalendar,ConditionResult,ConditionTimestamp,ConditionTimestampMonotonic,AssertResult,AssertTimestamp,AssertTimestampMonotonic"
 )
 _UNSET = ("", "[not set]", "18446744073709551615")
 Told = dict[str, Any]
-"""`name, active, sub, result, load, since, restarts, pid, memory, description, status, next`, and for the machine
-`started, cgroups, cpu, read, part_of, stop_limit`."""
+"""`name, active, sub, result, load, since, restarts, pid, memory, description, status, next, once`, of runs `ended, skipped, skipped_at, kept`
+(see `runs.kept`), and for the machine `started, cgroups, cpu, read, part_of, stop_limit, oneshot, invocation, skip_clock, limited`."""
 
 
 def look(names: Sequence[str]) -> tuple[list[Told], dict[str, str]]:
@@ -97,9 +99,46 @@ def _unit(name: str, block: str) -> Told:
         "cpu": _number(get("CPUUsageNSec", "")),
         "read": _number(get("IOReadBytes", "")),
         "next": _next(get("NextElapseUSecRealtime", ""), get("NextElapseUSecMonotonic", "")),
+        "once": bool(get("TimersMonotonic")) and not get("TimersCalendar") and not _AGAIN.search(p["TimersMonotonic"]),
         "part_of": "",
         "stop_limit": _limit(get("TimeoutStopUSec", "")),
+        **_run(name, p, active),
+        "oneshot": get("Type", "") == "oneshot",
+        "invocation": get("InvocationID", ""),
+        "skip_clock": max(_number(get(key, "")) or 0 for key in _LOOKED_AT),
+        "limited": limited(p),
     }
+
+
+_AGAIN = re.compile(r"On(?!BootUSec|StartupUSec)\w+=")
+"""What lets a timer elapse more than once in the life of the machine."""
+_named: dict[tuple[str, object], str] = {}
+
+
+def _run(name: str, p: Mapping[str, str], active: str) -> Told:
+    """What is kept of its last run, with the condition that was not met by its name: asked once, `show` does not tell it."""
+    told = runs.kept(p, active, _stamp)
+    if told["skipped"] in (runs.CONDITION, runs.ASSERT):
+        key = name, told["skipped_at"]
+        if key not in _named:
+            _named[key] = runs.unmet(name)
+        told["skipped"] = _named[key] or told["skipped"]
+    return told
+
+
+_LOOKED_AT = ("ConditionTimestampMonotonic", "AssertTimestampMonotonic")
+
+
+def limited(p: Mapping[str, str]) -> bool:
+    """Whether systemd may refuse to start it for having failed too often: only `reset-failed` ends that before its time.
+
+    A unit that `Restart=` gave up says what it died of, and not that; that it was restarted shows it.
+    """
+    gave_up = p.get("Result") == "start-limit-hit" or (_number(p.get("NRestarts", "")) or 0) > 0
+    seconds, failed_at = _limit(p.get("StartLimitIntervalUSec", "")), _number(p.get("StateChangeTimestampMonotonic", ""))
+    if p.get("ActiveState") != "failed" or not gave_up or not seconds or failed_at is None:
+        return False
+    return time.clock_gettime(time.CLOCK_MONOTONIC) - failed_at / 1e6 <= seconds
 
 
 def _number(text: str) -> int | None:
@@ -172,4 +211,10 @@ def _told_unit(told: Told) -> Unit:
         read=None if told["read"] is None else float(told["read"]),
         part_of=told["part_of"],
         stop_limit=told.get("stop_limit"),
+        invocation=told.get("invocation", ""),
+        began=(started or 0) / 1e6,
+        skipped=told["skipped"],
+        skipped_at=told.get("skip_clock", 0) / 1e6,
+        oneshot=told.get("oneshot", False),
+        limited=told.get("limited", False),
     )

@@ -31,6 +31,15 @@ class Unit:
     """The compose project that a container belongs to, `compose:NAME`."""
     stop_limit: float | None = None
     """Seconds after which its supervisor ends it by force when it is to stop; infinite where it never does, None where not told."""
+    invocation: str = ""
+    """systemd's number of its last run, and when that run's main process began (CLOCK_MONOTONIC, 0: none); see `runs`."""
+    began: float = 0.0
+    skipped: str = ""
+    """Why its last start was no run, and when that was looked at (CLOCK_MONOTONIC)."""
+    skipped_at: float = 0.0
+    oneshot: bool = False
+    limited: bool = False
+    """It failed so often that systemd may refuse to start it."""
 
     @property
     def up(self) -> bool:
@@ -44,6 +53,9 @@ class Unit:
     @property
     def gone(self) -> bool:
         return not self.up and not self.pid and not self.procs
+
+
+NOBODY = Unit("")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Of the effects in `ASKED` at most one is open at any time; each is answered by e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
+from typing import Optional, Union
 
 from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Probe, Unit
 
@@ -216,6 +216,9 @@ class Explained:
     lines: tuple[str, ...] = ()
     reason: str = ""
     """Why there are none."""
+    skipped: str = ""
+    """Why the start was no run, to follow "skipped, because"; empty where it was one, or nobody tells."""
+    ran: Optional[bool] = None
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ W = TypeVar("W", bound=Work)
 
 def close(s: W, outcome: str, reason: str) -> tuple[W, Effects]:
     """The step is over and with it what was to be done: what is left are the figures after it."""
-    step = Step(s.step, "done" if outcome == "done" else "failed", s.now - s.since, reason)
+    step = Step(s.step, outcome if outcome in ("done", "skipped") else "failed", s.now - s.since, reason)
     return replace(s, phase="after", outcome=outcome, reason=reason, step=""), (step, Measure())
 
 

@@ -232,8 +232,8 @@ def test_polkit_rule_names_the_same_units_and_no_other(command: Command) -> None
     assert told.code == 0
     assert 'subject.user != "ops"' in told.out
     units = dict(re.findall(r'"(\S+\.service)": (\[.*\]),', told.out))
-    assert sorted(json.loads(units.pop("qwen.service"))) == ["kill", "restart", "start", "stop"]
-    assert json.loads(units["nas.service"]) == ["start", "restart"], "what nothing needs is not given"
+    assert sorted(json.loads(units.pop("qwen.service"))) == ["kill", "reset-failed", "restart", "start", "stop"]
+    assert json.loads(units["nas.service"]) == ["start", "reset-failed", "restart"], "what nothing needs is not given"
     assert sorted(units) == ["broken.service", "mistral.service", "nas.service", "prometheus.service"]
     assert "//   #1000 ALL=(root) NOPASSWD: /usr/bin/tee /proc/sys/vm/drop_caches" in told.out.splitlines()
 

@@ -11,8 +11,8 @@ import pytest
 from sovtui.cli import documents, output
 from sovtui.config.load import loads
 from sovtui.config.specs import host_specs
-from sovtui.core.events import EngineSeen, LinkChanged, Samples, SourceChanged, Tick
-from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part, Source
+from sovtui.core.events import BackupsSeen, EngineSeen, LinkChanged, Samples, SourceChanged, Tick
+from sovtui.core.model import Backup, Engine, EnginePhase, Link, LinkPhase, Part, Source
 from sovtui.core.state import State, initial, reduce
 from tests.cli.conftest import Command
 from tests.fakes.hub import NOW, healthy, run
@@ -262,3 +262,17 @@ def test_what_a_lost_host_last_was_is_told_with_its_age(command: Command) -> Non
     assert "qwen           hot ~40s" in told and "qwen: vllm ready ~40s" in told and "3 active ~40s" in told
     (qwen, *_) = json.loads(command("status", "--json").out)["hosts"][0]["modes"]
     assert (qwen["heat"], qwen["seen_at"]) == ("hot", "2026-11-20T20:00:00+00:00")
+
+
+def test_a_backup_whose_start_was_skipped(command: Command) -> None:
+    """Its last good one stays what it was; that the newest start was no run is said everywhere."""
+    why = "ConditionACPower=true was not met"
+    command.events.append(
+        BackupsSeen("spark", (Backup("nas", "nas.service", 93600.0, NOW - timedelta(hours=9), "skipped", NOW, skipped=why),))
+    )
+    backup = document(command)["hosts"][0]["backups"][0]
+    assert (backup["last_result"], backup["skipped"], backup["age_seconds"], backup["late"]) == ("skipped", why, 32400.0, False)
+    told = " ".join(command("status").out.split())
+    assert f"nas: last success 9h ago, in time, last start skipped, because {why}" in told
+    assert "backup nas was skipped" in told
+    assert f"?   spark: backup nas: its last start was skipped, because {why}" in command("doctor").out

@@ -154,3 +154,26 @@ def test_the_scripted_estate_while_it_alerts() -> None:
     assert [(i.kind, i.host) for i in found[:2]] == [("link", "edge"), ("engine", "spark")]
     assert {i.target for i in of_host(found, "nas")} >= {"/volume1"}
     assert all(i.grade is Grade.NOW for i in found[:4])
+
+
+def test_a_timer_that_will_not_fire_again() -> None:
+    state = estate(HostSpec("box", services=("a.timer", "b.timer", "c.timer", "d.timer", "e.service")))
+    spent = Service("a.timer", "active", "elapsed", "success", NOW)
+    fine = (
+        Service("b.timer", "active", "running", "success", NOW),  # what it starts runs: the next time comes after it
+        Service("c.timer", "active", "waiting", "success", NOW, next_run_at=NOW + timedelta(hours=1)),
+        replace(spent, name="d.timer", once=True),  # OnBootSec= alone: at the next boot again
+        replace(spent, name="e.service"),
+    )
+    state = reduce(state, ServicesSeen("box", (spent, *fine)))
+    assert [(i.grade, i.kind, i.title) for i in issues(state)] == [(Grade.SOON, "timer", "a.timer will not fire again")]
+
+
+def test_a_backup_that_was_skipped() -> None:
+    backup = Backup("nas", "nas.service", 3600.0, NOW, "skipped", at=NOW, skipped="ConditionACPower=true was not met")
+    state = estate(HostSpec("box", backups=(backup, replace(backup, name="new", last_success_at=None))))
+    found = {(i.grade, i.title): i.detail for i in issues(state)}
+    assert found == {
+        (Grade.SOON, "backup new was skipped"): "skipped, because ConditionACPower=true was not met: it did not run",
+        (Grade.LOOK, "backup nas was skipped"): "skipped, because ConditionACPower=true was not met: it did not run",
+    }

@@ -103,3 +103,11 @@ def test_nonsense_changes_nothing(line: dict[str, object]) -> None:
     run = receipts.begin(BEGIN)
     assert receipts.apply(run, line) == run
     assert receipts.apply(None, line) is None
+
+
+def test_a_skipped_start_is_told_with_its_reason() -> None:
+    why = "skipped, because of an unmet condition check (ConditionACPower=true)"
+    begun = {"t": "begin", "id": "1", "kind": "backup", "target": "nas", "who": "me", "at": "2026-11-20T20:00:00Z"}
+    run = fold([begun, {"t": "end", "outcome": "skipped", "reason": why, "seconds": 1.0}])
+    assert run is not None and receipts.exit_code(run) == 1
+    assert receipts.sentence(run) == f"Backup nas: {why}."

@@ -12,6 +12,7 @@ from sovtui.core.events import (
     AlertsSeen,
     Curve,
     EngineSeen,
+    Event,
     LinkChanged,
     PathSeen,
     ReceiptsSeen,
@@ -22,6 +23,7 @@ from sovtui.core.events import (
     SpecChanged,
     Tick,
 )
+from sovtui.core.issues import Grade, issues
 from sovtui.core.model import (
     ActionRun,
     Engine,
@@ -35,7 +37,7 @@ from sovtui.core.model import (
     Source,
     TailnetPath,
 )
-from sovtui.core.modes import Heat, hot_modes, mode_view, pace, unified
+from sovtui.core.modes import Heat, ModeView, hot_modes, mode_view, pace, unified
 from sovtui.core.reading import Status, fresh, unsupported
 from sovtui.core.state import CURVE_POINTS, State, initial, is_routine, reduce, source_failed
 from sovtui.tui.panes.inference import heat_span
@@ -271,3 +273,36 @@ def test_an_engine_that_was_silent_long_before_the_loss_stays_silent() -> None:
     state = reduce(reduce(state, LinkChanged("spark", Link(LinkPhase.UP))), _said(EnginePhase.READY, 70))
     state = reduce(reduce(state, _said(EnginePhase.UNKNOWN, 80)), _down(85))
     assert state.hosts["spark"].engines["qwen"].phase is EnginePhase.READY, "each silence counts by itself"
+
+
+def test_a_mode_that_failed_is_the_past_once_another_one_is_wanted() -> None:
+    """systemd calls its unit failed until it is started again: one failed start would leave it broken for ever."""
+    before = Service("a.service", "failed", "failed", "exit-code", NOW)
+    state = reduce(start(), ServicesSeen("spark", (before, Service("b.service", "inactive"))))
+    switch = ActionRun("1", "switch", "qwen", "me", NOW - timedelta(seconds=60), outcome="rolled-back", seconds=90.0)
+
+    def view(*events: Event) -> ModeView:
+        new = state
+        for event in events:
+            new = reduce(new, event)
+        return mode_view(new.hosts["spark"], QWEN)
+
+    def ended(target: str, outcome: str, began: float = -60.0, seconds: float = 90.0) -> ModeView:
+        run = replace(switch, target=target, outcome=outcome, began_at=NOW + timedelta(seconds=began), seconds=seconds)
+        return view(ReceiptsSeen("spark", (run,)))
+
+    assert view().heat is Heat.BROKEN and not view().past
+    beside = ServicesSeen("spark", (Service("b.service", "active"),))
+    assert view(beside, EngineSeen("spark", "other", Engine(EnginePhase.STARTING))).heat is Heat.BROKEN, "not proved yet"
+    hot = view(beside, EngineSeen("spark", "other", Engine(EnginePhase.READY)))
+    assert (
+        hot.heat is Heat.COLD and hot.past and hot.reason.startswith("a.service failed at 2026-") and "other is hot" in hot.reason
+    )
+    assert ended("qwen", "rolled-back").past and ended("qwen", "cancelled").past
+    assert ended("none", "done").past and ended("other", "warned").past
+    assert ended("qwen", "done").heat is Heat.BROKEN, "it failed after it was wanted"
+    assert ended("qwen", "rollback-failed").heat is Heat.BROKEN and ended("qwen", "failed").heat is Heat.BROKEN
+    assert ended("other", "done", -600.0, 30.0).heat is Heat.BROKEN, "it failed after that switch"
+    new = reduce(reduce(state, beside), EngineSeen("spark", "other", Engine(EnginePhase.READY)))
+    found = [(issue.grade, issue.kind, issue.title) for issue in issues(new)]
+    assert found == [(Grade.LOOK, "service", "a.service failed")], "and no mode is called broken"

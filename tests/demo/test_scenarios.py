@@ -175,7 +175,8 @@ def test_the_other_estates_have_every_scenario(where: str, name: str):
             assert run is not None and run.running
         case "failed":
             assert run is not None and run.outcome == ("rolled-back" if told.hot else "failed")
-            assert views[told.failing_mode].heat is Heat.BROKEN
+            failing = views[told.failing_mode]
+            assert (failing.heat, failing.past) == ((Heat.COLD, True) if told.hot else (Heat.BROKEN, False))
         case "link-down":
             assert host.link.phase is LinkPhase.DOWN
     if name != "empty":

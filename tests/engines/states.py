@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from tests.engines.whole import Whole, whole
 
 MODEL = "org/tiny:Q4_K_M"
 """An id with `/` and `:`, as Hugging Face and Ollama have them."""
+_STOPPED_SECONDS, _GOING_SECONDS = 0.2, 0.01
+"""A load of half a second takes ten; each of its answers takes less than one still."""
 LIMIT_SECONDS = 60.0
 """A machine with a load of 15 is waited for."""
 
@@ -154,18 +157,32 @@ async def loading(folder: Path) -> Seen:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     server: Running | None = None
+    over = threading.Event()
+    slowing: threading.Thread | None = None
+
+    def slow(one: Running) -> None:
+        while not over.is_set():
+            one.signal(signal.SIGSTOP)
+            over.wait(_STOPPED_SECONDS)
+            one.signal(signal.SIGCONT)
+            over.wait(_GOING_SECONDS)
 
     def begin() -> None:
-        """Held in the middle of its load: so short a one would be over between two looks."""
-        nonlocal server
+        """Slowed down in the middle of its load: so short a one would be over between two looks."""
+        nonlocal server, slowing
         server = start(folder, tiny(512, 12), wait=False, port=port, model_alias=[MODEL], warmup=True)
         limit = time.monotonic() + LIMIT_SECONDS
         while answer(f"{url}/health")[0] != 503 and time.monotonic() < limit:
             time.sleep(0.002)
+        slowing = threading.Thread(target=slow, args=(server,))
+        slowing.start()
 
     try:
         async with watching(folder, url) as watch:
             return await watch.after("503 while it loads", "starting", begin)
     finally:
+        over.set()
+        if slowing is not None:
+            slowing.join()
         if server is not None:
             server.end()

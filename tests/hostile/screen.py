@@ -16,7 +16,9 @@ from tests.bench.terminal import Terminal
 LETTERS = "abcdefghijklmnoprstuvwxy"
 WAIT_SECONDS = 60.0
 """A key that nothing answers for so long is not answered."""
-_TOKEN = re.compile(r"\x1b\[([0-9;:?<>=]*)([ -/]*)([@-~])|\x1b[()][A-Z0-9]|\x1b[=>78]|\x1bP[^\x1b]*\x1b\\|([^\x1b]+)|(\x1b)")
+_TOKEN = re.compile(
+    r"\x1b\[([0-9;:?<>=]*)([ -/]*)([@-~])|\x1b[()][A-Z0-9]|\x1b[=>78]|\x1bP[^\x1b]*\x1b\\|\x1b\]22;[a-z-]*(?:\x07|\x1b\\)|([^\x1b]+)|(\x1b)"
+)
 _RAW = re.compile(
     "[\x00-\x06\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]"
 )
@@ -36,7 +38,9 @@ class Picture:
     def feed(self, data: bytes) -> None:
         data = self._rest + data
         cut = data.rfind(b"\x1b")
-        whole = cut < 0 or re.match(rb"\x1b(?:\[[0-9;:?<>=]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78]|P[^\x1b]*\x1b\\)", data[cut:])
+        whole = cut < 0 or re.match(
+            rb"\x1b(?:\[[0-9;:?<>=]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78]|P[^\x1b]*\x1b\\|\]22;[a-z-]*(?:\x07|\x1b\\))", data[cut:]
+        )
         self._rest = b"" if whole else data[cut:]
         text = (data if whole else data[:cut]).decode("utf-8", "ignore")
         for found in _TOKEN.finditer(text):

@@ -152,7 +152,9 @@ def test_privileged_commands() -> None:
     assert [" ".join(c) for c in rights.privileged_commands(wish)] == [
         "/usr/bin/systemctl stop a.service",
         "/usr/bin/systemctl start a.service",
+        "/usr/bin/systemctl reset-failed a.service",
         "/usr/bin/systemctl start b.service",
+        "/usr/bin/systemctl reset-failed b.service",
         "/usr/bin/systemctl stop b.service",
         "/usr/bin/systemctl kill --signal=SIGKILL b.service",  # of who answers nowhere nobody knows that it hangs
         "/usr/bin/tee /proc/sys/vm/drop_caches",
@@ -443,6 +445,8 @@ def test_journal_lines() -> None:
 
     assert one(MESSAGE="x", PRIORITY="6", __REALTIME_TIMESTAMP="1795165200000000") == (1795165200.0, "x", 6)
     assert one(MESSAGE=[104, 105, 255]) == (None, "hi�", None)
+    assert one(MESSAGE=["first", "second"], PRIORITY=["6", "3"]) == (None, "first\nsecond", 3)
+    assert one(MESSAGE=["a", [98, 1, 99], None]) == (None, "a\nb\x01c", None)
     assert one(MESSAGE=None) == (None, "", None)
     assert one(MESSAGE="a 1%\ra 2%\r") == (None, "a 2%", None)
     assert journal.decode(b"{torn", False) is None

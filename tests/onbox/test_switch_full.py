@@ -88,6 +88,14 @@ def test_release_that_fails_is_a_warning() -> None:
     assert story.held == ["x.timer"]
 
 
+def test_a_release_that_systemd_skips_is_a_warning() -> None:
+    world = box().start_up("x.timer")
+    world.services["x.timer"].skips = "kept"
+    story = go(world, hold=["x.timer"])
+    assert story.outcome == "warned" and story.held == ["x.timer"]
+    assert "x.timer is still held: skipped, because ConditionPathExists=/nope was not met" in story.reason
+
+
 @pytest.mark.parametrize("fate", ["fail", "exit0", "restart", "hang", "wrong", "refuse-start", "crash"])
 def test_every_failure_releases(fate: str) -> None:
     world = box(b=fate).start_up("x.timer")

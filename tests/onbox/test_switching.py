@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from sovtui.onbox import machine
-from sovtui.onbox.words import Began, Run, Tick
+from sovtui.onbox.things import Need
+from sovtui.onbox.words import Began, CheckRights, Effect, Event, Run, Tick
 from tests.onbox.world import Service, Story, World, box, play, request
 
 FORWARD = ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify"]
@@ -443,11 +444,23 @@ def test_progress_is_told() -> None:
     assert len(story.lines) == 1
 
 
-def test_start_limit_is_reset_first() -> None:
+def test_the_right_to_start_what_failed_too_often_is_asked_for_before_anything_is_stopped() -> None:
     world = box()
-    world.services["b.service"].active, world.services["b.service"].result = "failed", "start-limit-hit"
+    world.services["b.service"].limited = True
+    asked: list[CheckRights] = []
+    perform = world.perform
+
+    def spy(effect: Effect, post: Callable[[Event], None]) -> None:
+        asked.extend([effect] if isinstance(effect, CheckRights) else [])
+        perform(effect, post)
+
+    world.perform = spy  # type: ignore[method-assign]
     assert run(world).outcome == "done"
-    assert world.commands.index(("reset-failed", "b.service")) < world.commands.index(("start", "b.service"))
+    assert Need("reset-failed", "b.service") in asked[0].needs
+    world, asked[:] = box(), []
+    world.perform, perform = spy, world.perform  # type: ignore[method-assign]
+    assert run(world).outcome == "done"
+    assert not [need for need in asked[0].needs if need.verb == "reset-failed"], "nobody else needs it"
 
 
 def test_an_ended_machine_says_nothing() -> None:

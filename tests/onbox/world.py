@@ -96,6 +96,17 @@ class Service:
     tokens_made: float = 0.0
     cpu: float | None = None
     lines: list[str] = field(default_factory=list)
+    skips: str = ""
+    """Why its starts are no runs, as the journal tells it; `mute`: nobody tells; `kept`: systemd itself keeps the record of it."""
+    runs: int = 0
+    main: float = 0.0
+    """When the main process of its last run began."""
+    oneshot: bool = False
+    limited: bool = False
+    forgotten: bool = False
+    """Nothing refers to it: at its end systemd keeps no record."""
+    told: bool | None = None
+    """Whether the journal tells that it ran."""
 
 
 class World:
@@ -145,6 +156,7 @@ class World:
     def begin(self, s: Service) -> None:
         s.active, s.result, s.sub, s.began = "activating" if s.notify else "active", "success", "", self.now
         s.procs, s.ready_at = 1, None
+        s.runs, s.main = s.runs + 1, self.now
         fate = s.fate
         s.hangs, s.deaf = "", ""
         if s.hangs_again:
@@ -211,8 +223,10 @@ class World:
             self.drops += 1
             self.at(0.5, lambda: post(Dropped(self.now, not self.drop_reason, self.drop_reason)))
         elif isinstance(effect, Explain):
-            lines = tuple(self.services[effect.service].lines)
-            self.at(0.1, lambda: post(Explained(self.now, effect.service, lines)))
+            asked = self.services[effect.service]
+            lines, skips = tuple(asked.lines), asked.skips if asked.skips not in ("mute", "kept") else ""
+            ran = False if skips else asked.told
+            self.at(0.1, lambda: post(Explained(self.now, effect.service, lines, "", skips, ran)))
         elif isinstance(effect, Weigh):
             self.at(0.05, lambda: post(self.weighed(effect)))
         elif isinstance(effect, Prove):
@@ -295,11 +309,14 @@ class World:
                 self.at(s.stop_seconds, lambda: end(True))
             else:
                 self.at(0.05, lambda: end(True))
+        elif run.verb == "restart" and s.skips:
+            self._stopped(s)
+            self.at(0.1, lambda: end(True))
         elif run.verb == "restart":
             s.procs = 0
             self.begin(s)
             self.at(0.1, lambda: end(s.active != "failed"))
-        elif s.active in ("active", "activating"):
+        elif s.active in ("active", "activating") or s.skips:
             self.at(0.05, lambda: end(True))
         else:
             self.at(0.05, lambda: self._started(s, end))
@@ -334,9 +351,29 @@ class World:
                 units.append(Unit(name, "missing", load="not-found"))
                 continue
             age = None if s.began is None else self.now - s.began
+            known = s.runs and not (s.forgotten and not s.procs)
+            run: dict[str, Any] = {"invocation": f"run {s.runs}", "began": s.main} if known else {}
+            if s.skips == "kept":
+                run |= {"skipped": "ConditionPathExists=/nope was not met", "skipped_at": self.now}
             pid = 7 if s.procs and s.active != "inactive" else 0
             units.append(
-                Unit(name, s.active, s.sub, s.result, s.load, pid, s.procs, s.restarts, 1, age, s.cpu, stop_limit=s.stop_limit)
+                Unit(
+                    name,
+                    s.active,
+                    s.sub,
+                    s.result,
+                    s.load,
+                    pid,
+                    s.procs,
+                    s.restarts,
+                    1,
+                    age,
+                    s.cpu,
+                    stop_limit=s.stop_limit,
+                    oneshot=s.oneshot,
+                    limited=s.limited,
+                    **run,
+                )
             )
         answers = []
         for probe in look.probes:

@@ -17,7 +17,6 @@ from sovtui.ports.clock import Clock
 from sovtui.ports.errors import NotYet, Unreachable
 from sovtui.ports.source import Emit
 
-_WORKED = ("done", "warned")
 SILENT_SECONDS = 20.0
 """Once Prometheus has not answered for so long, the box itself is believed instead of its metric."""
 
@@ -64,6 +63,8 @@ class BackupsSource:
             return f"{self.host} is not reached yet"
         if not services_told(state, self.host, [backup.service for backup in self._backups]):
             return "the services of its backups are not known yet"
+        if any(s.mute is None for backup in self._backups if (s := host.services.get(backup.service)) is not None):
+            return "the journal has not told of its backups' runs yet"
         if not host.receipts_told:
             return "the receipts have not been read yet"
         if any(backup.metric for backup in self._backups) and not source_tried(state, "prometheus"):
@@ -105,12 +106,17 @@ def judge(
     new = replace(old, service=config.service, max_age_seconds=float(config.max_age), at=now)
     known = service is not None and service.active not in ("unknown", "")
     if known and service is not None:
-        new = replace(new, last_result=_result(service))
+        result = _result(service)
+        why = service.skipped
+        if (run := _newest(config, runs)) is not None and _is_news(service, result, run):
+            result = {"done": "success", "skipped": "skipped", "failed": "failed"}.get(run.outcome, "")
+            why = run.reason.removeprefix("skipped, because ")
+        new = replace(new, last_result=result, skipped=why if result == "skipped" else "")
     if config.metric and not silent:
         return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not told its metric yet")
     found = [(old.last_success_at, old.source)] if old.last_success_at else []
-    if known and service is not None and (ended := _ended_well(service)):
-        found.append((ended, service.source or "probe"))
+    if known and service is not None and service.ended_at:
+        found.append((service.ended_at, service.ended_by or service.source or "probe"))
     found += [(ended, "receipt") for run in runs if (ended := _receipt(config, run))]
     if found:
         at, source = max(found, key=lambda pair: pair[0])
@@ -124,17 +130,21 @@ def _instead(source: str, known: bool) -> str:
     if source == "prometheus":
         later = "; the box tells of no later one" if known else ""
         return f"as Prometheus told last, which does not answer now{later}"
-    return f"told by its {'receipt' if source == 'receipt' else 'unit'}: Prometheus, which has its metric, does not answer"
+    return (
+        f"told by its {source if source in ('receipt', 'journal') else 'unit'}: Prometheus, which has its metric, does not answer"
+    )
 
 
 def _result(service: Service) -> str:
-    if service.active == "failed" or service.result not in ("", "success"):
+    """How its last start went. One that was skipped is no run: what the run before did, well or not, is told by other means."""
+    if service.active == "failed" or service.result not in ("", "success", "exec-condition"):
         return "failed"
     if service.active in RUNNING and not _is_done(service):
         return "running"
-    if service.active == "inactive" and service.since is None:
-        return ""  # it has not run since the machine started: systemd says `success` then, too
-    return "success" if service.active in ("inactive", "active") else ""
+    last = service.ended_at
+    if service.result == "exec-condition" or (service.skipped_at and (last is None or service.skipped_at >= last)):
+        return "skipped"
+    return "success" if last else ""
 
 
 def _is_done(service: Service) -> bool:
@@ -142,14 +152,20 @@ def _is_done(service: Service) -> bool:
     return service.active == "active" and service.sub == "exited"
 
 
-def _ended_well(service: Service) -> datetime | None:
-    if service.result == "success" and (service.active == "inactive" or _is_done(service)):
-        return service.since
-    return None
+def _is_news(service: Service, result: str, run: ActionRun) -> bool:
+    """Whether a receipt tells of a later start than the journal, which is asked now and then; where systemd keeps a record, that tells."""
+    known = max((at for at in (service.ended_at, service.skipped_at) if at), default=None)
+    return not result or (not service.kept and result in ("success", "skipped") and known is not None and run.began_at > known)
+
+
+def _newest(config: BackupConfig, runs: Sequence[ActionRun]) -> ActionRun | None:
+    """The receipt of the newest start."""
+    mine = [run for run in runs if run.kind == "backup" and run.target in (config.name, config.service) and run.outcome]
+    return max(mine, key=lambda run: run.began_at, default=None)
 
 
 def _receipt(config: BackupConfig, run: ActionRun) -> datetime | None:
-    if run.kind == "backup" and run.target in (config.name, config.service) and run.outcome in _WORKED:
+    if run.kind == "backup" and run.target in (config.name, config.service) and run.outcome == "done":
         return run.began_at + timedelta(seconds=run.seconds or 0.0)
     return None
 
@@ -159,8 +175,13 @@ def _why_unknown(config: BackupConfig, service: Service | None) -> str:
         return f"{config.service} is not known yet" if service is None or not service.reason else service.reason
     if service.active == "missing":
         return f"there is no {config.service}"
+    witness = (
+        f", and {service.mute}" if service.mute else ", nor does its journal tell of one" if service.source == "probe" else ""
+    )
     if _result(service) == "failed":
-        return "its last run failed; systemd does not keep when it last worked: a metric would"
+        return f"its last run failed; systemd does not keep when it last worked{witness}: a metric would"
     if _result(service) == "running":
         return "it runs now; when it last worked is not known"
-    return "it has not run since the machine started: a metric would tell of runs before"
+    if not service.kept:
+        return f"systemd keeps no record of its runs{witness}: a metric would"
+    return f"systemd does not tell of a run that ended well{witness}: a metric would"

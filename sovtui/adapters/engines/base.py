@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -203,16 +203,18 @@ async def read_metrics(
 ) -> Scrape | Reading:
     """Ask for a page of metrics. `missing` is why it may answer 404 or 501."""
     from sovtui.adapters.engines.scrape import MAX_BYTES, in_slices
-    from sovtui.adapters.links.http import request
+    from sovtui.adapters.links.http import heard_at, request
 
     answer = await request(client, "GET", path, max_bytes=MAX_BYTES)
+    heard = heard_at(client)
     if answer.status_code in (404, 501):
         return unsupported(missing, "engine")
     if answer.status_code in (401, 403):
         return unknown(f"its metrics are closed: {closed(answer)}", "engine")
     if answer.status_code != 200:
         return unknown(f"its metrics answer {answer.status_code}", "engine")
-    return await in_slices(answer.content.decode("utf-8", "replace"), wanted, at, monotonic)
+    page = await in_slices(answer.content.decode("utf-8", "replace"), wanted, at, monotonic)
+    return replace(page, heard=heard if math.isfinite(heard) else None)
 
 
 async def page_or_why(reading: Awaitable[Scrape | Reading]) -> Scrape | Reading:

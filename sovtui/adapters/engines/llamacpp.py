@@ -7,6 +7,7 @@ clock, another's `/slots` does, and no version tells which: both are asked only 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +30,7 @@ from sovtui.adapters.engines.base import (
     selector,
 )
 from sovtui.adapters.engines.scrape import Between, Labels, Scrape, total
+from sovtui.adapters.links.http import heard_at
 from sovtui.core.catalog import ENGINE_FIGURES
 from sovtui.core.model import Engine
 from sovtui.core.reading import Reading, fresh, unknown, unsupported
@@ -139,7 +141,7 @@ class Llamacpp:
         past.own["read_at"] = monotonic
         series: dict[str, dict[Labels, float]] = {}
         loaded: list[str] | None = past.own.get("loaded")
-        told = False
+        told, heard = False, -math.inf
         if loaded == []:
             self._stands(Server(), past, (), series)
         why: Reading | None = None
@@ -156,10 +158,10 @@ class Llamacpp:
             elif failed := await self._ask(client, past, model, series, at, monotonic):
                 why = failed
             else:
-                told = True
+                told, heard = True, heard_at(client)
         if not told and why is not None:
             return why
-        return Scrape(at, monotonic, series, len(series))
+        return Scrape(at, monotonic, series, len(series), heard if math.isfinite(heard) else None)
 
     async def _ask(
         self,

@@ -39,6 +39,8 @@ class Scrape:
     series: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
     """By name (always with `:` after the engine), then by labels without empty ones."""
     samples: int = 0
+    heard: float | None = None
+    """This machine's monotonic time when its last byte came; None where that is not known."""
     unread: int = 0
     """Lines that cannot be read."""
 
@@ -108,7 +110,7 @@ def _parsing(text: str, wanted: re.Pattern[str], at: datetime, monotonic: float)
         yield 0, len(lines)
     if bad and not count:
         raise Malformed(f"its /metrics cannot be read: {why}")
-    return Scrape(at, monotonic, series, count, bad)
+    return Scrape(at, monotonic, series, count, unread=bad)
 
 
 _CUT = 1 << 16

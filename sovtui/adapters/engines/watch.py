@@ -7,6 +7,7 @@ what is told of the others nor their figures. Keeps no timers: the poller calls 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -204,7 +205,7 @@ class EnginesSource:
         past, mode, adapter = watched.past, watched.mode, watched.adapter
         past.at = self._clock.now()
         past.address, (past.activity, past.blind) = address_of(mode.url), self._activity
-        now = self._clock.monotonic()
+        now, began = self._clock.monotonic(), time.monotonic()
 
         engine: Engine | None
         silence: Silence | None
@@ -214,7 +215,7 @@ class EnginesSource:
                 return await _models_only(watched.client, mode.model)
             engine = await adapter.probe(watched.client, mode.model, past, now)
             if isinstance(past.page, Scrape):
-                past.page = _answered(past.page, self._clock.monotonic() - now)
+                past.page = _answered(past.page, began, self._clock.monotonic() - now)
             return engine
 
         if host.link.phase is not LinkPhase.UP and not await reach(watched.client, LINKED_SECONDS):
@@ -298,7 +299,7 @@ class EnginesSource:
     async def _read(self, watched: Watched) -> dict[str, Reading]:
         adapter, scrapes = watched.adapter, watched.scrapes
         assert adapter is not None
-        asked = self._clock.monotonic()
+        asked, began = self._clock.monotonic(), time.monotonic()
         try:
             after = await adapter.scrape(watched.client, watched.past, self._clock.now(), asked)
         except PortError as error:
@@ -309,7 +310,7 @@ class EnginesSource:
             return dict.fromkeys(ENGINE_FIGURES, after)
         if not isinstance(after, Scrape):
             return dict(after)
-        after = _answered(after, self._clock.monotonic() - asked)
+        after = _answered(after, began, self._clock.monotonic() - asked)
         before = scrapes[-1] if scrapes else None
         readings = adapter.parse(
             before,
@@ -357,8 +358,11 @@ def _unsure(engine: Engine) -> bool:
     return engine.phase is EnginePhase.UNKNOWN and not engine.denied
 
 
-def _answered(page: Scrape, seconds: float) -> Scrape:
-    """As of its answer, so long after it was asked for: a first page comes later by a whole connection, and the next speed were too low."""
+def _answered(page: Scrape, began: float, until_now: float) -> Scrape:
+    """As of its answer: a first page comes later than its question by a whole connection, and is known later by what reads it and by
+    what is asked beside it. `began`: this machine's monotonic time at the question; `until_now`: seconds since then, where no more is known.
+    """
+    seconds = page.heard - began if page.heard is not None and page.heard >= began else until_now
     return replace(page, at=page.at + timedelta(seconds=seconds), monotonic=page.monotonic + seconds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sovtui.adapters.figures.questions import CACHED, DROPPABLE, MEMORY
+from sovtui.adapters.figures.questions import CACHED, DROPPABLE, MEMORY, SEEN
 from sovtui.config.specs import LOCAL
 from sovtui.core.clean import clean
 from sovtui.core.plausible import blank
@@ -34,6 +34,10 @@ class HostAnswer:
     unsupported: dict[tuple[str, str], str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     """systemd's word by unit."""
+    units_told: bool = False
+    """Whether the exporter could ask systemd: then a unit without a word is one that is not loaded, or that it leaves out."""
+    units_seen: set[str] = field(default_factory=set)
+    """Units that it does not leave out."""
     host_time: float | None = None
     gpu_time: float | None = None
     reason: str = ""
@@ -184,5 +188,12 @@ def _by_dcgm(rows: Iterable[Series]) -> dict[tuple[str, str], float]:
 
 
 def take_units(answer: HostAnswer, series: Iterable[Series]) -> None:
+    asked: list[bool] = []
     for s in series:
-        answer.units[s.labels.get("name", "")] = clean(s.labels.get("state", "unknown"), 32)
+        if (name := s.labels.get("name", "")) and s.labels.get("state") == SEEN:
+            answer.units_seen.add(name)
+        elif name:
+            answer.units[name] = clean(s.labels.get("state", "unknown"), 32)
+        else:
+            asked.append(s.value == 1)
+    answer.units_told = all(asked) if asked else bool(answer.units)

@@ -32,6 +32,10 @@ _DCGM = "DCGM_FI_DEV_(GPU_UTIL|POWER_USAGE|GPU_TEMP|SM_CLOCK|FB_USED|FB_FREE|FB_
 _MEMORY = f'__name__=~"node_memory_({_MEMORY_FIELDS})_bytes"'
 _GPU = f'__name__=~"{_SMI}|{_DCGM}"'
 _GPU_USE = '__name__=~"nvidia_smi_(utilization_gpu_ratio|gpu_info)|DCGM_FI_DEV_GPU_UTIL"'
+SEEN, SEEN_WINDOW = "seen", "1h"
+"""In place of a state: the exporter has told of the unit within that time, so it does not leave it out."""
+_ACTIVE = 'state="active",'
+_SYSTEMD = 'collector="systemd"'
 _IDLE = 'mode="idle"'
 _DISK = '__name__=~"node_filesystem_(avail|size)_bytes",fstype!~"(|dev|hugetlb)tmpfs|ramfs|overlay|squashfs|iso9660|nfs.*|cifs|fuse.*|vfat|efivarfs"'
 _LOAD = '__name__="node_load1"'
@@ -101,7 +105,11 @@ def host_questions(config: Config, windows: Windows) -> list[Question]:
         units = [unit for unit in watched(host) if ":" not in unit]
         if units:
             names = 'name=~"' + "|".join(literal(unit) for unit in units) + '"'
-            ask("u", "units", f"max by (name,state,instance) (node_systemd_unit_state{{{_with(names, m)}}} == 1)")
+            states = f"max by (name,state,instance) (node_systemd_unit_state{{{_with(names, m)}}} == 1)"
+            told = f"max by (instance) (node_scrape_collector_success{{{_with(_SYSTEMD, m)}}})"
+            active = f"count_over_time(node_systemd_unit_state{{{_with(_ACTIVE + names, m)}}}[{SEEN_WINDOW}])"
+            seen = f'label_replace(max by (name,instance) ({active}),"state","{SEEN}","","")'
+            ask("u", "units", f"({states} or {told} or {seen})")
         for number, backup in enumerate(host.backup):
             if backup.metric:
                 ask(f"b{number}_", "backup", f"max({backup.metric})", backup.name)

@@ -28,6 +28,7 @@ TOGETHER_SECONDS = 3.0
 APART = "memory.apart_ratio"
 AHEAD = timedelta(minutes=5)
 """Clocks are never so far apart once both are known: what is further in the future has not happened."""
+NOT_LOADED = "not loaded"
 _MISSING = "Prometheus has no such series"
 _HOST_FIGURES = (*MEMORY.values(), "memory.cached_bytes", "memory.droppable_bytes", "memory.swap_used_bytes", "cpu.use_ratio")
 
@@ -42,6 +43,8 @@ class Teller:
         self.told: dict[tuple[str, str], datetime] = {}
         self.gpus_told: dict[str, datetime] = {}
         """When there were figures of a host's GPUs, by host."""
+        self._units: set[tuple[str, str]] = set()
+        """(host, unit) of which it has told a state."""
         self._known: set[str] = set()
         """Hosts that Prometheus has told of."""
 
@@ -152,9 +155,16 @@ class Teller:
             readings[figure, ""] = unknown(reason, SOURCE, now)
 
     def _services(self, host: Host, answer: HostAnswer, at: datetime, now: datetime) -> tuple[Service, ...]:
-        """Only for what the probe has not told lately: it is the better witness."""
-        found = []
-        for name, word in answer.units.items():
+        """Only for what the probe has not told lately: it is the better witness.
+
+        Of a unit that is stopped and that nothing refers to every state ends, while the host goes on telling: it is not loaded any more.
+        """
+        found, mine = [], host.spec.name
+        self._units.update((mine, name) for name in (*answer.units, *answer.units_seen))
+        words = dict(answer.units)
+        if answer.units_told and answer.host_time is not None:
+            words.update({name: NOT_LOADED for name in host.services if (mine, name) in self._units and name not in words})
+        for name, word in words.items():
             old = host.services.get(name)
             if old is None:
                 continue
@@ -162,7 +172,10 @@ class Teller:
                 limit = PROBE_IS_FRESH_SECONDS if old.source != SOURCE else -math.inf
                 if (now - old.at).total_seconds() <= limit or old.at >= at:
                     continue
-            if old.active == word:
+            if word == NOT_LOADED:
+                known = old if old.active == "inactive" else Service(name, "inactive", description=old.description)
+                found.append(replace(known, sub=NOT_LOADED, at=at, source=SOURCE, reason=""))
+            elif old.active == word and old.sub != NOT_LOADED:
                 found.append(replace(old, at=at, source=SOURCE, reason=""))
             else:
                 found.append(Service(name, word, at=at, source=SOURCE, description=old.description))

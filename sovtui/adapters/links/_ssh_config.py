@@ -11,12 +11,12 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sovtui.adapters import children
 from sovtui.adapters.links._target import Target
 from sovtui.core.clean import Clean, clean
 from sovtui.ports.errors import Refused, Unreachable
@@ -120,7 +120,7 @@ async def _ask(ssh: list[str], target: Target, label: str) -> dict[str, tuple[st
 async def _run(argv: list[str], label: str) -> tuple[int, str, str]:
     pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(*argv, stdin=none, stdout=pipe, stderr=pipe, start_new_session=True)
+        process = await children.start(argv, stdin=none, stdout=pipe, stderr=pipe)
     except OSError:
         return 1, "", "usage:"
     try:
@@ -133,9 +133,7 @@ async def _run(argv: list[str], label: str) -> tuple[int, str, str]:
         ) from None
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await children.end(process)
     assert process.returncode is not None
     return process.returncode, out.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
+from sovtui.adapters import children
 from sovtui.adapters.links._inflow import Inflow
 from sovtui.adapters.links._lines import MAX_STDERR_BYTES, split_lines
 from sovtui.adapters.links._tcp import open_tcp
@@ -117,7 +118,9 @@ class LocalLink:
             raise Unreachable(f"the link to {self.host} is closed")
         loop = asyncio.get_running_loop()
         try:
-            _, process = await loop.subprocess_exec(_Process, *argv, start_new_session=True)
+            _, process = await children.begun(
+                loop.subprocess_exec(_Process, *argv, start_new_session=True), lambda made: made[1].abandon()
+            )
         except FileNotFoundError:
             return Completed(127, b"", f"{argv[0]}: command not found\n".encode(errors="replace"))
         except OSError as error:
@@ -198,6 +201,11 @@ class _Process(asyncio.SubprocessProtocol):
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
+
+    async def abandon(self) -> None:
+        """Nobody wants it any more."""
+        self.kill()
+        await self.wait_closed()
 
     async def wait_closed(self) -> None:
         assert self._transport is not None

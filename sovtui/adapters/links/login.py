@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import math
 import os
-import signal
 import stat
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from sovtui.adapters import children
 from sovtui.config.login import LoginConfig, secrets_of
 from sovtui.config.schema import Secret
 from sovtui.core.clean import clean
@@ -239,15 +237,8 @@ async def _run(argv: tuple[str, ...], said: str, environment: Mapping[str, str])
     """What a command prints. It has no terminal to ask on, and all it started ends with it."""
     quiet = {name: value for name, value in environment.items() if name != "GPG_TTY"}  # or it would ask over the screen
     try:
-        process = await asyncio.create_subprocess_exec(
-            _program(argv[0]),
-            *argv[1:],
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=quiet,
-            start_new_session=True,
-        )
+        none, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+        process = await children.start((_program(argv[0]), *argv[1:]), stdin=none, stdout=pipe, stderr=none, env=quiet)
     except FileNotFoundError:
         raise Refused(f"{said} cannot be had: there is no such program") from None
     except (OSError, ValueError, RuntimeError) as error:
@@ -262,7 +253,7 @@ async def _run(argv: tuple[str, ...], said: str, environment: Mapping[str, str])
             f"{said} cannot be had: it did not finish within {COMMAND_SECONDS:g} s", "It has no terminal: it must not ask."
         ) from None
     finally:
-        await _end(process)
+        await children.end(process)
     if code:
         how = f"it ended with {code}" if code > 0 else f"a signal ended it ({-code})"
         raise Refused(f"{said} cannot be had: {how}", "Run it in a shell to see why; it has no terminal here.")
@@ -275,13 +266,3 @@ async def _first_bytes(stream: asyncio.StreamReader) -> bytes:
     while part := await stream.read(MAX_BYTES):
         told = (told + part)[:MAX_BYTES]
     return told
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """With everything in its session; nothing is left behind, whatever happens to whoever waits."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    reaping: Coroutine[Any, Any, int] = process.wait()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1.0):
-            await reaping

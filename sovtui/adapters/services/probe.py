@@ -48,6 +48,7 @@ MUCH_JUNK = 1000
 """Lines between the probe's own: no login shell writes so many."""
 _FIELDS = [field.name for field in fields(Service)]
 _PARTS, _AT = attrgetter(*_FIELDS), _FIELDS.index("at")
+_MOMENTS = ("since", "next_run_at", "ended_at", "skipped_at")
 _MEMORY = ("total", "available", "droppable", "cached", "buffers", "shared", "swap_total", "swap_used")
 
 
@@ -66,10 +67,13 @@ class Probe:
         *,
         skews: Skews | None = None,
         gpus_elsewhere: Callable[[str], bool | None] | None = None,
+        records: Iterable[str] = (),
     ) -> None:
         """`engines`: the modes and engines whose processes are looked at, as far as they are on that host.
 
         `skews`: what is known of the hosts' clocks; this source asks for the time, and tells all moments by this machine's.
+
+        `records`: those of the services of whose runs the journal is asked where systemd keeps no record.
 
         `gpus_elsewhere(host)`: whether another source tells its GPUs; None while that is not known. Without it they are never asked for.
         """
@@ -80,6 +84,7 @@ class Probe:
         self._wanted = frozenset(self._services)
         self._foreign = 0
         """The most services of one line that nobody had asked for."""
+        self._records = tuple(records)
         self._engines = _by_address(engines)
         self._usual, self._interval = interval_seconds, interval_seconds
         self._run: Exchange | None = None
@@ -146,7 +151,12 @@ class Probe:
         clock: tuple[Event, ...] = ()
         """News of the host's clock: told with the first figures, for alone they are no answer."""
         engines = [{"at": at, "services": list(names), "fine": fine} for at, (names, fine) in self._engines.items()]
-        request = {"services": list(self._services), "interval": self._interval, "engines": engines}
+        request = {
+            "services": list(self._services),
+            "records": list(self._records),
+            "interval": self._interval,
+            "engines": engines,
+        }
         async with aclosing(lines(link, "probe", request, Patience.WATCHES, self._opened)) as heard:
             async for line in self._in_time(heard):
                 now = self._clock.now()
@@ -255,6 +265,13 @@ class Probe:
             source=SOURCE,
             exit_status=_whole(raw.get("status")) if ended else None,
             next_run_at=_moment(raw.get("next"), skew),
+            once=raw.get("once") is True,
+            ended_at=_moment(raw.get("ended"), skew),
+            ended_by=clean(str(raw.get("by") or ""), 32),
+            skipped_at=_moment(raw.get("skipped_at"), skew),
+            skipped=clean(str(raw.get("skipped") or ""), 300),
+            kept=raw.get("kept") is not False,
+            mute=None if (mute := raw.get("mute", "")) is None else clean(str(mute), 300),
         )
 
 
@@ -306,11 +323,7 @@ def _carried(services: Mapping[str, Service], by: timedelta) -> dict[str, Servic
     if not by:
         return dict(services)
     return {
-        name: replace(
-            service,
-            since=service.since + by if service.since is not None else None,
-            next_run_at=service.next_run_at + by if service.next_run_at is not None else None,
-        )
+        name: replace(service, **{field: at + by for field in _MOMENTS if (at := getattr(service, field)) is not None})
         for name, service in services.items()
     }
 

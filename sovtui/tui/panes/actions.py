@@ -24,7 +24,7 @@ def outcome_span(run: ActionRun) -> Span:
         return "◐ running", "accent"
     if run.outcome == "done":
         return "✔ done", "ok"
-    return (f"▲ {run.outcome}", "warn") if run.outcome == "warned" else (f"✖ {run.outcome}", "bad")
+    return (f"▲ {run.outcome}", "warn") if run.outcome in ("warned", "skipped") else (f"✖ {run.outcome}", "bad")
 
 
 def acting(host: Host | None, now: datetime) -> bool:

@@ -11,16 +11,16 @@ from sovtui.tui.panes.actions import outcome_span
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
 from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread
 
-_SIGNS = {"ok": "●", "late": "▲", "failed": "✖", "running": "◐"}
+_SIGNS = {"ok": "●", "late": "▲", "failed": "✖", "skipped": "▲", "running": "◐"}
 
 
-_ROLES = {"ok": "ok", "late": "bad", "failed": "warn", "running": "accent", "unknown": "nothing"}
+_ROLES = {"ok": "ok", "late": "bad", "failed": "warn", "skipped": "warn", "running": "accent", "unknown": "nothing"}
 
 
 def judge(backup: Backup, state: State) -> Span:
     """`ok`, `late`, `running`, `failed` or `unknown`, with a role."""
     word = backup_word(backup, state.now)
-    return word, "bad" if word == "failed" and backup.last_success_at is None else _ROLES[word]
+    return word, "bad" if word in ("failed", "skipped") and backup.last_success_at is None else _ROLES[word]
 
 
 class BackupsPane(ListPane):
@@ -34,7 +34,7 @@ class BackupsPane(ListPane):
     def badge(self, view: View) -> tuple[str, str]:
         backups = list(view.host.backups.values()) if view.host else []
         words = [judge(backup, view.state) for backup in backups]
-        for worst in ("late", "failed", "unknown", "running"):
+        for worst in ("late", "failed", "skipped", "unknown", "running"):
             for word, role in words:
                 if word == worst:
                     return ("?" if word == "unknown" else word), role
@@ -61,7 +61,7 @@ class BackupsPane(ListPane):
         pairs: list[tuple[str, Span]] = [("last good one", last)]
         if backup.max_age_seconds:
             pairs.append(("may be", (f"{text.age(backup.max_age_seconds)} old", "plain")))
-        result = backup.last_result or text.UNKNOWN_SIGN
+        result = f"skipped, because {backup.skipped}" if backup.skipped else backup.last_result or text.UNKNOWN_SIGN
         pairs.append(("last run", (result, "bad" if result == "failed" else "plain" if backup.last_result else "nothing")))
         pairs.append(("told by", (backup.source or text.UNKNOWN_SIGN, "label")))
         pairs.append(("service", (backup.service, "plain")))
@@ -97,7 +97,9 @@ class BackupsPane(ListPane):
         else:
             age = text.UNKNOWN_SIGN
         limit = f"of {text.age(backup.max_age_seconds)}" if backup.max_age_seconds else ""
-        note = f"last run {backup.last_result}" if backup.last_result in ("failed",) and word != "failed" else ""
+        note = f"last run {backup.last_result}" if backup.last_result in ("failed", "skipped") and word == "late" else ""
+        if word == "skipped" and backup.skipped:
+            note = f"because {backup.skipped}"
         if backup.reason and (word == "unknown" or view.host is None):
             note = backup.reason
         if width < 48:

@@ -6,7 +6,7 @@ import math
 from functools import partial
 
 from sovtui.core import text
-from sovtui.core.issues import LOOPS_FROM
+from sovtui.core.issues import LOOPS_FROM, service_word
 from sovtui.core.model import ActionRun, LinkPhase, Service
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
@@ -131,6 +131,11 @@ class ServicesPane(ListPane):
             pairs.append(("restarts", (f"{service.restarts} since it was last started by hand", role)))
         if service.next_run_at is not None:
             pairs.append(("next run", (f"{text.moment(service.next_run_at)}, {until(service, view)}", "plain")))
+        if service.ended_at is not None:
+            ago = text.age((now - service.ended_at).total_seconds())
+            pairs.append(("ended well", (f"{text.moment(service.ended_at)}, {ago} ago", "plain")))
+        if service.skipped:
+            pairs.append(("last start", (f"skipped, because {service.skipped}", "plain")))
         if service.memory_bytes is not None:
             pairs.append(("memory", (text.size(service.memory_bytes), "plain")))
         if service.main_pid:
@@ -162,6 +167,8 @@ class ServicesPane(ListPane):
             state = "restarting"
         elif service.active == "failed" and service.result not in ("", "failed", "exit-code", "success"):
             state = f"failed: {service.result}"
+        elif service_word(service, view.state.now) == "spent":
+            state, role = "will not fire", "warn"
         stale = bool(service.reason) and service.active != "unknown"
         since = text.age((view.state.now - service.since).total_seconds()) if service.since else text.UNKNOWN_SIGN
         if service.active == "unknown":

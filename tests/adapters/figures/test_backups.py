@@ -10,6 +10,7 @@ import pytest
 from sovtui.adapters.backups.units import BackupsSource, judge
 from sovtui.config.schema import BackupConfig
 from sovtui.core.events import BackupsSeen, Event, LinkChanged, ReceiptsSeen, ReceiptsUnread, ServicesSeen, SourceChanged
+from sovtui.core.issues import backup_word
 from sovtui.core.model import ActionRun, Backup, Link, LinkPhase, Service, Source
 from sovtui.ports.errors import NotYet, Unreachable
 from tests.adapters.figures.estate import NOW, Room, config, spark
@@ -22,7 +23,8 @@ BEFORE = NOW - timedelta(hours=3)
 def told(
     active: str, result: str = "success", since: datetime | None = BEFORE, sub: str = "", old: Backup | None = None
 ) -> Backup:
-    service = Service("backup-nas.service", active, sub, result, since, source="probe")
+    ended = since if result == "success" and (active == "inactive" or sub == "exited") else None
+    service = Service("backup-nas.service", active, sub, result, since, source="probe", ended_at=ended)
     return judge(NAS, old or Backup("nas"), service, (), NOW)
 
 
@@ -31,9 +33,52 @@ def test_a_oneshot_that_worked() -> None:
     assert (backup.last_result, backup.last_success_at, backup.source, backup.reason) == ("success", BEFORE, "probe", "")
 
 
-def test_one_that_has_not_run_since_boot_is_not_a_success() -> None:
+def test_no_record_is_not_never() -> None:
     backup = told("inactive", since=None)
-    assert backup.last_result == "" and backup.last_success_at is None and "has not run" in backup.reason
+    assert backup.last_result == "" and backup.last_success_at is None
+    gone = Service("backup-nas.service", "inactive", "dead", "success", NOW, source="probe", kept=False)
+    backup = judge(NAS, Backup("nas"), gone, (), NOW)
+    assert (backup.last_result, backup.last_success_at) == ("", None), "that it was loaded just now is no run"
+    assert backup.reason == "systemd keeps no record of its runs, nor does its journal tell of one: a metric would"
+    dumb = judge(NAS, Backup("nas"), replace(gone, mute="ops may not read the journal"), (), NOW)
+    assert dumb.reason == "systemd keeps no record of its runs, and ops may not read the journal: a metric would"
+    run = ActionRun("1", "backup", "nas", "me", BEFORE, outcome="done", seconds=60.0)
+    assert judge(NAS, Backup("nas"), gone, (run,), NOW).source == "receipt"
+    told_by = judge(NAS, Backup("nas"), replace(gone, ended_at=BEFORE, ended_by="journal"), (), NOW)
+    assert (told_by.last_success_at, told_by.source, told_by.last_result) == (BEFORE, "journal", "success")
+
+
+def test_a_start_that_was_skipped_is_no_run_and_the_success_before_stays() -> None:
+    why = "of an unmet condition check (ConditionACPower=true)"
+    service = Service("backup-nas.service", "inactive", "dead", "success", BEFORE, source="probe", skipped=why, skipped_at=NOW)
+    for skipped in (
+        replace(service, ended_at=BEFORE),
+        replace(service, ended_at=BEFORE, ended_by="journal", kept=False),
+        replace(service, result="exec-condition", since=NOW, ended_at=BEFORE),
+    ):
+        backup = judge(NAS, Backup("nas", max_age_seconds=86400.0), skipped, (), NOW)
+        assert (backup.last_result, backup.skipped, backup.last_success_at) == ("skipped", why, BEFORE)
+        assert backup_word(backup, NOW) == "skipped"
+        assert backup_word(backup, NOW + timedelta(days=2)) == "late"
+    ran = judge(NAS, Backup("nas"), replace(service, skipped_at=BEFORE, ended_at=NOW), (), NOW)
+    assert (ran.last_result, ran.skipped, backup_word(ran, NOW)) == ("success", "", "ok")
+    failed = judge(NAS, Backup("nas"), replace(service, active="failed", result="exit-code"), (), NOW)
+    assert failed.last_result == "failed", "that its last run failed is worse than that its last start was skipped"
+    receipts = [
+        ActionRun("1", "backup", "nas", "me", BEFORE, outcome="done", seconds=0.0),
+        ActionRun("2", "backup", "nas", "me", NOW, outcome="skipped", reason=f"skipped, because {why}"),
+        ActionRun("3", "backup", "nas", "me", NOW + timedelta(hours=1), outcome="warned", seconds=1.0),
+    ]
+    gone = Service("backup-nas.service", "inactive", "dead", "success", source="probe", kept=False)
+    backup = judge(NAS, Backup("nas"), gone, receipts[:2], NOW)
+    assert (backup.last_result, backup.skipped, backup.last_success_at) == ("skipped", why, BEFORE)
+    later = replace(gone, ended_at=BEFORE, ended_by="journal")
+    assert judge(NAS, Backup("nas"), later, receipts[:2], NOW).last_result == "skipped", "the journal was asked before"
+    again = replace(gone, ended_at=NOW + timedelta(minutes=1), ended_by="journal")
+    assert judge(NAS, Backup("nas"), again, receipts[:2], NOW).last_result == "success", "its timer came after"
+    kept = replace(again, kept=True, ended_by="", ended_at=BEFORE)
+    assert judge(NAS, Backup("nas"), kept, receipts[:2], NOW).last_result == "success", "systemd has a record, and so the word"
+    assert judge(NAS, Backup("nas"), gone, receipts, NOW).last_success_at == BEFORE, "not proved to have run is no success"
 
 
 def test_a_failure_does_not_tell_when_it_last_worked() -> None:
@@ -71,12 +116,12 @@ def test_with_a_metric_the_unit_tells_only_the_result() -> None:
 
 def test_while_prometheus_is_silent_the_box_itself_tells_and_it_is_said_who() -> None:
     metric = BackupConfig(name="nas", service="backup-nas.service", metric="m")
-    later = Service("backup-nas.service", "inactive", "dead", "success", NOW - timedelta(minutes=5), source="probe")
+    later = Service("backup-nas.service", source="probe", active="inactive", ended_at=NOW - timedelta(minutes=5))
     old = Backup("nas", last_success_at=BEFORE, source="prometheus")
     backup = judge(metric, old, later, (), NOW, silent=True)
-    assert (backup.last_success_at, backup.source) == (later.since, "probe")
+    assert (backup.last_success_at, backup.source) == (later.ended_at, "probe")
     assert backup.reason == "told by its unit: Prometheus, which has its metric, does not answer"
-    earlier = replace(later, since=BEFORE - timedelta(hours=9))
+    earlier = replace(later, ended_at=BEFORE - timedelta(hours=9))
     backup = judge(metric, old, earlier, (), NOW, silent=True)
     assert (backup.last_success_at, backup.source) == (BEFORE, "prometheus")
     assert backup.reason == "as Prometheus told last, which does not answer now; the box tells of no later one"
@@ -92,7 +137,7 @@ async def test_one_answer_that_is_late_is_no_silence() -> None:
     room = reached(ReceiptsSeen("spark", ()))
     source = BackupsSource("spark", (metric,), FakeClock())
     room.put(BackupsSeen("spark", (Backup("nas", last_success_at=BEFORE, source="prometheus"),)))
-    room.put(ServicesSeen("spark", (Service("backup-nas.service", "inactive", "dead", "success", NOW, source="probe"),)))
+    room.put(ServicesSeen("spark", (Service("backup-nas.service", "inactive", source="probe", ended_at=NOW),)))
     for seconds, who in ((5, "prometheus"), (30, "probe")):
         room.put(
             SourceChanged(

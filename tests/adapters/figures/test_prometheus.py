@@ -686,3 +686,45 @@ async def test_whether_it_tells_a_hosts_gpus() -> None:
     with pytest.raises(Unreachable):
         await broken.poll(room.state, room.put)
     assert broken.tells_gpus("spark") is False, "who does not answer does not tell them either"
+
+
+async def test_a_unit_that_vanished_is_not_loaded_while_its_host_goes_on_telling() -> None:
+    """All states of a stopped unit that nothing refers to end: nobody may go on calling it active. What the exporter cannot ask is no end."""
+    made = config(spark=spark(watch=("x.service", "never.service")))
+    row = {"instance": "spark:9100"}
+    asked_of, x = (row, 1.0), ({"name": "x.service", "state": "active", **row}, 1.0)
+    ssh = ({"name": "vllm-qwen.service", "state": "active", **row}, 1.0)
+    at = [(row, SERVER_TIME)]
+    server, room, clock = Server({"u0": [x, asked_of], "t0": at, "m0": node(MemTotal=1.0)}), Room(made), FakeClock()
+    prometheus = source(made, server, clock)
+
+    async def told(units: list[tuple[dict[str, str], float]], passed: float, *, gone: bool = False) -> Service:
+        clock.passed, server.time = passed, SERVER_TIME + passed
+        rows = {} if gone else {"t0": [(row, server.time)], "m0": node(MemTotal=1.0)}
+        server.rows = {"u0": units, **rows}
+        await prometheus.poll(room.state, room.put)
+        return room.state.hosts["spark"].services["x.service"]
+
+    assert (await told([x, asked_of], 0.0)).active == "active"
+    failed_look = await told([(row, 0.0)], 10.0)
+    assert failed_look.active == "active" and failed_look.at == NOW, "the exporter did not get to systemd: as last told"
+    silent = await told([], 20.0, gone=True)
+    assert silent.active == "active" and silent.at == NOW, "its host is silent: as last told"
+    gone = await told([asked_of], 30.0)
+    assert (gone.active, gone.sub, gone.source, gone.reason) == ("inactive", "not loaded", "prometheus", "")
+    assert gone.at == NOW + timedelta(seconds=30)
+    assert (await told([asked_of], 40.0)).at == NOW + timedelta(seconds=40), "and stays so, freshly"
+    assert room.state.hosts["spark"].services["never.service"].active == "unknown", "of which it never told: it may be left out"
+    back = await told([x, asked_of], 50.0)
+    assert (back.active, back.sub) == ("active", "")
+    assert (await told([ssh], 60.0)).active == "inactive", "an exporter that does not tell of its collectors, but of other units"
+    room.put(ServicesSeen("spark", (Service("x.service", "active", at=clock.now(), source="probe"),)))
+    assert (await told([asked_of], 62.0)).active == "active", "the probe has told of it just now"
+    anew = source(made, server, clock)
+    room.put(ServicesSeen("spark", (Service("never.service", "active", at=clock.now(), source="probe"),)))
+    server.rows["u0"] = [asked_of, ({"name": "never.service", "state": "seen", **row}, 240.0)]
+    clock.passed, server.time = 90.0, SERVER_TIME + 90.0
+    server.rows["t0"] = [(row, server.time)]
+    await anew.poll(room.state, room.put)
+    never = room.state.hosts["spark"].services["never.service"]
+    assert (never.active, never.sub) == ("inactive", "not loaded"), "told of within the hour, though never to this client"
