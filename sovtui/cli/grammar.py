@@ -10,6 +10,18 @@ import sovtui
 SERVICE = "as the configuration or `status` names it: NAME.service, container:NAME, compose:PROJECT"
 ALERT = "its name, or the beginning of its fingerprint"
 DEMOS = ("spark", "mesh", "modes")
+SCENARIOS = {
+    "healthy": "nothing is wrong",
+    "idle": "the same, and nobody asks anything",
+    "troubled": "a late backup, a failed unit, alerts",
+    "switching": "in the middle of a switch",
+    "failed": "a switch that failed and was rolled back",
+    "link-down": "the box does not answer",
+    "alerting": "the engine is dead, and more",
+    "hostile": "escape sequences and odd names in what comes from outside",
+    "empty": "nothing is known yet",
+}
+"""Of the demo, each with what it shows."""
 KINDS = "unified memory and two engines | a 12 GB card, a router and many containers | one of several exclusive modes"
 CODES = (
     "exit codes: 0 done, 1 the action failed, 2 usage or configuration, 3 host or source unreachable, 4 refused, "
@@ -63,7 +75,10 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     demo = command("demo", "The control room on a scripted estate: no box is needed.")
-    demo.add_argument("estate", nargs="?", default="spark", choices=DEMOS, metavar="|".join(DEMOS), help=KINDS)
+    first = (*DEMOS, *SCENARIOS)
+    demo.add_argument("estate", nargs="?", default="spark", choices=first, metavar="|".join(DEMOS), help=KINDS)
+    told = "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items())
+    demo.add_argument("scenario", nargs="?", default="healthy", choices=tuple(SCENARIOS), metavar="SCENARIO", help=told)
     init = command("init", "Look at a host and propose a configuration, each line explained.")
     init.description = (
         "Look at a host and propose a configuration: every line says why it is there and how sure that is. Nothing is changed on "
@@ -144,6 +159,11 @@ def parser() -> argparse.ArgumentParser:
     completions = command("completions", "Completions for a shell; needs shtab.")
     completions.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh")
     return top
+
+
+def demo_of(args: argparse.Namespace) -> tuple[str, str]:
+    """Estate and scenario of `demo`; `sovtui demo alerting` is a scenario of the first estate."""
+    return (DEMOS[0], args.estate) if args.estate in SCENARIOS else (args.estate, args.scenario)
 
 
 def _globals(to: argparse.ArgumentParser, text: Any, flag: Any) -> None:

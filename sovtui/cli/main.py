@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sovtui.cli import grammar
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.grammar import parser
 from sovtui.config.problems import ConfigError
@@ -100,7 +101,7 @@ def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
 
     def open_hub() -> Hub:
         if args.command == "demo":
-            return wiring.demo(args.estate)
+            return wiring.demo(*grammar.demo_of(args))
         from sovtui.cli.session import Session
 
         loaded = _load(args, wiring, hurry=True)
@@ -152,7 +153,7 @@ def _plain(args: argparse.Namespace, wiring: Wiring) -> int:
     from sovtui.cli.session import Session
 
     if args.command == "demo":
-        demo = wiring.demo(args.estate)
+        demo = wiring.demo(*grammar.demo_of(args))
         session = Session(demo.config, lambda config, **options: demo, None, args.read_only)
     else:
         session = Session(_load(args, wiring).config, wiring.build_hub, args.host, args.read_only)

@@ -296,12 +296,12 @@ def ended(run: ActionRun, host: str) -> Outcome:
 
 
 def build_scripted(name: str, clock: Clock, speed: float, scenario: str) -> DemoHub:
-    """A hub that stands in the middle of a scenario; `healthy` and `idle` begin with links that still have to come up."""
+    """A hub that stands in the middle of a scenario; `healthy`, `idle`, `troubled` and `hostile` begin with links that still have to come up."""
     now = clock.now()
     feed = stage_of(name, scenario, now)
     earlier = partial(record_of, name, scenario, now)
-    if scenario in ("healthy", "idle"):
-        if scenario == "healthy":
+    if scenario in ("healthy", "idle", "troubled", "hostile"):
+        if scenario != "idle":
             feed.world.release_requests()
         return DemoHub(Feed(feed.stage), clock, speed=speed, earlier=earlier)
     return DemoHub(feed, clock, speed=speed, known=True, silent=scenario == "empty", earlier=earlier)

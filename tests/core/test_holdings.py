@@ -20,7 +20,7 @@ def box(name: str = "healthy", estate: str = "spark") -> tuple[State, Host]:
 
 
 @pytest.mark.parametrize("estate", ["spark", "mesh", "modes"])
-@pytest.mark.parametrize("name", ["healthy", "idle", "switching", "failed", "link-down", "alerting"])
+@pytest.mark.parametrize("name", ["healthy", "idle", "troubled", "switching", "failed", "link-down", "alerting"])
 def test_the_shares_are_the_whole(name: str, estate: str) -> None:
     _, host = box(name, estate)
     found = shares(host)

@@ -98,7 +98,7 @@ async def test_a_cut_link_does_not_stop_an_action():
 
 
 async def test_alerts_and_logs():
-    async with running() as hub:
+    async with running("troubled") as hub:
         await until(lambda: hub.state.alerts)
         alert = next(a for a in hub.state.alerts if a.name == "BackupLate")
         wish = Wish("spark", alert.fingerprint, {"comment": "stick is in the safe"})
