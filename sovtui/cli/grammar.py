@@ -150,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
     example = command("example", "A whole, commented file to begin with.", words)
     example.add_argument("name", choices=DEMOS, metavar="|".join(DEMOS), help=KINDS)
     serve = command("serve", "The control room in a browser, on this machine's loopback alone; needs textual-serve.")
-    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="where it listens (8765); 0: any free port")
+    serve.add_argument("--port", type=_port, default=8765, metavar="N", help="where it listens (8765); 0: any unused port")
     serve.add_argument(
         "--allow", action="append", default=[], metavar="NAME", help="another name under which a forwarder may ask for the page"
     )

@@ -11,9 +11,10 @@ from sovtui.cli.documents import gpus, late
 from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
+from sovtui.core.headroom import AVAILABLE, FREE, gpu_free, headroom
 from sovtui.core.issues import actionable, issues
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
-from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at, unified
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
 from sovtui.core.state import Host, State
@@ -83,9 +84,9 @@ def _host(state: State, host: Host) -> list[str]:
         why = ": ".join(w for w in (view.word if view.word != engine.phase else "", reason) if w)
         lines += _row("engine", f"{_engine(state, host, view)}{f' ({why})' if why else ''}")
         lines += _rows("", _parts(state, host, view))
-    lines += _row("memory", _memory(state, host))
-    for gpu in gpus(host):
-        lines += _row(f"gpu {gpu}"[:9], _gpu(state, host, gpu))
+    memory = _row("memory", _memory(state, host))
+    cards = [line for gpu in gpus(host) for line in _row(f"gpu {gpu}"[:9], _gpu(state, host, gpu))]
+    lines += [*cards, *memory] if headroom(host).of_gpu else [*memory, *cards]
     lines += _rows("service", _services(host.services.values()))
     lines += _rows("backup", [_backup(state, b) for b in host.backups.values()])
     if host.action is not None:
@@ -144,12 +145,12 @@ def _memory(state: State, host: Host) -> str:
     if not total.known and not available.known:
         return f"{text.UNKNOWN_SIGN}{f': {available.reason}' if available.reason else ''}"
     parts = [
-        f"{_together(text.reading('memory.available_bytes', available, state.now))} available of "
-        f"{_together(text.reading('memory.total_bytes', total, state.now))}"
+        f"{_together(text.reading('memory.available_bytes', available, state.now))} {AVAILABLE} of "
+        f"{_together(text.reading('memory.total_bytes', total, state.now))}{' unified memory' if unified(host) else ''}"
     ]
     droppable = host.reading("memory.droppable_bytes")
     if droppable.status is not Status.UNSUPPORTED:
-        parts.append(f"{_together(text.reading('memory.droppable_bytes', droppable, state.now))} page cache that a drop frees")
+        parts.append(f"{_together(text.reading('memory.droppable_bytes', droppable, state.now))} droppable page cache")
     return ", ".join(parts)
 
 
@@ -157,12 +158,13 @@ def _gpu(state: State, host: Host, gpu: str) -> str:
     def say(figure: str) -> str:
         return _together(text.reading(figure, host.reading(figure, gpu), state.now))
 
+    free = _together(text.reading("gpu.memory_total_bytes", gpu_free(host, gpu), state.now))
+    memory = f"memory {free} {FREE} of {say('gpu.memory_total_bytes')}"
+    if host.reading("gpu.memory_total_bytes", gpu).status is Status.UNSUPPORTED:
+        memory = f"memory of its own {text.UNSUPPORTED_SIGN}"
     if ":" in gpu:  # an instance of a GPU: the rest is told of the whole
-        return f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
-    return (
-        f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, "
-        f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
-    )
+        return memory
+    return f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, {memory}"
 
 
 def _services(services: Iterable[Service]) -> list[str]:

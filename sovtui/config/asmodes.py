@@ -56,7 +56,7 @@ class Modes:
         lines = [Line("name", name, sign)]
         if number <= 9 and server.service:
             state = "it runs now" if server.running else "in the order of names"
-            lines.append(line("key", str(number), f"any free key; {state}", LIKELY))
+            lines.append(line("key", str(number), f"any unused key; {state}", LIKELY))
         lines += _title(server, twins)
         lines += self._engine(server, clear, force)
         lines += self._services(server)

@@ -157,7 +157,7 @@ def _gain(before: tuple[tuple[str, float], ...], measured: Measured) -> str:
     free, freed = dict(before).get("memory.free_bytes"), measured.value("memory.free_bytes")
     if old is None or new is None or free is None or freed is None:
         return "page cache dropped"
-    return f"page cache dropped: {size(freed)} free ({size(max(freed - free, 0.0))} more), {size(new)} available"
+    return f"page cache dropped: {size(max(freed - free, 0.0))}; {size(new)} available"
 
 
 def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:

@@ -230,6 +230,6 @@ def on_verify(s: Switching, seen: Looked) -> Result:
         return explain(s, f"{s.request.to} was ready and then was not any more", s.target.services[0])
     if s.steady_at is None and s.request.to != NONE:  # engines like to die right after they are ready
         return replace(s, steady_at=s.now), (Wait(STEADY),)
-    s, ended = done(s, f"exactly one mode is hot: {s.request.to}" if s.request.to != NONE else "nothing is hot")
-    reason = "; ".join(s.warnings) if s.warnings else f"{s.request.to} is hot" if s.request.to != NONE else "nothing is hot"
+    s, ended = done(s, f"exactly one mode is hot: {s.request.to}" if s.request.to != NONE else "no mode is hot")
+    reason = "; ".join(s.warnings) if s.warnings else f"{s.request.to} is hot" if s.request.to != NONE else "no mode is hot"
     return plus(ended, close(s, "warned" if s.warnings else "done", reason))

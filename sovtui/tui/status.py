@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sovtui.core import text
+from sovtui.core.headroom import headroom
 from sovtui.core.model import LinkPhase
 from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
@@ -16,7 +18,7 @@ from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
 from sovtui.tui.panes.host import engines_of
-from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
+from sovtui.tui.panes.inference import DECODE, heat_span, in_front, live
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, cell_len, flow, row, spread, value
 from sovtui.tui.said import in_a_line
@@ -98,7 +100,8 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     rest = flow([*now_parts, *counts], width, between)
     lines = 1 if kind is Kind.NORMAL else 2
     if len(rest) > lines and kind is Kind.NORMAL:
-        rest = flow([*now_parts, *counts], width * 3, between)
+        closer = flow([*now_parts, *counts], width, (" ", "label"))
+        rest = closer if len(closer) == lines else flow([*now_parts, *counts], width * 3, between)
     rest += [Row()] * (lines - len(rest))
     return [first, *rest[:lines]]
 
@@ -108,19 +111,23 @@ def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
     running = run_span(host, now)
     serves = engines_of(host.spec) or host.spec.role == "box"
     parts = [row(running)] if running else [row(heat_span(host, now))] if serves else []
-    found = subject(host)
-    if found is not None:
+    found = in_front(host)
+    if found is not None and (found.mode in host.spec.modes or host.reading(DECODE, found.mode.name).known):
         reading = host.reading(DECODE, found.mode.name)
         words, role = value(DECODE, reading, now)
         if reading.status not in (Status.FRESH, Status.STALE) or reading.value is None:
             words += " tok/s"
         parts.append(row((words, "strong" if role == "plain" else role)))
-    available = host.reading("memory.available_bytes")
-    words, role = value("memory.available_bytes", available, now)
-    parts.append(
-        row((words, role), (" free", "label")) if available.value is not None else row(("memory ", "label"), (words, role))
-    )
-    return parts
+    return [*parts, memory_row(host, now)]
+
+
+def memory_row(host: Host, now: datetime) -> Row:
+    """How much memory a model could still take: `GPU 5.45 GiB free` of a GPU's own, `57.2 GiB available` of the host's."""
+    room = headroom(host)
+    words, role = value("memory.available_bytes", room.reading, now)
+    if room.reading.value is None:
+        return row(("GPU memory " if room.of_gpu else "memory ", "label"), (words, role))
+    return row(("GPU " if room.of_gpu else "", "label"), (words, role), (f" {room.word}", "label"))
 
 
 def _services(host: Host) -> Row:

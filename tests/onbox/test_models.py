@@ -49,7 +49,7 @@ def test_load_is_asked_for_seen_and_told() -> None:
     story = run("load", on, needs_bytes=4.9e9)
     assert (story.outcome, story.reason) == ("done", f"{SMALL} is loaded, 5.0 GiB")
     assert story.names() == ["preflight", "load"] and [f.when for f in story.figures] == ["before", "after"]
-    assert "needs 4.6 GiB; 10.5 GiB of the GPU are available: it fits" in story.steps[1].detail
+    assert "needs 4.6 GiB; 10.5 GiB of GPU memory are free: it fits" in story.steps[1].detail
     assert on.commands == [], "no unit was touched"
     assert ollama_of(on).loaded[SMALL][1] - WALL - on.now < 310  # its own five minutes
     assert story.lines and any(step.detail == "loading weights" for step in story.steps)

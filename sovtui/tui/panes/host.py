@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sovtui.core import text
+from sovtui.core.headroom import headroom
 from sovtui.core.issues import Grade, Issue, alerts_of, disk_grade, issues, lost, of_host
 from sovtui.core.marks import Mark
 from sovtui.core.model import ActionRun, AlertState, HostSpec
@@ -270,15 +271,14 @@ def last_figures(host: Host, then: Host | None, now: datetime) -> list[tuple[str
         return max(told, key=lambda r: r.at or now, default=known[0])
 
     def aged(figure: str, subject: str = "") -> Span:
-        reading = newer(figure, subject)
-        words, role = value(figure, reading, now)
-        if reading.status is Status.FRESH:
-            old = reading.age_seconds(now)
-            if old is not None and old > 5:  # it was fresh then
-                return f"{words} {text.STALE_SIGN}{text.age(old)}", "stale"
-        return words, role
+        return _old_span(figure, newer(figure, subject), now)
 
-    pairs = [("available", aged("memory.available_bytes")), ("CPU", aged("cpu.use_ratio")), ("load", aged("cpu.load_mean"))]
+    pairs = [
+        *_memory(host, then, now),
+        ("available", aged("memory.available_bytes")),
+        ("CPU", aged("cpu.use_ratio")),
+        ("load", aged("cpu.load_mean")),
+    ]
     found = subject(host) or (subject(then) if then is not None else None)
     if found is not None:
         pairs.insert(0, ("decode", aged(DECODE, found.mode.name)))
@@ -290,8 +290,28 @@ def last_figures(host: Host, then: Host | None, now: datetime) -> list[tuple[str
             ("heat", aged("gpu.temperature_celsius", gpu)),
         ]
     for mount in dict.fromkeys(s for h in (host, then) if h is not None for s in h.subjects("disk.free_bytes")):
-        pairs.append((f"{mount} free", aged("disk.free_bytes", mount)))
+        pairs.append((f"{mount} left", aged("disk.free_bytes", mount)))
     return pairs
+
+
+def _memory(host: Host, then: Host | None, now: datetime) -> list[tuple[str, Span]]:
+    """What its GPU had free, of one with memory of its own: the newer of what is known."""
+    rooms = [room for h in (host, then) if h is not None and (room := headroom(h)).of_gpu]
+    if not rooms:
+        return []
+    known = [room.reading for room in rooms if room.reading.value is not None and room.reading.at is not None]
+    return [
+        ("GPU free", _old_span("gpu.memory_total_bytes", max(known, key=lambda r: r.at or now, default=rooms[0].reading), now))
+    ]
+
+
+def _old_span(figure: str, reading: Reading, now: datetime) -> Span:
+    """A value of before with its age, also where it was fresh then."""
+    words, role = value(figure, reading, now)
+    old = reading.age_seconds(now)
+    if reading.status is Status.FRESH and old is not None and old > 5:
+        return f"{words} {text.STALE_SIGN}{text.age(old)}", "stale"
+    return words, role
 
 
 def short_time(at: datetime, now: datetime) -> str:
