@@ -104,7 +104,7 @@ async def played(scene: Scene) -> AsyncIterator[tuple[ControlRoom, Pilot[Any]]]:
             await pilot.press(key)
             await pilot.pause(0.02)
         if isinstance(app.screen, DetailScreen):
-            while "reading its log" in app.screen.query_one(Written).plain:
+            while "reading the log" in app.screen.query_one(Written).plain:
                 await pilot.pause(0.02)
         yield app, pilot
 

@@ -43,7 +43,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         wish,
         title,
         Verdict.GO if wish.options.get("comment") else Verdict.ASK,
-        f"{found.name} stays quiet for {duration(seconds)}, even if it ends and fires again in that time.",
+        f"{found.name} is silenced for {duration(seconds)}, even if it ends and fires again in that time.",
         steps=("silence exactly this alert, by all its labels", "read back that it is silenced"),
         where=Where.ALERTS,
     )

@@ -30,7 +30,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         title,
         Verdict.ASK if pinned or loss else Verdict.GO,
         f"{model} is pinned: somebody wants it to stay." if pinned else loss,
-        steps=(f"ask it to let {model} go, {when}", "prove that it is gone"),
+        steps=(f"ask it to unload {model}, {when}", "verify that it is unloaded"),
         request={
             "kind": "unload",
             "target": wish.target,
@@ -44,7 +44,7 @@ SPEC = Spec(
     id="unload",
     title="Unload model",
     key="",
-    help="Let go a model of Ollama or llama-swap; its memory comes back.",
+    help="Unload a model of Ollama or llama-swap; its memory is released.",
     target="model",
     plan=plan,
     order=44,

@@ -147,7 +147,7 @@ async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
             raise Failure(
                 Exit.REFUSED,
                 sentence(f"{plan.title}: {plan.reason}"),
-                "Not done: nobody can be asked here. Say --yes to do it all the same.",
+                "Not done: there is no terminal to ask on. Use --yes to do it anyway.",
             )
         say(sentence(f"{plan.title}: {plan.reason}"))
         if not await confirm("Do it?"):

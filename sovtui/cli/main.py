@@ -53,6 +53,8 @@ def _dispatch(args: argparse.Namespace, wiring: Wiring) -> int:
             return _themes(wiring)
         case "completions":
             return _completions(args.shell)
+        case "help":
+            return _help(args.topic)
         case "init":
             return _init(args, wiring)
         case None | "demo":
@@ -270,6 +272,19 @@ def _themes(wiring: Wiring) -> int:
         say(problem)
     say(f"Your own go to {theme_dirs()[0]}: a file there is seen while sovtui runs.")
     return 0
+
+
+def _help(topic: str) -> int:
+    from sovtui.cli import output
+
+    if topic == "glossary":
+        output.write(output.glossary())
+        return 0
+    try:
+        parser().parse_args([*([topic] if topic else []), "--help"])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    raise LookupError(topic)
 
 
 def _completions(shell: str) -> int:

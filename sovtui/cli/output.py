@@ -11,12 +11,14 @@ from sovtui.cli.documents import gpus, late
 from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
+from sovtui.core.glossary import GLOSSARY
 from sovtui.core.headroom import AVAILABLE, FREE, gpu_free, headroom
 from sovtui.core.issues import actionable, issues
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
 from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at, unified
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
+from sovtui.core.receipts import outcome_word, step_word
 from sovtui.core.state import Host, State
 from sovtui.core.told import needless
 from sovtui.runtime.hub import LogLine, Rehearsal
@@ -58,8 +60,8 @@ def _issues(state: State, named: set[str]) -> list[str]:
         ago = f" {text.age((state.now - issue.since).total_seconds())}" if issue.since is not None else ""
         where = f"{issue.host}: " if issue.host else ""
         detail = f": {issue.detail}" if issue.detail else ""
-        first, *more = _wrap(f"{issue.grade.name.lower():<4} {where}{issue.title}{ago}{detail}", "", WIDTH - 11)
-        lines += [f"{'wrong' if not lines else '':<7} {first}", *(f"{'':<13}{line}" for line in more)]
+        first, *more = _wrap(f"{issue.grade.word:<8} {where}{issue.title}{ago}{detail}", "", WIDTH - 11)
+        lines += [f"{'issues' if not lines else '':<7} {first}", *(f"{'':<17}{line}" for line in more)]
     return lines
 
 
@@ -200,8 +202,8 @@ def _backup(state: State, backup: Backup) -> str:
 def _action(state: State, run: ActionRun) -> str:
     what = f"{run.kind} {run.target}".strip()
     if not run.running:
-        return f"{what} by {run.who}: {run.outcome}{f', {run.reason}' if run.reason else ''}"
-    step = f", at {run.steps[-1].name}" if run.steps else ""
+        return f"{what} by {run.who}: {outcome_word(run)}{f', {run.reason}' if run.reason else ''}"
+    step = f", at step {step_word(run.steps[-1].name)}" if run.steps else ""
     return f"{what} by {run.who}, running for {text.duration((state.now - run.began_at).total_seconds())}{step} ({run.id})"
 
 
@@ -213,7 +215,7 @@ def _alert_lines(state: State) -> list[str]:
     untold = sum(1 for a in state.alerts if a.state is AlertState.UNTOLD)
     rest = len(state.alerts) - len(active) - len(pulses) - untold
     head = f"{len(active)} active" + (f", {rest} acknowledged, inhibited or pending" if rest else "")
-    head += f", {untold} not told yet" if untold else ""
+    head += f", {untold} not reported yet" if untold else ""
     if any(source.ok is False for (name, _), source in state.sources.items() if name == "alertmanager"):
         head += f" {_old(state, state.alerts_at)}"
     fires = [f"{a.name} fires, as it always should" for a in pulses if a.state is not AlertState.UNTOLD]
@@ -257,7 +259,7 @@ def actions(runs: Iterable[tuple[str, ActionRun]]) -> str:
     for host, run in runs:
         took = text.duration(run.seconds) if run.seconds is not None else ""
         what = f"{run.kind} {run.target}".strip()
-        lines.append(_cut(f"{text.moment(run.began_at)}  {host}  {what}  {run.outcome or 'running'}  {took}".rstrip()))
+        lines.append(_cut(f"{text.moment(run.began_at)}  {host}  {what}  {outcome_word(run)}  {took}".rstrip()))
         lines.append(_cut(f"    {run.id}  {run.who}"))
         lines += _wrap(run.reason, "    ") if run.reason else []
     return "\n".join(lines)
@@ -272,6 +274,19 @@ def plan(of: Plan, told: Rehearsal | None = None) -> str:
     lines.append(f"verdict: {word}")
     for reason in dict.fromkeys((of.reason, told.reason if told is not None else "")):
         lines += _wrap(reason, "  ") if reason else []
+    return "\n".join(lines)
+
+
+def glossary() -> str:
+    """`help glossary`: every word of the screen with its meaning."""
+    lines: list[str] = []
+    for heading, terms in GLOSSARY:
+        lines += [*([""] if lines else []), heading]
+        for term in terms:
+            first, *more = _wrap(term.words, "", WIDTH - 24)
+            head = f"  {term.title}"
+            lines += [f"{head:<24}{first}"] if len(head) < 24 else [head, f"{'':<24}{first}"]
+            lines += [f"{'':<24}{line}" for line in more]
     return "\n".join(lines)
 
 

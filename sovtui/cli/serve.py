@@ -37,7 +37,9 @@ def serve(args: argparse.Namespace, wiring: Wiring) -> int:
         raise
     except OSError as error:
         why = (error.strerror or str(error)).rpartition(": ")[2]
-        raise Failure(Exit.USAGE, f"Port {args.port} of this machine cannot be had: {why}. Choose another with --port.") from None
+        raise Failure(
+            Exit.USAGE, f"Port {args.port} of this machine is not available: {why}. Choose another with --port."
+        ) from None
     return Exit.DONE
 
 

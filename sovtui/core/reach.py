@@ -184,7 +184,7 @@ def _own(seen: Evidence) -> Finding | None:
         return Finding(
             Verdict.OFFLINE,
             f"this machine is offline: it has no way out, not to {seen.label} either",
-            "It goes on by itself when the network is back.",
+            "It continues by itself when the network is back.",
         )
     if seen.fault in (Fault.REFUSED, Fault.FOREIGN, Fault.DAMAGED) or seen.stage in (Stage.GREETING, Stage.LOGIN):
         return None  # somebody answered
@@ -231,7 +231,7 @@ def _behind(seen: Evidence) -> Finding | None:
 def _name(seen: Evidence) -> Finding:
     if seen.fault is Fault.UNKNOWN_NAME:
         return Finding(
-            Verdict.NO_NAME, f"nobody knows the name {seen.host} of {seen.label}", "Check the name, the DNS or the tailnet."
+            Verdict.NO_NAME, f"cannot resolve the name {seen.host} of {seen.label}", "Check the name, the DNS or the tailnet."
         )
     what = "no name server answers" if seen.fault is Fault.NO_NAME_SERVER else f"no name server has answered for {_waited(seen)}"
     return Finding(
@@ -300,7 +300,7 @@ def _greeting(seen: Evidence) -> Finding:
     if seen.fault in (Fault.CLOSED, Fault.REFUSED):
         return Finding(
             Verdict.TURNED_AWAY,
-            f"{seen.label} closed the connection before it greeted{_heard(seen)}",
+            f"{seen.label} closed the connection before its greeting{_heard(seen)}",
             f"Is it ssh that answers on port {seen.port}? A full or strict sshd does so too (MaxStartups, PerSourcePenalties).",
         )
     return Finding(
@@ -326,7 +326,7 @@ def _login(seen: Evidence) -> Finding:
     return Finding(
         Verdict.HANGS,
         f"{seen.label} greeted, but did not answer within {_waited(seen)} in the middle of the login",
-        "It hangs or is overloaded, or the network has gone again.",
+        "It hangs or is overloaded, or the network was lost again.",
     )
 
 
@@ -335,7 +335,7 @@ def _up(seen: Evidence) -> Finding:
     if seen.fault is Fault.DAMAGED:
         return _damaged(seen)
     if seen.fault is Fault.MOVED:
-        return Finding(Verdict.LOST, f"the address of this machine has changed, so the connection to {seen.label} is gone")
+        return Finding(Verdict.LOST, f"the address of this machine has changed, so the connection to {seen.label} was lost")
     if seen.fault is Fault.SILENCE:
         return Finding(Verdict.LOST, f"{seen.label} does not answer any more")
     if not seen.detail:

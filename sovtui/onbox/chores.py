@@ -113,7 +113,7 @@ def _on_look(s: Chore, seen: Looked, verb: str) -> Result:
         return finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
     why = judge.cannot_start(unit, request.host)
     if not why and verb == "start" and unit.up:
-        why = f"{unit.name} runs already"
+        why = f"{unit.name} is already running"
     if not why and verb == "restart":
         why = _two_modes(request, seen)
     if why:

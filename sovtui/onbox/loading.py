@@ -74,7 +74,7 @@ def on_command(s: Switching, seen: Looked) -> Result:
         return fail(s, f"the switch command of {mode.name} ended well, but {what}", must_stop=True)
     base = tuple((x, seen.unit(x).restarts) for x in mode.services)
     s = _fresh(replace(s, base=base, seen=mode.services, returned=mode.services))
-    return _enter_ready(s, "the switch command ended; the others are gone")
+    return _enter_ready(s, "the switch command ended; the others have ended")
 
 
 def on_clear(s: Switching, seen: Looked) -> Result:
@@ -205,7 +205,7 @@ def _proved(s: Switching) -> Result:
         return _enter_verify(s)
     why = s.failure.rstrip(".")
     if s.cancelled:
-        return close(s, "cancelled", f"{why}. {s.previous} was started anew all the same")
+        return close(s, "cancelled", f"{why}. {s.previous} was started again anyway")
     return close(s, "warned", f"{s.previous} is hot, at the second start; at the first: {why}")
 
 

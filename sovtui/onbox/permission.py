@@ -33,7 +33,7 @@ _DENIED = ("nteractive authentication required", "ccess denied")
 
 @dataclass(frozen=True)
 class Told:
-    """An answer. `ok` is None where it cannot be had without doing it; `words` are the other program's own."""
+    """An answer. `ok` is None where it cannot be told without doing it; `words` are the other program's own."""
 
     ok: bool | None
     words: str = ""

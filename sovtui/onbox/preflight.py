@@ -126,8 +126,8 @@ def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
         return finish(
             s,
             "refused",
-            f"{request.to} is hot by name only: {stuck}. Nothing was touched; confirm it to have it stopped, ended if it does not stop, "
-            "and started anew",
+            f"{request.to} does not answer: {stuck}. Nothing was touched; confirm it to have it stopped, killed if it does not stop, "
+            "and started again",
         )
     foreign = tuple(x for x in judge.foreign(request, target) if not seen.unit(x).gone)
     if not stuck and not foreign and (request.to == NONE or judge.is_hot(target, seen)):

@@ -19,6 +19,7 @@ from sovtui.core import receipts
 from sovtui.core.clean import clean
 from sovtui.core.events import ActionChanged, ReceiptsSeen
 from sovtui.core.model import ActionRun
+from sovtui.core.receipts import step_word
 from sovtui.core.text import duration
 from sovtui.onbox.plan import without_values
 from sovtui.onbox.rights import privileged_commands
@@ -147,7 +148,7 @@ class Dispatcher:
         since = reply.get("since")
         ago = f" since {duration(max(0.0, self._there(host).timestamp() - since))}" if isinstance(since, (int, float)) else ""
         what = clean(f"{reply.get('kind', 'an action')} {reply.get('target', '')}".strip())
-        step = f", at step {clean(str(reply['step']))}" if reply.get("step") else ""
+        step = f", at step {step_word(clean(str(reply['step'])))}" if reply.get("step") else ""
         return f"{clean(str(reply.get('who', 'somebody')))} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
 
     async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:
@@ -191,7 +192,7 @@ class Dispatcher:
         try:
             run = await asyncio.shield(task)
         except Unreachable as error:
-            return Outcome(3, f"{error.sentence()}. The action goes on on {host}; `sovtui follow` finds it again")
+            return Outcome(3, f"{error.sentence()}. The action continues on {host}; `sovtui follow` finds it again")
         except PortError as error:
             return Outcome(1, error.sentence())
         finally:

@@ -44,7 +44,7 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
     if path is not None and kind is Kind.PHONE:
         words = words.removeprefix("link ")
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
-        words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
+        words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "no answer then"}.get(link.phase, "no data")
     spans = [(f"{sign} {words}", role)]
     if link.phase is LinkPhase.UP:
         if link.latency_seconds is not None:
@@ -140,7 +140,7 @@ def _services(host: Host) -> Row:
 
 def _sources(view: View) -> Row:
     bad = [s for s in view.state.sources.values() if s.ok is False and s.host in ("", view.host_name)]
-    return row((f"{len(bad)} source{'s' if len(bad) > 1 else ''} silent", "warn")) if bad else Row()
+    return row((f"{len(bad)} source{'s' if len(bad) > 1 else ''} down", "warn")) if bad else Row()
 
 
 NEXT = (
@@ -173,7 +173,7 @@ def notice(view: View) -> tuple[str, str]:
         why = link.reason or {
             LinkPhase.IDLE: "not connected yet",
             LinkPhase.CONNECTING: f"connecting to {link.address or host.spec.name}",
-            LinkPhase.ASKING: "waits for your answer",
+            LinkPhase.ASKING: "waiting for your answer",
         }.get(link.phase, f"the link is {link.phase}")
         again, said = "", in_a_line(link) if view.then is None else ""
         if said and link.phase is LinkPhase.CONNECTING:
@@ -181,11 +181,11 @@ def notice(view: View) -> tuple[str, str]:
         if view.then is not None:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
-            again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
+            again = f" Next try at {text.clock(link.retry_at)}; any key tries now."
         elif link.phase is LinkPhase.CONNECTING and link.reason:
-            again = " It is tried again now."
+            again = " Trying again now."
         elif link.phase is LinkPhase.REFUSED:
-            again = " It does not try again by itself; Enter does."
+            again = " There is no automatic retry; Enter tries again."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
         again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"

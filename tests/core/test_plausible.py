@@ -128,6 +128,6 @@ def _gpu(memory: Reading, **more: Reading) -> bool | None:
 
 def test_a_memory_that_cannot_be_read_does_not_make_it_shared() -> None:
     assert _gpu(unsupported("it shares the host's")) is True
-    assert _gpu(Reading(None, Status.UNKNOWN, NOW, "nvml", "it was told as 2e+15, which cannot be")) is None
+    assert _gpu(Reading(None, Status.UNKNOWN, NOW, "nvml", "it was told as 2e+15, which is impossible")) is None
     slices = {str(number): fresh(9.75 * GIB, NOW, "nvml") for number in range(7)}
     assert _gpu(unsupported("it is split"), **slices) is False, "seven small ones are one large GPU"

@@ -23,7 +23,7 @@ IN_TAILNET = ("100.99.1.2",)
         (replace(AT, here=HOME, fault=Fault.UNREACHABLE, detail="No route"), Verdict.HOST_DOWN, "nobody answers at the address"),
         (replace(AT, fault=Fault.REFUSED), Verdict.SSHD_DOWN, "refused the connection on port 22"),
         (replace(AT, fault=Fault.FORBIDDEN, detail="Permission denied"), Verdict.BLOCKED, "this machine itself"),
-        (replace(AT, stage=Stage.NAME, fault=Fault.UNKNOWN_NAME), Verdict.NO_NAME, "nobody knows the name spark"),
+        (replace(AT, stage=Stage.NAME, fault=Fault.UNKNOWN_NAME), Verdict.NO_NAME, "cannot resolve the name spark"),
         (replace(AT, stage=Stage.NAME, fault=Fault.NO_NAME_SERVER), Verdict.NO_NAME, "no name server answers"),
         (replace(AT, stage=Stage.NAME, fault=Fault.SILENCE), Verdict.NO_NAME, "no name server has answered for 5 s"),
         (replace(AT, stage=Stage.NAME, addresses=(), here=Here("", False)), Verdict.OFFLINE, "offline"),

@@ -124,7 +124,7 @@ async def test_a_dead_box_is_explained_by_what_the_others_know(stage, states: Ca
         assert "4m ago" in words
         assert "vllm-qwen36.service failed" in words and "caddy" not in words
         assert "BackupLate" in words and "since" in words and "Certificate" not in words, "alerts about this host, and no others"
-        assert "5.50 GiB ~" in words, "its last figures carry their age"
+        assert "5.50 GiB ~" in words, "last known figures carry their age"
         await s.press("z", "t")
         await s.until(lambda: s.room.travel.on)
         assert s.room.view.then.moment == state.now - timedelta(minutes=4), (

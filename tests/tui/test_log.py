@@ -103,7 +103,7 @@ async def test_questions_push_no_line_out(stage: Any) -> None:
     said = LogLine(BEGAN, "INFO 11-20 13:33:00 [core.py:1] the last that it said", "info")
     async with stage(lines=[said, *(question(n) for n in range(3000))]) as s:
         await s.press("l")
-        await s.until(lambda: "3,000 questions of health checks folded" in s.text("log"))
+        await s.until(lambda: "3,000 health-check requests hidden" in s.text("log"))
         assert "the last that it said" in s.text("log")
         assert len(s.text("log").splitlines()) == 2
 
@@ -112,7 +112,7 @@ async def test_a_question_that_was_not_answered_well_is_seen(stage: Any) -> None
     async with stage(lines=[question(1), question(2, status="503 Service Unavailable"), question(3)]) as s:
         await s.press("l")
         await s.until(lambda: "503 Service Unavailable" in s.text("log"))
-        assert "2 questions of health checks folded" in s.text("log")
+        assert "2 health-check requests hidden" in s.text("log")
 
 
 async def test_an_idle_log_is_asked_for_more(stage: Any) -> None:
@@ -139,11 +139,11 @@ async def test_questions_are_not_counted_as_news_while_it_is_scrolled_back(stage
     lines = [LogLine(BEGAN + timedelta(seconds=n), f"line {n}", "info") for n in range(60)]
     async with stage(size=(80, 24), lines=[*lines, question(61)]) as s:
         await s.press("l", "z")
-        await s.until(lambda: "1 question of health checks folded; f shows it" in s.text("log"))
+        await s.until(lambda: "1 health-check request hidden; f shows it" in s.text("log"))
         await s.press("up", "up", "up")
         assert "line 56" in s.text("log").splitlines()[-1], "the question came after what is shown now"
         await s.press("G")
-        assert "1 question of health checks folded" in s.text("log")
+        assert "1 health-check request hidden" in s.text("log")
 
 
 async def test_the_count_does_not_run(stage: Any) -> None:
@@ -166,4 +166,4 @@ async def test_an_entry_in_full_has_whole_lines_and_counts_the_questions(stage: 
         await s.press("enter")
         await s.until(lambda: isinstance(s.screen, DetailScreen) and "throughput" in s.screen.query_one(Written).plain)
         seen = s.screen.query_one(Written).plain
-        assert "[loggers.py:335]" in seen and "questions of health checks folded" in flat(seen) and "GET /" not in seen
+        assert "[loggers.py:335]" in seen and "health-check requests hidden" in flat(seen) and "GET /" not in seen

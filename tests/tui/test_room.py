@@ -609,8 +609,9 @@ async def test_what_a_server_says_is_shown_while_it_connects_and_once_after(stag
         s.hub.put(now(LinkPhase.UP))  # the same once more, after a reconnect
         s.hub.put(now(LinkPhase.REFUSED, ("Maintenance until noon.",), "no key was accepted"))
         await s.until(lambda: len(s.toasts()) == 2)
-        assert "no key was accepted. It does not try again by itself; Enter does. It said: Maintenance until noon." in " ".join(
-            s.bar("notice").split()
+        assert (
+            "no key was accepted. There is no automatic retry; Enter tries again. It said: Maintenance until noon."
+            in " ".join(s.bar("notice").split())
         )
 
 

@@ -290,7 +290,7 @@ async def test_lines_that_cannot_be_had_are_a_sentence(travelling, monkeypatch):
 
         s.hub.logs = logs
         await s.press("t")
-        await s.until(lambda: "cannot be had: spark gave no answer" in " ".join(s.text("log").split()))
+        await s.until(lambda: "is not available: spark gave no answer" in " ".join(s.text("log").split()))
 
 
 async def test_a_journal_without_older_lines_says_so(travelling, monkeypatch):
@@ -377,7 +377,7 @@ async def test_a_failure_is_a_sentence_and_the_way_back_is_open(travelling, monk
     async with travelling(size=size) as s:
 
         async def past(begin: datetime, end: datetime) -> Piece:
-            raise TimedOut("Prometheus did not tell the history within 20 s", "Try again")
+            raise TimedOut("Prometheus did not return the history within 20 s", "Try again")
 
         s.hub.past = past
         await s.press("t", "home", "left")

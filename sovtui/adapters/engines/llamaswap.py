@@ -47,7 +47,7 @@ _KINDS: tuple[tuple[str, EngineAdapter], ...] = (("llama-server", LLAMACPP), ("s
 _RUNS, _OUT, _IN = "llamaswap.runs", "llamaswap.output_tokens", "llamaswap.input_tokens"
 """Our own names: 1 for each model that runs, and its own counts, which move when an answer is complete."""
 _ADDED = ("engine.decode_tok_s", "engine.prompt_tok_s", "engine.running", "engine.waiting", "engine.slots")
-_NOT_TOLD = "llama-swap does not tell"
+_NOT_TOLD = "llama-swap does not report this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Llamaswap(WithoutMetrics):
         hits_before: Scrape | None = None,
     ) -> dict[str, Reading]:
         if _RUNS not in after.series:
-            return dict.fromkeys(ENGINE_FIGURES, unknown("what runs was not told", "engine", after.at))
+            return dict.fromkeys(ENGINE_FIGURES, unknown("what runs was not reported", "engine", after.at))
         if not after.series[_RUNS]:
             nothing = unknown("no model runs", "engine", after.at)
             idle = {f: fresh(0.0, after.at, "engine") for f in _ADDED if f != "engine.slots"}
@@ -167,7 +167,7 @@ class Llamaswap(WithoutMetrics):
         status, told = await json_at(client, "/running")
         rows = told.get("running") if isinstance(told, Mapping) else None
         if status in (401, 403):
-            return Engine(EnginePhase.READY, reason="it wants an API key: which model runs cannot be told")
+            return Engine(EnginePhase.READY, reason="it wants an API key: which model runs is not known")
         if status != 200 or not isinstance(rows, list):
             return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /running says {status}")
         if not past.ready or monotonic - past.models_at >= MODELS_EVERY_SECONDS:

@@ -167,7 +167,7 @@ class RangeStretch:
         heard = self._heard[host.spec.name]
         before = bisect_right(heard, wanted)
         if not heard:
-            return Link(LinkPhase.IDLE, LINK_KIND, host.link.address, None, f"Prometheus tells nothing of {host.spec.name} then")
+            return Link(LinkPhase.IDLE, LINK_KIND, host.link.address, None, f"Prometheus has nothing of {host.spec.name} then")
         newest = heard[before - 1] if before else None
         if newest is not None and wanted - newest <= SILENT_SECONDS:
             return Link(LinkPhase.UP, LINK_KIND, host.link.address, None)

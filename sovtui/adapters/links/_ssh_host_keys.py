@@ -45,7 +45,7 @@ async def judge(place: Place, client: Client, known: KnownHosts, reason: str, op
         message = f"the host key of {place.label} has changed: it shows {shown_text}, known is {wrong}"
         path = (old or entries)[0].path
         advice = (
-            f"Somebody may be in between. If the machine was set up anew: ssh-keygen -f {shlex.quote(str(path))} "
+            f"Somebody may be intercepting the connection. If the machine was set up anew: ssh-keygen -f {shlex.quote(str(path))} "
             f"-R {shlex.quote(name)}, then compare the new fingerprint."
         )
         known_print = ", ".join(entry.key.get_fingerprint() for entry in old or entries)
@@ -116,7 +116,7 @@ def _contradicted(place: Place, seen: asyncssh.SSHKey | None, old: list[Entry], 
     if seen is None or seen not in place.vouched:
         message = f"the host key of {place.label} is not the one that {place.vouched_by} tells: it shows {shown}, told is {told}"
         known = ", ".join(key.get_fingerprint() for key in place.vouched)
-        advice = "Somebody may be in between. Do not log in there until you know why."
+        advice = "Somebody may be intercepting the connection. Do not log in there until you know why."
         return HostKeyError(clean(message), advice, changed=True, fingerprint=print_of, known=known)
     wrong = "; ".join(f"{_shown(entry.key)} in {entry.where()}" for entry in old) or "a certificate authority"
     message = (

@@ -62,7 +62,7 @@ class Probe:
 
         `skews`: what is known of the hosts' clocks; this source asks for the time, and tells all moments by this machine's.
 
-        `gpus_elsewhere(host)`: whether another source tells its GPUs; None while that is not known. Without it they are never asked for.
+        `gpus_elsewhere(host)`: whether another source reports its GPUs; None while that is not known. Without it they are never asked for.
         """
         self.host = host
         self._gpus_elsewhere = gpus_elsewhere

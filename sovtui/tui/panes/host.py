@@ -83,7 +83,7 @@ class HostPane(Pane):
         host = view.host
         if host is None:
             return ""
-        return "what it last did" if lost(host.link) and view.then is None else host.spec.role
+        return "last known state" if lost(host.link) and view.then is None else host.spec.role
 
     def badge(self, view: View) -> tuple[str, str]:
         if view.host is None:
@@ -168,7 +168,7 @@ class HostPane(Pane):
     def _silent(self, view: View, host: Host, width: int) -> list[Row]:
         now, since = view.state.now, host.link.since
         told = self.last if self.last.host is None or self.last.host.spec.name == host.spec.name else Last()
-        words = "refuses us" if host.link.phase == "refused" else "cannot be reached"
+        words = "denies access" if host.link.phase == "refused" else "cannot be reached"
         ago = f" since {short_time(since, now)}, {text.age((now - since).total_seconds())}" if since else ""
         rows = paragraph(f"✖ {words}{ago}", width, "bad")
         if told.at is not None:
@@ -177,11 +177,11 @@ class HostPane(Pane):
             )
         rows += self._did(view, host, told, width)
         rows += [BLANK, row(("alerts about it", "label")), *self._alerts(view, host, width)]
-        rows += [BLANK, row(("its last figures", "label")), *grid(last_figures(host, told.host, now), width, FIGURE_CELLS)]
+        rows += [BLANK, row(("last known figures", "label")), *grid(last_figures(host, told.host, now), width, FIGURE_CELLS)]
         if told.note:
             rows += paragraph(told.note, width, "label")
         elif told.at is not None or view.config.prometheus is not None:
-            rows += paragraph("t shows the minutes before it fell silent, as Prometheus tells them", width, "label")
+            rows += paragraph("t shows the minutes before it stopped answering, from Prometheus", width, "label")
         return rows
 
     def _did(self, view: View, host: Host, told: Last, width: int) -> list[Row]:
@@ -203,9 +203,9 @@ class HostPane(Pane):
                 row(("  " + cut(f"{short_time(newest.began_at, now)} by {newest.who}{took}", width - 2), "label")),
             ]
         else:
-            rows.append(row(("last action  ", "label"), ("?", "nothing"), ("  its receipts lie on it", "label")))
+            rows.append(row(("last action  ", "label"), ("?", "nothing"), ("  its receipts are kept on the host", "label")))
         if told.marks:
-            rows.append(row(("what happened before", "label")))
+            rows.append(row(("events before", "label")))
         for mark in told.marks[:MOST_EVENTS]:
             rows.append(row(("  " + short_time(mark.at, now), "label"), "  ", cut(mark.words, width - 14)))
         return rows
@@ -227,7 +227,7 @@ class HostPane(Pane):
         old = (state.now - state.alerts_at).total_seconds()
         if old > 60:
             rows.append(row((f"  as of {text.age(old)} ago {text.STALE_SIGN}", "stale")))
-        return rows or [row(("  0 ", "strong"), ("fire", "label"))]
+        return rows or [row(("  0 ", "strong"), ("firing", "label"))]
 
 
 def issue_row(issue: Issue, now: datetime, width: int) -> Row:

@@ -89,7 +89,7 @@ class AcknowledgeScreen(Dialog[Mapping[str, str]]):
         self.query_one("#for", Input).value = message.id
 
     def touches(self) -> Sequence[Touch]:
-        return (Touch("yes", "enter", "Acknowledge", current=True), Touch("leave", "esc", "Leave it"))
+        return (Touch("yes", "enter", "Acknowledge", current=True), Touch("leave", "esc", "Back"))
 
     def answer(self, id: str) -> None:
         if id == "yes":

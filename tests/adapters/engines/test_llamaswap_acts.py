@@ -165,7 +165,7 @@ async def test_what_does_not_fit_is_asked_with_what_might_make_way(swap: tuple[L
         estate.put(Samples("spark", (Sample(name, fresh(value, estate.clock.now(), "nvml"), "0"),)))
     plan = all_specs()["load"].plan(estate.state, estate.config, Wish("spark", f"b/{BIG}", {}))
     assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": False, "not_fitting": True}
-    assert "does not fit" in plan.reason and plan.reason.endswith(f"It may fit once {SMALL} has made way for it.")
+    assert "does not fit" in plan.reason and plan.reason.endswith(f"It may fit once {SMALL} has been unloaded.")
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_canonical_names_that_are_nowhere_are_told(home: Path):
     (home / ".ssh" / "config").write_text(
         "CanonicalizeHostname yes\nCanonicalDomains nowhere.invalid\nCanonicalizeFallbackLocal no\n"
     )
-    with pytest.raises(Unreachable, match="nobody knows the name box"):
+    with pytest.raises(Unreachable, match="cannot resolve the name box"):
         place_of("box")
 
 
