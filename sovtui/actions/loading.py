@@ -178,7 +178,7 @@ def cut_off(host: Host, engine: Mode, model: str) -> str:
         what = f"{count:.0f} {'request' if count == 1 else 'requests'}"
         return f"{name} is busy with {what} and does not wait for them: those of {model} would be cut off."
     if running.fresh_value is None:
-        return f"Whether {model} is at work cannot be told now, and {name} does not wait: its requests would be cut off."
+        return f"Whether {model} is busy is not known, and {name} does not wait: its requests would be cut off."
     return ""
 
 

@@ -87,7 +87,7 @@ def _losses(host: Host, others: list[ModeView]) -> list[str]:
             what = " and ".join(told) + (" request" if one else " requests") if told else "work"
             sentences.append(f"{view.mode.title} is busy: {what} would be cut off.")
         elif view.heat is Heat.HOT and view.busy is None and view.mode.engine:
-            sentences.append(f"Whether {view.mode.title} is busy cannot be told now: running requests would be cut off.")
+            sentences.append(f"It is not known whether {view.mode.title} is busy: running requests would be cut off.")
         elif view.heat is Heat.STARTING:
             sentences.append(f"{view.mode.title} is starting: its start would be cancelled.")
     return sentences

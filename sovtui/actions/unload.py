@@ -29,7 +29,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         wish,
         title,
         Verdict.ASK if pinned or loss else Verdict.GO,
-        f"{model} is pinned: somebody wants it to stay." if pinned else loss,
+        f"{model} is pinned: it is meant to stay." if pinned else loss,
         steps=(f"ask it to unload {model}, {when}", "verify that it is unloaded"),
         request={
             "kind": "unload",

@@ -178,7 +178,7 @@ def _refused(plan: Plan) -> None:
 
 async def acknowledge(session: Session, alert: str, comment: str, duration: str, how: How) -> int:
     if not comment.strip():
-        raise Failure(Exit.USAGE, "A comment is needed: say why, for whoever reads it next.")
+        raise Failure(Exit.USAGE, "A comment is needed: say why, for the next reader.")
     options = {"comment": comment.strip()}
     if duration:
         options["for"] = f"{_seconds(duration):g}"

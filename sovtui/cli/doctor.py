@@ -84,7 +84,7 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
             f"{name}: services", False, f"not there: {', '.join(missing)}", "check the names in the configuration", Exit.USAGE
         )
     if unknown:
-        why = next((s.reason for s in host.services.values() if s.active == "unknown" and s.reason), "not told")
+        why = next((s.reason for s in host.services.values() if s.active == "unknown" and s.reason), "not reported")
         yield Check(f"{name}: services", None, f"{len(unknown)} not known: {why}")
     if host.services and not missing and not unknown:
         yield Check(f"{name}: services", True, f"{len(host.services)} known")

@@ -25,7 +25,7 @@ SCENARIOS = {
 KINDS = "unified memory and two engines | a 12 GB card, a router and many containers | one of several exclusive modes"
 CODES = (
     "exit codes: 0 done, 1 the action failed, 2 usage or configuration, 3 host or source unreachable, 4 refused, "
-    "5 done but a check afterwards failed, 130 interrupted (the action on the box goes on). "
+    "5 done but a check afterwards failed, 130 interrupted (the action on the box continues). "
     "Standard output is data, standard error is progress and messages."
 )
 
@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     )
     for name, what in (
         ("load", "Load a model of Ollama or llama-swap before the first request for it."),
-        ("pin", "Load a model of Ollama and keep it until somebody unloads it."),
+        ("pin", "Load a model of Ollama and keep it until it is unloaded."),
         ("unload", "Unload a model: of Ollama once its requests have ended, of llama-swap at once."),
     ):
         one = on_box(name, what)
@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     alerts = command("alerts", "What is firing, and who has acknowledged it.")
     ack = acting("ack", "Acknowledge an alert: silence exactly this one, with a comment and an end.")
     ack.add_argument("alert", metavar="ALERT", help=ALERT)
-    ack.add_argument("--comment", required=True, metavar="TEXT", help="why, for whoever reads it next")
+    ack.add_argument("--comment", required=True, metavar="TEXT", help="why, for the next reader")
     ack.add_argument(
         "--for", dest="duration", default="", metavar="DURATION", help="how long, such as 2h; default from the configuration"
     )

@@ -246,11 +246,17 @@ def alerts(state: State) -> str:
     lines = []
     for alert in state.alerts:
         first, *more = _wrap(_alert(state, alert), "", WIDTH - 13)
-        lines += [f"{'pulse' if alert.pulse else alert.state!s:<12} {first}", *(f"{'':<13}{line}" for line in more)]
+        lines += [f"{_alert_word(alert):<12} {first}", *(f"{'':<13}{line}" for line in more)]
         lines += [
             line for s in alert.silences for line in _wrap(f"by {s.author} until {text.moment(s.ends_at)}: {s.comment}", " " * 15)
         ]
     return "\n".join(lines)
+
+
+def _alert_word(alert: Alert) -> str:
+    if alert.pulse:
+        return "pulse"
+    return "not reported" if alert.state is AlertState.UNTOLD else str(alert.state)
 
 
 def actions(runs: Iterable[tuple[str, ActionRun]]) -> str:

@@ -20,7 +20,7 @@ def serve(args: argparse.Namespace, wiring: Wiring) -> int:
 
     def tell(url: str) -> None:
         output.write(url)
-        say("Open this address in a browser on this machine; whoever has it can do all that you can do here.")
+        say("Open this address in a browser on this machine; anyone who has it can do all that you can do here.")
         say(
             "From a tablet: forward the port (ssh -L) or let `tailscale serve` do it, with --allow and the tailnet name. Ctrl+C ends it."
         )

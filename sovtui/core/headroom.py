@@ -38,7 +38,7 @@ def headroom(host: Host) -> Headroom:
         return Headroom(AVAILABLE, host.reading("memory.available_bytes"), host.reading("memory.total_bytes"))
     gpus = [gpu for gpu in gpus_of(host) if _total(host, gpu).status is not Status.UNSUPPORTED] or gpus_of(host)
     if not gpus:
-        nothing = unknown("no source tells of its GPU")
+        nothing = unknown("no source reports its GPU")
         return Headroom(FREE, nothing, nothing)
     return Headroom(FREE, _sum([gpu_free(host, gpu) for gpu in gpus]), _sum([_total(host, gpu) for gpu in gpus]))
 

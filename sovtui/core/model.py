@@ -179,7 +179,7 @@ class Part:
     ends_guessed: bool = False
     """Whether that is a guess: of a cooldown whose length the provider may have said otherwise."""
     pinned: bool = False
-    """Stays until somebody unloads it."""
+    """Stays until it is unloaded."""
 
 
 @dataclass(frozen=True, slots=True)

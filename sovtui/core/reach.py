@@ -268,7 +268,7 @@ def _connect(seen: Evidence) -> Finding:
         if seen.here is not None and seen.here.source:
             return Finding(
                 Verdict.HOST_DOWN,
-                f"nobody answers at the address of {seen.label}: {seen.detail}{_added(seen)}",
+                f"nothing answers at the address of {seen.label}: {seen.detail}{_added(seen)}",
                 "Is it switched on and awake?",
             )
         return Finding(
@@ -306,7 +306,7 @@ def _greeting(seen: Evidence) -> Finding:
     return Finding(
         Verdict.HANGS,
         f"{seen.label} takes connections on port {seen.port} but did not answer within {_waited(seen)}",
-        "It hangs or is overloaded; its console tells more.",
+        "It hangs or is overloaded; its console says more.",
     )
 
 
@@ -321,7 +321,7 @@ def _login(seen: Evidence) -> Finding:
         return Finding(
             Verdict.TURNED_AWAY,
             f"{seen.label} closed the connection during the login: {seen.detail or 'no reason given'}{_heard(seen)}",
-            "Its own log (journalctl -u ssh) tells more.",
+            "Its own log (journalctl -u ssh) says more.",
         )
     return Finding(
         Verdict.HANGS,

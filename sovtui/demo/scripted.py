@@ -276,7 +276,7 @@ class DemoHub:
             seconds = float(plan.wish.options.get("for", "") or self._acknowledge_for)
             comment = plan.wish.options.get("comment", "").strip()
             if not comment:
-                return Outcome(2, "a comment is needed: say why, for whoever reads it next")
+                return Outcome(2, "a comment is needed: say why, for the next reader")
             self.world.alerts.acknowledge(alert.fingerprint, OPERATOR, comment, timedelta(seconds=seconds))
             message = f"{alert.name} is acknowledged"
         self._pull()

@@ -196,5 +196,5 @@ def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
 
 def _on_explained(s: Chore, answer: Explained) -> Result:
     find = signatures.last_error if s.request.kind == "backup" else signatures.find_cause
-    cause = find(answer.lines) or (answer.reason and f"its journal tells nothing: {answer.reason}")
+    cause = find(answer.lines) or (answer.reason and f"its journal is of no help: {answer.reason}")
     return close(s, "failed", f"{s.reason}: {cause}" if cause else s.reason)

@@ -17,7 +17,7 @@ def explain(s: Switching, reason: str, service: str) -> Result:
 
 def on_explain(s: Switching, answer: Explained) -> Result:
     cause = signatures.find_cause(answer.lines) or (
-        answer.reason and f"{answer.service}'s journal tells nothing: {answer.reason}"
+        answer.reason and f"{answer.service}'s journal is of no help: {answer.reason}"
     )
     return fail(s, f"{s.reason}: {cause}" if cause else s.reason)
 

@@ -119,7 +119,7 @@ class Dispatcher:
             async with asyncio.timeout(REHEARSAL_SECONDS):
                 reply = await box.answer(link, "rehearse", request)
         except (Unreachable, TimeoutError) as error:
-            return Rehearsal("not known", f"{host} does not tell: {error or 'no answer in time'}", 3)
+            return Rehearsal("not known", f"{host} does not say: {error or 'no answer in time'}", 3)
         except PortError as error:
             return Rehearsal("not known", error.sentence(), 1)
         reason = clean(str(reply.get("reason", "")))
@@ -176,7 +176,7 @@ class Dispatcher:
     @staticmethod
     def _unknown(host: str, run_id: str, error: Exception) -> AnswerLost:
         why = str(error) or "no answer in time"
-        advice = f"`sovtui actions` tells, and `sovtui follow {run_id}` follows it if it has"
+        advice = f"`sovtui actions` shows it, and `sovtui follow {run_id}` follows it if it has"
         return AnswerLost(f"it is not known whether {run_id} has begun on {host}: {why}", advice)
 
     async def follow(self, host: str, run_id: str, progress: Progress | None) -> Outcome:
@@ -287,7 +287,7 @@ class Dispatcher:
             length = timedelta(seconds=float(plan.wish.options.get("for", settings.acknowledge_for)))
             comment = plan.wish.options.get("comment", "").strip()
             if not comment:
-                return Outcome(2, "a comment is needed: say why, for whoever reads it next")
+                return Outcome(2, "a comment is needed: say why, for the next reader")
             silence = await self.alerts.acknowledge(alert, author=settings.author or who(), comment=comment, duration=length)
             message = f"{alert.name} is acknowledged for {duration(length.total_seconds())} (silence {silence})"
         else:

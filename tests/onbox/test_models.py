@@ -64,7 +64,7 @@ def test_how_long_it_stays_can_be_said() -> None:
 def test_pin_keeps_it_for_ever_and_unload_lets_it_go() -> None:
     on = world()
     story = run("pin", on)
-    assert story.outcome == "done" and story.reason.endswith("and stays until somebody unloads it")
+    assert story.outcome == "done" and story.reason.endswith("and stays until it is unloaded")
     assert run("pin", on).outcome == "done", "one that is loaded is not weighed again"
     story = run("unload", on)
     assert (story.outcome, story.reason) == ("done", f"{SMALL} is unloaded: 5.0 GiB came back")
@@ -113,7 +113,7 @@ def test_a_request_that_runs_ends_before_its_model_goes() -> None:
     ("what", "says"),
     [
         ("unknown", "it answers 404: model 'nosuch' not found"),
-        ("down", "cannot be asked what it holds: it did not answer"),
+        ("down", "cannot be asked what it has loaded: it did not answer"),
         ("stopped", "ollama.service does not run"),
         ("other", "what it says is not understood"),
     ],

@@ -159,5 +159,5 @@ async def test_prometheus_on_the_dead_host_itself_is_not_asked(stage, states):
 
         s.hub.past = past
         s.hub.put(replace(state, now=state.now + timedelta(seconds=1)))
-        await s.until(lambda: "runs on this very host" in s.text(HOST))
+        await s.until(lambda: "runs on this host itself" in s.text(HOST))
         assert not asked

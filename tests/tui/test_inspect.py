@@ -85,7 +85,7 @@ async def test_an_entry_that_goes_while_it_is_open_says_so(stage: Any) -> None:
         await s.until(lambda: isinstance(s.screen, DetailScreen))
         assert "labels" in written(s) and "instance" in written(s)
         s.hub.put(replace(s.hub.state, alerts=()))
-        await s.until(lambda: "gone meanwhile" in written(s))
+        await s.until(lambda: "no longer exists" in written(s))
 
 
 async def test_a_log_that_cannot_be_read_says_why(stage: Any, monkeypatch: Any) -> None:
@@ -153,7 +153,7 @@ async def test_copy_offers_what_is_worth_it_and_says_what_it_took(stage: Any) ->
             ("inference", "3", "decode: 57.7 tok/s"),
             ("memory", "2", "total: 122 GiB"),
             ("alerts", "1", "ServiceRestarting (warning, active, since"),
-            ("backups", "1", "backup local on spark: ok, last good one 2026-11-20"),
+            ("backups", "1", "backup local on spark: ok, last success 2026-11-20"),
             ("actions", "1", "switch qwen on spark"),
         ):
             s.room.show_pane(pane)

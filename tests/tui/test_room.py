@@ -465,7 +465,7 @@ async def test_a_box_that_never_answered_shows_no_zero(stage):
     async with stage("empty") as s:
         for name in ("memory", "alerts"):
             assert "?" in s.text(name)
-        assert "0 " not in s.text("memory") and "alerts fire" not in s.text("alerts")
+        assert "0 " not in s.text("memory") and "alerts firing" not in s.text("alerts")
         assert "alerts ?" in s.bar("status") and "mode unknown" in s.bar("status")
 
 

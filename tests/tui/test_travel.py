@@ -203,7 +203,7 @@ async def test_a_tap_on_the_line_goes_there_and_stops_at_what_happened(travellin
 async def test_from_one_happening_to_the_next(travelling):
     async with travelling() as s:
         await s.press("t", "comma")
-        assert "switch mistral-safer ended: rolled-back" in s.bar("travel")
+        assert "switch mistral-safer ended: rolled back" in s.bar("travel")
         await s.press("comma")
         assert "container:sglang-mistral4-safer failed" in s.bar("travel")
         await s.press("comma")
@@ -298,7 +298,7 @@ async def test_a_journal_without_older_lines_says_so(travelling, monkeypatch):
     async with travelling(lines=[LogLine(NOW, "too late")]) as s:
         s.room.show_pane("log")
         await s.press("t", "left_square_bracket")
-        await s.until(lambda: "no lines of before this moment" in s.text("log"))
+        await s.until(lambda: "no lines from before this moment" in s.text("log"))
 
 
 async def test_the_key_can_be_remapped(travelling):
@@ -381,7 +381,7 @@ async def test_a_failure_is_a_sentence_and_the_way_back_is_open(travelling, monk
 
         s.hub.past = past
         await s.press("t", "home", "left")
-        await s.until(lambda: "did not tell" in " ".join(s.bar("travel").split()))
+        await s.until(lambda: "did not return" in " ".join(s.bar("travel").split()))
         assert "Nothing is known of" in s.bar("travel")
         await s.press("right")
         assert s.room.view.then.origin == "record" and "Nothing is known" not in s.bar("travel")

@@ -130,7 +130,7 @@ class Alertmanager:
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         comment = clean(comment, 500).strip()
         if not comment:
-            raise Refused("an acknowledgement needs a comment", "Say why it is quiet, for whoever looks next")
+            raise Refused("an acknowledgement needs a comment", "Say why it is silenced, for the next reader")
         if duration <= timedelta(0):
             raise Refused("an acknowledgement needs an end that is in the future")
         if not alert.labels:

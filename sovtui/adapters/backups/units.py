@@ -107,7 +107,7 @@ def judge(
     if known and service is not None:
         new = replace(new, last_result=_result(service))
     if config.metric and not silent:
-        return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not told its metric yet")
+        return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not reported its metric yet")
     found = [(old.last_success_at, old.source)] if old.last_success_at else []
     if known and service is not None and (ended := _ended_well(service)):
         found.append((ended, service.source or "probe"))
@@ -122,9 +122,9 @@ def judge(
 def _instead(source: str, known: bool) -> str:
     """Whose word it is while nobody can be asked for the metric."""
     if source == "prometheus":
-        later = "; the box tells of no later one" if known else ""
-        return f"as Prometheus told last, which does not answer now{later}"
-    return f"told by its {'receipt' if source == 'receipt' else 'unit'}: Prometheus, which has its metric, does not answer"
+        later = "; the box knows of no later one" if known else ""
+        return f"as last reported by Prometheus, which does not answer now{later}"
+    return f"from its {'receipt' if source == 'receipt' else 'unit'}: Prometheus, which has its metric, does not answer"
 
 
 def _result(service: Service) -> str:
@@ -163,4 +163,4 @@ def _why_unknown(config: BackupConfig, service: Service | None) -> str:
         return "its last run failed; systemd does not keep when it last worked: a metric would"
     if _result(service) == "running":
         return "it runs now; when it last worked is not known"
-    return "it has not run since the machine started: a metric would tell of runs before"
+    return "it has not run since the machine started: a metric would show earlier runs"

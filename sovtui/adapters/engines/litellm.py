@@ -66,7 +66,7 @@ _TTFT = "litellm_llm_api_time_to_first_token_metric"
 _UNPAID = "litellm_not_a_premium_user_metric"
 _BACKLOG = "/health/backlog"
 
-_NO_MODEL = "LiteLLM holds no model itself"
+_NO_MODEL = "LiteLLM loads no model itself"
 _NOT_TOLD = "LiteLLM does not report this"
 _PAID = "this version reports its figures only with a licence: 1.80 and newer need none"
 _NO_DATABASE = "Not connected"

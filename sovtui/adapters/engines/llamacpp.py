@@ -60,7 +60,7 @@ _FULLEST, _POOL, _SHARED = "slots.fullest", "slots.pool", "slots.shared"
 """Our own names for what is told elsewhere than in `/metrics`, or reckoned from it."""
 
 _NOT_TOLD = "llama.cpp does not report this"
-_ENDED_ONLY = "with --no-slots tokens are counted when their request ends: the requests of the last minute do not tell"
+_ENDED_ONLY = "with --no-slots tokens are counted when their request ends: the requests of the last minute do not show it"
 _UNSEEN = "without --metrics the tokens of requests that begin or end between two looks are not known"
 _BATCH = "a batch of its prompt is being computed: how fast is known when it is done"
 NEITHER = "it runs with --no-slots and without --metrics"
@@ -273,7 +273,7 @@ class Llamacpp:
             return next((total(after.named(name)) for name in names if after.has(name)), None)
 
         if not after.has(_RUNNING, _BUSY):
-            why = unknown("its page tells nothing of requests: is it llama.cpp?", "engine", after.at)
+            why = unknown("its page reports no requests: is it llama.cpp?", "engine", after.at)
             return dict.fromkeys(ENGINE_FIGURES, why)
         metrics = after.has(_RUNNING)
         tell("engine.running", first(_BUSY, _RUNNING))
@@ -366,7 +366,7 @@ def _kv(after: Scrape) -> float | str:
         high = max(high, alone if mine == 0.0 else pool)
     if high - low < 0.005:
         return high
-    return f"{100 * low:.0f} to {100 * high:.0f} %: whether its slots share one cache cannot be told"
+    return f"{100 * low:.0f} to {100 * high:.0f} %: whether its slots share one cache is not known"
 
 
 def _decoded(now: Between, since: Between | None) -> float | str | None:

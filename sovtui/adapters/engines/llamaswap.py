@@ -148,7 +148,7 @@ class Llamaswap(WithoutMetrics):
 
     def _counted(self, before: Scrape | None, after: Scrape) -> dict[str, Reading]:
         found = {f: unsupported(why, "engine") for f in ENGINE_FIGURES if (why := self.absent(f))}
-        requests = unsupported("which server its model runs is not known: it does not tell requests", "engine")
+        requests = unsupported("which server its model runs is not known: it does not report requests", "engine")
         found |= {"engine.running": requests, "engine.waiting": requests, "engine.slots": requests}
         since = None if before is None else Between(before, after, (_OUT, _IN), absent_is_zero=False)
         for figure, name in (("engine.decode_tok_s", _OUT), ("engine.prompt_tok_s", _IN)):

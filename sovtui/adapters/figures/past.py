@@ -144,7 +144,7 @@ class RangeStretch:
             state = reduce(state, AlertsSeen(self._alerts(series, step), moment))
             state = reduce(state, SourceChanged(Source(SOURCE, "", True, "", moment)))
         else:
-            reason = "Prometheus has nothing of this moment: it did not run, or asked nobody"
+            reason = "Prometheus has nothing of this moment: it did not run, or scraped nothing"
             state = reduce(state, SourceChanged(Source(SOURCE, "", False, reason)))
             state = reduce(state, SourceChanged(Source("alertmanager", "", None, reason)))
         return reduce(state, Tick(moment))

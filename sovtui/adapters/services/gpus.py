@@ -23,7 +23,7 @@ _FIGURES = {
     "clock": ("gpu.clock_hertz", 1.0),
 }
 _MEMORY = ("used", "total")
-_SHARED = "this GPU has no memory of its own to tell: it shares the host's memory"
+_SHARED = "this GPU has no memory of its own: it shares the host's memory"
 _NEVER = "nvidia-smi says that this GPU has no such figure"
 _SPLIT = "this GPU is split into instances: each has its own"
 _OF_THE_WHOLE = "it is reported for the whole GPU only"

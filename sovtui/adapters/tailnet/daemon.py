@@ -34,7 +34,7 @@ class Daemon:
             told, said = await self._ask_command(("status", "--json"), ASK_SECONDS)
             raw, who = told, "cli"
             if not told.strip():
-                raise Malformed(f"`tailscale status --json` told nothing: {clean(said.strip(), 200) or 'no output'}")
+                raise Malformed(f"`tailscale status --json` returned nothing: {clean(said.strip(), 200) or 'no output'}")
         try:
             net = parse(raw, self._clock.now())
         except ValueError as error:

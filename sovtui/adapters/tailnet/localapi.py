@@ -49,7 +49,7 @@ async def ask(door: Door, method: str, path: str, seconds: float) -> bytes:
     except (TimeoutError, httpx.TimeoutException):
         raise TimedOut(f"the tailnet daemon at {door} did not answer within {seconds:g} s") from None
     except httpx.ConnectError as error:
-        raise Closed(f"nobody answers at {door}: {clean(str(error), 200)}") from None
+        raise Closed(f"nothing answers at {door}: {clean(str(error), 200)}") from None
     except httpx.HTTPError as error:
         raise Malformed(f"the tailnet daemon at {door} does not answer as it should: {clean(str(error), 200)}") from None
     if answer.status_code != 200:
@@ -83,7 +83,7 @@ async def dial(door: Door, host: str, port: int, seconds: float) -> socket.socke
                 said = clean_bytes(await loop.sock_recv(ours, 1000), 300).strip()
     except TimeoutError:
         ours.close()
-        raise TimedOut(f"the tailnet daemon reached nobody at {host} port {port} within {seconds:g} s") from None
+        raise TimedOut(f"the tailnet daemon reached nothing at {host} port {port} within {seconds:g} s") from None
     except BaseException:
         ours.close()
         raise
@@ -127,7 +127,7 @@ async def _open(door: Door, seconds: float) -> socket.socket:
             made.close()
             raise
     except OSError as error:
-        raise Closed(f"nobody answers at {door}: {clean(str(error), 200)}") from None
+        raise Closed(f"nothing answers at {door}: {clean(str(error), 200)}") from None
     return made
 
 

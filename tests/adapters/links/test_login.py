@@ -296,7 +296,7 @@ async def test_what_is_wrong_with_a_certificate_is_said_in_plain_words(tmp_path:
     for files, ca_file, said in (
         (good, "", "is from a CA that is not known here"),
         (good, other.ca, "is from a CA that is not known here"),
-        (alone, "", "is self-signed, and nothing here vouches for it"),
+        (alone, "", "is self-signed and not trusted here"),
         (ours.sign(end=-timedelta(hours=1), begin=-2 * DAY), ours.ca, "has expired"),
         (ours.sign(begin=timedelta(hours=1)), ours.ca, "is not valid yet"),
         (ours.sign("10.1.2.3"), ours.ca, "is for another address"),
