@@ -17,7 +17,7 @@ from sovtui.cli.output import status
 from sovtui.core import glossary
 from sovtui.core.issues import Grade
 from sovtui.core.model import AlertState, Engine, EnginePhase, PathKind
-from sovtui.core.modes import Heat
+from sovtui.core.modes import Heat, mode_views
 from sovtui.core.receipts import outcome_word, step_word
 from sovtui.core.state import State
 from sovtui.demo import scenario
@@ -153,7 +153,7 @@ def test_a_box_on_which_nothing_serves_says_so() -> None:
 def terms() -> set[str]:
     """Every word and abbreviation of headings, labels and states that the code can show."""
     found = state("healthy").hosts["spark"]
-    view = next(v for v in inference.mode_views(found) if v.mode.name == "qwen")
+    view = next(v for v in mode_views(found) if v.mode.name == "qwen")
     labels = {label for label, _ in engines.figures(found, view, state("healthy").now)}
     labels |= {"held", "on CPU"}
     seen = base.View(state("healthy"), "spark", estate("spark").config)

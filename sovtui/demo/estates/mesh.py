@@ -57,6 +57,12 @@ STACKS = [
     "registry",
 ]
 PARTS = ("web", "db", "worker")
+OLLAMA_LOG = (
+    "Listening on [::]:11434 (version 0.33.0)",
+    "llama runner started in 2.31 seconds",
+    '200 |  3.118904514s |  172.18.0.5 | POST  "/api/embed"',
+    '200 |  6.402211907s |  172.18.0.5 | POST  "/api/chat"',
+)
 
 
 def _containers() -> dict[str, ServiceFacts]:
@@ -158,7 +164,7 @@ def estate() -> Estate:
                 degrees_per_watt=0.14,
                 services={
                     "container:comfyui": ServiceFacts("ComfyUI", "inactive", "exited", 2 * DAY),
-                    "container:ollama": ServiceFacts("Ollama on 11434", memory_bytes=int(1.9 * GIB)),
+                    "container:ollama": ServiceFacts("Ollama on 11434", memory_bytes=int(1.9 * GIB), journal=OLLAMA_LOG),
                     "container:litellm": ServiceFacts("LiteLLM on 4000", memory_bytes=688 * MIB),
                     "backup-stacks.service": ServiceFacts("Backup of all stacks", "inactive", "dead", 15 * HOUR),
                     "docker.service": ServiceFacts("Docker", memory_bytes=291 * MIB, age_seconds=33 * DAY),

@@ -172,6 +172,8 @@ class MemoryPane(Pane):
             return flow([*parts, row(("mem ", "label"), memory)], width)[:2]
         words, role = _short(memory)
         left = value("gpu.memory_total_bytes", gpu_free(host, gpu), view.state.now)[0]
+        unit = words.rpartition(" ")[2]
+        left = left.removesuffix(f" {unit}")
         if width - 6 - cell_len(f"{words}, {left} {FREE}") >= GAUGE_CELLS:
             words = f"{words}, {left} {FREE}"
         share = used.value / total.value
