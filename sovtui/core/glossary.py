@@ -85,7 +85,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
             _term("unified", "Unified memory: CPU and GPU share one memory. There is one figure: what is available."),
             _term("discrete", "The GPU has memory of its own (VRAM)."),
             _term("free", "Unused memory of a GPU that has its own: what another model could take there."),
-            _term("available", "Memory of the host that programs can still get, droppable page cache included."),
+            _term("available, avail", "Memory of the host that programs can still get, droppable page cache included."),
             _term("unused", "Memory of the host that holds nothing, not even page cache."),
             _term("cache, page cache", "Files that the kernel keeps in memory."),
             _term("droppable", "Page cache that the action “drop caches” gives back."),

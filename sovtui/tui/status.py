@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sovtui.core import text
-from sovtui.core.headroom import headroom
+from sovtui.core.headroom import AVAILABLE, headroom
 from sovtui.core.model import LinkPhase
 from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
@@ -91,7 +91,9 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     if kind is Kind.WIDE:
         brief = link_row(host, view, Kind.PHONE)
         line = _one_line(
-            [name, link, sparing, *now_parts, *counts], [name, brief, sparing, *now_parts, *counts], width - right.cells - 2
+            [name, link, sparing, *now_parts, *counts],
+            [name, brief, sparing, *now_parts[:-1], memory_row(host, view.state.now, brief=True), *counts],
+            width - right.cells - 2,
         )
         return [spread(line, right, width)]
     first = spread(flow([name, link, *([] if kind is Kind.PHONE else [sparing])], width * 2, between)[0], right, width)
@@ -100,8 +102,8 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     rest = flow([*now_parts, *counts], width, between)
     lines = 1 if kind is Kind.NORMAL else 2
     if len(rest) > lines and kind is Kind.NORMAL:
-        closer = flow([*now_parts, *counts], width, (" ", "label"))
-        rest = closer if len(closer) == lines else flow([*now_parts, *counts], width * 3, between)
+        now_parts[-1] = memory_row(host, view.state.now, brief=True)
+        rest = flow([*now_parts, *counts], width * 3, between)
     rest += [Row()] * (lines - len(rest))
     return [first, *rest[:lines]]
 
@@ -121,13 +123,21 @@ def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
     return [*parts, memory_row(host, now)]
 
 
-def memory_row(host: Host, now: datetime) -> Row:
+BRIEFLY = {AVAILABLE: "avail"}
+"""As `df` and others call it, where the line has no room for the word."""
+
+
+def memory_row(host: Host, now: datetime, *, brief: bool = False) -> Row:
     """How much memory a model could still take: `GPU 5.45 GiB free` of a GPU's own, `57.2 GiB available` of the host's."""
     room = headroom(host)
     words, role = value("memory.available_bytes", room.reading, now)
     if room.reading.value is None:
         return row(("GPU memory " if room.of_gpu else "memory ", "label"), (words, role))
-    return row(("GPU " if room.of_gpu else "", "label"), (words, role), (f" {room.word}", "label"))
+    return row(
+        ("GPU " if room.of_gpu else "", "label"),
+        (words, role),
+        (f" {BRIEFLY.get(room.word, room.word) if brief else room.word}", "label"),
+    )
 
 
 def _services(host: Host) -> Row:

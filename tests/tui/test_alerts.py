@@ -37,7 +37,7 @@ def test_a_pulse_stands_last_and_counts_as_no_alert() -> None:
 def test_a_pulse_that_is_missing_is_said_first() -> None:
     state = play(AlertsSeen((), NOW), PulsesSeen({"Watchdog": NOW}))
     rows = shown(state)
-    assert rows[0].startswith("✖ Watchdog is missing") and rows[1] == "0 alerts fire"
+    assert rows[0].startswith("✖ Watchdog is missing") and rows[1] == "0 alerts firing"
     assert count(state) == ("0 alerts, no pulse", "warn")
 
 

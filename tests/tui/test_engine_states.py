@@ -277,7 +277,7 @@ async def test_engines_beside_the_modes_have_their_lines_and_are_no_second_hot_m
     room = await beside()
     told = text(room, 96, 30)
     assert "modes are hot at once" not in told
-    assert "beside" in told and "● LiteLLM" in told and "● CPU floor" in told
+    assert "other engines" in told and "● LiteLLM" in told and "● CPU floor" in told
     assert "1 in cooldown of 32 deployments" in told
     line = next(line for line in told.splitlines() if "chat: local" in line)
     assert line.startswith("▲") and "cooldown" in line and "40 min" in line

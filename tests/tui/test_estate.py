@@ -47,10 +47,10 @@ async def test_every_host_with_state_role_link_mode_and_the_worst_thing(stage):
     async with stage("alerting", size=PHONE) as s:
         await opened(s, "h")
         spark, mgmt, edge, nas = (" ".join(words.split()) for words in listed(s))
-        assert spark.startswith("1,s spark ✖ trouble (box, verified) direct ") and "qwen" in spark and "more" in spark
-        assert mgmt.startswith("2,m mgmt ● well (management) link up 42 ms")
-        assert "edge ✖ silent (edge) link down 4m" in edge
-        assert "nas ▲ look at it (nas)" in nas and "/volume1 is 91 % full" in nas
+        assert spark.startswith("1,s spark ✖ critical (box, verified) direct ") and "qwen" in spark and "more" in spark
+        assert mgmt.startswith("2,m mgmt ● ok (management) link up 42 ms")
+        assert "edge ✖ unreachable (edge) link down 4m" in edge
+        assert "nas ▲ warning (nas)" in nas and "/volume1 is 91 % full" in nas
 
 
 @pytest.mark.parametrize("way", ["3", "e", "down down enter", "j j enter", "tap"])

@@ -10,6 +10,7 @@ import pytest
 
 from sovtui.actions import all_specs
 from sovtui.core.model import LinkPhase
+from sovtui.core.receipts import step_word
 from sovtui.demo import PICTURE_TIME
 from sovtui.ports.errors import Unreachable
 from sovtui.runtime.hub import LogLine
@@ -58,7 +59,7 @@ async def test_a_failed_unit_says_why(stage: Any, size: tuple[int, int]) -> None
         told = flat(written(s))
         for part in ("failed: exit-code, status 32", "backup nas", "is busy", "last errors", "log of backup-nas.service"):
             assert part in told
-        assert told.index("last errors") < told.index("what it is")
+        assert told.index("last errors") < told.index("description")
         await s.press("escape")
         assert s.screen is s.room and s.room.current == "services"
 
@@ -110,7 +111,7 @@ async def test_a_receipt_shows_every_step_and_figures_before_and_after(stage: An
         run = next(iter(s.hub.state.hosts.values())).action
         assert run is not None and run.id in told and run.who in told
         for step in run.steps:
-            assert step.name in told and flat(step.detail) in told
+            assert step_word(step.name) in told and flat(step.detail) in told
         assert flat(run.reason) in told
 
 

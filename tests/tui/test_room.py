@@ -494,7 +494,7 @@ async def test_a_refused_link_is_tried_again_by_enter_alone(stage, states):
     spark = first(state)
     refused = replace(spark.link, phase=LinkPhase.REFUSED, reason="no key was accepted", verdict=Verdict.LOGIN_REFUSED)
     async with stage(replace(state, hosts={**state.hosts, spark.spec.name: replace(spark, link=refused)})) as s:
-        assert "login refused" in s.bar("status") and "Enter does" in " ".join(s.bar("notice").split())
+        assert "login refused" in s.bar("status") and "Enter tries again" in " ".join(s.bar("notice").split())
         await s.press("x", "tab")
         assert not s.hub.reconnected, "a wrong key too often is held against us"
         await s.press("enter")

@@ -110,7 +110,7 @@ async def test_steps(travelling):
 
 async def test_the_panes_show_that_moment(travelling):
     async with travelling() as s:
-        assert "rolled-back" in s.text("actions")
+        assert "rolled back" in s.text("actions")
         await s.press("t")
         s.room.travel.go(NOW - timedelta(seconds=65))
         assert "running" in s.text("actions") and "mistral-safer" in s.text("actions")
@@ -290,7 +290,7 @@ async def test_lines_that_cannot_be_had_are_a_sentence(travelling, monkeypatch):
 
         s.hub.logs = logs
         await s.press("t")
-        await s.until(lambda: "is not available: spark gave no answer" in " ".join(s.text("log").split()))
+        await s.until(lambda: "are not available: spark gave no answer" in " ".join(s.text("log").split()))
 
 
 async def test_a_journal_without_older_lines_says_so(travelling, monkeypatch):
