@@ -97,7 +97,7 @@ GLOSSARY: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "fits, fits after drop, too big",
                 "Whether a mode would fit into memory now, after dropping the page cache, or not.",
             ),
-            _term("mem", "Memory of a GPU: used of total."),
+            _term("mem", "The GPU's own memory: used of total. The bar named “host” is the host's memory."),
             _term("≈", "An estimate from the configuration."),
             _term("GPU, CPU", "Graphics processor (accelerator), processor: the share of time in use."),
             _term("load", "Mean number of processes that run or wait to run."),

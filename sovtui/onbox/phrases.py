@@ -5,7 +5,9 @@ from __future__ import annotations
 STEPS = {
     "hold": "pause",
     "gone": "wait for exit",
+    "memory": "wait for memory",
     "drop-caches": "drop caches",
+    "ready": "wait until ready",
     "proof": "test request",
     "release": "resume",
     "undo-stop": "rollback: stop",

@@ -57,7 +57,7 @@ MOVES = (
     Move("then-on-10m", ("}", "right_curly_bracket"), "}", "+10m", "Ten minutes later", 600.0),
     Move("then-before", (",", "comma"), ",", "prev", "To the event before this moment"),
     Move("then-after", (".", "full_stop"), ".", "next", "To the event after this moment"),
-    Move("then-list", ("m",), "m", "moments", "Events: alerts, actions, failures, lost links"),
+    Move("then-list", ("m",), "m", "events", "Events: alerts, actions, failures, lost links"),
     Move("then-oldest", ("home",), "home", "oldest", "The oldest moment that is kept"),
     Move("then-newest", ("end",), "end", "newest", "The newest moment"),
     Move("then-live", ("escape",), "esc", "live", "Back to now"),

@@ -91,4 +91,4 @@ def test_a_dead_box_is_explained_from_the_management_host(pair: tuple[Box, Box],
         late.close()
     status = operator.run("status")
     assert status.returncode == 3
-    assert re.match(r"wrong   now  spark: cannot be reached", status.stdout), status.stdout
+    assert re.match(r"issues  critical spark: cannot be reached", status.stdout), status.stdout

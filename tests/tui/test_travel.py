@@ -152,7 +152,7 @@ async def test_the_wide_key_bar_shows_what_is_off(travelling):
     async with travelling(size=(200, 40)) as s:
         await s.press("t")
         words = s.bar("keys")
-        assert "← -10s" in words and "m moments" in words and "(c) drop" in words and "? help" in words
+        assert "← -10s" in words and "m events" in words and "(c) drop" in words and "? help" in words
 
 
 async def test_a_phone_has_tiles_for_all_of_it(travelling):

@@ -122,7 +122,8 @@ class MemoryPane(Pane):
         parts = [
             (share.size_bytes / total.value, LOOKS[share.kind][0], "stale" if stale else LOOKS[share.kind][1]) for share in found
         ]
-        rows = [bar(parts, width)]
+        name = "host " if headroom(host).of_gpu else ""  # there the GPU has a bar of its own
+        rows = [row((name, "label"), *bar(parts, width - len(name)).spans)]
         legend = []
         for share in found:
             sign, _ = LOOKS[share.kind]
