@@ -52,8 +52,8 @@ class Scene:
 
 SCENES = (
     Scene("healthy", sizes=(*SIZES, (48, 30), (40, 20), (30, 12))),
-    Scene("troubled"),
-    Scene("hostile", sizes=((120, 40), (44, 80))),
+    Scene("troubled", sizes=((120, 40), (44, 80))),
+    Scene("hostile", sizes=((120, 40),)),
     *(Scene(name) for name in ("switching", "failed", "link-down", "alerting", "empty")),
     Scene("healthy", "mesh", ((120, 40),)),
     Scene("healthy", "modes", ((120, 40),)),
