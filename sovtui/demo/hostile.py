@@ -39,6 +39,6 @@ def hostile(of: Estate) -> Estate:
 def _alerts(of: Estate) -> Callable[[datetime], tuple[Alert, ...]]:
     def found(now: datetime) -> tuple[Alert, ...]:
         labels = {"instance": f"{of.box}:9100", **LABELS}
-        return (*of.usual_alerts(now), alert(now, "e9d0441b7f3a8c53", "Nasty\x1b[5m\u202eAlert", "warning", 22, SUMMARY, labels))
+        return (*of.usual_alerts(now), alert(now, "0bad7e4471c35f90", "Nasty\x1b[5m\u202eAlert", "warning", 22, SUMMARY, labels))
 
     return found
