@@ -77,10 +77,10 @@ def _control_room(open_hub: Callable[[], Hub], theme: str | None, glyphs: Glyphs
     return run(open_hub, theme=theme, glyphs=glyphs)
 
 
-def _demo(name: str) -> Hub:
+def _demo(name: str, scenario: str) -> Hub:
     from sovtui.demo import build
 
-    return build(name)
+    return build(name, scenario=scenario)
 
 
 def _themes() -> tuple[list[tuple[str, str]], tuple[str, ...]]:

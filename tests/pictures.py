@@ -12,7 +12,7 @@ from sovtui.demo import still
 from sovtui.tui.pictures import picture, to_png
 
 SIZES = {"120x40": (120, 40), "80x24": (80, 24), "44x80": (44, 80)}
-SCENARIOS = ("healthy", "switching", "failed", "link-down", "alerting", "empty")
+SCENARIOS = ("healthy", "troubled", "switching", "failed", "link-down", "alerting", "hostile", "empty")
 PNG = ("healthy", "switching")
 """Those that are kept as PNG too: pixels do not compress over versions."""
 

@@ -52,11 +52,13 @@ class Scene:
 
 SCENES = (
     Scene("healthy", sizes=(*SIZES, (48, 30), (40, 20), (30, 12))),
+    Scene("troubled", sizes=((120, 40), (44, 80))),
+    Scene("hostile", sizes=((120, 40),)),
     *(Scene(name) for name in ("switching", "failed", "link-down", "alerting", "empty")),
     Scene("healthy", "mesh", ((120, 40),)),
     Scene("healthy", "modes", ((120, 40),)),
     Scene("healthy", sizes=((120, 40),), theme="sovtui-light", name="light"),
-    Scene("healthy", sizes=((44, 80), (40, 20)), keys=("g", "s", "enter"), name="why"),
+    Scene("troubled", sizes=((44, 80), (40, 20)), keys=("g", "s", "enter"), name="why"),
     Scene("healthy", sizes=((80, 24),), keys=("2",), name="question"),
 )
 
@@ -102,7 +104,7 @@ async def played(scene: Scene) -> AsyncIterator[tuple[ControlRoom, Pilot[Any]]]:
             await pilot.press(key)
             await pilot.pause(0.02)
         if isinstance(app.screen, DetailScreen):
-            while "reading its log" in app.screen.query_one(Written).plain:
+            while "reading the log" in app.screen.query_one(Written).plain:
                 await pilot.pause(0.02)
         yield app, pilot
 

@@ -36,14 +36,14 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         by = found.silences[0].author if found.silences else "a silence"
         return refuse("acknowledge", wish, title, f"{found.name} is acknowledged already, by {by}")
     if "comment" in wish.options and not wish.options["comment"].strip():
-        return refuse("acknowledge", wish, title, "a comment is needed: say why, for whoever reads it next", USAGE)
+        return refuse("acknowledge", wish, title, "a comment is needed: say why, for the next reader", USAGE)
     seconds = float(wish.options.get("for", config.alertmanager.acknowledge_for))
     return Plan(
         "acknowledge",
         wish,
         title,
         Verdict.GO if wish.options.get("comment") else Verdict.ASK,
-        f"{found.name} stays quiet for {duration(seconds)}, even if it ends and fires again in that time.",
+        f"{found.name} is silenced for {duration(seconds)}, even if it ends and fires again in that time.",
         steps=("silence exactly this alert, by all its labels", "read back that it is silenced"),
         where=Where.ALERTS,
     )

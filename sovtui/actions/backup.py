@@ -20,7 +20,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         return refuse("backup", wish, title, unknown_name("backup", wish.target, [b.name for b in settings.backup]), USAGE)
     service = host.services.get(backup.service)
     if service is not None and service.active in ("active", "activating") and service.sub != "exited":
-        return refuse("backup", wish, title, f"{backup.service} runs already")
+        return refuse("backup", wish, title, f"{backup.service} is already running")
     command = unit_command("start", backup.service)
     return Plan(
         "backup",

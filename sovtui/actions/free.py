@@ -1,4 +1,4 @@
-"""Let ComfyUI unload its models and free its memory."""
+"""Let ComfyUI unload its models and release its memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         return refuse("free", wish, title, unknown_name("ComfyUI", wish.target, [m.name for m in engines(host, KINDS)]), USAGE)
     told = said(host, engine)
     if told.phase not in UP:
-        return refuse("free", wish, title, f"{engine.title or engine.name} does not serve now: {told.reason or told.phase}")
+        return refuse("free", wish, title, f"{engine.title or engine.name} is not serving now: {told.reason or told.phase}")
     return Plan(
         "free",
         wish,
@@ -44,7 +44,7 @@ SPEC = Spec(
     id="free",
     title="Free memory",
     key="",
-    help="Let ComfyUI unload its models and free its memory; its next picture loads them again.",
+    help="Let ComfyUI unload its models and release its memory; its next picture loads them again.",
     target="engine",
     plan=plan,
     order=45,

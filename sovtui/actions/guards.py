@@ -11,6 +11,7 @@ from sovtui.core.model import LinkPhase
 from sovtui.core.state import Host, State
 from sovtui.core.text import duration
 from sovtui.onbox import rights
+from sovtui.onbox.phrases import step as step_word
 
 UNREACHABLE = 3
 """Exit code of a plan that fails because the host cannot be reached."""
@@ -41,7 +42,7 @@ def on_box(action: str, title: str, state: State, config: Config, wish: Wish) ->
         return refuse(action, wish, title, f"{wish.host} cannot be reached: {why}", UNREACHABLE)
     run = host.action
     if run is not None and run.running:
-        step = f", at step {run.steps[-1].name}" if run.steps else ""
+        step = f", at step {step_word(run.steps[-1].name)}" if run.steps else ""
         since = duration(max(0.0, (state.now - run.began_at).total_seconds()))
         what = f"{run.kind} {run.target}".strip()
         return refuse(

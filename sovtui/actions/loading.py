@@ -89,13 +89,13 @@ def found_on(action: str, verb: str, state: State, config: Config, wish: Wish) -
         why = f"how long a model of {NAMES[engine.engine]} stays is said in its own configuration, as ttl"
         return refuse(action, wish, title, why, USAGE)
     if told.phase not in UP:
-        return refuse(action, wish, title, f"{engine.title or engine.name} does not serve now: {told.reason or told.phase}")
+        return refuse(action, wish, title, f"{engine.title or engine.name} is not serving now: {told.reason or told.phase}")
     known = [part.name for part in (*told.installed, *told.parts)]
     if known and not any(spelling in known for spelling in spellings(model)):
         hint = nearest(model, known, f"it has: {', '.join(known[:5])}{', …' if len(known) > 5 else ''}")
         return refuse(action, wish, title, f'{engine.title or engine.name} has no model "{model}"{hint}', USAGE)
     if any(part.state == "remote" and part.name in spellings(model) for part in told.installed):
-        return refuse(action, wish, title, f"{model} is computed elsewhere: there is nothing to load here", USAGE)
+        return refuse(action, wish, title, f"{model} runs elsewhere: there is nothing to load here", USAGE)
     return host, engine, model
 
 
@@ -120,7 +120,7 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
         fit = model_forecast(host, model, size)
         worse = "What does not fit is computed on the CPU, many times slower."
         if engine.engine in CUTS:
-            worse = f"It may fit once {', '.join(others)} has made way for it." if others else ""
+            worse = f"It may fit once {', '.join(others)} has been unloaded." if others else ""
         memory = f"{fit.sentence} {worse}".strip() if fit.bad else ""
     every = wish.options.get("consent") == "all"
     settings = config.host[wish.host]
@@ -129,11 +129,11 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
     extra = {"needs_bytes": size, "reserve_bytes": settings.switch.reserve, "keep_s": None if keep is None else float(keep)}
     plan.update({key: value for key, value in extra.items() if value is not None})
     how = (
-        "for ever"
+        "until it is unloaded"
         if action == "pin"
         else f"for {float(keep):.0f} s without a request"
         if keep
-        else "as long as it does by itself"
+        else "for its default time"
     )
     return Plan(
         action,
@@ -142,14 +142,14 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
         Verdict.ASK if busy or memory else Verdict.GO,
         " ".join([*busy, *([memory] if memory else [])]),
         steps=(
-            *(("ask who is at work, and whether it fits",) if there is None else ()),
+            *(("check what is busy, and whether it fits",) if there is None else ()),
             *(
                 (
-                    f"ask {NAMES[engine.engine]} for {model}: what has to make way for it goes once its requests have ended",
-                    "prove that it runs",
+                    f"ask {NAMES[engine.engine]} for {model}: what it replaces is unloaded once its requests have ended",
+                    "verify that it runs",
                 )
                 if engine.engine in CUTS
-                else (f"ask {NAMES[engine.engine]} to keep {model} {how}", "prove that it is in memory, and where")
+                else (f"ask {NAMES[engine.engine]} to keep {model} {how}", "verify that it is in memory, and where")
             ),
         ),
         request={
@@ -178,7 +178,7 @@ def cut_off(host: Host, engine: Mode, model: str) -> str:
         what = f"{count:.0f} {'request' if count == 1 else 'requests'}"
         return f"{name} is busy with {what} and does not wait for them: those of {model} would be cut off."
     if running.fresh_value is None:
-        return f"Whether {model} is at work cannot be told now, and {name} does not wait: its requests would be cut off."
+        return f"Whether {model} is busy is not known, and {name} does not wait: its requests would be cut off."
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Load a model and keep it in memory until somebody unloads it."""
+"""Load a model and keep it in memory until it is unloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPEC = Spec(
     id="pin",
     title="Pin model",
     key="",
-    help="Keep a model of Ollama in memory until somebody unloads it.",
+    help="Keep a model of Ollama in memory until it is unloaded.",
     target="model",
     plan=plan,
     order=43,

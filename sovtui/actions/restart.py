@@ -57,12 +57,12 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
 
 def _cut_off(host: str, settings: HostConfig) -> str:
     """What restarting the tailnet's daemon does to the link that it is asked over."""
-    after = f"The restart itself goes on on {host}, and the link comes back by itself."
+    after = f"The restart continues on {host}, and the link comes back by itself."
     if settings.link == "ssh" and settings.tailnet:
         return f"It will disconnect you: the link to {host} goes through it. {after}"
     if settings.link == "ssh":
         return f"If the link to {host} goes through the tailnet it will disconnect you. {after}"
-    return "It disconnects whoever is on this machine through the tailnet."
+    return "It disconnects everyone who uses this machine through the tailnet."
 
 
 SPEC = Spec(

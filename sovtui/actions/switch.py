@@ -43,7 +43,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
     target = views.get(wish.target)
     hangs = stuck(target) if target is not None and target.mode.services else ""
     if hangs and target is not None:
-        title = f"Start {target.mode.title} on {wish.host} anew"
+        title = f"Start {target.mode.title} on {wish.host} again"
     losses, memory = _losses(host, others), _memory(host, target)
     anew = [_anew(target, hangs)] if target is not None and hangs else []
     every = wish.options.get("consent") == "all"
@@ -69,8 +69,8 @@ def _anew(view: ModeView, why: str) -> str:
     """What is said before a mode that hangs is started anew."""
     word = "is dead" if view.phase is EnginePhase.DEAD else "hangs"
     return (
-        f"{view.mode.title} {word}: {why}. It is stopped, killed if it has not ended within {PATIENCE:.0f} s, started anew "
-        "and asked for a token; whatever it was asked is lost."
+        f"{view.mode.title} {word}: {why}. It is stopped, killed if it has not ended within {PATIENCE:.0f} s, started again "
+        "and asked for one token; its requests are lost."
     )
 
 
@@ -78,7 +78,7 @@ def _losses(host: Host, others: list[ModeView]) -> list[str]:
     sentences = []
     for view in others:
         if view.heat is Heat.HOT and (why := stuck(view)):
-            sentences.append(f"{view.mode.title} hangs: {why}. Whatever it was asked is lost.")
+            sentences.append(f"{view.mode.title} hangs: {why}. Its requests are lost.")
         elif view.heat is Heat.HOT and view.busy:
             running = host.reading("engine.running", view.mode.name).fresh_value
             waiting = host.reading("engine.waiting", view.mode.name).fresh_value
@@ -87,9 +87,9 @@ def _losses(host: Host, others: list[ModeView]) -> list[str]:
             what = " and ".join(told) + (" request" if one else " requests") if told else "work"
             sentences.append(f"{view.mode.title} is busy: {what} would be cut off.")
         elif view.heat is Heat.HOT and view.busy is None and view.mode.engine:
-            sentences.append(f"Whether {view.mode.title} is busy cannot be told now: running requests would be cut off.")
+            sentences.append(f"It is not known whether {view.mode.title} is busy: running requests would be cut off.")
         elif view.heat is Heat.STARTING:
-            sentences.append(f"{view.mode.title} is starting: its start would be broken off.")
+            sentences.append(f"{view.mode.title} is starting: its start would be cancelled.")
     return sentences
 
 
@@ -110,18 +110,18 @@ def _steps(settings: HostConfig, target: str, others: list[ModeView], hangs: str
     again = [s for s in mode.services if s not in switch.floor] if mode is not None and hangs else []
     kill = any(stuck(v) for v in loaded) or bool(again)
     ended = f", and kill what has not ended within {PATIENCE:.0f} s" if kill else ""
-    steps = [f"hold {', '.join(switch.hold)}"] if switch.hold else []
+    steps = [f"pause {', '.join(switch.hold)}"] if switch.hold else []
     if switch.drain_timeout:
         steps.append(f"wait up to {duration(switch.drain_timeout)} until no request runs")
     if mode is not None and mode.switch:
         if again:
             steps.append(f"stop {', '.join(again)}{ended}")
         steps.append(f"run {' '.join(mode.switch)}, for at most {duration(mode.switch_timeout)}")
-        steps.append("wait until every other mode is gone")
+        steps.append("wait until every other mode has ended")
     else:
         stop += again
         steps.append(f"stop {', '.join(stop)}{ended}" if stop else "stop whatever other mode is found running")
-        steps.append("wait until they are gone and their memory is back")
+        steps.append("wait until they have ended and their memory is released")
         if switch.drop_caches:
             steps.append("sync and drop the page cache")
         if mode is not None:
@@ -130,12 +130,12 @@ def _steps(settings: HostConfig, target: str, others: list[ModeView], hangs: str
         steps.append(f"wait until {mode.url or 'its units'} is ready" + (f" and lists {mode.model}" if mode.model else ""))
         if mode.proof or hangs:
             steps.append("ask it for one token")
-        back = "try once more if anything fails" if hangs else "bring the old one back if anything fails"
-        steps.append("prove that exactly this mode is hot" + (f"; {back}" if switch.rollback else ""))
+        back = "try once more if anything fails" if hangs else "roll back if anything fails"
+        steps.append("verify that exactly this mode is hot" + (f"; {back}" if switch.rollback else ""))
     else:
-        steps.append("prove that no mode is hot")
+        steps.append("verify that no mode is hot")
     if switch.hold:
-        steps.append("release what was held, whatever happened")
+        steps.append("resume what was paused, whatever happens")
     return tuple(steps)
 
 
@@ -163,7 +163,7 @@ SPEC = Spec(
     id="switch",
     title="Switch mode",
     key="",
-    help="Stop what is hot, free its memory, start another mode and prove it; roll back if that fails.",
+    help="Stop what is hot, release its memory, start another mode and verify it; roll back if that fails.",
     target="mode",
     plan=plan,
     order=10,

@@ -25,7 +25,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         title,
         Verdict.ASK,
         f"{len(found.silences)} silence(s) end now ({told}).",
-        steps=("end every silence that hushes this alert", "read back that it is active"),
+        steps=("end every silence of this alert", "read back that it is active"),
         where=Where.ALERTS,
     )
 
@@ -34,7 +34,7 @@ SPEC = Spec(
     id="unacknowledge",
     title="Unacknowledge",
     key="u",
-    help="End the silences that hush the chosen alert.",
+    help="End the silences of the chosen alert.",
     target="alert",
     plan=plan,
     order=60,

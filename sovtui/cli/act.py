@@ -147,7 +147,7 @@ async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
             raise Failure(
                 Exit.REFUSED,
                 sentence(f"{plan.title}: {plan.reason}"),
-                "Not done: nobody can be asked here. Say --yes to do it all the same.",
+                "Not done: there is no terminal to ask on. Use --yes to do it anyway.",
             )
         say(sentence(f"{plan.title}: {plan.reason}"))
         if not await confirm("Do it?"):
@@ -178,7 +178,7 @@ def _refused(plan: Plan) -> None:
 
 async def acknowledge(session: Session, alert: str, comment: str, duration: str, how: How) -> int:
     if not comment.strip():
-        raise Failure(Exit.USAGE, "A comment is needed: say why, for whoever reads it next.")
+        raise Failure(Exit.USAGE, "A comment is needed: say why, for the next reader.")
     options = {"comment": comment.strip()}
     if duration:
         options["for"] = f"{_seconds(duration):g}"

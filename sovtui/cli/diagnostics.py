@@ -12,6 +12,7 @@ from sovtui.cli.asking import read_line
 from sovtui.core import text
 from sovtui.core.clean import clean
 from sovtui.core.model import ActionRun, Link, LinkPhase, Step
+from sovtui.core.receipts import step_word
 
 if TYPE_CHECKING:
     from sovtui.runtime.hub import Hub
@@ -59,7 +60,7 @@ def step_line(step: Step) -> str:
     """`  done     stop vllm-qwen36.service, 3.2 s: detail`."""
     took = f", {text.duration(step.seconds)}" if step.seconds is not None else ""
     detail = f": {step.detail}" if step.detail else ""
-    return f"  {step.state:<8} {step.name}{took}{detail}"
+    return f"  {step.state:<8} {step_word(step.name)}{took}{detail}"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from sovtui.core.told import needless
 from sovtui.ports.errors import PortError
 from sovtui.runtime.hub import Hub
 
-HUNG_ADVICE = "`sovtui switch` to this mode stops it, ends what does not stop, and starts it anew"
+HUNG_ADVICE = "`sovtui switch` to this mode stops it, ends what does not stop, and starts it again"
 RENEW = "renew it on that machine with `tailscale up --force-reauth`, but not over a link that goes through the tailnet"
 
 
@@ -84,7 +84,7 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
             f"{name}: services", False, f"not there: {', '.join(missing)}", "check the names in the configuration", Exit.USAGE
         )
     if unknown:
-        why = next((s.reason for s in host.services.values() if s.active == "unknown" and s.reason), "not told")
+        why = next((s.reason for s in host.services.values() if s.active == "unknown" and s.reason), "not reported")
         yield Check(f"{name}: services", None, f"{len(unknown)} not known: {why}")
     if host.services and not missing and not unknown:
         yield Check(f"{name}: services", True, f"{len(host.services)} known")
@@ -92,7 +92,9 @@ def host_checks(host: Host, settings: HostConfig) -> Iterable[Check]:
         yield from _engine_checks(host, mode)
     for backup in host.backups.values():
         if backup.last_success_at is None:
-            yield Check(f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not told'}")
+            yield Check(
+                f"{name}: backup {backup.name}", None, f"its last success is not known: {backup.reason or 'not reported'}"
+            )
         if backup.last_result == "skipped":
             why = f"its last start was skipped, because {backup.skipped or 'a condition was not met'}"
             yield Check(f"{name}: backup {backup.name}", None, why, f"there: systemctl status {backup.service}")
@@ -108,12 +110,12 @@ def _engine_checks(host: Host, mode: Mode) -> Iterable[Check]:
         serves = f"; it lists {', '.join(engine.models)}" if engine.models else ""
         again = ""
         if engine.phase in (EnginePhase.HUNG, EnginePhase.DEAD) and mode.services:
-            again = f"`sovtui restart {mode.services[0]}` starts it anew" if beside else HUNG_ADVICE
+            again = f"`sovtui restart {mode.services[0]}` starts it again" if beside else HUNG_ADVICE
         yield Check(what, False, f"{engine.phase}: {engine.reason}{serves}", again)
     elif engine.denied:
         yield Check(what, False, engine.denied)
     elif engine.phase is EnginePhase.UNKNOWN and engine.reason:
-        yield Check(what, None, f"its state cannot be told: {engine.reason}")
+        yield Check(what, None, f"its state is not known: {engine.reason}")
     elif engine.phase is EnginePhase.ABSENT and beside and not mode.services:
         yield Check(what, None, f"it does not run: {engine.reason}")
 
@@ -154,7 +156,7 @@ def login_checks(config: Config) -> Iterable[Check]:
 
 
 def key_checks(config: Config, state: State) -> Iterable[Check]:
-    """Keys of engines that cannot be had here, told also of engines that do not run now. No secret is looked at."""
+    """Keys of engines that are not available here, told also of engines that do not run now. No secret is looked at."""
     told = {(name, mode) for name, host in state.hosts.items() for mode, engine in host.engines.items() if engine.denied}
     for name, mode, what in missing(config, os.environ):
         if (name, mode) not in told:

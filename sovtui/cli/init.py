@@ -189,8 +189,8 @@ def _head(asked: Asked, proposed: Proposal, added: bool) -> str:
     words = ["sovtui init", *([asked.address] if asked.address else [])]
     sentences = [
         f"{'Added' if added else 'Proposed'} by `{' '.join(words)}` on {today}, from what was found there.",
-        "Behind each line: why it is there, and how sure that is. sure: seen. likely: told by a name, a default, an estimate.",
-        "guess: could be otherwise; what a guess would stop or change stands behind a `#`, to be taken up by you.",
+        "Behind each line: why it is there, and how sure that is. sure: seen. likely: from a name, a default, an estimate.",
+        "guess: could be otherwise; what a guess would stop or change is commented out with `#`, for you to decide.",
         "Not to be found by looking: expect_tok_s, weights, reserve. `sovtui config schema` explains every key.",
         *proposed.unseen,
         *proposed.notes,

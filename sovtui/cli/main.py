@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sovtui.cli import grammar
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.grammar import parser
 from sovtui.config.problems import ConfigError
@@ -52,6 +53,8 @@ def _dispatch(args: argparse.Namespace, wiring: Wiring) -> int:
             return _themes(wiring)
         case "completions":
             return _completions(args.shell)
+        case "help":
+            return _help(args.topic)
         case "init":
             return _init(args, wiring)
         case None | "demo":
@@ -100,7 +103,7 @@ def _control_room(args: argparse.Namespace, wiring: Wiring) -> int:
 
     def open_hub() -> Hub:
         if args.command == "demo":
-            return wiring.demo(args.estate)
+            return wiring.demo(*grammar.demo_of(args))
         from sovtui.cli.session import Session
 
         loaded = _load(args, wiring, hurry=True)
@@ -152,7 +155,7 @@ def _plain(args: argparse.Namespace, wiring: Wiring) -> int:
     from sovtui.cli.session import Session
 
     if args.command == "demo":
-        demo = wiring.demo(args.estate)
+        demo = wiring.demo(*grammar.demo_of(args))
         session = Session(demo.config, lambda config, **options: demo, None, args.read_only)
     else:
         session = Session(_load(args, wiring).config, wiring.build_hub, args.host, args.read_only)
@@ -269,6 +272,19 @@ def _themes(wiring: Wiring) -> int:
         say(problem)
     say(f"Your own go to {theme_dirs()[0]}: a file there is seen while sovtui runs.")
     return 0
+
+
+def _help(topic: str) -> int:
+    from sovtui.cli import output
+
+    if topic == "glossary":
+        output.write(output.glossary())
+        return 0
+    try:
+        parser().parse_args([*([topic] if topic else []), "--help"])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    raise LookupError(topic)
 
 
 def _completions(shell: str) -> int:

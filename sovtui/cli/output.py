@@ -11,11 +11,14 @@ from sovtui.cli.documents import gpus, late
 from sovtui.core import path_words, text
 from sovtui.core.catalog import Unit
 from sovtui.core.clean import clean
+from sovtui.core.glossary import GLOSSARY
+from sovtui.core.headroom import AVAILABLE, FREE, gpu_free, headroom
 from sovtui.core.issues import actionable, issues
 from sovtui.core.model import ActionRun, Alert, AlertState, Backup, Engine, EnginePhase, LinkPhase, Service, TailnetPath
-from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, seen_at, unified
 from sovtui.core.parts import about
 from sovtui.core.reading import Status
+from sovtui.core.receipts import outcome_word, step_word
 from sovtui.core.state import Host, State
 from sovtui.core.told import needless
 from sovtui.runtime.hub import LogLine, Rehearsal
@@ -57,8 +60,8 @@ def _issues(state: State, named: set[str]) -> list[str]:
         ago = f" {text.age((state.now - issue.since).total_seconds())}" if issue.since is not None else ""
         where = f"{issue.host}: " if issue.host else ""
         detail = f": {issue.detail}" if issue.detail else ""
-        first, *more = _wrap(f"{issue.grade.name.lower():<4} {where}{issue.title}{ago}{detail}", "", WIDTH - 11)
-        lines += [f"{'wrong' if not lines else '':<7} {first}", *(f"{'':<13}{line}" for line in more)]
+        first, *more = _wrap(f"{issue.grade.word:<8} {where}{issue.title}{ago}{detail}", "", WIDTH - 11)
+        lines += [f"{'issues' if not lines else '':<7} {first}", *(f"{'':<17}{line}" for line in more)]
     return lines
 
 
@@ -83,9 +86,9 @@ def _host(state: State, host: Host) -> list[str]:
         why = ": ".join(w for w in (view.word if view.word != engine.phase else "", reason) if w)
         lines += _row("engine", f"{_engine(state, host, view)}{f' ({why})' if why else ''}")
         lines += _rows("", _parts(state, host, view))
-    lines += _row("memory", _memory(state, host))
-    for gpu in gpus(host):
-        lines += _row(f"gpu {gpu}"[:9], _gpu(state, host, gpu))
+    memory = _row("memory", _memory(state, host))
+    cards = [line for gpu in gpus(host) for line in _row(f"gpu {gpu}"[:9], _gpu(state, host, gpu))]
+    lines += [*cards, *memory] if headroom(host).of_gpu else [*memory, *cards]
     lines += _rows("service", _services(host.services.values()))
     lines += _rows("backup", [_backup(state, b) for b in host.backups.values()])
     if host.action is not None:
@@ -144,12 +147,12 @@ def _memory(state: State, host: Host) -> str:
     if not total.known and not available.known:
         return f"{text.UNKNOWN_SIGN}{f': {available.reason}' if available.reason else ''}"
     parts = [
-        f"{_together(text.reading('memory.available_bytes', available, state.now))} available of "
-        f"{_together(text.reading('memory.total_bytes', total, state.now))}"
+        f"{_together(text.reading('memory.available_bytes', available, state.now))} {AVAILABLE} of "
+        f"{_together(text.reading('memory.total_bytes', total, state.now))}{' unified memory' if unified(host) else ''}"
     ]
     droppable = host.reading("memory.droppable_bytes")
     if droppable.status is not Status.UNSUPPORTED:
-        parts.append(f"{_together(text.reading('memory.droppable_bytes', droppable, state.now))} page cache that a drop frees")
+        parts.append(f"{_together(text.reading('memory.droppable_bytes', droppable, state.now))} droppable page cache")
     return ", ".join(parts)
 
 
@@ -157,12 +160,13 @@ def _gpu(state: State, host: Host, gpu: str) -> str:
     def say(figure: str) -> str:
         return _together(text.reading(figure, host.reading(figure, gpu), state.now))
 
+    free = _together(text.reading("gpu.memory_total_bytes", gpu_free(host, gpu), state.now))
+    memory = f"memory {free} {FREE} of {say('gpu.memory_total_bytes')}"
+    if host.reading("gpu.memory_total_bytes", gpu).status is Status.UNSUPPORTED:
+        memory = f"memory of its own {text.UNSUPPORTED_SIGN}"
     if ":" in gpu:  # an instance of a GPU: the rest is told of the whole
-        return f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
-    return (
-        f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, "
-        f"memory {say('gpu.memory_used_bytes')} of {say('gpu.memory_total_bytes')}"
-    )
+        return memory
+    return f"{say('gpu.use_ratio')}, {say('gpu.power_watts')}, {say('gpu.temperature_celsius')}, {memory}"
 
 
 def _services(services: Iterable[Service]) -> list[str]:
@@ -200,8 +204,8 @@ def _backup(state: State, backup: Backup) -> str:
 def _action(state: State, run: ActionRun) -> str:
     what = f"{run.kind} {run.target}".strip()
     if not run.running:
-        return f"{what} by {run.who}: {run.outcome}{f', {run.reason}' if run.reason else ''}"
-    step = f", at {run.steps[-1].name}" if run.steps else ""
+        return f"{what} by {run.who}: {outcome_word(run)}{f', {run.reason}' if run.reason else ''}"
+    step = f", at step {step_word(run.steps[-1].name)}" if run.steps else ""
     return f"{what} by {run.who}, running for {text.duration((state.now - run.began_at).total_seconds())}{step} ({run.id})"
 
 
@@ -213,7 +217,7 @@ def _alert_lines(state: State) -> list[str]:
     untold = sum(1 for a in state.alerts if a.state is AlertState.UNTOLD)
     rest = len(state.alerts) - len(active) - len(pulses) - untold
     head = f"{len(active)} active" + (f", {rest} acknowledged, inhibited or pending" if rest else "")
-    head += f", {untold} not told yet" if untold else ""
+    head += f", {untold} not reported yet" if untold else ""
     if any(source.ok is False for (name, _), source in state.sources.items() if name == "alertmanager"):
         head += f" {_old(state, state.alerts_at)}"
     fires = [f"{a.name} fires, as it always should" for a in pulses if a.state is not AlertState.UNTOLD]
@@ -245,11 +249,17 @@ def alerts(state: State) -> str:
     lines = []
     for alert in state.alerts:
         first, *more = _wrap(_alert(state, alert), "", WIDTH - 13)
-        lines += [f"{'pulse' if alert.pulse else alert.state!s:<12} {first}", *(f"{'':<13}{line}" for line in more)]
+        lines += [f"{_alert_word(alert):<12} {first}", *(f"{'':<13}{line}" for line in more)]
         lines += [
             line for s in alert.silences for line in _wrap(f"by {s.author} until {text.moment(s.ends_at)}: {s.comment}", " " * 15)
         ]
     return "\n".join(lines)
+
+
+def _alert_word(alert: Alert) -> str:
+    if alert.pulse:
+        return "pulse"
+    return "not reported" if alert.state is AlertState.UNTOLD else str(alert.state)
 
 
 def actions(runs: Iterable[tuple[str, ActionRun]]) -> str:
@@ -258,7 +268,7 @@ def actions(runs: Iterable[tuple[str, ActionRun]]) -> str:
     for host, run in runs:
         took = text.duration(run.seconds) if run.seconds is not None else ""
         what = f"{run.kind} {run.target}".strip()
-        lines.append(_cut(f"{text.moment(run.began_at)}  {host}  {what}  {run.outcome or 'running'}  {took}".rstrip()))
+        lines.append(_cut(f"{text.moment(run.began_at)}  {host}  {what}  {outcome_word(run)}  {took}".rstrip()))
         lines.append(_cut(f"    {run.id}  {run.who}"))
         lines += _wrap(run.reason, "    ") if run.reason else []
     return "\n".join(lines)
@@ -273,6 +283,19 @@ def plan(of: Plan, told: Rehearsal | None = None) -> str:
     lines.append(f"verdict: {word}")
     for reason in dict.fromkeys((of.reason, told.reason if told is not None else "")):
         lines += _wrap(reason, "  ") if reason else []
+    return "\n".join(lines)
+
+
+def glossary() -> str:
+    """`help glossary`: every word of the screen with its meaning."""
+    lines: list[str] = []
+    for heading, terms in GLOSSARY:
+        lines += [*([""] if lines else []), heading]
+        for term in terms:
+            first, *more = _wrap(term.words, "", WIDTH - 24)
+            head = f"  {term.title}"
+            lines += [f"{head:<24}{first}"] if len(head) < 24 else [head, f"{'':<24}{first}"]
+            lines += [f"{'':<24}{line}" for line in more]
     return "\n".join(lines)
 
 

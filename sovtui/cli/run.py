@@ -178,9 +178,9 @@ async def followed(work: Coroutine[Any, Any, Outcome], narrator: Narrator, host:
     except asyncio.CancelledError:
         known = narrator.run.id if narrator.run else run_id
         if known:
-            say(f"Interrupted. The action goes on on {host}; follow it with: sovtui --host {host} follow {known}")
+            say(f"Interrupted. The action continues on {host}; follow it with: sovtui --host {host} follow {known}")
         else:
-            say(f"Interrupted before {host} had answered. If the action began, it goes on; see: sovtui --host {host} follow")
+            say(f"Interrupted before {host} had answered. If the action began, it continues; see: sovtui --host {host} follow")
         raise
     say(sentence(outcome.message))
     return outcome.exit_code

@@ -20,7 +20,7 @@ def serve(args: argparse.Namespace, wiring: Wiring) -> int:
 
     def tell(url: str) -> None:
         output.write(url)
-        say("Open this address in a browser on this machine; whoever has it can do all that you can do here.")
+        say("Open this address in a browser on this machine; anyone who has it can do all that you can do here.")
         say(
             "From a tablet: forward the port (ssh -L) or let `tailscale serve` do it, with --allow and the tailnet name. Ctrl+C ends it."
         )
@@ -37,7 +37,9 @@ def serve(args: argparse.Namespace, wiring: Wiring) -> int:
         raise
     except OSError as error:
         why = (error.strerror or str(error)).rpartition(": ")[2]
-        raise Failure(Exit.USAGE, f"Port {args.port} of this machine cannot be had: {why}. Choose another with --port.") from None
+        raise Failure(
+            Exit.USAGE, f"Port {args.port} of this machine is not available: {why}. Choose another with --port."
+        ) from None
     return Exit.DONE
 
 

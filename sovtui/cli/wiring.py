@@ -56,7 +56,8 @@ class Wiring:
     """A link by its kind (`ssh`, `local`) and address, for a host that is not configured. Raises `PortError`, `ValueError`."""
     control_room: Callable[[Callable[[], Hub], str | None, Glyphs], int]
     """`tui.app.run(open_hub, theme, glyphs)`: the first frame comes before the hub."""
-    demo: Callable[[str], Hub]
+    demo: Callable[[str, str], Hub]
+    """`demo.build(estate, scenario)`."""
     engines: Callable[[], Collection[str]]
     """Names that `engine = ` may have."""
     actions: Callable[[], Mapping[str, str]]

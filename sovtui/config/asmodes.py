@@ -56,7 +56,7 @@ class Modes:
         lines = [Line("name", name, sign)]
         if number <= 9 and server.service:
             state = "it runs now" if server.running else "in the order of names"
-            lines.append(line("key", str(number), f"any free key; {state}", LIKELY))
+            lines.append(line("key", str(number), f"any unused key; {state}", LIKELY))
         lines += _title(server, twins)
         lines += self._engine(server, clear, force)
         lines += self._services(server)
@@ -96,18 +96,18 @@ class Modes:
                 Line("engine", engine, replace(server.engine_sign, reason=f"{shown}: {server.engine_sign.reason}"), force)
             )
         elif server.engine:
-            reason = f"{shown}, which this version does not read: whether it is up is told by the unit"
+            reason = f"{shown}, which this version does not read: whether it is up is taken from the unit"
             lines.append(line("engine", server.engine, reason, SURE, active=False))
         if server.hidden:
             reason = f"its address is not known: {server.hidden}"
             lines.append(line("url", server.url or "http://127.0.0.1:PORT", reason, GUESS, active=False))
         elif server.url:
-            reason = server.port_sign.reason if clear else "another mode has this address too, and nothing tells them apart"
+            reason = server.port_sign.reason if clear else "another mode has this address too, and nothing distinguishes them"
             lines.append(Line("url", server.url, replace(server.port_sign, reason=reason), force))
         if server.model and not server.router:
             lines.append(Line("model", server.model, server.model_sign))
         elif engine and not no_mode(server):
-            reason = "its command line does not tell; what `/v1/models` lists when it runs"
+            reason = "its command line does not say; what `/v1/models` lists when it runs"
             lines.append(line("model", "", reason, GUESS, active=False))
         return lines
 

@@ -77,7 +77,7 @@ def _table(facts: Facts, host: str, server: Server, known: Mapping[str, str], of
     services = services_of(facts, server)
     if services is not None:
         lines.append(services)
-    role = "Runs beside the modes and is never switched" + (": it is of the floor." if of_floor else ".")
+    role = "An engine of no mode: it is never switched" + (": it is of the floor." if of_floor else ".")
     about = [role]
     if server.side:
         about.append(f"It serves {server.side} and generates nothing: {server.side_sign.reason}.")

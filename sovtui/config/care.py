@@ -231,7 +231,9 @@ def watched(facts: Facts, rest: Sequence[Server], taken: set[str]) -> Line | Non
             chosen.setdefault(item.value, item)
     if not chosen:
         return None
-    return Line("watch", tuple(chosen.values())[:MOST_WATCHED], Sign("shown beside what modes and backups use", Certainty.SURE))
+    return Line(
+        "watch", tuple(chosen.values())[:MOST_WATCHED], Sign("shown in addition to what modes and backups use", Certainty.SURE)
+    )
 
 
 def _near(unit: UnitFact) -> bool:

@@ -115,7 +115,7 @@ def _mode(path: Path, mode: Mapping[str, Any], say: Say, engines: Collection[str
     for list_ in ("services", "may_stay"):
         _services((*path, list_), mode.get(list_), say)
     if not mode.get("services") and not mode.get("url"):
-        say(path, "neither `services` nor `url`: nothing tells whether this mode is hot")
+        say(path, "neither `services` nor `url`: nothing shows whether this mode is hot")
     if _text(mode, "engine") and not mode.get("url"):
         say((*path, "engine"), "an engine is asked at its `url`, which is missing")
     check_command(path, mode, say)
@@ -130,7 +130,7 @@ def _engine(path: Path, table: Mapping[str, Any], say: Say, engines: Collection[
     if engine and engines and engine not in engines:
         say((*path, "engine"), f"no engine is named `{engine}`{nearest(engine, engines) or _known(sorted(engines))}")
     if engine == "comfyui" and table.get("model"):
-        say((*path, "model"), "ComfyUI does not tell which models it has: leave it out")
+        say((*path, "model"), "ComfyUI does not report which models it has: leave it out")
 
 
 def _name(path: Path, table: Mapping[str, Any], say: Say) -> None:
@@ -156,7 +156,7 @@ def _shared_urls(path: Path, modes: list[tuple[int, dict[str, Any]]], say: Say) 
             if not model and not _services_differ([dict(modes)[i] for i in indexes]):
                 say(
                     (*path, index, "model"),
-                    f"missing; `{others[0]}` answers at {url} too, and only `model` tells them apart, or `services` of their own",
+                    f"missing; `{others[0]}` answers at {url} too, and only `model` distinguishes them, or `services` of their own",
                     (*path, index),
                 )
             elif model and index > min(i for i in indexes if models[i] == model):
@@ -164,7 +164,7 @@ def _shared_urls(path: Path, modes: list[tuple[int, dict[str, Any]]], say: Say) 
                 if any(not s for s in services):
                     say(
                         (*path, index, "model"),
-                        f"`{others[0]}` serves the same model at {url}: only `services` could tell them apart",
+                        f"`{others[0]}` serves the same model at {url}: only `services` could distinguish them",
                     )
 
 

@@ -18,7 +18,7 @@ def kind(facts: Facts) -> Line:
     sizes = [gpu.memory_bytes for gpu in facts.gpus]
     if sizes and None in sizes:
         known = _UNIFIED.search(names) is not None
-        return line("memory", "unified", f"{facts.gpus[0].name} tells no memory of its own", SURE if known else LIKELY)
+        return line("memory", "unified", f"{facts.gpus[0].name} reports no memory of its own", SURE if known else LIKELY)
     if _UNIFIED.search(names):
         return line("memory", "unified", f"{names.strip()} shares its memory with the CPU", LIKELY)
     if sizes:

@@ -128,8 +128,8 @@ def _instance(facts: Facts, asked: Asked) -> Line | None:
     for own in (asked.name, facts.machine.hostname, facts.machine.tailnet, *LOCAL):
         if own in machines:
             value = f'instance=~"{re.escape(machines[own])}([.:].*)?"'
-            return line("instance", value, f"Prometheus here tells of {len(machines)} machines; this is what it calls this one")
-    reason = f"Prometheus here tells of {', '.join(sorted(machines)[:5])}; which one is this?"
+            return line("instance", value, f"Prometheus here knows {len(machines)} machines; this is what it calls this one")
+    reason = f"Prometheus here knows {', '.join(sorted(machines)[:5])}; which one is this?"
     return line("instance", f'instance=~"{asked.name}([.:].*)?"', reason, GUESS, active=False)
 
 
@@ -224,7 +224,7 @@ def _notes(facts: Facts, servers: Sequence[Server], modes: Sequence[Server]) -> 
         )
     for template in facts.templates[:4]:
         notes.append(
-            f"{template} is a template that names an engine; which instances there are could not be told: name them in `services`."
+            f"{template} is a template that names an engine; which instances there are is not known: name them in `services`."
         )
     for c in facts.cron:
         begun = [serving.shown(one.engine) for argv in c.runs for one in serving.several(argv) if one.engine]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 VALID_SECONDS = 15.0
 """So long what was told holds; a beat of the probe renews it."""
-NOT_TOLD_YET = "its host has not told yet whether it works"
+NOT_TOLD_YET = "its host has not reported yet whether it works"
 """Why an engine's figures are not known for the first second: see `cli.session.figures_told`."""
 IDLE_CORES = 0.05
 """Below this share of one processor nothing is computed: an engine that answers how it is needs less."""

@@ -49,7 +49,7 @@ def merged(
 ) -> tuple[Alert, ...]:
     """The alerts while Alertmanager may not know all: those `told`; of the others those that Prometheus says fire.
 
-    `before`: those known before; where Prometheus does not tell (`firing` is None) they are kept, as not told yet.
+    `before`: those known before; where Prometheus does not tell (`firing` is None) they are kept, as not reported yet.
     """
     labels = {alert.labels for alert in told}
     if firing is None:

@@ -40,7 +40,7 @@ class Figure:
 _ALL = (
     Figure("memory.total_bytes", Unit.BYTES, "memory", stale_after_seconds=60),
     Figure("memory.available_bytes", Unit.BYTES, "available", curve=True),
-    Figure("memory.droppable_bytes", Unit.BYTES, "page cache that a drop frees"),
+    Figure("memory.droppable_bytes", Unit.BYTES, "droppable page cache"),
     Figure("memory.cached_bytes", Unit.BYTES, "page cache"),
     Figure("memory.buffers_bytes", Unit.BYTES, "buffers"),
     Figure("memory.shared_bytes", Unit.BYTES, "shared"),
@@ -51,7 +51,7 @@ _ALL = (
     Figure("cpu.load_mean", Unit.COUNT, "load"),
     Figure("cpu.count", Unit.COUNT, "processors", stale_after_seconds=60),
     Figure("disk.total_bytes", Unit.BYTES, "disk", "mount", stale_after_seconds=120),
-    Figure("disk.free_bytes", Unit.BYTES, "disk free", "mount", stale_after_seconds=120),
+    Figure("disk.free_bytes", Unit.BYTES, "disk space left", "mount", stale_after_seconds=120),
     Figure("gpu.use_ratio", Unit.RATIO, "GPU", "gpu", curve=True),
     Figure("gpu.power_watts", Unit.WATTS, "GPU power", "gpu"),
     Figure("gpu.temperature_celsius", Unit.CELSIUS, "GPU temperature", "gpu"),

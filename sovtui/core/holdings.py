@@ -1,4 +1,4 @@
-"""What holds a host's memory: one share per tenant, the floor, the rest, page cache useful and stale, and what is free. Pure."""
+"""What holds a host's memory: one share per tenant, the floor, the rest, page cache useful and stale, and what is unused. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Held(StrEnum):
     """Page cache that no drop gives back: mapped, shared or dirty."""
     STALE = "stale"
     """Page cache that a drop gives back."""
-    FREE = "free"
+    UNUSED = "unused"
+    """What nothing uses, not even the page cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def shares(host: Host) -> tuple[Share, ...]:
         Share(Held.OTHER, "others", left),
         Share(Held.CACHE, "cache in use", useful),
         Share(Held.STALE, "droppable", stale),
-        Share(Held.FREE, "free", available - stale),
+        Share(Held.UNUSED, "unused", available - stale),
     ]
     return (*found, *(share for share in rest if share.size_bytes > 0))
 

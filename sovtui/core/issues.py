@@ -40,6 +40,11 @@ class Grade(IntEnum):
     LOOK = 2
     """Worth a look."""
 
+    @property
+    def word(self) -> str:
+        """As alerts call it: `critical`, `warning`, `info`."""
+        return ("critical", "warning", "info")[self]
+
 
 KINDS = ("link", "engine", "floor", "service", "alert", "disk", "backup", "source", "timer")
 """In the order in which they matter within a grade."""
@@ -103,7 +108,7 @@ def lost(link: Link) -> bool:
 
 def _of_host(host: Host, now: datetime) -> Iterator[Issue]:
     if lost(host.link):
-        title = "refuses us" if host.link.phase is LinkPhase.REFUSED else "cannot be reached"
+        title = "denies access" if host.link.phase is LinkPhase.REFUSED else "cannot be reached"
         yield Issue(Grade.NOW, "link", host.spec.name, title, host.link.reason, host.link.since)
     elif host.link.phase is LinkPhase.UP:
         apart = host.reading("memory.apart_ratio")
@@ -120,7 +125,7 @@ def _of_host(host: Host, now: datetime) -> Iterator[Issue]:
 
 SKEW_SECONDS = 5.0
 """Clocks that are so far apart are no longer the same."""
-CLOCK_DETAIL = "Ages are right all the same; moments are by this machine's clock. Is time synchronised on both?"
+CLOCK_DETAIL = "Ages are still right; times are by this machine's clock. Is time synchronised on both?"
 
 
 def clock_words(host: Host) -> str | None:
@@ -162,7 +167,9 @@ def _engines(host: Host) -> Iterator[Issue]:
                 grade, "engine", name, f"{view.mode.name} is {view.strain.word}", view.strain.sentence, target=view.mode.name
             )
         elif closed := host.engines.get(view.mode.name, Engine()).denied:
-            yield Issue(Grade.SOON, "engine", name, f"{view.mode.name} is closed to us in part", closed, target=view.mode.name)
+            yield Issue(
+                Grade.SOON, "engine", name, f"{view.mode.name} denies access to part of its API", closed, target=view.mode.name
+            )
 
 
 def service_word(service: Service, now: datetime) -> str:
@@ -187,7 +194,7 @@ def _services(host: Host, now: datetime) -> Iterator[Issue]:
         floor = service.name in host.spec.floor
         word = service_word(service, now)
         if floor and service.active not in ("active", "activating", "reloading", "unknown"):
-            detail = f"{service.active}: it is of the floor and must always run"
+            detail = f"{service.active}: it is part of the floor and must always run"
             yield Issue(Grade.NOW, "floor", name, f"{service.name} does not run", detail, service.since, service.name)
         elif word in ("failed", "missing"):
             detail = service.result if service.result not in ("", "success", "failed") else ""
@@ -197,9 +204,9 @@ def _services(host: Host, now: datetime) -> Iterator[Issue]:
                 grade, detail = Grade.LOOK, f"{detail or 'failed'}, but its mode is not wanted now: the next start ends it"
             yield Issue(grade, "service", name, title, detail, service.since, service.name)
         elif word in ("restarting", "loops"):
-            times = f"{service.restarts} times since it was last started by hand" if service.restarts else ""
+            times = f"{service.restarts} times since the last manual start" if service.restarts else ""
             grade = Grade.SOON if word == "restarting" else Grade.LOOK
-            yield Issue(grade, "service", name, f"{service.name} restarts again and again", times, None, service.name)
+            yield Issue(grade, "service", name, f"{service.name} is in a restart loop", times, None, service.name)
         elif word == "spent":
             detail = "it is active, but elapsed: it has no next time"
             yield Issue(Grade.SOON, "timer", name, f"{service.name} will not fire again", detail, service.since, service.name)
@@ -253,9 +260,9 @@ def _backups(host: Host, now: datetime) -> Iterator[Issue]:
     for backup in host.backups.values():
         word, last = backup_word(backup, now), backup.last_success_at
         if word == "late" and last is not None:
-            limit = f", it may be {text.age(backup.max_age_seconds)} old" if backup.max_age_seconds else ""
+            limit = f", limit {text.age(backup.max_age_seconds)}" if backup.max_age_seconds else ""
             why = f"; its last start was skipped, because {backup.skipped}" if backup.last_result == "skipped" else ""
-            detail = f"the last good one is {text.age((now - last).total_seconds())} old{limit}{why}"
+            detail = f"last success {text.age((now - last).total_seconds())} ago{limit}{why}"
             yield Issue(Grade.SOON, "backup", name, f"backup {backup.name} is late", detail, last, backup.name)
         elif word == "failed":
             grade = Grade.SOON if last is None else Grade.LOOK
@@ -265,7 +272,7 @@ def _backups(host: Host, now: datetime) -> Iterator[Issue]:
             detail = f"skipped, because {backup.skipped or 'a condition was not met'}: it did not run"
             yield Issue(grade, "backup", name, f"backup {backup.name} was skipped", detail, last, backup.name)
         elif word == "unknown" and backup.at is not None:
-            detail = backup.reason or "no good one is known"
+            detail = backup.reason or "no success is known"
             yield Issue(Grade.LOOK, "backup", name, f"backup {backup.name} has no known success", detail, None, backup.name)
 
 
@@ -279,7 +286,7 @@ def severity_rank(alert: Alert) -> int:
     return SEVERITIES.get(alert.severity.lower(), 3)
 
 
-PULSE_DETAIL = "It always fires while alerting works: other alerts may not get there either"
+PULSE_DETAIL = "It always fires while alerting works: other alerts may not arrive either"
 
 
 def host_of(alert: Alert, hosts: Mapping[str, Host]) -> str:

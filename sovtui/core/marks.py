@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from sovtui.core.issues import host_of
 from sovtui.core.model import ActionRun, AlertState, EnginePhase, LinkPhase, PathKind, TailnetPath
+from sovtui.core.receipts import outcome_word
 from sovtui.core.state import Host, State
 
 LOST = (LinkPhase.DOWN, LinkPhase.REFUSED)
@@ -127,7 +128,7 @@ def _host_turns(name: str, old: Host, new: Host, now: datetime) -> Iterator[Mark
     if run is not None and was_run is not None and was_run.id == run.id and was_run.running and not run.running:
         words = f"{run.kind} {run.target}".strip()
         kind = MarkKind.BACK if run.outcome in ("done", "warned") else MarkKind.ACTION
-        yield Mark(now, kind, f"{words} ended: {run.outcome}", name, f"end {run.id}")
+        yield Mark(now, kind, f"{words} ended: {outcome_word(run)}", name, f"end {run.id}")
 
 
 def _path_turns(host: str, old: TailnetPath, new: TailnetPath, now: datetime) -> Iterator[Mark]:

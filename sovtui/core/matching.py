@@ -136,7 +136,7 @@ def answers(facts: Facts, found: list[Server], owned: Mapping[str, str]) -> list
             found.append(_with(Server(service, running=True), answer))
         elif answer.kind == "openai":
             notes.append(
-                f"Something with OpenAI's API answers on port {answer.port}; which unit or container it is could not be told."
+                f"Something with OpenAI's API answers on port {answer.port}; which unit or container it is is not known."
             )
         else:
             found.append(_with(Server("", running=True, place=place or _unseen(facts, port)), answer))
@@ -179,8 +179,8 @@ def _unseen(facts: Facts, port: PortFact) -> str:
     if port.pid:
         return f"{BY_HAND}{f', as {port.user}' if port.user else ''}: process {port.pid}."
     if port.user and port.user != facts.machine.user:
-        return f"Whose it is could not be told: it runs as {port.user}, of whom this login may not see more."
-    return "Whose it is could not be told."
+        return f"Its owner is not known: it runs as {port.user}, of whom this login may not see more."
+    return "Its owner is not known."
 
 
 def _answering(facts: Facts, found: Sequence[Server], answer: AnswerFact, port: PortFact, service: str) -> int | None:

@@ -126,7 +126,7 @@ class Service:
     since: datetime | None = None
     """When it entered this state."""
     restarts: int | None = None
-    """NRestarts since it was last started by hand; None where not told."""
+    """NRestarts since the last manual start; None where not told."""
     main_pid: int | None = None
     memory_bytes: int | None = None
     description: str = ""
@@ -194,7 +194,7 @@ class Part:
     ends_guessed: bool = False
     """Whether that is a guess: of a cooldown whose length the provider may have said otherwise."""
     pinned: bool = False
-    """Stays until somebody unloads it."""
+    """Stays until it is unloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class Engine:
     installed: tuple[Part, ...] = ()
     """Models that it could load, those in memory included; empty where that is not told."""
     denied: str = ""
-    """What of it is closed to us, why, and what to do: it wants a key, refuses ours, or ours cannot be had. Empty: nothing."""
+    """What of it is closed to us, why, and what to do: it wants a key, refuses ours, or ours is not available. Empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

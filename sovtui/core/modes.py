@@ -228,6 +228,12 @@ def beside_views(host: Host) -> tuple[ModeView, ...]:
     return tuple(mode_view(host, engine) for engine in host.spec.beside)
 
 
+def serving(host: Host) -> tuple[ModeView, ...]:
+    """The engines beside the modes that serve now, those at work first, those whose model is not in memory last."""
+    found = [view for view in beside_views(host) if view.heat is Heat.HOT]
+    return tuple(sorted(found, key=lambda view: (view.asleep, not view.busy)))
+
+
 def hot_modes(host: Host) -> tuple[Mode, ...]:
     """Those that are hot; more than one means that the box is in trouble."""
     return tuple(view.mode for view in mode_views(host) if view.heat is Heat.HOT)

@@ -29,7 +29,7 @@ def until(part: Part, now: datetime) -> str:
     if part.pinned:
         return "pinned"
     if part.ends_at is None:
-        return "its end is not told" if part.state == "cooldown" else ""
+        return "its end is not known" if part.state == "cooldown" else ""
     left = (part.ends_at - now).total_seconds()
     if left <= 0:
         return ""

@@ -102,7 +102,7 @@ def checked(samples: Sequence[Sample]) -> Sequence[Sample]:
         value = sample.reading.value
         if value is not None and not possible(sample.figure, value):
             found = [*samples] if found is None else found
-            found[index] = replace(sample, reading=_no(sample.reading, f"it was told as {value:g}, which cannot be"))
+            found[index] = replace(sample, reading=_no(sample.reading, f"it was reported as {value:g}, which is impossible"))
     samples = samples if found is None else tuple(found)
     wholes = {(s.figure, s.subject, s.reading.source): s.reading.value for s in samples if s.figure in _PARTS.values()}
     if not wholes:
@@ -114,7 +114,7 @@ def checked(samples: Sequence[Sample]) -> Sequence[Sample]:
         if whole is not None and value is not None and value > whole * ALIKE:
             found = [*samples] if found is None else found
             label = CATALOG[_PARTS[sample.figure]].label
-            found[index] = replace(sample, reading=_no(sample.reading, f"it was told as more than all of the {label}"))
+            found[index] = replace(sample, reading=_no(sample.reading, f"it was reported as more than the whole {label}"))
     return samples if found is None else tuple(found)
 
 

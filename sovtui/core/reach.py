@@ -184,7 +184,7 @@ def _own(seen: Evidence) -> Finding | None:
         return Finding(
             Verdict.OFFLINE,
             f"this machine is offline: it has no way out, not to {seen.label} either",
-            "It goes on by itself when the network is back.",
+            "It continues by itself when the network is back.",
         )
     if seen.fault in (Fault.REFUSED, Fault.FOREIGN, Fault.DAMAGED) or seen.stage in (Stage.GREETING, Stage.LOGIN):
         return None  # somebody answered
@@ -231,7 +231,7 @@ def _behind(seen: Evidence) -> Finding | None:
 def _name(seen: Evidence) -> Finding:
     if seen.fault is Fault.UNKNOWN_NAME:
         return Finding(
-            Verdict.NO_NAME, f"nobody knows the name {seen.host} of {seen.label}", "Check the name, the DNS or the tailnet."
+            Verdict.NO_NAME, f"cannot resolve the name {seen.host} of {seen.label}", "Check the name, the DNS or the tailnet."
         )
     what = "no name server answers" if seen.fault is Fault.NO_NAME_SERVER else f"no name server has answered for {_waited(seen)}"
     return Finding(
@@ -268,7 +268,7 @@ def _connect(seen: Evidence) -> Finding:
         if seen.here is not None and seen.here.source:
             return Finding(
                 Verdict.HOST_DOWN,
-                f"nobody answers at the address of {seen.label}: {seen.detail}{_added(seen)}",
+                f"nothing answers at the address of {seen.label}: {seen.detail}{_added(seen)}",
                 "Is it switched on and awake?",
             )
         return Finding(
@@ -300,13 +300,13 @@ def _greeting(seen: Evidence) -> Finding:
     if seen.fault in (Fault.CLOSED, Fault.REFUSED):
         return Finding(
             Verdict.TURNED_AWAY,
-            f"{seen.label} closed the connection before it greeted{_heard(seen)}",
+            f"{seen.label} closed the connection before its greeting{_heard(seen)}",
             f"Is it ssh that answers on port {seen.port}? A full or strict sshd does so too (MaxStartups, PerSourcePenalties).",
         )
     return Finding(
         Verdict.HANGS,
         f"{seen.label} takes connections on port {seen.port} but did not answer within {_waited(seen)}",
-        "It hangs or is overloaded; its console tells more.",
+        "It hangs or is overloaded; its console says more.",
     )
 
 
@@ -321,12 +321,12 @@ def _login(seen: Evidence) -> Finding:
         return Finding(
             Verdict.TURNED_AWAY,
             f"{seen.label} closed the connection during the login: {seen.detail or 'no reason given'}{_heard(seen)}",
-            "Its own log (journalctl -u ssh) tells more.",
+            "Its own log (journalctl -u ssh) says more.",
         )
     return Finding(
         Verdict.HANGS,
         f"{seen.label} greeted, but did not answer within {_waited(seen)} in the middle of the login",
-        "It hangs or is overloaded, or the network has gone again.",
+        "It hangs or is overloaded, or the network was lost again.",
     )
 
 
@@ -335,7 +335,7 @@ def _up(seen: Evidence) -> Finding:
     if seen.fault is Fault.DAMAGED:
         return _damaged(seen)
     if seen.fault is Fault.MOVED:
-        return Finding(Verdict.LOST, f"the address of this machine has changed, so the connection to {seen.label} is gone")
+        return Finding(Verdict.LOST, f"the address of this machine has changed, so the connection to {seen.label} was lost")
     if seen.fault is Fault.SILENCE:
         return Finding(Verdict.LOST, f"{seen.label} does not answer any more")
     if not seen.detail:

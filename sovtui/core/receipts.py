@@ -10,6 +10,7 @@ from typing import Any
 from sovtui.core import outside
 from sovtui.core.clean import clean
 from sovtui.core.model import ActionRun, Step
+from sovtui.onbox import phrases
 from sovtui.onbox.receipt import OUTCOMES
 
 MAX_LINES = 100
@@ -22,6 +23,7 @@ _STATES = ("running", "done", "failed", "skipped")
 _EXITS = {"done": 0, "warned": 5, "refused": 4}
 _TELL_WHAT_RUNS = ("failed", "rolled-back", "rollback-failed", "cancelled")
 """Outcomes whose reason says what ran at the end: no longer true once the box has been rebooted."""
+_WORDS = {"warned": "done, with a warning", "rolled-back": "rolled back", "rollback-failed": "rollback failed"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,6 +61,16 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
     return run
 
 
+def outcome_word(run: ActionRun) -> str:
+    """How it ended, in one or two words; `running` while it has not."""
+    return _WORDS.get(run.outcome, run.outcome) or "running"
+
+
+def step_word(name: str) -> str:
+    """What a step is called on a screen; its name in receipts and JSON is a contract."""
+    return phrases.step(name)
+
+
 def exit_code(run: ActionRun) -> int:
     """What a headless command exits with once the run has ended."""
     return _EXITS.get(run.outcome, 1)
@@ -72,20 +84,20 @@ def sentence(run: ActionRun) -> str:
     why = run.reason.rstrip(".")
     if run.running:
         step = next((s for s in reversed(run.steps) if s.state == "running"), None)
-        return f"{what} is running, at {step.name}." if step else f"{what} is running."
+        return f"{what} is running, at step {step_word(step.name)}." if step else f"{what} is running."
     if run.outcome == "done":
         return f"{what}: done{f' in {run.seconds:.0f} s' if run.seconds else ''}{f', {why}' if why else ''}."
     if run.outcome == "skipped" and why:
         return f"{what}: {why}."
     words = {
-        "skipped": "was skipped: systemd made no run of it",
-        "warned": "done, but a check after it does not hold",
+        "skipped": "was skipped: systemd did not run it",
+        "warned": "done, but a check afterwards failed",
         "refused": "was refused",
         "failed": "failed",
         "rolled-back": "failed and was rolled back",
-        "rollback-failed": "failed, and so did the way back; look at the box now",
+        "rollback-failed": "failed, and so did the rollback; look at the box now",
         "cancelled": "was cancelled",
-        "lost": "is lost: nobody knows how it ended; look at what runs, then switch again",
+        "lost": "is lost: how it ended is not known; look at what runs, then switch again",
     }
     return f"{what} {words.get(run.outcome, run.outcome)}{f': {why}' if why else ''}."
 

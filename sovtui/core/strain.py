@@ -49,7 +49,7 @@ def _stands(host: Host, mode: Mode) -> Strain | None:
     if running.status is Status.STALE and use is not None and not use.free and use.still_seconds() >= MUTE_SECONDS:
         return Strain(
             "hung",
-            f"{running.value:.0f} running when it last told, and since then neither an answer nor processor time",
+            f"{running.value:.0f} running when it last reported, and since then neither an answer nor processor time",
         )
     if running.status is not Status.FRESH or (still is not None and still < HUNG_SECONDS):
         return None

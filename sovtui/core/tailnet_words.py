@@ -59,7 +59,7 @@ def about_state(net: Tailnet) -> str:
         case "InUseOtherUser":
             return "Tailscale is used by another user of this machine"
         case "":
-            return "Tailscale does not tell its state"
+            return "Tailscale does not report its state"
         case other:
             return f"Tailscale is in the state {other}"
 
@@ -159,7 +159,7 @@ def seen_from_box(net: Tailnet, we: str, name: str, now: datetime) -> str:
     if state := about_state(net):
         return f"on {name}: {state}"
     if not we:
-        return f"{name} does not tell from where we come"
+        return f"{name} does not report where we come from"
     try:
         peer = find(net, we)
     except NoSuchPeer:

@@ -20,7 +20,7 @@ def services_told(state: State, host: str, wanted: Iterable[str] | None = None) 
 
 
 def untold(state: State) -> tuple[str, ...]:
-    """What hosts that can be reached have not told yet: services, receipts, an action that runs."""
+    """What hosts that can be reached have not reported yet: services, receipts, an action that runs."""
     found: list[str] = []
     for name, host in state.hosts.items():
         if host.link.phase is not LinkPhase.UP:

@@ -166,7 +166,7 @@ class Beside:
             running = self._busy() if facts.follows_traffic else 0
             values = {"engine.running": float(running), "engine.decode_tok_s": facts.decode_tok_s if running else 0.0}
         for figure in ENGINE_FIGURES:
-            told = fresh(values[figure], now, SOURCE) if figure in values else unsupported("it does not tell", SOURCE)
+            told = fresh(values[figure], now, SOURCE) if figure in values else unsupported("it does not report this", SOURCE)
             yield figure, told
 
     # What it is asked on the box.

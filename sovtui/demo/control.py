@@ -123,7 +123,7 @@ def build_control(name: str, clock: Clock | None, speed: float, scenario: str, *
     stage = stage_of(name, scenario, began).stage
     theatre = Theatre(stage, base, speed)
     config = stage.world.estate.config
-    if scenario == "healthy":
+    if scenario in ("healthy", "troubled", "hostile"):
         stage.world.release_requests()
     if scenario == "empty":
         stage.world.down.update({host: f"{host}: no answer for 10 s" for host in config.host})

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from sovtui.core.record import FINE_SECONDS, SPAN_SECONDS, Record
-from sovtui.demo.estate import alert, estate
-from sovtui.demo.feed import WARM_UP_SECONDS, Feed, lost, staging
+from sovtui.demo.estate import Estate, alert
+from sovtui.demo.feed import WARM_UP_SECONDS, Feed, estate_in, lost, staging
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
 
@@ -31,7 +31,7 @@ def recording(record: Record, name: str, scenario: str, now: datetime) -> Iterat
     if scenario == "empty":
         return
     until = now - timedelta(seconds=WARM_UP_SECONDS)
-    for feed in _before(name, until):
+    for feed in _before(estate_in(name, scenario), until):
         if feed.world.now < until:
             record.keep(feed.state)
             yield
@@ -41,9 +41,9 @@ def recording(record: Record, name: str, scenario: str, now: datetime) -> Iterat
             yield
 
 
-def _before(name: str, until: datetime) -> Iterator[Feed]:
+def _before(of: Estate, until: datetime) -> Iterator[Feed]:
     """Fifty minutes: an engine that hangs and comes back, a link that breaks, a rush of requests."""
-    world = World(estate(name), until - timedelta(seconds=BEFORE_SECONDS))
+    world = World(of, until - timedelta(seconds=BEFORE_SECONDS))
     usual = world.estate.usual_alerts(until)
     world.alerts.firing = ()
     stage = Stage(world)

@@ -1,6 +1,6 @@
 """What a demo estate consists of: its configuration and the facts that its world plays. No behaviour, no numbers of one estate.
 
-An estate is a module in `demo.estates` with a function `estate()`. To add one, add its file.
+An estate is a module in `demo.estates` with the functions `estate()` and `troubled()`. To add one, add its file.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import ModuleType
 from typing import cast
 
 from sovtui.config.schema import Config
@@ -86,6 +87,8 @@ class ServiceFacts:
     """It restarts in a loop."""
     timer_seconds: float | None = None
     """It is a timer that elapses this often."""
+    journal: tuple[str, ...] = ()
+    """What it wrote before the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class Estate:
     switching_seconds: float = 10.0
     """How long the switch of the scenario `switching` has run."""
     usual_alerts: Callable[[datetime], tuple[Alert, ...]] = lambda now: ()
-    """Uncleaned: as Alertmanager would send them."""
+    """Uncleaned: as Alertmanager would send them. Of an estate that is well only acknowledged ones."""
     more_alerts: Callable[[datetime], tuple[Alert, ...]] = lambda now: ()
     """What fires besides in the scenario `alerting`."""
 
@@ -152,10 +155,26 @@ def names() -> list[str]:
 
 
 def estate(name: str) -> Estate:
-    """The estate called `name`. ValueError names those that exist."""
+    """The estate called `name`, with nothing wrong anywhere. ValueError names those that exist."""
+    return cast(Estate, _module(name).estate())
+
+
+def troubled(name: str) -> Estate:
+    """The same estate on a bad day: a late backup, a unit that failed or restarts in a loop, alerts. ValueError names those that exist."""
+    return cast(Estate, _module(name).troubled())
+
+
+def _module(name: str) -> ModuleType:
     if name not in names():
         raise ValueError(f"no demo estate is called {name!r}; there are: {', '.join(names())}")
-    return cast(Estate, importlib.import_module(f"{estates.__name__}.{name}").estate())
+    return importlib.import_module(f"{estates.__name__}.{name}")
+
+
+def changed(of: Estate, services: dict[str, ServiceFacts], backups: dict[str, tuple[float | None, str]]) -> dict[str, HostFacts]:
+    """Its hosts, with other facts of these services and backups of its box."""
+    box = of.hosts[of.box]
+    other = replace(box, services={**box.services, **services}, backups={**box.backups, **backups})
+    return {**of.hosts, of.box: other}
 
 
 def alert(

@@ -22,7 +22,8 @@ from sovtui.core.events import (
 from sovtui.core.model import Alert, Link, LinkPhase, PathKind, Source, TailnetPath
 from sovtui.core.state import RECEIPTS, Host, State, initial, reduce, source_failed
 from sovtui.core.tailnet import steady
-from sovtui.demo.estate import SOURCE, estate
+from sovtui.demo.estate import SOURCE, Estate, estate, troubled
+from sovtui.demo.hostile import hostile
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
 
@@ -34,7 +35,17 @@ DOWN_SECONDS = 42.0
 DOWN_REASON = "no answer for 15 s. The connection is lost; sovtui tries again by itself"
 OPERATOR = "ops@demo"
 
-SCENARIOS = ("healthy", "idle", "switching", "failed", "link-down", "alerting", "empty")
+SCENARIOS = ("healthy", "idle", "troubled", "switching", "failed", "link-down", "alerting", "hostile", "empty")
+TROUBLED = ("troubled", "alerting", "hostile")
+"""Those in which the estate has a bad day; in the others nothing is wrong but what they are about."""
+
+
+def estate_in(name: str, scenario: str) -> Estate:
+    """The estate as it is in a scenario. ValueError for names that do not exist."""
+    if scenario not in SCENARIOS:
+        raise ValueError(f"no demo scenario is called {scenario!r}; there are: {', '.join(SCENARIOS)}")
+    of = troubled(name) if scenario in TROUBLED else estate(name)
+    return hostile(of) if scenario == "hostile" else of
 
 
 def link_value(world: World, host: str, since: datetime) -> Link:
@@ -143,9 +154,7 @@ def stage_of(name: str, scenario: str, now: datetime) -> Feed:
 
 def staging(name: str, scenario: str, now: datetime, step: Callable[[float], float] | None = None) -> Iterator[Feed]:
     """The same, on its way: yields at every `step` (how long, by the seconds that are left) and at the end."""
-    if scenario not in SCENARIOS:
-        raise ValueError(f"no demo scenario is called {scenario!r}; there is: {', '.join(SCENARIOS)}")
-    world = World(estate(name), now - timedelta(seconds=WARM_UP_SECONDS))
+    world = World(estate_in(name, scenario), now - timedelta(seconds=WARM_UP_SECONDS))
     stage = Stage(world)
     feed = Feed(stage)
     box = world.estate.box

@@ -18,6 +18,7 @@ from sovtui.core.clean import clean
 from sovtui.core.events import LinkChanged
 from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, Link, LinkPhase
+from sovtui.core.receipts import outcome_word, step_word
 from sovtui.core.record import Record
 from sovtui.core.state import State
 from sovtui.core.text import duration
@@ -130,7 +131,7 @@ class DemoHub:
             return Outcome(3, f"{host} cannot be reached. Nothing was started; try again when the link is up")
         running = self._stage.current(host)
         if running is not None and running.running:
-            step = f", at step {running.steps[-1].name}" if running.steps else ""
+            step = f", at step {step_word(running.steps[-1].name)}" if running.steps else ""
             return Outcome(
                 4, f"{running.who} runs {running.kind} {running.target} on {host} since {running.began_at:%H:%M:%S}{step}"
             )
@@ -275,7 +276,7 @@ class DemoHub:
             seconds = float(plan.wish.options.get("for", "") or self._acknowledge_for)
             comment = plan.wish.options.get("comment", "").strip()
             if not comment:
-                return Outcome(2, "a comment is needed: say why, for whoever reads it next")
+                return Outcome(2, "a comment is needed: say why, for the next reader")
             self.world.alerts.acknowledge(alert.fingerprint, OPERATOR, comment, timedelta(seconds=seconds))
             message = f"{alert.name} is acknowledged"
         self._pull()
@@ -291,17 +292,17 @@ def ended(run: ActionRun, host: str) -> Outcome:
     """How an action that has ended is told."""
     what = f"{run.kind} {run.target}".strip()
     return Outcome(
-        EXITS.get(run.outcome, 1), f"{what} on {host}: {run.outcome} after {duration(run.seconds or 0)}. {run.reason}", run
+        EXITS.get(run.outcome, 1), f"{what} on {host}: {outcome_word(run)} after {duration(run.seconds or 0)}. {run.reason}", run
     )
 
 
 def build_scripted(name: str, clock: Clock, speed: float, scenario: str) -> DemoHub:
-    """A hub that stands in the middle of a scenario; `healthy` and `idle` begin with links that still have to come up."""
+    """A hub that stands in the middle of a scenario; `healthy`, `idle`, `troubled` and `hostile` begin with links that still have to come up."""
     now = clock.now()
     feed = stage_of(name, scenario, now)
     earlier = partial(record_of, name, scenario, now)
-    if scenario in ("healthy", "idle"):
-        if scenario == "healthy":
+    if scenario in ("healthy", "idle", "troubled", "hostile"):
+        if scenario != "idle":
             feed.world.release_requests()
         return DemoHub(Feed(feed.stage), clock, speed=speed, earlier=earlier)
     return DemoHub(feed, clock, speed=speed, known=True, silent=scenario == "empty", earlier=earlier)

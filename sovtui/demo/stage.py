@@ -110,6 +110,9 @@ def _earlier(world: World) -> Iterator[ActionRun]:
         yield run(3.9, "switch", estate.next_mode, "ops@phone", 41.0)
     yield run(4.1, "drop-caches", "", "ops@thinclient", 2.4)
     for backup in backups[1:2]:
+        if estate.hosts[estate.box].backups.get(backup.name, (None, ""))[1] != "failed":
+            yield run(17.2, "backup", backup.name, "ops@thinclient", 161.0)
+            continue
         yield run(
             31.0, "backup", backup.name, "timer", 18.0, FAILED, f"{backup.service} failed: mount /mnt/{backup.name} is busy"
         )

@@ -60,6 +60,8 @@ class Supervisor:
                     told.restarts_every_seconds,
                     told.timer_seconds,
                 )
+                for line in told.journal:
+                    journals.write(host, name, line)
         self._looping = [
             (host, unit) for host, units in self.units.items() for unit in units.values() if unit.restarts_every_seconds
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 
+from sovtui.core.clean import clean
 from sovtui.core.events import BackupsSeen, Curve, EngineSeen, Event, Samples, ServicesSeen
 from sovtui.core.model import Service
 from sovtui.demo.alerts import Alerts
@@ -170,7 +171,7 @@ class World:
                 restarts=u.restarts,
                 main_pid=u.main_pid,
                 memory_bytes=self._service_memory(host, u),
-                description=u.description,
+                description=clean(u.description),
                 at=self.now,
                 source=SOURCE,
                 exit_status=u.exit_status if u.active == "failed" else None,

@@ -120,7 +120,7 @@ def _on_look(s: Chore, seen: Looked, verb: str) -> Result:
     if not why and verb == "start" and _has_exited(unit):
         return finish(s, "skipped", f"skipped, because {_ALREADY}")
     if not why and verb == "start" and unit.up:
-        why = f"{unit.name} runs already"
+        why = f"{unit.name} is already running"
     if not why and verb == "restart":
         why = _two_modes(request, seen)
     if why:
@@ -184,7 +184,7 @@ def _gain(before: tuple[tuple[str, float], ...], measured: Measured) -> str:
     free, freed = dict(before).get("memory.free_bytes"), measured.value("memory.free_bytes")
     if old is None or new is None or free is None or freed is None:
         return "page cache dropped"
-    return f"page cache dropped: {size(freed)} free ({size(max(freed - free, 0.0))} more), {size(new)} available"
+    return f"page cache dropped: {size(max(freed - free, 0.0))}; {size(new)} available"
 
 
 def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
@@ -246,5 +246,5 @@ def _on_explained(s: Chore, answer: Explained) -> Result:
         why = answer.reason or "its journal does not tell"
         return close(s, "warned", f"it was started, but whether it ran is not known: systemd keeps no record, and {why}")
     find = signatures.last_error if s.request.kind == "backup" else signatures.find_cause
-    cause = find(answer.lines) or (answer.reason and f"its journal tells nothing: {answer.reason}")
+    cause = find(answer.lines) or (answer.reason and f"its journal is of no help: {answer.reason}")
     return close(s, "failed", f"{s.reason}: {cause}" if cause else s.reason)

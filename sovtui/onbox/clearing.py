@@ -1,4 +1,4 @@
-"""Forwards: stop the others, wait until they are gone and their memory is back, drop the page cache. Pure."""
+"""Forwards: stop the others, wait until they have ended and their memory is released, drop the page cache. Pure."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def on_explain(s: Switching, answer: Explained) -> Result:
     if answer.skipped:
         return fail(s, f"{answer.service} was skipped, because {answer.skipped}")
     cause = signatures.find_cause(answer.lines) or (
-        answer.reason and f"{answer.service}'s journal tells nothing: {answer.reason}"
+        answer.reason and f"{answer.service}'s journal is of no help: {answer.reason}"
     )
     return fail(s, f"{s.reason}: {cause}" if cause else s.reason)
 

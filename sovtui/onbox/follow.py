@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from sovtui.onbox import box, lock, receipt, services
+from sovtui.onbox import box, lock, phrases, receipt, services
 
 POLL = 0.15
 GRACE = 3.0
@@ -73,7 +73,10 @@ def foreign(action: str) -> dict[str, Any]:
     held = lock.holder() or {}
     if held.get("id") == action:
         who, step = held.get("who", "another user"), held.get("step", "")
-        return {"t": "error", "reason": f"{action} was started by {who} and is at {step}; its receipt lies in that user's home"}
+        return {
+            "t": "error",
+            "reason": f"{action} was started by {who} and is at step {phrases.step(step)}; its receipt is in that user's home",
+        }
     return {"t": "error", "reason": f"there is no action {action} of this user on this host"}
 
 

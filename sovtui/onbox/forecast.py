@@ -76,7 +76,7 @@ def forecast(
         return Forecast(UNKNOWN, f"what {title} needs is not configured.")
     free = pool.gpu_free if pool.on_card else pool.available
     if free is None:
-        return Forecast(UNKNOWN, f"{title} needs {size(wanted)}; how much is free is not known.")
+        return Forecast(UNKNOWN, f"{title} needs {size(wanted)}; how much memory is available is not known.")
     reserve = 0.0 if pool.on_card else reserve
     known = sum(x.held for x in back if x.held is not None)
     blind = [x.name for x in back if x.held is None]
@@ -104,7 +104,7 @@ def forecast(
 
 
 def _numbers(title: str, wanted: float, free: float, card: bool, back: tuple[Holding, ...], reserve: float) -> str:
-    text = f"{title} needs {size(wanted)}; {size(free)} {'of the GPU are' if card else 'are'} available"
+    text = f"{title} needs {size(wanted)}; {size(free)} {'of GPU memory are free' if card else 'are available'}"
     given = [x for x in back if x.held]
     if given:
         about = "" if all(x.measured for x in given) else "about "

@@ -134,7 +134,7 @@ def _figure(cell: str, factor: int) -> Any:
     except ValueError:
         return None if words.lower() in _NEVER else words[:60]
     if value != value or value in (float("inf"), float("-inf")):
-        return "it told no number"
+        return "it reported no number"
     return int(value * factor) if factor > 1 or value.is_integer() else round(value, 1)
 
 

@@ -229,7 +229,7 @@ def _places(text: str) -> dict[str, str]:
 def reader(
     service: str, lines: int, since: float | None, follow: bool, named: bool = False, until: float | None = None, after: str = ""
 ) -> Union[Reader, Together]:
-    """The service's journal, running. OSError where it cannot be had."""
+    """The service's journal, running. OSError where it is not available."""
     kind, name = kind_of(service)
     if kind == "compose":
         return Together(containers.of_project(name), lines, since, follow, named, until, after)

@@ -257,7 +257,7 @@ def running_now(request: Request, looked: Looked) -> str:
         return f"Running now: {', '.join(full)}."
     every = [*(s for m in request.modes for s in m.services), *request.tenants]
     parts = [s for s in every if not looked.unit(s).gone and s not in request.floor]
-    return f"Running now: {', '.join(dict.fromkeys(parts))}." if parts else "Nothing is hot now."
+    return f"Running now: {', '.join(dict.fromkeys(parts))}." if parts else "No mode is hot now."
 
 
 def title(request: Request) -> str:

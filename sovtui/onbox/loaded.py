@@ -149,8 +149,8 @@ def proof(kind: str, model: str, before: tuple[Held, ...], now: tuple[Held, ...]
     if row.coming:
         return Proof("waits", f"{model} is still starting")
     if kind == "pin" and not row.pinned:
-        return Proof("waits", f"{model} is in memory, but not for ever")
-    stays = ", and stays until somebody unloads it" if row.pinned else ""
+        return Proof("waits", f"{model} is in memory, but not pinned")
+    stays = ", and stays until it is unloaded" if row.pinned else ""
     if 0 < row.on_gpu < row.size:
         share = max(1, round(100 * (row.size - row.on_gpu) / row.size))
         return Proof("warned", f"{model} is loaded, but {share} % of it on the CPU: it does not fit into GPU memory{stays}")

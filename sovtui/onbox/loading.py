@@ -74,7 +74,7 @@ def on_command(s: Switching, seen: Looked) -> Result:
         return fail(s, f"the switch command of {mode.name} ended well, but {what}", must_stop=True)
     base = tuple((x, seen.unit(x).restarts) for x in mode.services)
     s = _fresh(replace(s, base=base, seen=mode.services, returned=mode.services))
-    return _enter_ready(s, "the switch command ended; the others are gone")
+    return _enter_ready(s, "the switch command ended; the others have ended")
 
 
 def on_clear(s: Switching, seen: Looked) -> Result:
@@ -204,7 +204,7 @@ def _proved(s: Switching) -> Result:
         return _enter_verify(s)
     why = s.failure.rstrip(".")
     if s.cancelled:
-        return close(s, "cancelled", f"{why}. {s.previous} was started anew all the same")
+        return close(s, "cancelled", f"{why}. {s.previous} was started again anyway")
     return close(s, "warned", f"{s.previous} is hot, at the second start; at the first: {why}")
 
 
@@ -229,6 +229,6 @@ def on_verify(s: Switching, seen: Looked) -> Result:
         return explain(s, f"{s.request.to} was ready and then was not any more", s.target.services[0])
     if s.steady_at is None and s.request.to != NONE:  # engines like to die right after they are ready
         return replace(s, steady_at=s.now), (Wait(STEADY),)
-    s, ended = done(s, f"exactly one mode is hot: {s.request.to}" if s.request.to != NONE else "nothing is hot")
-    reason = "; ".join(s.warnings) if s.warnings else f"{s.request.to} is hot" if s.request.to != NONE else "nothing is hot"
+    s, ended = done(s, f"exactly one mode is hot: {s.request.to}" if s.request.to != NONE else "no mode is hot")
+    reason = "; ".join(s.warnings) if s.warnings else f"{s.request.to} is hot" if s.request.to != NONE else "no mode is hot"
     return plus(ended, close(s, "warned" if s.warnings else "done", reason))

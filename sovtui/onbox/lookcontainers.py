@@ -43,7 +43,7 @@ def containers() -> tuple[list[Told], str]:
             found.append(_container(raw))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-    return found, "" if found else problem or f"{program} tells nothing of its containers"
+    return found, "" if found else problem or f"{program} reports nothing about its containers"
 
 
 def _container(raw: dict[str, Any]) -> Told:

@@ -131,7 +131,7 @@ def _on_list(s: Errand, answer: Called) -> Result:
         return _on_check(s, rows)
     if rows is None:
         why = loaded.refusal(answer.status, answer.body) or "what it says is not understood"
-        return finish(s, "failed", f"{s.engine.name} cannot be asked what it holds: {why}")
+        return finish(s, "failed", f"{s.engine.name} cannot be asked what it has loaded: {why}")
     s = replace(s, before=rows)
     brings = s.request.kind in ("load", "pin") and loaded.find(rows, s.request.model) is None
     if brings:
@@ -231,7 +231,7 @@ def _on_answer(s: Errand, answer: Called) -> Result:
 def _on_check(s: Errand, rows: tuple[loaded.Held, ...] | None) -> Result:
     kind = "unload" if s.phase == "undo-check" else s.request.kind
     if rows is None:
-        found = loaded.Proof("waits", f"{s.engine.name} does not tell what it holds")
+        found = loaded.Proof("waits", f"{s.engine.name} does not report what it has loaded")
     else:
         found = loaded.proof(kind, s.request.model, s.before, rows)
     if found.word == "waits":

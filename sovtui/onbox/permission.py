@@ -33,7 +33,7 @@ _DENIED = ("nteractive authentication required", "ccess denied")
 
 @dataclass(frozen=True)
 class Told:
-    """An answer. `ok` is None where it cannot be had without doing it; `words` are the other program's own."""
+    """An answer. `ok` is None where it cannot be told without doing it; `words` are the other program's own."""
 
     ok: bool | None
     words: str = ""
@@ -69,7 +69,7 @@ def by_sudo(argv: Sequence[str], known: tuple[int, ...] | None) -> Told:
     code, _, err = box.command([*AS_ROOT, "-l", "--", *argv], SECONDS)
     listed = _words(code, err)
     if known < _WITH_FOLDER:
-        why = "whether it asks for a password cannot be told: only sudo 1.9.3 and later say so without running it"
+        why = "whether it asks for a password is not known: only sudo 1.9.3 and later say so without running it"
         return Told(None, why) if not code else Told(False, listed or "sudo does not allow it")
     denied = code != 0 and not any(word in listed for word in _GUARDED)
     code, _, err = box.command([*AS_ROOT, "-D", NOWHERE, "--", *argv], SECONDS)

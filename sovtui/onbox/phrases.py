@@ -1,6 +1,25 @@
-"""Figures as the box says them, in receipts and sentences."""
+"""Figures as the box says them, in receipts and sentences, and what its steps are called on a screen."""
 
 from __future__ import annotations
+
+STEPS = {
+    "hold": "pause",
+    "gone": "wait for exit",
+    "memory": "wait for memory",
+    "drop-caches": "drop caches",
+    "ready": "wait until ready",
+    "proof": "test request",
+    "release": "resume",
+    "undo-stop": "rollback: stop",
+    "undo-start": "rollback: start",
+    "undo-ready": "rollback: ready",
+}
+"""By their names in receipts, which are a contract."""
+
+
+def step(name: str) -> str:
+    """What a step is called on a screen and in a sentence."""
+    return STEPS.get(name, name)
 
 
 def size(value: float) -> str:

@@ -126,12 +126,12 @@ def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
         return finish(
             s,
             "refused",
-            f"{request.to} is hot by name only: {stuck}. Nothing was touched; confirm it to have it stopped, ended if it does not stop, "
-            "and started anew",
+            f"{request.to} does not answer: {stuck}. Nothing was touched; confirm it to have it stopped, killed if it does not stop, "
+            "and started again",
         )
     foreign = tuple(x for x in judge.foreign(request, target) if not seen.unit(x).gone)
     if not stuck and not foreign and (request.to == NONE or judge.is_hot(target, seen)):
-        return finish(s, "done", "nothing is hot already" if request.to == NONE else f"{request.to} is already hot")
+        return finish(s, "done", "no mode is hot already" if request.to == NONE else f"{request.to} is already hot")
     again = judge.can_be_ended(request, target) if stuck else judge.stale(request, target, seen)
     if stuck and target.command:
         foreign = ()  # the owner's own command sees to them

@@ -123,7 +123,7 @@ def ollama(mode: str, url: str) -> Load:
         return Load(mode, 0.0, 0.0, True, "no model is loaded")
     if any(_over(str(model.get("expires_at", ""))) for model in models):
         return Load(mode, 1.0, 0.0, True, "a model is unloaded once its request ends")
-    return Load(mode, source="/api/ps tells no requests")
+    return Load(mode, source="/api/ps reports no requests")
 
 
 def _over(text: str) -> bool:

@@ -25,7 +25,7 @@ from sovtui.onbox import box
 from sovtui.onbox.plan import check_id
 
 OUTCOMES = ("done", "warned", "refused", "failed", "rolled-back", "rollback-failed", "cancelled", "skipped", "lost")
-"""`warned`: done, but a check after it did not hold. `refused`: not agreed to, nothing touched. `skipped`: systemd made no run of it. `lost` is never written: no end, and nobody is alive who could write it."""
+"""`warned`: done, but a check afterwards failed. `refused`: not agreed to, nothing touched. `skipped`: systemd did not run it. `lost` is never written: no end, and nobody is alive who could write it."""
 MAX_LINES = 400
 MAX_BAD_LINES = 60
 MAX_TEXT = 1000

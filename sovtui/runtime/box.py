@@ -100,7 +100,7 @@ async def rights(link: Link, commands: Sequence[Sequence[str]]) -> Rights:
                 by = line.get("by") if line.get("by") in ("root", "sudo", "polkit") else ""
                 words = clean(outside.text(line.get("words")), 200)
                 told[number] = Right(tuple(commands[number]), str(by), bool(line.get("known", True)), words)
-    missing = [Right(tuple(argv), known=False, words="the host tells nothing of it") for argv in commands]
+    missing = [Right(tuple(argv), known=False, words="the host reports nothing about it") for argv in commands]
     uid = head.get("uid")
     return Rights(
         user=clean(outside.text(head.get("user")), 100),

@@ -265,7 +265,7 @@ class Control:
         return self._awaited(whole)
 
     def _awaited(self, whole: bool) -> tuple[str, ...]:
-        """Everybody who has not told yet, in words."""
+        """Everybody who has not reported yet, in words."""
         state = self.state
         links = [n for n, host in state.hosts.items() if host.link.phase in (LinkPhase.IDLE, LinkPhase.CONNECTING)]
         return (

@@ -19,6 +19,7 @@ from sovtui.core import outside, receipts
 from sovtui.core.clean import Clean, clean
 from sovtui.core.events import ActionChanged, ReceiptsSeen
 from sovtui.core.model import ActionRun
+from sovtui.core.receipts import step_word
 from sovtui.core.text import duration
 from sovtui.onbox.plan import without_values
 from sovtui.onbox.rights import privileged_commands
@@ -120,7 +121,7 @@ class Dispatcher:
             async with asyncio.timeout(REHEARSAL_SECONDS):
                 reply = await box.answer(link, "rehearse", request)
         except (Unreachable, TimeoutError) as error:
-            return Rehearsal("not known", f"{host} does not tell: {error or 'no answer in time'}", 3)
+            return Rehearsal("not known", f"{host} does not say: {error or 'no answer in time'}", 3)
         except PortError as error:
             return Rehearsal("not known", error.sentence(), 1)
         reason = clean(outside.text(reply.get("reason")))
@@ -150,7 +151,7 @@ class Dispatcher:
         ago = f" since {duration(max(0.0, (self._there(host) - since).total_seconds()))}" if since is not None else ""
         kind, target, who, step = (clean(outside.text(reply.get(key))) for key in ("kind", "target", "who", "step"))
         what = f"{kind or 'an action'} {target}".strip()
-        step = Clean(f", at step {step}" if step else "")
+        step = Clean(f", at step {step_word(step)}" if step else "")
         return f"{who or 'somebody'} runs {what} on {host}{ago}{step}. `sovtui follow` shows it"
 
     async def _start_surely(self, host: str, request: dict[str, object]) -> dict[str, object]:
@@ -178,7 +179,7 @@ class Dispatcher:
     @staticmethod
     def _unknown(host: str, run_id: str, error: Exception) -> AnswerLost:
         why = str(error) or "no answer in time"
-        advice = f"`sovtui actions` tells, and `sovtui follow {run_id}` follows it if it has"
+        advice = f"`sovtui actions` shows it, and `sovtui follow {run_id}` follows it if it has"
         return AnswerLost(f"it is not known whether {run_id} has begun on {host}: {why}", advice)
 
     async def follow(self, host: str, run_id: str, progress: Progress | None) -> Outcome:
@@ -194,7 +195,7 @@ class Dispatcher:
         try:
             run = await asyncio.shield(task)
         except Unreachable as error:
-            return Outcome(3, f"{error.sentence()}. The action goes on on {host}; `sovtui follow` finds it again")
+            return Outcome(3, f"{error.sentence()}. The action continues on {host}; `sovtui follow` finds it again")
         except PortError as error:
             return Outcome(1, error.sentence())
         finally:
@@ -289,7 +290,7 @@ class Dispatcher:
             length = timedelta(seconds=float(plan.wish.options.get("for", settings.acknowledge_for)))
             comment = plan.wish.options.get("comment", "").strip()
             if not comment:
-                return Outcome(2, "a comment is needed: say why, for whoever reads it next")
+                return Outcome(2, "a comment is needed: say why, for the next reader")
             silence = await self.alerts.acknowledge(alert, author=settings.author or who(), comment=comment, duration=length)
             message = f"{alert.name} is acknowledged for {duration(length.total_seconds())} (silence {silence})"
         else:

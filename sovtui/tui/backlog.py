@@ -99,9 +99,9 @@ class Backlog:
                     async for line in told:
                         found.append(line)
         except PortError as error:
-            self._trouble = f"The lines of then cannot be had: {error.sentence()}"
+            self._trouble = f"The lines of that moment are not available: {error.sentence()}"
         except TimeoutError:
-            self._trouble = f"{host} did not tell the lines of then within {WAIT_SECONDS:g} s"
+            self._trouble = f"{host} did not return the lines of that moment within {WAIT_SECONDS:g} s"
         else:
             whole = len(found) < LINES and not since
             held = _Held(host, service, until, tuple(found), whole)

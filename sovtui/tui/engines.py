@@ -160,7 +160,7 @@ def beside(view: View, host: Host, width: int, most: int) -> list[Row]:
     views = beside_views(host)
     if not views or most < 2:
         return []
-    rows = [row((pad("beside", width), "label"))]
+    rows = [row((pad("other engines", width), "label"))]
     for index, found in enumerate(views):
         engine = host.engines.get(found.mode.name, Engine())
         rows += _beside(view, host, found, width)

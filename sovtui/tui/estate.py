@@ -29,20 +29,19 @@ PANES: Mapping[str, str] = {
     "source": "alerts",
 }
 """Where each kind of trouble is looked at."""
-_WORDS = {Grade.NOW: "trouble", Grade.SOON: "look at it", Grade.LOOK: "a remark"}
 
 
 def host_word(host: Host, found: tuple[Issue, ...]) -> Span:
-    """How a host is, in a word: `silent`, `trouble`, `look at it`, `a remark`, `well`, or that nobody knows yet."""
+    """How a host is, in a word: `unreachable`, `critical`, `warning`, `info`, `ok`, or that nobody knows yet."""
     if lost(host.link):
-        return "✖ silent", "bad"
+        return "✖ unreachable", "bad"
     if host.link.phase is not LinkPhase.UP:
         return "? not reached yet", "nothing"
     worst = min((issue.grade for issue in found), default=None)
     if worst is None:
-        return "● well", "ok"
+        return "● ok", "ok"
     sign, role = GRADES[worst]
-    return f"{sign} {_WORDS[worst]}", role
+    return f"{sign} {worst.word}", role
 
 
 def host_choices(state: State) -> list[Choice]:

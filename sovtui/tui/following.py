@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from sovtui.core.model import LinkPhase
-from sovtui.core.modes import mode_views
+from sovtui.core.modes import mode_views, serving
 from sovtui.ports.errors import PortError, Unreachable
 from sovtui.runtime.hub import LogLine
 from sovtui.tui.backlog import Backlog
@@ -32,11 +32,12 @@ OpenLog = Callable[[str, str, str, int], AsyncIterator[LogLine]]
 
 
 def default_service(view: View) -> str:
-    """The first service of the hot mode, else of the first mode that has any, else any service."""
+    """The first service of the hot mode, else of an engine that serves, else of the first mode that has any, else any service."""
     if view.host is None:
         return ""
     found = subject(view.host)
     modes = [found.mode] if found is not None else []
+    modes += [v.mode for v in serving(view.host)]
     modes += [v.mode for v in mode_views(view.host)]
     for mode in modes:
         if mode.services:

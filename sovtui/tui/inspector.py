@@ -63,15 +63,15 @@ class Inspector:
         pane.hold(id)  # its keys are about this entry, even if another comes before it meanwhile
         service = pane.journal_of(view, id)
         lines: list[LogLine] = []
-        said = ["reading its log …"] if service else [""]
+        said = ["reading the log …"] if service else [""]
 
         def make(width: int) -> list[Row]:
             now = self._view() or view
-            rows = pane.story(now, id, width) or [row(("this is gone meanwhile", "nothing"))]
+            rows = pane.story(now, id, width) or [row(("this entry no longer exists", "nothing"))]
             lead = pane.lead(now, id, width)
             until = now.then.moment if now.then is not None else None
             told = [line for line in lines if until is None or line.at is None or line.at <= until]
-            none = "no line of before this moment is here" if lines and not told else said[0]
+            none = "no lines from before this moment" if lines and not told else said[0]
             errors = error_rows(told, width)
             gaps = ([BLANK] if errors else [], [BLANK] if lead or errors else [])
             log = log_rows(service, told, none, width, self._engine(service)) if service else []
@@ -100,11 +100,11 @@ class Inspector:
     async def _read(self, host: str, service: str, lines: list[LogLine], said: list[str]) -> None:
         try:
             lines += await self._log(host, service)
-            said[0] = "" if lines else "its log is empty, or may not be read by this login"
+            said[0] = "" if lines else "the log is empty, or this login may not read it"
         except PortError as error:
             said[0] = error.sentence()
         except TimeoutError:
-            said[0] = f"{host} did not give its log within {LOG_SECONDS:.0f} s"
+            said[0] = f"{host} did not return the log within {LOG_SECONDS:.0f} s"
         self.renew()
 
     async def _log(self, host: str, service: str) -> list[LogLine]:
@@ -148,7 +148,7 @@ class Inspector:
             try:
                 errors = [line.text for line in await self._log(host, what.log) if line.level == "error"]
             except (PortError, TimeoutError) as error:
-                told = error.sentence() if isinstance(error, PortError) else f"{host} did not give its log in time."
+                told = error.sentence() if isinstance(error, PortError) else f"{host} did not return the log in time."
                 self._tell(told, "error")
                 return
             if not errors:

@@ -23,15 +23,15 @@ SHORT = {"acknowledge": "ack", "unacknowledge": "unack"}
 
 SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ("logs", "l", "Logs", "Follow the log of the chosen service, or of the hot mode."),
-    ("filter", "/", "Filter", "Show only what holds a text, in the pane you are in."),
+    ("filter", "/", "Filter", "Show only the entries that contain a text, in the current pane."),
     ("open", "o", "Open", "The chosen entry in full: why a unit failed, every step of an action. Enter does the same."),
     ("copy", "y", "Copy", "Put a figure, a line or a receipt on the terminal's clipboard."),
     ("jump", "g", "Jump", "Every pane shows a letter; that letter goes there, and g again to the first line."),
     ("zoom", "z", "Zoom", "One pane on the whole screen; Escape leaves."),
-    ("host", "h", "Host", "Look at another host: how each is, its link, what is hot, what is worst."),
-    ("issues", "i", "Issues", "All that is wrong on any host, the worst first; Enter goes there."),
+    ("host", "h", "Host", "Choose another host: its state, its link, what is hot, its worst issue."),
+    ("issues", "i", "Issues", "Every issue on any host, the worst first; Enter goes there."),
     ("link", "n", "Link", "How this host is reached: path, round trip, bytes sent and received."),
-    ("metered", "m", "Metered", "Use this host's link sparingly: a look every ten seconds. Again for as usual."),
+    ("metered", "m", "Metered", "Save data on this host's link: one update every ten seconds. The same key again: as usual."),
     (
         "travel",
         "t",
@@ -40,7 +40,7 @@ SCREEN: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("help", "?", "Help", "Every key and what it does; F1 does the same."),
     ("palette", ":", "Commands", "Find any command by its name; ctrl+p does the same."),
-    ("quit", "q", "Quit", "Leave. Actions that run on the box go on."),
+    ("quit", "q", "Quit", "Quit. Running actions continue on the box."),
 )
 """What concerns the screen alone: (id, key, title, help)."""
 
@@ -50,7 +50,7 @@ LOCAL: tuple[tuple[str, str, str, str, str], ...] = (
         "pause",
         "p",
         "Pause",
-        "Hold the log still; what comes meanwhile is counted and shown afterwards. Space does the same.",
+        "Pause the log; new lines are counted and shown afterwards. Space does the same.",
     ),
     ("log", "wrap", "w", "Wrap", "Long lines wrapped, or cut."),
     (
@@ -58,9 +58,9 @@ LOCAL: tuple[tuple[str, str, str, str, str], ...] = (
         "fold",
         "f",
         "Fold",
-        "Lines in full and every question of health checks, or (as at first) each engine's own prefix left out and such questions counted.",
+        "Lines in full with every health-check request; or, as at first, without each engine's own prefix and with such requests counted.",
     ),
-    ("log", "last-error", "e", "Error", "The error before the lines shown; again for the one before."),
+    ("log", "last-error", "e", "Error", "Go to the last error above; again for the one before it."),
     ("log", "action-start", "s", "Action", "Where the last action on this host began."),
 )
 """What concerns one pane alone: (pane, id, key, title, help)."""
@@ -71,7 +71,7 @@ FIXED = frozenset(
 )
 """Keys that mean the same everywhere and cannot be given to anything else."""
 
-WORDS = {"palette": "All commands", "travel": "Go back in time", "link": "The link in full", "metered": "Metered link, on or off"}
+WORDS = {"palette": "All commands", "travel": "Go back in time", "link": "Link details", "metered": "Metered link, on or off"}
 """In full, where the title does not say it."""
 
 MOVES: tuple[tuple[str, str], ...] = (
@@ -82,7 +82,7 @@ MOVES: tuple[tuple[str, str], ...] = (
     ("← →", "in the log: move sideways along cut lines"),
     ("tap", "a row: choose it, the chosen row: open it; a mode: switch to it"),
     ("← →  [ ]  { }", "back in time: 10 s, 1 min, 10 min earlier or later"),
-    (", .  m  Home End", "back in time: what happened before, after; a list of it; oldest, newest"),
+    (", .  m  Home End", "back in time: event before, after; list of events; oldest, newest"),
 )
 
 

@@ -11,8 +11,8 @@ from sovtui.tui.panes.base import View
 from sovtui.tui.present import Row, Span, facts, paragraph, row
 
 METERED = {
-    Wish.ON: "{} is looked at every ten seconds from now on.",
-    Wish.OFF: "{} is looked at every second again.",
+    Wish.ON: "{} is updated every ten seconds from now on.",
+    Wish.OFF: "{} is updated every second again.",
     Wish.AUTO: "{} is metered while its path is a relay or its round trips are slow.",
 }
 
@@ -28,11 +28,11 @@ def link_rows(view: View, width: int) -> list[Row]:
     if link.reason:
         rows += paragraph(link.reason, width, role)
     pairs: list[tuple[str, Span]] = [("host", (f"{host.spec.name}, {host.spec.role}", "plain"))]
-    pairs.append(("by", (f"{link.kind} {link.address}".strip(), "plain")))
+    pairs.append(("via", (f"{link.kind} {link.address}".strip(), "plain")))
     if link.since is not None:
         pairs.append(("since", (f"{text.moment(link.since)}, {text.age((now - link.since).total_seconds())}", "plain")))
     if link.retry_at is not None and link.phase is LinkPhase.DOWN:
-        pairs.append(("next try", (f"{text.clock(link.retry_at)}, the {link.attempt}. failed", "plain")))
+        pairs.append(("next try", (f"{text.clock(link.retry_at)}, attempt {link.attempt} failed", "plain")))
     pairs.append(("round trip", _latency(host)))
     if host.path is not None:
         via = f", {host.path.via}" if host.path.via else ""
@@ -43,9 +43,7 @@ def link_rows(view: View, width: int) -> list[Row]:
     pairs += _traffic(host, view)
     rows += facts(pairs, width)
     if host.metered:
-        words = (
-            "Looked at every ten seconds, what is asked rarely anyway still more rarely. A lost link is noticed after a minute."
-        )
+        words = "Updated every ten seconds; what is rarely asked for, more rarely still. A lost link is noticed later than usual."
         rows += paragraph(words, width, "label")
     return rows
 
@@ -60,7 +58,7 @@ def _latency(host: Host) -> Span:
 def _traffic(host: Host, view: View) -> list[tuple[str, Span]]:
     told = host.traffic
     if told is None:
-        return [("traffic", (text.UNSUPPORTED_SIGN, "nothing")), ("", ("nobody counts it on this way or this system", "label"))]
+        return [("traffic", (text.UNSUPPORTED_SIGN, "nothing")), ("", ("not counted on this link or this system", "label"))]
     note = f"TCP payload, this session, {text.age((view.state.now - told.at).total_seconds())} ago"
     return [
         ("sent", (text.size(told.sent_bytes), "plain")),

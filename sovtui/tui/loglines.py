@@ -47,8 +47,8 @@ def folded_row(count: int, at: datetime | None, key: str, width: int) -> Row:
     one = count == 1
     last = f", the last at {text.clock(at)}" if at is not None and not one else ""
     shows = f"; {key} shows {'it' if one else 'them'}" if key else ""
-    long = f"· {count:,} question{'' if one else 's'} of health checks folded{last}{shows}"
-    short = f"· {count:,} health check{'' if one else 's'} folded{shows}"
+    long = f"· {count:,} health-check request{'' if one else 's'} hidden{last}{shows}"
+    short = f"· {count:,} health check{'' if one else 's'} hidden{shows}"
     return row((long if cell_len(long) <= width else short, "label"))
 
 

@@ -55,5 +55,5 @@ def farewell(view: View | None) -> str | None:
     """What to say after the room is closed: what goes on without it."""
     hosts = view.state.hosts.items() if view else ()
     running = [(name, host.action) for name, host in hosts if host.action and host.action.running]
-    lines = [f"{run.kind} {run.target} goes on on {name}. Follow it: sovtui follow {run.id}" for name, run in running]
+    lines = [f"{run.kind} {run.target} continues on {name}. Follow it: sovtui follow {run.id}" for name, run in running]
     return "\n".join(lines) or None

@@ -21,6 +21,7 @@ from sovtui.ports.link import Ask
 from sovtui.ports.past import Stretch
 from sovtui.runtime.hub import Hub, LogLine, Outcome, Progress, Rehearsal, Rights, TailnetView
 from sovtui.tui.app import ControlRoom
+from sovtui.tui.backlog import PAUSE_SECONDS
 
 T = TypeVar("T")
 FONT = "DejaVu Sans Mono"
@@ -120,6 +121,8 @@ async def picture(hub: Hub, size: tuple[int, int], *, theme: str | None = None, 
         for key in keys:
             await pilot.press(key)
             await pilot.pause(0.3)
+        if keys:
+            await pilot.pause(PAUSE_SECONDS + 0.3)  # back in time the log is asked for after a while
         return own_font(app.export_screenshot(title="sovtui"))
 
 

@@ -184,7 +184,7 @@ async def _pass_on(said: str, room: AppService, socket: web.WebSocketResponse) -
 
 
 async def serve(pages: Pages, port: int, tell: Callable[[str], None]) -> None:
-    """Serve until a signal ends it. `tell` gets the address once it answers. Raises OSError if the port cannot be had."""
+    """Serve until a signal ends it. `tell` gets the address once it answers. Raises OSError if the port is not available."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

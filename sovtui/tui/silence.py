@@ -1,4 +1,4 @@
-"""Asks, of a host that fell silent, what others still know: its last sample, its last figures, what happened before."""
+"""Asks, of a host that fell silent, what others still know: its last sample, last known figures, what happened before."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ class Silence:
     def _ask(self, view: View) -> None:
         self._asked_at = view.state.now
         if view.config.prometheus is None:
-            self.last = Last(note="No Prometheus is configured that could tell what was before")
+            self.last = Last(note="No Prometheus is configured that could show what happened before")
             return
         via = view.config.prometheus.via
         if via == view.host_name:
-            self.last = Last(note="Prometheus runs on this very host: nobody else can tell what was before")
+            self.last = Last(note="Prometheus runs on this host itself: nothing else knows what happened before")
             return
         there = f" on {via}" if via else ""
-        self.last = Last(note=f"asking Prometheus{there} what was before …")
+        self.last = Last(note=f"asking Prometheus{there} what happened before …")
         self._task = asyncio.create_task(self._look(view.state, view.host_name), name="silence")
 
     async def _look(self, state: State, name: str) -> None:

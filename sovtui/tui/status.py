@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sovtui.core import text
+from sovtui.core.headroom import AVAILABLE, headroom
 from sovtui.core.model import LinkPhase
 from sovtui.core.reach import is_slow
 from sovtui.core.reading import Status
@@ -16,7 +18,7 @@ from sovtui.tui.panes.actions import run_span
 from sovtui.tui.panes.alerts import count_span
 from sovtui.tui.panes.base import View
 from sovtui.tui.panes.host import engines_of
-from sovtui.tui.panes.inference import DECODE, heat_span, live, subject
+from sovtui.tui.panes.inference import DECODE, heat_span, in_front, live
 from sovtui.tui.panes.services import trouble
 from sovtui.tui.present import Row, cell_len, flow, row, spread, value
 from sovtui.tui.said import in_a_line
@@ -42,7 +44,7 @@ def link_row(host: Host, view: View, kind: Kind) -> Row:
     if path is not None and kind is Kind.PHONE:
         words = words.removeprefix("link ")
     if link.kind == "history":  # told by Prometheus: of the host, not of our link to it
-        words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "it was silent"}.get(link.phase, "nothing told")
+        words = {LinkPhase.UP: "it answered", LinkPhase.DOWN: "no answer then"}.get(link.phase, "no data")
     spans = [(f"{sign} {words}", role)]
     if link.phase is LinkPhase.UP:
         if link.latency_seconds is not None:
@@ -89,7 +91,9 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     if kind is Kind.WIDE:
         brief = link_row(host, view, Kind.PHONE)
         line = _one_line(
-            [name, link, sparing, *now_parts, *counts], [name, brief, sparing, *now_parts, *counts], width - right.cells - 2
+            [name, link, sparing, *now_parts, *counts],
+            [name, brief, sparing, *now_parts[:-1], memory_row(host, view.state.now, brief=True), *counts],
+            width - right.cells - 2,
         )
         return [spread(line, right, width)]
     first = spread(flow([name, link, *([] if kind is Kind.PHONE else [sparing])], width * 2, between)[0], right, width)
@@ -98,6 +102,7 @@ def status_rows(view: View, width: int, kind: Kind) -> list[Row]:
     rest = flow([*now_parts, *counts], width, between)
     lines = 1 if kind is Kind.NORMAL else 2
     if len(rest) > lines and kind is Kind.NORMAL:
+        now_parts[-1] = memory_row(host, view.state.now, brief=True)
         rest = flow([*now_parts, *counts], width * 3, between)
     rest += [Row()] * (lines - len(rest))
     return [first, *rest[:lines]]
@@ -108,19 +113,31 @@ def _now_parts(view: View, host: Host, kind: Kind) -> list[Row]:
     running = run_span(host, now)
     serves = engines_of(host.spec) or host.spec.role == "box"
     parts = [row(running)] if running else [row(heat_span(host, now))] if serves else []
-    found = subject(host)
-    if found is not None:
+    found = in_front(host)
+    if found is not None and (found.mode in host.spec.modes or host.reading(DECODE, found.mode.name).known):
         reading = host.reading(DECODE, found.mode.name)
         words, role = value(DECODE, reading, now)
         if reading.status not in (Status.FRESH, Status.STALE) or reading.value is None:
             words += " tok/s"
         parts.append(row((words, "strong" if role == "plain" else role)))
-    available = host.reading("memory.available_bytes")
-    words, role = value("memory.available_bytes", available, now)
-    parts.append(
-        row((words, role), (" free", "label")) if available.value is not None else row(("memory ", "label"), (words, role))
+    return [*parts, memory_row(host, now)]
+
+
+BRIEFLY = {AVAILABLE: "avail"}
+"""As `df` and others call it, where the line has no room for the word."""
+
+
+def memory_row(host: Host, now: datetime, *, brief: bool = False) -> Row:
+    """How much memory a model could still take: `GPU 5.45 GiB free` of a GPU's own, `57.2 GiB available` of the host's."""
+    room = headroom(host)
+    words, role = value("memory.available_bytes", room.reading, now)
+    if room.reading.value is None:
+        return row(("GPU memory " if room.of_gpu else "memory ", "label"), (words, role))
+    return row(
+        ("GPU " if room.of_gpu else "", "label"),
+        (words, role),
+        (f" {BRIEFLY.get(room.word, room.word) if brief else room.word}", "label"),
     )
-    return parts
 
 
 def _services(host: Host) -> Row:
@@ -133,7 +150,7 @@ def _services(host: Host) -> Row:
 
 def _sources(view: View) -> Row:
     bad = [s for s in view.state.sources.values() if s.ok is False and s.host in ("", view.host_name)]
-    return row((f"{len(bad)} source{'s' if len(bad) > 1 else ''} silent", "warn")) if bad else Row()
+    return row((f"{len(bad)} source{'s' if len(bad) > 1 else ''} down", "warn")) if bad else Row()
 
 
 NEXT = (
@@ -166,7 +183,7 @@ def notice(view: View) -> tuple[str, str]:
         why = link.reason or {
             LinkPhase.IDLE: "not connected yet",
             LinkPhase.CONNECTING: f"connecting to {link.address or host.spec.name}",
-            LinkPhase.ASKING: "waits for your answer",
+            LinkPhase.ASKING: "waiting for your answer",
         }.get(link.phase, f"the link is {link.phase}")
         again, said = "", in_a_line(link) if view.then is None else ""
         if said and link.phase is LinkPhase.CONNECTING:
@@ -174,11 +191,11 @@ def notice(view: View) -> tuple[str, str]:
         if view.then is not None:
             return why, "warn"
         if link.phase is LinkPhase.DOWN and link.retry_at is not None and link.retry_at > view.state.now:
-            again = f" Tries again at {text.clock(link.retry_at)}; any key tries now."
+            again = f" Next try at {text.clock(link.retry_at)}; any key tries now."
         elif link.phase is LinkPhase.CONNECTING and link.reason:
-            again = " It is tried again now."
+            again = " Trying again now."
         elif link.phase is LinkPhase.REFUSED:
-            again = " It does not try again by itself; Enter does."
+            again = " There is no automatic retry; Enter tries again."
         why = why if why.endswith((".", "?", "!")) else f"{why}."
         again += f" It said: {said}" if said else ""
         return why + again, "bad" if link.phase in (LinkPhase.DOWN, LinkPhase.REFUSED) else "warn"

@@ -209,7 +209,7 @@ class Traveller:
         apart = timedelta(seconds=1.0)
         found = [at for at in worth if (at > here + apart if later else at < here - apart)]
         if not found:
-            self._tell(f"Nothing is known to have happened {'after' if later else 'before'} this", "begun")
+            self._tell(f"No event is known {'after' if later else 'before'} this", "begun")
             return
         self.go((min(found) if later else max(found)) + timedelta(seconds=SETTLE_SECONDS))
 
@@ -218,7 +218,7 @@ class Traveller:
         known = self.marks()
         about = self.about()
         first = next((mark for mark in known if about and mark.key.startswith(about)), None)
-        answer: Any = await self._push(ChooseScreen("What happened, and when", words.choices(known, self._live.now, first)))
+        answer: Any = await self._push(ChooseScreen("Events", words.choices(known, self._live.now, first)))
         if not answer:
             return
         kind, _, number = str(answer).partition(" ")

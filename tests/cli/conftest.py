@@ -103,7 +103,7 @@ class Command:
         assert self.link is not None
         return self.link()
 
-    def _no_demo(self, name: str) -> Hub:
+    def _no_demo(self, name: str, scenario: str) -> Hub:
         raise AssertionError(name)
 
     @property

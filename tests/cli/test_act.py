@@ -140,7 +140,7 @@ def test_interrupting_says_that_it_goes_on(
     with pytest.raises(KeyboardInterrupt):
         command("switch", "mistral")
     told = capsys.readouterr().err
-    assert "Interrupted. The action goes on on spark" in told and f"follow {ID}" in told
+    assert "Interrupted. The action continues on spark" in told and f"follow {ID}" in told
     assert command.hub is not None and command.hub.closed
 
 

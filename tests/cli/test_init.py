@@ -155,9 +155,9 @@ def test_tables_that_cannot_be_extended_are_refused(init: Init) -> None:
     ("error", "code", "says"),
     [
         (
-            Unreachable("nobody answers at spark", "Is it on?"),
+            Unreachable("nothing answers at spark", "Is it on?"),
             3,
-            "ops@spark cannot be reached: nobody answers at spark. Is it on?",
+            "ops@spark cannot be reached: nothing answers at spark. Is it on?",
         ),
         (HostKeyError("the host key is not known", changed=False, fingerprint="x"), 3, "the host key is not known"),
         (ValueError("'a b' is not an address; write USER@NAME"), 2, "'a b' is not an address"),

@@ -154,7 +154,7 @@ sys.exit(program.main(["--config", str(path), "switch", "mistral"]))
 
 @pytest.mark.parametrize(
     ("answer", "hang", "code", "says"),
-    [("y", "no", 0, "qwen is hot."), ("n", "no", 4, "Not done."), ("y", "hang", 130, "The action goes on on spark")],
+    [("y", "no", 0, "qwen is hot."), ("n", "no", 4, "Not done."), ("y", "hang", 130, "The action continues on spark")],
 )
 def test_a_real_terminal_asks_and_can_be_interrupted(tmp_path: Path, answer: str, hang: str, code: int, says: str) -> None:
     leader, follower = pty.openpty()

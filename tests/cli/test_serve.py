@@ -12,7 +12,7 @@ import pytest
 
 def test_options_are_passed_on(command) -> None:
     told = command("--host", "spark", "--read-only", "--theme", "sovtui-light", "serve", "--port", "0", "--allow", "box.ts.net")
-    assert told.code == 0 and told.out == "http://127.0.0.1:0/?key=k\n" and "whoever has it" in told.err
+    assert told.code == 0 and told.out == "http://127.0.0.1:0/?key=k\n" and "anyone who has it" in told.err
     words, port, allow = command.served
     assert words[0] == sys.executable and (port, allow) == (0, ("box.ts.net",))
     assert words[-7:] == ["--config", str(command.path), "--host", "spark", "--theme", "sovtui-light", "--read-only"]

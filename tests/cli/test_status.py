@@ -176,7 +176,7 @@ def test_alerts(command: Command) -> None:
 
 
 def test_alertmanager_that_does_not_answer_is_exit_3(command: Command) -> None:
-    command.events = [*healthy(), SourceChanged(Source("alertmanager", "", False, "nobody answers at 127.0.0.1:9093"))]
+    command.events = [*healthy(), SourceChanged(Source("alertmanager", "", False, "nothing answers at 127.0.0.1:9093"))]
     told = command("alerts")
     assert (told.code, told.out) == (3, "") and "9093" in told.err
     told = command("alerts", config='[host.a]\nlink = "local"\n')

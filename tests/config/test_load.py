@@ -63,7 +63,7 @@ BAD = [
     (HOST + "[[host.spark.engine]]\nname = 'x'\nengine = 'vlm'\nurl = 'http://a'\n", ["c.toml:5: host.spark.engine[0].engine: no engine is named `vlm`; did you mean `vllm`?"]),
     (HOST + "[[host.spark.engine]]\nname = 'x'\nengine = 'vllm'\nurl = 'http://a'\nservices = ['x y']\n", ["c.toml:7: host.spark.engine[0].services[0]:"]),
     (MODE + "[[host.spark.engine]]\nname = 'qwen'\nengine = 'vllm'\nurl = 'http://a'\n", ["c.toml:7: host.spark.engine[0].name: a mode is named `qwen` already"]),
-    (MODE + "url = 'http://a'\nengine = 'comfyui'\nmodel = 'm'\n", ["c.toml:8: host.spark.mode[0].model: ComfyUI does not tell"]),
+    (MODE + "url = 'http://a'\nengine = 'comfyui'\nmodel = 'm'\n", ["c.toml:8: host.spark.mode[0].model: ComfyUI does not report which"]),
     (MODE + "url = 'http://a'\nengine = 'comfyui'\nproof = true\n", ["c.toml:8: host.spark.mode[0].proof: needs a `url` and an `engine` that can be asked for a token"]),
     (MODE + "url = 'http://a'\nengine = 'ollama'\nmodel = 'a'\n[[host.spark.mode]]\nname = 'b'\nurl = 'http://a/'\nengine = 'ollama'\nmodel = 'b'\nservices = ['qwen.service']\n",
      ["c.toml:14: host.spark.mode[1].services: `qwen` is another model of the same server"]),

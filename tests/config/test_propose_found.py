@@ -164,7 +164,7 @@ def test_of_another_user_the_one_unit_of_theirs_is_it() -> None:
     assert host.mode[0].services == ("vllm-x.service",) and host.mode[0].url == "http://127.0.0.1:9100"
     both = [unit(f"vllm-{n}.service", "/opt/x/start", active="active", user="llm") for n in "xy"]
     host, text = made(*both, *lines)
-    assert "Whose it is could not be told: it runs as llm, of whom this login may not see more." in text
+    assert "Its owner is not known: it runs as llm, of whom this login may not see more." in text
     assert [engine.services for engine in host.engine] == [()], "beside the modes: no switch can stop it"
     assert len(host.mode) == 2 and all(mode.url != "http://127.0.0.1:9100" for mode in host.mode)
 

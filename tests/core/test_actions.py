@@ -103,9 +103,9 @@ def strained() -> State:
 
 def test_the_key_of_a_mode_that_hangs_says_so_and_what_happens() -> None:
     made = plan("switch", "qwen", hanging())
-    assert made.verdict is Verdict.ASK and made.title == "Start qwen on spark anew"
+    assert made.verdict is Verdict.ASK and made.title == "Start qwen on spark again"
     assert made.reason.startswith(
-        f"qwen hangs: {HANGS}. It is stopped, killed if it has not ended within 20 s, started anew and asked"
+        f"qwen hangs: {HANGS}. It is stopped, killed if it has not ended within 20 s, started again and asked"
     )
     assert made.request["plan"]["stuck"] == HANGS and made.request["consent"]["stuck"] is True
     assert any("stop a.service, and kill what has not ended within 20 s" in step for step in made.steps)
@@ -308,7 +308,7 @@ def test_unload_asks_only_about_a_pinned_model() -> None:
         ("pin", f"ollama/{FIXED}", 4, "is pinned already"),
         ("unload", f"ollama/{SMALL}", 4, "is not in memory"),
         ("load", "ollama/llama3.1:8", 2, f'did you mean "{SMALL}"?'),
-        ("load", "ollama/big-cloud", 2, "computed elsewhere"),
+        ("load", "ollama/big-cloud", 2, "runs elsewhere"),
         ("load", SMALL, 2, "Engines that load models: ollama"),
         ("load", "router/x", 2, "is no ENGINE/MODEL"),
         ("free", "ollama", 2, "known: pictures"),
@@ -322,7 +322,7 @@ def test_what_makes_no_sense_is_refused(action: str, target: str, exit_code: int
 def test_an_engine_that_does_not_serve_loads_nothing() -> None:
     for action, target in (("load", f"ollama/{SMALL}"), ("unload", f"ollama/{HELD}"), ("free", "pictures")):
         made = ask(action, target, loading(phase=EnginePhase.DEAD))
-        assert made.verdict is Verdict.NO and "does not serve now" in made.reason
+        assert made.verdict is Verdict.NO and "is not serving now" in made.reason
 
 
 def test_what_can_be_chosen() -> None:

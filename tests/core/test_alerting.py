@@ -17,7 +17,7 @@ from sovtui.core.state import State, initial, reduce
 from sovtui.core.told import untold
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
-WHY = "Alertmanager was started at 20:59:40: it is told again of what fires within about a minute"
+WHY = "Alertmanager was started at 20:59:40: it receives what fires again within about a minute"
 
 
 def alert(name: str, state: AlertState = AlertState.ACTIVE, severity: str = "warning", **labels: str) -> Alert:

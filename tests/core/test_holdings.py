@@ -20,7 +20,7 @@ def box(name: str = "healthy", estate: str = "spark") -> tuple[State, Host]:
 
 
 @pytest.mark.parametrize("estate", ["spark", "mesh", "modes"])
-@pytest.mark.parametrize("name", ["healthy", "idle", "switching", "failed", "link-down", "alerting"])
+@pytest.mark.parametrize("name", ["healthy", "idle", "troubled", "switching", "failed", "link-down", "alerting"])
 def test_the_shares_are_the_whole(name: str, estate: str) -> None:
     _, host = box(name, estate)
     found = shares(host)
@@ -49,4 +49,4 @@ def test_what_is_not_known_is_not_made_up() -> None:
     odd = {**host.figures, ("memory.available_bytes", ""): fresh(1e15, state.now, "probe"), ("memory.total_bytes", ""): Reading()}
     assert shares(replace(host, figures=odd)) == ()
     more = {**host.figures, ("memory.available_bytes", ""): fresh(1e15, state.now, "probe")}
-    assert {share.kind for share in shares(replace(host, figures=more))} == {Held.STALE, Held.FREE}
+    assert {share.kind for share in shares(replace(host, figures=more))} == {Held.STALE, Held.UNUSED}

@@ -96,7 +96,7 @@ def test_alerts_that_fire_and_end_but_not_those_that_are_acknowledged() -> None:
 def test_an_action_begins_and_ends() -> None:
     ended = replace(RUN, outcome="rolled-back", seconds=90.0)
     words = seen(ActionChanged("spark", RUN), ActionChanged("spark", ended))
-    assert words == ["switch qwen begins", "switch qwen ended: rolled-back"]
+    assert words == ["switch qwen begins", "switch qwen ended: rolled back"]
 
 
 def test_the_same_happening_is_listed_once_however_it_was_heard_of() -> None:

@@ -78,7 +78,7 @@ def test_no_figure_is_negative_or_without_end(figure: str) -> None:
 def test_an_impossible_value_is_unknown_with_the_reason(figure: str, value: float) -> None:
     reading = tell((figure, value), ("cpu.load_mean", 1.0)).reading(figure)
     assert (reading.value, reading.status) == (None, Status.UNKNOWN)
-    assert reading.reason.endswith("which cannot be") and reading.source == "probe"
+    assert reading.reason.endswith("which is impossible") and reading.source == "probe"
     host = tell((figure, value), ("cpu.load_mean", 1.0))
     assert host.reading("cpu.load_mean").value == 1.0 and (figure, "") not in host.curves
 
@@ -101,7 +101,7 @@ def test_an_impossible_value_takes_the_place_of_an_older_one_of_the_same_source(
 )
 def test_a_part_is_not_more_than_the_whole(part: str, whole: str) -> None:
     host = tell((part, 40 * GIB), (whole, 32 * GIB), subject="0")
-    assert host.reading(part, "0").value is None and "more than all" in host.reading(part, "0").reason
+    assert host.reading(part, "0").value is None and "more than the whole" in host.reading(part, "0").reason
     assert host.reading(whole, "0").value == 32 * GIB
     assert tell((part, 32 * GIB), (whole, 32 * GIB), subject="0").reading(part, "0").value == 32 * GIB
 
@@ -128,6 +128,6 @@ def _gpu(memory: Reading, **more: Reading) -> bool | None:
 
 def test_a_memory_that_cannot_be_read_does_not_make_it_shared() -> None:
     assert _gpu(unsupported("it shares the host's")) is True
-    assert _gpu(Reading(None, Status.UNKNOWN, NOW, "nvml", "it was told as 2e+15, which cannot be")) is None
+    assert _gpu(Reading(None, Status.UNKNOWN, NOW, "nvml", "it was reported as 2e+15, which is impossible")) is None
     slices = {str(number): fresh(9.75 * GIB, NOW, "nvml") for number in range(7)}
     assert _gpu(unsupported("it is split"), **slices) is False, "seven small ones are one large GPU"

@@ -51,7 +51,7 @@ def test_fold() -> None:
     assert run.lines == ("red",)
     assert run.figures == (("before.memory.available_bytes", 5.0),)
     assert run.running
-    assert receipts.sentence(run) == "Switch to qwen is running, at ready."
+    assert receipts.sentence(run) == "Switch to qwen is running, at step wait until ready."
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_one_that_does_not_even_say_how_its_requests_stand_hangs_sooner() -> Non
     play.activity(0.0, 30)
     assert play.word == ""
     play.activity(0.0, 70)
-    assert play.told is not None and play.told.sentence.startswith("2 running when it last told")
+    assert play.told is not None and play.told.sentence.startswith("2 running when it last reported")
     play.activity(0.0, 70, connections=0)
     assert play.word == ""  # whoever waited has gone
 

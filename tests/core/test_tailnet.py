@@ -149,7 +149,8 @@ def test_wrong_types_everywhere_are_unknown_for_that_field_only() -> None:
 def test_any_field_at_the_top_may_be_null(key: str) -> None:
     if key == "BackendState":
         assert (
-            tailnet_words.about_state(changed("running", lambda d: d.update({key: None}))) == "Tailscale does not tell its state"
+            tailnet_words.about_state(changed("running", lambda d: d.update({key: None})))
+            == "Tailscale does not report its state"
         )
     else:
         assert changed("running", lambda d: d.update({key: None})).running

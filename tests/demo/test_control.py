@@ -98,7 +98,7 @@ async def test_a_cut_link_does_not_stop_an_action():
 
 
 async def test_alerts_and_logs():
-    async with running() as hub:
+    async with running("troubled") as hub:
         await until(lambda: hub.state.alerts)
         alert = next(a for a in hub.state.alerts if a.name == "BackupLate")
         wish = Wish("spark", alert.fingerprint, {"comment": "stick is in the safe"})
@@ -119,7 +119,7 @@ async def test_models_of_the_mesh_are_loaded_pinned_and_let_go():
 
         assert held() == {"nomic-embed-text:latest": True, "llama3.1:8b": False}
         outcome = await hub.execute(hub.plan("pin", Wish("gpubox", "ollama/llama3.2:3b")))
-        assert outcome.exit_code == 0 and "stays until somebody unloads it" in outcome.message
+        assert outcome.exit_code == 0 and "stays until it is unloaded" in outcome.message
         await until(lambda: held().get("llama3.2:3b") is True)
         big = hub.plan("load", Wish("gpubox", "ollama/qwen2.5-coder:32b"))
         assert big.verdict is Verdict.ASK and "does not fit" in big.reason

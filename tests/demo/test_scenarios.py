@@ -6,8 +6,11 @@ import functools
 
 import pytest
 
+from sovtui.config.load import loads
+from sovtui.config.show import config_text
 from sovtui.core.catalog import CATALOG, stale_after
 from sovtui.core.clean import clean
+from sovtui.core.issues import backup_word, issues
 from sovtui.core.model import AlertState, LinkPhase
 from sovtui.core.modes import Heat, beside_views, hot_modes, mode_views, unified
 from sovtui.core.reading import Status
@@ -15,7 +18,7 @@ from sovtui.core.state import State
 from sovtui.demo import PICTURE_TIME, SCENARIOS, build, still
 from sovtui.demo import scenario as made
 from sovtui.demo.estate import estate, names
-from sovtui.demo.estates.spark import usual_alerts
+from sovtui.demo.feed import estate_in
 
 
 @functools.cache
@@ -75,18 +78,49 @@ def test_healthy():
     assert host.reading("gpu.memory_total_bytes", "0").status is Status.UNSUPPORTED
     assert unified(host)
     assert all(h.link.phase is LinkPhase.UP for h in state.hosts.values())
+
+
+@pytest.mark.parametrize("name", ["healthy", "idle"])
+@pytest.mark.parametrize("where", ["spark", "mesh", "modes"])
+def test_a_healthy_estate_has_nothing_wrong_with_it(where: str, name: str):
+    state = scenario(name, where)
+    assert not issues(state), [issue.title for issue in issues(state)]
+    assert {alert.state for alert in state.alerts} <= {AlertState.ACKNOWLEDGED}
+    for host in state.hosts.values():
+        assert not any(service.restarts for service in host.services.values())
+        assert not any(part.trouble for engine in host.engines.values() for part in engine.parts)
+        assert {run.outcome for run in host.receipts} <= {"done"}
+
+
+@pytest.mark.parametrize("name", ["switching", "failed", "link-down"])
+def test_what_a_scenario_is_not_about_is_well(name: str):
+    state = scenario(name)
+    assert {alert.state for alert in state.alerts} == {AlertState.ACKNOWLEDGED}
+    failed = {service.name for service in state.hosts["spark"].services.values() if service.active == "failed"}
+    assert failed == ({"container:sglang-mistral4-safer"} if name == "failed" else set())
+
+
+def test_a_troubled_estate_has_something_for_every_pane():
+    state = scenario("troubled")
+    assert {"backup", "service", "alert", "disk"} <= {issue.kind for issue in issues(state)}
     assert {a.state for a in state.alerts} == {AlertState.ACTIVE, AlertState.ACKNOWLEDGED}
-    late = [
-        b.name
-        for b in host.backups.values()
-        if b.last_success_at and (state.now - b.last_success_at).total_seconds() > (b.max_age_seconds or 0)
-    ]
-    assert late == ["nas"]
+    assert backup_word(state.hosts["spark"].backups["nas"], state.now) == "late"
+    assert issues(scenario("troubled", "mesh")) and issues(scenario("troubled", "modes"))
 
 
-def test_hostile_text_is_in_the_estate_and_not_in_the_state():
-    assert any("\x1b" in alert.summary for alert in usual_alerts(PICTURE_TIME))
-    assert not any("\x1b" in alert.summary for alert in scenario("healthy").alerts)
+@pytest.mark.parametrize("where", ["spark", "mesh", "modes"])
+def test_hostile_text_is_in_one_scenario_alone_and_in_no_state(where: str):
+    for name in SCENARIOS:
+        of = estate_in(where, name)
+        raw = [alert.summary + alert.name for alert in of.usual_alerts(PICTURE_TIME)]
+        raw += [facts.description for host in of.hosts.values() for facts in host.services.values()]
+        assert any("\x1b" in text or "\u202e" in text for text in raw) == (name == "hostile"), name
+    host = scenario("hostile", where).hosts[estate(where).box]
+    for text in [alert.summary + alert.name for alert in scenario("hostile", where).alerts]:
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert not any("\x1b" in service.description for service in host.services.values())
+    config = estate_in(where, "hostile").config
+    assert set(loads(config_text(config)).host) == set(config.host), "its odd names are allowed in a configuration"
 
 
 def test_idle_is_resident():
@@ -169,7 +203,7 @@ def test_the_other_estates_have_every_scenario(where: str, name: str):
     told = estate(where)
     run = host.action
     match name:
-        case "healthy" | "idle":
+        case "healthy" | "idle" | "troubled" | "hostile":
             assert [mode.name for mode in hot_modes(host)] == ([told.hot] if told.hot else [])
         case "switching":
             assert run is not None and run.running
@@ -190,7 +224,7 @@ def test_the_mesh_has_a_hundred_services():
 
 @pytest.mark.parametrize(("where", "engines"), [("mesh", {"ollama", "router"}), ("modes", {"floor", "router"})])
 def test_engines_beside_the_modes_are_told_with_their_cooldown(where: str, engines: set[str]):
-    state = scenario("healthy", where)
+    state = scenario("troubled", where)
     host = next(iter(state.hosts.values()))
     assert {view.mode.name for view in beside_views(host)} == engines
     assert all(view.heat is Heat.HOT for view in beside_views(host))

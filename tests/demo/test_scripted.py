@@ -150,7 +150,7 @@ async def test_follow_finds_what_another_started_and_cancelling_leaves_it_runnin
 
 
 async def test_drop_backup_and_restart():
-    async with running() as (hub, clock):
+    async with running("troubled") as (hub, clock):
         cached = hub.state.hosts["spark"].reading("memory.cached_bytes").value or 0
         assert (await clock.run(hub.execute(hub.plan("drop-caches", Wish("spark"))))).exit_code == 0
         await clock.advance(1)
@@ -180,7 +180,7 @@ async def test_restart_of_the_hot_engine_loads_it_again(monkeypatch: pytest.Monk
 
 
 async def test_acknowledge_and_unacknowledge():
-    async with running() as (hub, clock):
+    async with running("troubled") as (hub, clock):
         alert = next(a for a in hub.state.alerts if a.name == "BackupLate")
         wish = Wish("", alert.fingerprint, {"comment": "stick is in the safe", "for": "60"})
         assert (await hub.execute(hub.plan("acknowledge", wish))).exit_code == 0

@@ -167,7 +167,7 @@ async def test_tokens_and_what_is_in_flight(proxy: Running, provider: Upstream) 
             reading = look.reading(figure)
             assert reading.at is not None and began is not None
             assert reading.value == pytest.approx(tokens / (reading.at - began).total_seconds(), rel=0.02)
-        assert "does not tell" in look.reading("itl_mean_seconds").reason
+        assert "does not report this" in look.reading("itl_mean_seconds").reason
 
 
 @pytest.mark.parametrize(

@@ -83,12 +83,14 @@ async def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert one.running.value is None, "its figures are closed: it is not idle, it is not known"
         assert none.engine.denied.startswith("it wants an API key: give it a `bearer`"), none.engine
         assert wrong.engine.denied.startswith("its key is refused: ") and "401" in wrong.engine.denied
-        assert "cannot be had: it is not set" in unset.engine.denied
+        assert "is not available: it is not set" in unset.engine.denied
         assert not right.engine.denied and right.engine.models == (MODEL,) and right.view.word == "resident"
         assert KEY not in right.state and "sk-wrong" not in wrong.state
 
         told = command(tmp_path, server, "doctor", bearer=True)
-        assert told.returncode == 1 and "cannot be had: it is not set. Set it where sovtui is started" in words(told), told.stdout
+        assert told.returncode == 1 and "is not available: it is not set. Set it where sovtui is started" in words(told), (
+            told.stdout
+        )
         assert "mode one: it wants an API key" in words(command(tmp_path, server, "doctor"))
         assert command(tmp_path, server, "doctor", bearer=True, key=KEY).returncode == 0
 

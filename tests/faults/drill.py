@@ -299,8 +299,8 @@ def _claims(newest: dict[str, Any], record: Record, truth: Truth) -> list[str]:
         hot = [] if record.origin == "none" else [record.origin]
     elif "has been rebooted since" in reason:
         return []
-    elif "Nothing is hot now" in reason:
-        return [] if not truth.up else [f"says that nothing is hot: {truth}"]
+    elif "No mode is hot now" in reason:
+        return [] if not truth.up else [f"says that no mode is hot: {truth}"]
     elif "Running now: " in reason:
         words = reason.rpartition("Running now: ")[2]
         wrong = [m for m in truth.up if m not in words] + [m for m in PORTS if m in words and m not in truth.up]

@@ -45,7 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def box_tree() -> Path:
-    """The built root file system; skips (or fails where the box is required) if it cannot be had."""
+    """The built root file system; skips (or fails where the box is required) if it is not available."""
     if reason := why_not():
         _cannot(reason)
     sweep()

@@ -28,7 +28,7 @@ def test_a_mode_key_switches(operator: Operator, box: Box, tmp_path: Path, colum
     terminal = Terminal(operator, tmp_path, columns, rows)
     try:
         terminal.wait("testbox")
-        terminal.wait("nothing is hot", 40)
+        terminal.wait("no mode", 40)
         terminal.press("1")
         wait_for(lambda: ready(box, "qwen"), 60, "qwen ready")
         terminal.wait("resident", 30)
@@ -74,7 +74,7 @@ def test_killed_room_leaves_the_switch_running_and_the_next_one_finds_it(operato
     (tmp_path / "b").mkdir()
     first = Terminal(operator, tmp_path / "a", 120, 40)
     try:
-        first.wait("nothing is hot", 40)
+        first.wait("no mode", 40)
         first.press("1")
         first.wait("switch qwen: (start|ready)", 20)  # the box has it: from here on it needs nobody
     finally:

@@ -131,7 +131,7 @@ def test_without_a_terminal_it_says_what_to_do(client: Client, site: Site, guard
     told = json.loads(done.stdout)
     reason = " ".join(told["hosts"][0]["link"]["reason"].split())
     assert told["hosts"][0]["link"]["phase"] == "refused"
-    assert "it may take a password or a code, and nobody can be asked here" in reason and "ssh-copy-id" in reason
+    assert "it may take a password or a code, and there is no terminal to ask on" in reason and "ssh-copy-id" in reason
     assert "Authorized use only. Red" in done.stderr and "\x1b" not in done.stderr
 
 

@@ -83,7 +83,7 @@ def test_what_fires_is_known_though_alertmanager_has_just_been_restarted(operato
     try:
         operator.config_path.write_text(WITHOUT)
         whole, alerts = told(operator)
-        assert not alerts and whole["alerts_untold"], "not told yet is not none"
+        assert not alerts and whole["alerts_untold"], "not reported yet is not none"
         said = operator.run("alerts")
         assert "No alert is firing" not in said.stderr and "Some may be missing" in said.stderr
     finally:

@@ -73,4 +73,4 @@ def test_where_an_exporter_tells_them_it_is_not_asked(operator: Operator, box: B
     finally:
         box.remove(f"{TEXTFILES}/gpu.prom")
     assert gpu["gpu.power_watts"]["source"] == "prometheus" and not asked
-    assert (source["ok"], source["reason"]) == (None, "another source tells its GPUs"), json.dumps(source)
+    assert (source["ok"], source["reason"]) == (None, "another source reports its GPUs"), json.dumps(source)

@@ -43,7 +43,7 @@ CARD = Pool(90 * G, 40 * G, 2 * G, 32 * G, unified=False)
         ),
         (120, UNIFIED, (Holding("a", None),), {}, UNKNOWN, "what a gives back is not known"),
         (40, UNIFIED, (Holding("a", None),), {}, FITS, "it fits"),
-        (30, CARD, (Holding("a", 28 * G, True),), {"reserve": 8 * G}, FITS, "2.0 GiB of the GPU are available"),
+        (30, CARD, (Holding("a", 28 * G, True),), {"reserve": 8 * G}, FITS, "2.0 GiB of GPU memory are free"),
         (
             30,
             CARD,
@@ -53,7 +53,7 @@ CARD = Pool(90 * G, 40 * G, 2 * G, 32 * G, unified=False)
             "because python3 (pid 7) (9.0 GiB) holds GPU memory",
         ),
         (33, CARD, (Holding("a", 40 * G),), {}, TOO_SMALL, "short by 1.0 GiB"),
-        (40, Pool(None), (), {}, UNKNOWN, "how much is free is not known"),
+        (40, Pool(None), (), {}, UNKNOWN, "how much memory is available is not known"),
         (70, Pool(80 * G, 60 * G), (), {"drop_caches": False}, FITS, "it fits"),
         (90, Pool(80 * G, 60 * G), (), {}, TOO_SMALL, "short by 10.0 GiB"),
     ],

@@ -49,7 +49,7 @@ def test_load_is_asked_for_seen_and_told() -> None:
     story = run("load", on, needs_bytes=4.9e9)
     assert (story.outcome, story.reason) == ("done", f"{SMALL} is loaded, 5.0 GiB")
     assert story.names() == ["preflight", "load"] and [f.when for f in story.figures] == ["before", "after"]
-    assert "needs 4.6 GiB; 10.5 GiB of the GPU are available: it fits" in story.steps[1].detail
+    assert "needs 4.6 GiB; 10.5 GiB of GPU memory are free: it fits" in story.steps[1].detail
     assert on.commands == [], "no unit was touched"
     assert ollama_of(on).loaded[SMALL][1] - WALL - on.now < 310  # its own five minutes
     assert story.lines and any(step.detail == "loading weights" for step in story.steps)
@@ -64,7 +64,7 @@ def test_how_long_it_stays_can_be_said() -> None:
 def test_pin_keeps_it_for_ever_and_unload_lets_it_go() -> None:
     on = world()
     story = run("pin", on)
-    assert story.outcome == "done" and story.reason.endswith("and stays until somebody unloads it")
+    assert story.outcome == "done" and story.reason.endswith("and stays until it is unloaded")
     assert run("pin", on).outcome == "done", "one that is loaded is not weighed again"
     story = run("unload", on)
     assert (story.outcome, story.reason) == ("done", f"{SMALL} is unloaded: 5.0 GiB came back")
@@ -113,7 +113,7 @@ def test_a_request_that_runs_ends_before_its_model_goes() -> None:
     ("what", "says"),
     [
         ("unknown", "it answers 404: model 'nosuch' not found"),
-        ("down", "cannot be asked what it holds: it did not answer"),
+        ("down", "cannot be asked what it has loaded: it did not answer"),
         ("stopped", "ollama.service does not run"),
         ("other", "what it says is not understood"),
     ],

@@ -339,7 +339,7 @@ def test_backup(bad: bool) -> None:
 
 def test_backup_that_runs_already() -> None:
     world = box().start_up("job.service")
-    assert "runs already" in play(world, request("backup", to="nas", service="job.service")).reason
+    assert "is already running" in play(world, request("backup", to="nas", service="job.service")).reason
 
 
 def test_backup_cancelled() -> None:

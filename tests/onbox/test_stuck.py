@@ -1,4 +1,4 @@
-"""A mode that is hot by name only: its key stops it, ends what does not stop, starts it anew and asks it for a token."""
+"""A mode that is up and does not answer: its key stops it, ends what does not stop, starts it again and asks it for a token."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_nothing_is_touched_before_somebody_has_said_yes(how: str, told: str) ->
     story = again(world, consent={}, stuck=told)
     assert (story.outcome, story.end and story.end.exit) == ("refused", 4)
     assert world.commands == [] and "Nothing was touched" in story.reason
-    assert (told or "a is hot by name only") in story.reason
+    assert (told or "a does not answer") in story.reason
 
 
 def test_a_stuck_core_is_told_by_a_token_that_does_not_come_while_nothing_moves() -> None:

@@ -69,7 +69,7 @@ def test_none_already() -> None:
     world = box()
     world.die(world.services["a.service"], "inactive")
     story = run(world, to="none")
-    assert (story.outcome, story.reason) == ("done", "nothing is hot already")
+    assert (story.outcome, story.reason) == ("done", "no mode is hot already")
 
 
 def test_already_hot() -> None:
@@ -219,7 +219,7 @@ def test_no_previous() -> None:
     world.die(world.services["a.service"], "inactive")
     story = run(world)
     assert story.outcome == "failed"
-    assert story.reason.endswith("Nothing is hot now")
+    assert story.reason.endswith("No mode is hot now")
     assert world.holds() == ["floor.service"]
 
 
@@ -232,7 +232,7 @@ def test_rollback_fails() -> None:
 
     story = run(world, on_step=break_a)
     assert story.outcome == "rollback-failed"
-    assert "Nothing is hot now" in story.reason
+    assert "No mode is hot now" in story.reason
     assert world.holds() == ["floor.service"]
 
 

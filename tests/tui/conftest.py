@@ -133,7 +133,7 @@ def _loop_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def states() -> Callable[..., State]:
     cache: dict[tuple[str, str], State] = {}
 
-    def get(name: str = "healthy", estate: str = "spark") -> State:
+    def get(name: str = "troubled", estate: str = "spark") -> State:
         if (name, estate) not in cache:
             cache[name, estate] = scenario(name, estate)
         return cache[name, estate]
@@ -160,7 +160,7 @@ def stage(states: Callable[..., State], configs: Callable[[str], Config]) -> Ope
 
     @asynccontextmanager
     async def opened(
-        name: str | State = "healthy",
+        name: str | State = "troubled",
         size: tuple[int, int] = SIZES["wide"],
         *,
         estate: str = "spark",

@@ -25,13 +25,13 @@ GIB = 1 << 30
 
 NEVER = {
     ("vllm", "warming"): "its port opens when it is ready",
-    ("vllm", "spilled"): "it offloads only by command, and does not tell",
+    ("vllm", "spilled"): "it offloads only by command, and does not report this",
     ("sglang", "asleep"): "released memory has no sign",
     ("sglang", "spilled"): "it does not split a model by itself",
     ("llamacpp", "warming"): "while it loads and warms up it says 503: starting",
     ("llamacpp", "spilled"): "where its layers lie is told in its journal only",
     ("ollama", "warming"): "its daemon is up at once; a model that loads is listed as a loaded one",
-    ("ollama", "busy"): "it does not tell its requests",
+    ("ollama", "busy"): "it does not report its requests",
     ("ollama", "thrashing"): "it tells no speed",
     ("litellm", "asleep"): "it holds no model",
     ("litellm", "spilled"): "it holds no model",

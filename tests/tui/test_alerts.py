@@ -37,7 +37,7 @@ def test_a_pulse_stands_last_and_counts_as_no_alert() -> None:
 def test_a_pulse_that_is_missing_is_said_first() -> None:
     state = play(AlertsSeen((), NOW), PulsesSeen({"Watchdog": NOW}))
     rows = shown(state)
-    assert rows[0].startswith("✖ Watchdog is missing") and rows[1] == "0 alerts fire"
+    assert rows[0].startswith("✖ Watchdog is missing") and rows[1] == "0 alerts firing"
     assert count(state) == ("0 alerts, no pulse", "warn")
 
 
@@ -47,16 +47,16 @@ def test_what_is_not_told_yet_is_not_called_none() -> None:
     assert count(state) == ("alerts ?", "nothing")
     state = play(AlertsSeen((DISK, LATE), NOW), AlertsSeen((LATE,), NOW, WHY))
     rows = shown(state)
-    assert rows[1].startswith("▸▲ BackupLate") and rows[3].startswith(" ? DiskFull") and "not told yet" in rows[3]
+    assert rows[1].startswith("▸▲ BackupLate") and rows[3].startswith(" ? DiskFull") and "not reported yet" in rows[3]
     assert count(state) == ("▲ 1+ alerts", "warn")
-    assert AlertsPane().heading(View(state, "spark", CONFIG)) == "1 firing, 1 not told yet"
+    assert AlertsPane().heading(View(state, "spark", CONFIG)) == "1 firing, 1 not reported yet"
 
 
 @pytest.mark.parametrize("fingerprint", ["p-DiskFull"])
 def test_who_says_so_is_in_its_story(fingerprint: str) -> None:
     state = play(AlertsSeen((), NOW, WHY), FiringSeen((as_prometheus(DISK),)))
     story = " ".join(row.plain for row in AlertsPane().story(View(state, "spark", CONFIG), fingerprint, 80))
-    assert "Prometheus says so; Alertmanager has not been told yet." in story
+    assert "Prometheus reports it; Alertmanager has not received it yet." in story
 
 
 def test_a_list_that_nobody_renews_is_old_at_once() -> None:

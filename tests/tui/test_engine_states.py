@@ -103,7 +103,7 @@ async def test_each_state_is_named_in_the_room_and_on_the_command_line(engine: s
                 shown, bar = flat(s.text("inference")), flat(s.bar("status"))
                 assert f"{sign} Qwen" in shown and word in shown, (state, shown)
                 begun = made_of.hosts["spark"].action is not None
-                hot = "◐ switch qwen" if begun else "○ nothing is hot" if state == "absent" else f"{sign} qwen {word}"
+                hot = "◐ switch qwen" if begun else "○ no mode is hot" if state == "absent" else f"{sign} qwen {word}"
                 assert hot in bar, (state, bar)
                 for sentence in says(engine, state) if size == SIZES["phone"] else ():
                     assert sentence in shown, (state, sentence, shown)
@@ -277,7 +277,7 @@ async def test_engines_beside_the_modes_have_their_lines_and_are_no_second_hot_m
     room = await beside()
     told = text(room, 96, 30)
     assert "modes are hot at once" not in told
-    assert "beside" in told and "● LiteLLM" in told and "● CPU floor" in told
+    assert "other engines" in told and "● LiteLLM" in told and "● CPU floor" in told
     assert "1 in cooldown of 32 deployments" in told
     line = next(line for line in told.splitlines() if "chat: local" in line)
     assert line.startswith("▲") and "cooldown" in line and "40 min" in line

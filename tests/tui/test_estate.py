@@ -47,15 +47,15 @@ async def test_every_host_with_state_role_link_mode_and_the_worst_thing(stage):
     async with stage("alerting", size=PHONE) as s:
         await opened(s, "h")
         spark, mgmt, edge, nas = (" ".join(words.split()) for words in listed(s))
-        assert spark.startswith("1,s spark ✖ trouble (box, verified) direct ") and "qwen" in spark and "more" in spark
-        assert mgmt.startswith("2,m mgmt ● well (management) link up 42 ms")
-        assert "edge ✖ silent (edge) link down 4m" in edge
-        assert "nas ▲ look at it (nas)" in nas and "/volume1 is 91 % full" in nas
+        assert spark.startswith("1,s spark ✖ critical (box, verified) direct ") and "qwen" in spark and "more" in spark
+        assert mgmt.startswith("2,m mgmt ● ok (management) link up 42 ms")
+        assert "edge ✖ unreachable (edge) link down 4m" in edge
+        assert "nas ▲ warning (nas)" in nas and "/volume1 is 91 % full" in nas
 
 
 @pytest.mark.parametrize("way", ["3", "e", "down down enter", "j j enter", "tap"])
 async def test_a_host_is_chosen_by_number_letter_list_or_tap(stage, way):
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         options = await opened(s, "h")
         if way == "tap":
             await tap(s, options, 2)
@@ -87,7 +87,7 @@ async def test_all_that_is_wrong_stands_in_one_list_and_leads_there(stage):
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 async def test_the_list_is_told_anew_while_it_is_open_and_stays_on_its_entry(stage, states, size):
-    async with stage("healthy", size=size) as s:
+    async with stage("troubled", size=size) as s:
         options = await opened(s, "i")
         options.highlighted = 1
         chosen = s.screen.choices[1].id
@@ -100,7 +100,7 @@ async def test_the_list_is_told_anew_while_it_is_open_and_stays_on_its_entry(sta
 
 
 async def test_nothing_wrong_is_said_and_what_was_not_judged_too(stage, states):
-    state = states("healthy")
+    state = states("troubled")
     calm = {n: replace(h, services={}, backups={}, figures={}, engines={}) for n, h in state.hosts.items()}
     calm["nas"] = replace(calm["nas"], link=replace(calm["nas"].link, phase=LinkPhase.CONNECTING))
     async with stage(replace(state, hosts=calm, alerts=())) as s:
@@ -118,7 +118,7 @@ async def test_the_status_line_counts_what_is_wrong_elsewhere(stage, states):
         assert "✖2 elsewhere" in s.bar("status")
         s.room.go_to_host("edge")
         assert "elsewhere" in s.bar("status")
-    async with stage("healthy", estate="modes") as s:
+    async with stage("troubled", estate="modes") as s:
         assert "elsewhere" not in s.bar("status")
 
 
@@ -133,7 +133,7 @@ async def test_going_to_an_issue_leaves_the_past(stage):
 
 
 def test_many_hosts_all_have_a_key_or_a_place(states: Any) -> None:
-    state = states("healthy")
+    state = states("troubled")
     many = {f"host{i}": state.hosts["nas"] for i in range(30)}
     choices = host_choices(replace(state, hosts=many))
     keys = [key for choice in choices for key in choice.key.split(",") if key]
@@ -143,7 +143,7 @@ def test_many_hosts_all_have_a_key_or_a_place(states: Any) -> None:
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 async def test_a_metered_link_is_said_and_the_key_changes_it(stage, states, size):
-    async with stage("healthy", size=size) as s:
+    async with stage("troubled", size=size) as s:
         wishes: list[tuple[str, Wish]] = []
         s.hub.meter = lambda host, wish: wishes.append((host, wish))
         assert "metered" not in s.bar("status")
@@ -157,7 +157,7 @@ async def test_a_metered_link_is_said_and_the_key_changes_it(stage, states, size
 
 
 async def test_the_link_in_full(stage, states):
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         await s.press("n")
         await s.until(lambda: isinstance(s.screen, DetailScreen))
         words = " ".join(s.screen.query_one(Written).plain.split())

@@ -39,7 +39,7 @@ def lost(state: State, host: str, seconds: float, *, known: bool = True) -> Stat
 
 @EVERY_SIZE
 async def test_a_host_without_engines_shows_what_matters_there_in_place_of_them(stage, states: Callable[..., State], size):
-    async with stage(looking_at(states("healthy"), "mgmt"), size=size) as s:
+    async with stage(looking_at(states("troubled"), "mgmt"), size=size) as s:
         assert s.room.current == HOST and not s.pane("inference").display
         words = " ".join(s.text(HOST).split())
         for part in (
@@ -60,13 +60,13 @@ async def test_a_host_without_engines_shows_what_matters_there_in_place_of_them(
 
 
 async def test_what_is_wrong_there_comes_first(stage, states):
-    async with stage(looking_at(states("healthy"), "nas")) as s:
+    async with stage(looking_at(states("troubled"), "nas")) as s:
         assert s.text(HOST).splitlines()[0].startswith("▲ /volume1 is 91 % full")
         assert s.pane(HOST).badge(s.room.view) == ("▲1", "warn")
 
 
 async def test_changing_to_a_box_and_back_changes_the_first_pane(stage, states):
-    async with stage(looking_at(states("healthy"), "mgmt"), size=SIZES["phone"]) as s:
+    async with stage(looking_at(states("troubled"), "mgmt"), size=SIZES["phone"]) as s:
         s.room.go_to_host("spark")
         assert s.room.current == "inference" and s.pane("inference").display and not s.pane(HOST).display
         s.room.go_to_host("nas")
@@ -74,18 +74,18 @@ async def test_changing_to_a_box_and_back_changes_the_first_pane(stage, states):
 
 
 async def test_a_link_lost_a_moment_ago_moves_nothing(stage, states):
-    async with stage(lost(states("healthy"), "spark", 5)) as s:
+    async with stage(lost(states("troubled"), "spark", 5)) as s:
         assert s.pane("inference").display and "~" in s.text("inference")
-        s.hub.put(lost(states("healthy"), "spark", 65))
+        s.hub.put(lost(states("troubled"), "spark", 65))
         await s.pilot.pause()
         assert s.pane(HOST).display and not s.pane("inference").display
-        s.hub.put(states("healthy"))
+        s.hub.put(states("troubled"))
         await s.pilot.pause()
         assert s.pane("inference").display and not s.pane(HOST).display
 
 
 async def test_a_host_that_this_client_never_reached_is_told_of_at_once(stage, states):
-    state = lost(states("healthy"), "spark", 1, known=False)
+    state = lost(states("troubled"), "spark", 1, known=False)
     spark = replace(state.hosts["spark"], services={n: Service(n) for n in state.hosts["spark"].services})
     async with stage(replace(state, hosts={**state.hosts, "spark": spark})) as s:
         assert s.pane(HOST).display and not s.pane("inference").display
@@ -113,8 +113,8 @@ def told_by_prometheus(state: State) -> Callable[[datetime, datetime], object]:
 
 @EVERY_SIZE
 async def test_a_dead_box_is_explained_by_what_the_others_know(stage, states: Callable[..., State], size):
-    state = lost(states("healthy"), "spark", 60, known=False)
-    async with stage(states("healthy"), size=size) as s:
+    state = lost(states("troubled"), "spark", 60, known=False)
+    async with stage(states("troubled"), size=size) as s:
         s.hub.past = told_by_prometheus(state)
         s.hub.put(state)
         await s.until(lambda: "last sample" in s.text(HOST))
@@ -124,7 +124,7 @@ async def test_a_dead_box_is_explained_by_what_the_others_know(stage, states: Ca
         assert "4m ago" in words
         assert "vllm-qwen36.service failed" in words and "caddy" not in words
         assert "BackupLate" in words and "since" in words and "Certificate" not in words, "alerts about this host, and no others"
-        assert "5.50 GiB ~" in words, "its last figures carry their age"
+        assert "5.50 GiB ~" in words, "last known figures carry their age"
         await s.press("z", "t")
         await s.until(lambda: s.room.travel.on)
         assert s.room.view.then.moment == state.now - timedelta(minutes=4), (
@@ -136,8 +136,8 @@ async def test_a_dead_box_is_explained_by_what_the_others_know(stage, states: Ca
 
 
 async def test_nobody_who_could_tell_is_said(stage, states):
-    state = lost(states("healthy"), "spark", 60)
-    async with stage(states("healthy")) as s:
+    state = lost(states("troubled"), "spark", 60)
+    async with stage(states("troubled")) as s:
 
         async def past(begin: datetime, end: datetime) -> Piece:
             raise Unreachable("mgmt cannot be reached either")
@@ -149,7 +149,7 @@ async def test_nobody_who_could_tell_is_said(stage, states):
 
 
 async def test_prometheus_on_the_dead_host_itself_is_not_asked(stage, states):
-    state = looking_at(lost(states("healthy"), "mgmt", 60), "mgmt")
+    state = looking_at(lost(states("troubled"), "mgmt", 60), "mgmt")
     async with stage(state) as s:
         asked: list[datetime] = []
 
@@ -159,5 +159,5 @@ async def test_prometheus_on_the_dead_host_itself_is_not_asked(stage, states):
 
         s.hub.past = past
         s.hub.put(replace(state, now=state.now + timedelta(seconds=1)))
-        await s.until(lambda: "runs on this very host" in s.text(HOST))
+        await s.until(lambda: "runs on this host itself" in s.text(HOST))
         assert not asked

@@ -176,7 +176,7 @@ async def test_every_pane_keeps_to_its_cells(stage: Any, states: Any, size: tupl
         for seed in SEEDS:
             pictures: list[dict[str, Any]] = []
             for harmless in (False, True):
-                state, lines = hostile(states("healthy"), Author(seed, harmless=harmless))
+                state, lines = hostile(states("troubled"), Author(seed, harmless=harmless))
                 s.hub.put(state)
                 seen: dict[str, Any] = {}
                 for pane in ORDER:
@@ -202,7 +202,7 @@ async def test_dialogs_keep_to_their_cells(stage: Any, states: Any) -> None:
             pictures: list[list[Any]] = []
             for harmless in (False, True):
                 author = Author(1000 + seed, harmless=harmless)
-                state, lines = hostile(states("healthy"), author)
+                state, lines = hostile(states("troubled"), author)
                 name, host = next(iter(state.hosts.items()))
                 for pane in ("services", "alerts", "backups", "actions"):
                     s.pane(pane)._held, s.pane(pane)._top = False, 0
@@ -243,7 +243,7 @@ async def test_what_no_adapter_cleaned_does_not_reach_the_terminal_either(stage:
         def text(self, limit: int = 2000) -> str:
             return "".join(self._random.choice(NASTY) for _ in range(12)) + "x" * 5_000
 
-    state, lines = hostile(states("healthy"), Raw(5, harmless=False))
+    state, lines = hostile(states("troubled"), Raw(5, harmless=False))
     async with stage(state, lines=lines) as s:
         for pane in ORDER:
             s.room.show_pane(pane)

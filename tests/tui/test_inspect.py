@@ -10,6 +10,7 @@ import pytest
 
 from sovtui.actions import all_specs
 from sovtui.core.model import LinkPhase
+from sovtui.core.receipts import step_word
 from sovtui.demo import PICTURE_TIME
 from sovtui.ports.errors import Unreachable
 from sovtui.runtime.hub import LogLine
@@ -58,7 +59,7 @@ async def test_a_failed_unit_says_why(stage: Any, size: tuple[int, int]) -> None
         told = flat(written(s))
         for part in ("failed: exit-code, status 32", "backup nas", "is busy", "last errors", "log of backup-nas.service"):
             assert part in told
-        assert told.index("last errors") < told.index("what it is")
+        assert told.index("last errors") < told.index("description")
         await s.press("escape")
         assert s.screen is s.room and s.room.current == "services"
 
@@ -85,7 +86,7 @@ async def test_an_entry_that_goes_while_it_is_open_says_so(stage: Any) -> None:
         await s.until(lambda: isinstance(s.screen, DetailScreen))
         assert "labels" in written(s) and "instance" in written(s)
         s.hub.put(replace(s.hub.state, alerts=()))
-        await s.until(lambda: "gone meanwhile" in written(s))
+        await s.until(lambda: "no longer exists" in written(s))
 
 
 async def test_a_log_that_cannot_be_read_says_why(stage: Any, monkeypatch: Any) -> None:
@@ -110,7 +111,7 @@ async def test_a_receipt_shows_every_step_and_figures_before_and_after(stage: An
         run = next(iter(s.hub.state.hosts.values())).action
         assert run is not None and run.id in told and run.who in told
         for step in run.steps:
-            assert step.name in told and flat(step.detail) in told
+            assert step_word(step.name) in told and flat(step.detail) in told
         assert flat(run.reason) in told
 
 
@@ -153,7 +154,7 @@ async def test_copy_offers_what_is_worth_it_and_says_what_it_took(stage: Any) ->
             ("inference", "3", "decode: 57.7 tok/s"),
             ("memory", "2", "total: 122 GiB"),
             ("alerts", "1", "ServiceRestarting (warning, active, since"),
-            ("backups", "1", "backup local on spark: ok, last good one 2026-11-20"),
+            ("backups", "1", "backup local on spark: ok, last success 2026-11-20"),
             ("actions", "1", "switch qwen on spark"),
         ):
             s.room.show_pane(pane)

@@ -80,7 +80,7 @@ async def opened(s: Stage, name: str) -> Any:
 
 @pytest.mark.parametrize("name", DIALOGS)
 async def test_every_dialog_is_left_by_a_tap(stage, name):
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         made, before = await opened(s, name)
         await tap(s, "#answers", "leave")
         await s.until(lambda: s.screen is s.room)
@@ -90,7 +90,7 @@ async def test_every_dialog_is_left_by_a_tap(stage, name):
 
 @pytest.mark.parametrize("name", [name for name in DIALOGS if name not in TYPED])
 async def test_every_dialog_without_a_field_is_left_by_a_plain_key(stage, name):
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         made, before = await opened(s, name)
         await s.press("q")
         await s.until(lambda: s.screen is s.room)
@@ -100,7 +100,7 @@ async def test_every_dialog_without_a_field_is_left_by_a_plain_key(stage, name):
 
 @pytest.mark.parametrize("name", TYPED)
 async def test_a_letter_that_is_typed_leaves_nothing(stage, name):
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         made, _ = await opened(s, name)
         await s.press("q")
         assert isinstance(s.screen, Dialog)
@@ -109,7 +109,7 @@ async def test_a_letter_that_is_typed_leaves_nothing(stage, name):
 
 
 async def test_the_palette_is_left_by_a_tap_beside_it(stage):
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         await s.press(":")
         await s.until(lambda: isinstance(s.screen, CommandPalette))
         await s.pilot.click(offset=(20, 78))
@@ -117,7 +117,7 @@ async def test_the_palette_is_left_by_a_tap_beside_it(stage):
 
 
 async def test_zoom_filter_jump_and_the_past_end_without_escape(stage):
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         await s.press("z")
         assert s.room.zoomed
         await s.press("z")
@@ -145,7 +145,7 @@ def test_no_key_of_ours_needs_alt_or_a_function_key():
 
 async def test_every_command_is_reached_by_taps_alone(stage):
     """By the list that a tap on the bar opens."""
-    async with stage("healthy", size=PHONE) as s:
+    async with stage("troubled", size=PHONE) as s:
         await menu(s)
         await s.until(lambda: isinstance(s.screen, Dialog))
         offered = {choice.id.split()[1] for choice in s.screen.choices if choice.id.startswith("key ")}

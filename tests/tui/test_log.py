@@ -55,7 +55,7 @@ async def test_the_figures_are_on_the_screen_and_the_questions_are_one_line(stag
         assert "Avg generation throughput: 177.1" in flat(shown) or size == SIZES["normal"]
         assert "Avg prompt throughput: 352.2" in flat(shown) and "pid=" not in shown and "loggers.py" not in shown
         assert "GET /" not in shown and "POST /v1/chat/completions" in shown and "127.0.0.1" not in shown
-        (folded,) = [line for line in shown.splitlines() if "folded" in line]
+        (folded,) = [line for line in shown.splitlines() if "hidden" in line]
         assert "f shows them" in folded and len(folded) <= size[0]
         if size[1] > 30:  # all lines have room
             assert f" {asked} " in folded
@@ -64,10 +64,10 @@ async def test_the_figures_are_on_the_screen_and_the_questions_are_one_line(stag
 async def test_a_key_shows_everything_and_folds_it_again(stage: Any) -> None:
     async with stage(lines=captured()) as s:
         await s.press("l", "z")
-        await s.until(lambda: "folded" in s.text("log"))
+        await s.until(lambda: "hidden" in s.text("log"))
         before = s.text("log")
         await s.press("f")
-        assert '"GET /metrics HTTP/1.1" 200' in s.text("log") and "folded" not in s.text("log")
+        assert '"GET /metrics HTTP/1.1" 200' in s.text("log") and "hidden" not in s.text("log")
         assert "INFO:     127.0.0.1" in s.text("log"), "whole lines"
         stamps = [line[:8] for line in s.text("log").splitlines()]
         assert stamps == sorted(stamps), "in the order in which they were written"
@@ -90,9 +90,9 @@ async def test_what_is_copied_is_the_whole_line(stage: Any) -> None:
 async def test_who_looks_for_a_question_finds_it(stage: Any) -> None:
     async with stage(lines=captured()) as s:
         await s.press("l")
-        await s.until(lambda: "folded" in s.text("log"))
+        await s.until(lambda: "hidden" in s.text("log"))
         await s.press("slash", *"GET /metrics", "enter")
-        assert "GET /metrics" in s.text("log") and "folded" not in s.text("log")
+        assert "GET /metrics" in s.text("log") and "hidden" not in s.text("log")
         await s.press("escape", "slash", *"loggers.py", "enter")
         (found,) = s.text("log").splitlines()
         assert "[loggers.py:335]" in found, "what is looked for is seen, also where it stands in a prefix"
@@ -103,7 +103,7 @@ async def test_questions_push_no_line_out(stage: Any) -> None:
     said = LogLine(BEGAN, "INFO 11-20 13:33:00 [core.py:1] the last that it said", "info")
     async with stage(lines=[said, *(question(n) for n in range(3000))]) as s:
         await s.press("l")
-        await s.until(lambda: "3,000 questions of health checks folded" in s.text("log"))
+        await s.until(lambda: "3,000 health-check requests hidden" in s.text("log"))
         assert "the last that it said" in s.text("log")
         assert len(s.text("log").splitlines()) == 2
 
@@ -112,7 +112,7 @@ async def test_a_question_that_was_not_answered_well_is_seen(stage: Any) -> None
     async with stage(lines=[question(1), question(2, status="503 Service Unavailable"), question(3)]) as s:
         await s.press("l")
         await s.until(lambda: "503 Service Unavailable" in s.text("log"))
-        assert "2 questions of health checks folded" in s.text("log")
+        assert "2 health-check requests hidden" in s.text("log")
 
 
 async def test_an_idle_log_is_asked_for_more(stage: Any) -> None:
@@ -139,25 +139,25 @@ async def test_questions_are_not_counted_as_news_while_it_is_scrolled_back(stage
     lines = [LogLine(BEGAN + timedelta(seconds=n), f"line {n}", "info") for n in range(60)]
     async with stage(size=(80, 24), lines=[*lines, question(61)]) as s:
         await s.press("l", "z")
-        await s.until(lambda: "1 question of health checks folded; f shows it" in s.text("log"))
+        await s.until(lambda: "1 health-check request hidden; f shows it" in s.text("log"))
         await s.press("up", "up", "up")
         assert "line 56" in s.text("log").splitlines()[-1], "the question came after what is shown now"
         await s.press("G")
-        assert "1 question of health checks folded" in s.text("log")
+        assert "1 health-check request hidden" in s.text("log")
 
 
 async def test_the_count_does_not_run(stage: Any) -> None:
     """A question a second would else be a repaint a second."""
     async with stage(lines=[LogLine(BEGAN, "said"), question(1), question(2)]) as s:
         await s.press("l")
-        await s.until(lambda: "2 questions" in s.text("log"))
+        await s.until(lambda: "2 health-check requests" in s.text("log"))
         now = s.hub.state.now
         painted = s.pane("log").repaints
         s.pane("log").add(question(3))
         await s.pilot.pause(0.3)
-        assert s.pane("log").repaints == painted and "2 questions" in s.text("log")
+        assert s.pane("log").repaints == painted and "2 health-check requests" in s.text("log")
         s.hub.put(replace(s.hub.state, now=now + timedelta(seconds=6)))
-        await s.until(lambda: "3 questions" in s.text("log"))
+        await s.until(lambda: "3 health-check requests" in s.text("log"))
 
 
 async def test_an_entry_in_full_has_whole_lines_and_counts_the_questions(stage: Any) -> None:
@@ -166,4 +166,4 @@ async def test_an_entry_in_full_has_whole_lines_and_counts_the_questions(stage: 
         await s.press("enter")
         await s.until(lambda: isinstance(s.screen, DetailScreen) and "throughput" in s.screen.query_one(Written).plain)
         seen = s.screen.query_one(Written).plain
-        assert "[loggers.py:335]" in seen and "questions of health checks folded" in flat(seen) and "GET /" not in seen
+        assert "[loggers.py:335]" in seen and "health-check requests hidden" in flat(seen) and "GET /" not in seen

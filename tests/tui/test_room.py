@@ -66,7 +66,7 @@ async def test_every_pane_is_reached_by_tab_and_never_empty(stage, size):
         assert s.room.current == "log"
 
 
-@pytest.mark.parametrize("name", ["healthy", "switching", "failed", "link-down", "alerting", "empty"])
+@pytest.mark.parametrize("name", ["healthy", "troubled", "hostile", "switching", "failed", "link-down", "alerting", "empty"])
 async def test_nothing_is_drawn_wider_than_its_pane(stage, name):
     async with stage(name) as s:
         for size in (*SIZES.values(), (44, 38), (60, 24), (100, 50)):
@@ -424,7 +424,7 @@ async def test_without_a_configuration_the_first_line_says_what_to_do_next(stage
 
 
 async def test_what_nobody_configured_offers_no_switch(stage, states):
-    state = states("healthy")
+    state = states("troubled")
     host = state.hosts["spark"]
     bare = tuple(replace(mode, key="", services=()) for mode in host.spec.modes)
     spec = replace(host.spec, modes=bare)
@@ -440,7 +440,7 @@ async def test_what_nobody_configured_offers_no_switch(stage, states):
 
 @EVERY_SIZE
 async def test_four_kinds_of_nothing(stage, states: Callable[..., State], size):
-    state = states("healthy")
+    state = states("troubled")
     now = state.now
     state = with_figures(
         state,
@@ -456,24 +456,24 @@ async def test_four_kinds_of_nothing(stage, states: Callable[..., State], size):
         assert "drafts n/a" in words
         assert "waiting 0" in words
         assert "mem n/a" in s.text("memory")
-    async with stage("healthy", estate="modes", size=(44, 80)) as s:
+    async with stage("troubled", estate="modes", size=(44, 80)) as s:
         (line,) = [line.plain for line in s.pane("memory").shown if line.plain.startswith("mem ")]
-        assert line.endswith("29.6 of 31.8 GiB") and line.count("█") > 8 * line.count("░") > 0
+        assert line.endswith("29.6 of 31.8 GiB, 2.26 free") and line.count("█") > 6 * line.count("░") > 0
 
 
 async def test_a_box_that_never_answered_shows_no_zero(stage):
     async with stage("empty") as s:
         for name in ("memory", "alerts"):
             assert "?" in s.text(name)
-        assert "0 " not in s.text("memory") and "alerts fire" not in s.text("alerts")
+        assert "0 " not in s.text("memory") and "alerts firing" not in s.text("alerts")
         assert "alerts ?" in s.bar("status") and "mode unknown" in s.bar("status")
 
 
 async def test_zero_alerts_is_not_unknown_and_not_unsupported(stage, states):
-    state = states("healthy")
+    state = states("troubled")
     async with stage(replace(state, alerts=(), alerts_at=state.now)) as s:
         assert "0 alerts" in s.bar("status") and s.text("alerts").startswith("0 ")
-    async with stage("healthy", estate="modes") as s:
+    async with stage("troubled", estate="modes") as s:
         assert "n/a" in s.text("alerts") and "alerts n/a" in s.bar("status")
 
 
@@ -490,11 +490,11 @@ async def test_a_dead_link_is_told_with_its_reason_and_nothing_looks_live(stage)
 
 
 async def test_a_refused_link_is_tried_again_by_enter_alone(stage, states):
-    state = states("healthy")
+    state = states("troubled")
     spark = first(state)
     refused = replace(spark.link, phase=LinkPhase.REFUSED, reason="no key was accepted", verdict=Verdict.LOGIN_REFUSED)
     async with stage(replace(state, hosts={**state.hosts, spark.spec.name: replace(spark, link=refused)})) as s:
-        assert "login refused" in s.bar("status") and "Enter does" in " ".join(s.bar("notice").split())
+        assert "login refused" in s.bar("status") and "Enter tries again" in " ".join(s.bar("notice").split())
         await s.press("x", "tab")
         assert not s.hub.reconnected, "a wrong key too often is held against us"
         await s.press("enter")
@@ -509,7 +509,7 @@ HOSTILE = "[red]x[/red] [/] [@click=app.quit]go[/] \\[b 漢字漢字漢字漢字
 
 @BOTH_ENDS
 async def test_hostile_text_is_inert(stage, states, size):
-    state = states("healthy")
+    state = states("troubled")
     name, host = next(iter(state.hosts.items()))
     alert = Alert(
         "f1", f"A{HOSTILE}" * 3, "warning", since=state.now, summary=HOSTILE * 20, labels=(("x", "\x1b[31m\u202e" + HOSTILE),)
@@ -590,7 +590,7 @@ async def test_a_secret_is_masked_and_can_be_refused(stage):
 
 
 async def test_what_a_server_says_is_shown_while_it_connects_and_once_after(stage, states):
-    state = states("healthy")
+    state = states("troubled")
     host = state.hosts["spark"]
     said = ("Authorized use only.", "To approve: https://login.example/a[b]c")
 
@@ -609,8 +609,9 @@ async def test_what_a_server_says_is_shown_while_it_connects_and_once_after(stag
         s.hub.put(now(LinkPhase.UP))  # the same once more, after a reconnect
         s.hub.put(now(LinkPhase.REFUSED, ("Maintenance until noon.",), "no key was accepted"))
         await s.until(lambda: len(s.toasts()) == 2)
-        assert "no key was accepted. It does not try again by itself; Enter does. It said: Maintenance until noon." in " ".join(
-            s.bar("notice").split()
+        assert (
+            "no key was accepted. There is no automatic retry; Enter tries again. It said: Maintenance until noon."
+            in " ".join(s.bar("notice").split())
         )
 
 
@@ -671,7 +672,7 @@ async def test_what_comes_while_it_closes_is_not_drawn(stage, states, monkeypatc
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 30), (100, 20), (44, 30)], ids=lambda s: f"{s[0]}x{s[1]}")
 async def test_no_mode_is_left_out_in_silence(stage, states: Callable[..., State], size):
-    state = states("healthy", "modes")
+    state = states("troubled", "modes")
     titles = [mode.title for mode in first(state).spec.modes]
     async with stage(state, size=size, estate="modes") as s:
         lines = [line.strip() for line in s.text("inference").splitlines()]
@@ -686,7 +687,7 @@ async def test_no_mode_is_left_out_in_silence(stage, states: Callable[..., State
 
 
 async def test_each_part_of_the_memory_has_one_look_in_gauge_and_legend(stage, states: Callable[..., State]):
-    async with stage(states("healthy"), size=(120, 40)) as s:
+    async with stage(states("troubled"), size=(120, 40)) as s:
         gauge, *legend = s.pane("memory").shown[:4]
         looks = {words[0]: role for words, role in gauge.spans if words.strip()}
         told = {words: role for line in legend for words, role in line.spans if words in looks}

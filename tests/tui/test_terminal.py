@@ -106,7 +106,7 @@ def test_a_crash_is_one_sentence_and_a_file(crash: str, tmp_path: Path) -> None:
 import sys
 import sovtui.__main__ as program
 from sovtui.demo import still
-program._demo = lambda name: still("healthy")
+program._demo = lambda name, scenario: still(scenario)
 {crash}
 sys.exit(program.main(["demo"]))
 """

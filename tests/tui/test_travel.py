@@ -110,7 +110,7 @@ async def test_steps(travelling):
 
 async def test_the_panes_show_that_moment(travelling):
     async with travelling() as s:
-        assert "rolled-back" in s.text("actions")
+        assert "rolled back" in s.text("actions")
         await s.press("t")
         s.room.travel.go(NOW - timedelta(seconds=65))
         assert "running" in s.text("actions") and "mistral-safer" in s.text("actions")
@@ -152,7 +152,7 @@ async def test_the_wide_key_bar_shows_what_is_off(travelling):
     async with travelling(size=(200, 40)) as s:
         await s.press("t")
         words = s.bar("keys")
-        assert "← -10s" in words and "m moments" in words and "(c) drop" in words and "? help" in words
+        assert "← -10s" in words and "m events" in words and "(c) drop" in words and "? help" in words
 
 
 async def test_a_phone_has_tiles_for_all_of_it(travelling):
@@ -203,7 +203,7 @@ async def test_a_tap_on_the_line_goes_there_and_stops_at_what_happened(travellin
 async def test_from_one_happening_to_the_next(travelling):
     async with travelling() as s:
         await s.press("t", "comma")
-        assert "switch mistral-safer ended: rolled-back" in s.bar("travel")
+        assert "switch mistral-safer ended: rolled back" in s.bar("travel")
         await s.press("comma")
         assert "container:sglang-mistral4-safer failed" in s.bar("travel")
         await s.press("comma")
@@ -290,7 +290,7 @@ async def test_lines_that_cannot_be_had_are_a_sentence(travelling, monkeypatch):
 
         s.hub.logs = logs
         await s.press("t")
-        await s.until(lambda: "cannot be had: spark gave no answer" in " ".join(s.text("log").split()))
+        await s.until(lambda: "are not available: spark gave no answer" in " ".join(s.text("log").split()))
 
 
 async def test_a_journal_without_older_lines_says_so(travelling, monkeypatch):
@@ -298,7 +298,7 @@ async def test_a_journal_without_older_lines_says_so(travelling, monkeypatch):
     async with travelling(lines=[LogLine(NOW, "too late")]) as s:
         s.room.show_pane("log")
         await s.press("t", "left_square_bracket")
-        await s.until(lambda: "no lines of before this moment" in s.text("log"))
+        await s.until(lambda: "no lines from before this moment" in s.text("log"))
 
 
 async def test_the_key_can_be_remapped(travelling):
@@ -377,11 +377,11 @@ async def test_a_failure_is_a_sentence_and_the_way_back_is_open(travelling, monk
     async with travelling(size=size) as s:
 
         async def past(begin: datetime, end: datetime) -> Piece:
-            raise TimedOut("Prometheus did not tell the history within 20 s", "Try again")
+            raise TimedOut("Prometheus did not return the history within 20 s", "Try again")
 
         s.hub.past = past
         await s.press("t", "home", "left")
-        await s.until(lambda: "did not tell" in " ".join(s.bar("travel").split()))
+        await s.until(lambda: "did not return" in " ".join(s.bar("travel").split()))
         assert "Nothing is known of" in s.bar("travel")
         await s.press("right")
         assert s.room.view.then.origin == "record" and "Nothing is known" not in s.bar("travel")

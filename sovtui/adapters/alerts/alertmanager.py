@@ -126,7 +126,7 @@ class Alertmanager:
         started = self._started_at
         if started is None or not 0 <= (self._clock.now() - started).total_seconds() < TOLD_AGAIN_SECONDS:
             return ""
-        return f"Alertmanager was started at {clock_time(started)}: it is told again of what fires within about a minute"
+        return f"Alertmanager was started at {clock_time(started)}: it receives what fires again within about a minute"
 
     async def _ask_start(self) -> None:
         """When it was started: `uptime` is a moment. What else speaks this API need not tell."""
@@ -158,11 +158,11 @@ class Alertmanager:
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         comment = clean(comment, 500).strip()
         if not comment:
-            raise Refused("an acknowledgement needs a comment", "Say why it is quiet, for whoever looks next")
+            raise Refused("an acknowledgement needs a comment", "Say why it is silenced, for the next reader")
         if duration <= timedelta(0):
-            raise Refused("an acknowledgement needs an end that is still to come")
+            raise Refused("an acknowledgement needs an end that is in the future")
         if not alert.labels:
-            raise Refused("this alert has no labels: a silence for it would hush everything")
+            raise Refused("this alert has no labels: a silence for it would match everything")
         now = await self._now()
         body = {
             "matchers": [{"name": k, "value": v, "isRegex": False, "isEqual": True} for k, v in alert.labels],
@@ -313,11 +313,11 @@ def _check(answer: httpx.Response) -> None:
         case 400 | 422:
             raise Malformed(f"{NAME} refuses the request ({status}): {text}")
         case 401 | 403:
-            raise Refused(f"{NAME} refuses us ({status}{f': {text}' if text else ''})", login_advice(answer))
+            raise Refused(f"{NAME} denies access ({status}{f': {text}' if text else ''})", login_advice(answer))
         case 404 | 405:
             raise Unsupported(f"{NAME} has nothing there ({status})", "Put the path prefix into the url of [alertmanager]")
         case 410:
-            raise Unsupported(f"{NAME} says that this version of its API is gone")
+            raise Unsupported(f"{NAME} no longer has this version of its API")
         case 415:
             raise Malformed(f"{NAME} did not get JSON (415)", "Something on the way changes the request")
         case 502 | 503:

@@ -113,7 +113,7 @@ def judge(
             why = run.reason.removeprefix("skipped, because ")
         new = replace(new, last_result=result, skipped=why if result == "skipped" else "")
     if config.metric and not silent:
-        return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not told its metric yet")
+        return new if new.last_success_at or new.reason else replace(new, reason="Prometheus has not reported its metric yet")
     found = [(old.last_success_at, old.source)] if old.last_success_at else []
     if known and service is not None and service.ended_at:
         found.append((service.ended_at, service.ended_by or service.source or "probe"))
@@ -128,11 +128,9 @@ def judge(
 def _instead(source: str, known: bool) -> str:
     """Whose word it is while nobody can be asked for the metric."""
     if source == "prometheus":
-        later = "; the box tells of no later one" if known else ""
-        return f"as Prometheus told last, which does not answer now{later}"
-    return (
-        f"told by its {source if source in ('receipt', 'journal') else 'unit'}: Prometheus, which has its metric, does not answer"
-    )
+        later = "; the box knows of no later one" if known else ""
+        return f"as last reported by Prometheus, which does not answer now{later}"
+    return f"from its {source if source in ('receipt', 'journal') else 'unit'}: Prometheus, which has its metric, does not answer"
 
 
 def _result(service: Service) -> str:
@@ -184,4 +182,4 @@ def _why_unknown(config: BackupConfig, service: Service | None) -> str:
         return "it runs now; when it last worked is not known"
     if not service.kept:
         return f"systemd keeps no record of its runs{witness}: a metric would"
-    return f"systemd does not tell of a run that ended well{witness}: a metric would"
+    return f"systemd reports no run that ended well{witness}: a metric would"

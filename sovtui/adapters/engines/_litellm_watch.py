@@ -163,7 +163,7 @@ def _chain(one: Chain, taken: float, missed: float) -> Part:
     """One chain in words, and how often it was taken lately."""
     counted = [f"taken {taken:.0f}×" if taken else "", f"failed {missed:.0f}×" if missed else ""]
     lately = ", ".join(word for word in counted if word)
-    when = KINDS[one.kind] or ("of whoever has none" if one.group == ANY else "")
+    when = KINDS[one.kind] or ("of groups without one" if one.group == ANY else "")
     said = [f"{lately} in {FALLBACK_SECONDS / 60:.0f} min" if lately else "", when]
     return Part(one.name, "chain", bool(lately), ", ".join(word for word in said if word))
 

@@ -70,7 +70,7 @@ def name(silence: Silence, what: str, c: Circumstances) -> Engine:
         case Silence.FOREIGN:
             return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: {what}")
         case Silence.SLOW:
-            return _unknown(c.last, f"it answers too slowly to tell: {what}")
+            return _unknown(c.last, f"it answers too slowly to judge: {what}")
     if any(s.active == "deactivating" for s in c.services):
         return Engine(EnginePhase.ABSENT, reason="it is stopping")
     if silence is Silence.UNREACHED:

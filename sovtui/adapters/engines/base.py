@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # naming an engine must not cost the HTTP client's import
 SECOND_READING = "a second reading is needed"
 RESTARTED = "it restarted between two readings"
 NO_DRAFTS = "it runs without speculative decoding"
-NOT_YET = "it has not told this yet"
+NOT_YET = "it has not reported this yet"
 """Why a figure of two readings is not there: said the same by every engine."""
 METRICS = "/metrics"
 MOST_MODELS = 2000

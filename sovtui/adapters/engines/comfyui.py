@@ -26,7 +26,7 @@ MOST_DEVICES = 64
 _QUEUE, _HELD = "comfyui.queue", "comfyui.held"
 """Our own names: prompts that are not done, and bytes that torch holds, by device."""
 _NO_TOKENS = "ComfyUI makes pictures, not tokens"
-_NOT_TOLD = "ComfyUI does not tell"
+_NOT_TOLD = "ComfyUI does not report this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,16 @@ class Comfyui(WithoutMetrics):
         found = {f: unsupported(why, "engine") for f in ENGINE_FIGURES if (why := self.absent(f))}
         queue, held = after.series.get(_QUEUE), after.series.get(_HELD)
         if queue is None:
-            found |= dict.fromkeys(("engine.running", "engine.waiting"), unknown("its queue was not told", "engine", after.at))
+            found |= dict.fromkeys(
+                ("engine.running", "engine.waiting"), unknown("its queue was not reported", "engine", after.at)
+            )
         else:  # it runs one at a time, and counts that one too
             left = queue[()]
             found["engine.running"] = fresh(min(1.0, left), after.at, "engine")
             found["engine.waiting"] = fresh(max(0.0, left - 1), after.at, "engine")
         found["engine.slots"] = fresh(1.0, after.at, "engine")
         if held is None:
-            found["engine.memory_bytes"] = unknown("it tells of no GPU", "engine", after.at)
+            found["engine.memory_bytes"] = unknown("it reports no GPU", "engine", after.at)
         else:
             found["engine.memory_bytes"] = fresh(sum(held.values()), after.at, "engine")
         return found

@@ -67,9 +67,9 @@ _TTFT = "litellm_llm_api_time_to_first_token_metric"
 _UNPAID = "litellm_not_a_premium_user_metric"
 _BACKLOG = "/health/backlog"
 
-_NO_MODEL = "LiteLLM holds no model itself"
-_NOT_TOLD = "LiteLLM does not tell"
-_PAID = "this version tells its figures only with a licence: 1.80 and newer need none"
+_NO_MODEL = "LiteLLM loads no model itself"
+_NOT_TOLD = "LiteLLM does not report this"
+_PAID = "this version reports its figures only with a licence: 1.80 and newer need none"
 _NO_DATABASE = "Not connected"
 
 
@@ -242,7 +242,7 @@ class Litellm:
             answer = await request(client, "GET", "/v1/models")
         except PortError as error:  # it lives, as it has just said
             past.models_at = monotonic + CLOSED_SECONDS - MODELS_EVERY_SECONDS
-            past.note = clean(f"its models are not told: {error}", 200)
+            past.note = clean(f"its models are not known: {error}", 200)
             return ""
         told = json_in(answer)
         past.models_at, past.note = monotonic, ""
@@ -253,7 +253,7 @@ class Litellm:
             past.models = ()
             past.note = key_wanted(answer)
             note_door(client, "/v1/models", answer.status_code, bool(past.note))
-            past.note = past.note or f"its models are not told: /v1/models answers {answer.status_code}"
+            past.note = past.note or f"its models are not known: /v1/models answers {answer.status_code}"
             past.models_at = monotonic + CLOSED_SECONDS - MODELS_EVERY_SECONDS
             return ""
         names = tuple(str(row["id"])[:300] for row in data or () if isinstance(row, Mapping) and isinstance(row.get("id"), str))

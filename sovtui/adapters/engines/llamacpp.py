@@ -59,10 +59,10 @@ _READ_RATE, _READS = "read.rate", "read.unknown"
 _FULLEST, _POOL, _SHARED = "slots.fullest", "slots.pool", "slots.shared"
 """Our own names for what is told elsewhere than in `/metrics`, or reckoned from it."""
 
-_NOT_TOLD = "llama.cpp does not tell"
-_ENDED_ONLY = "with --no-slots tokens are counted when their request ends: the requests of the last minute do not tell"
+_NOT_TOLD = "llama.cpp does not report this"
+_ENDED_ONLY = "with --no-slots tokens are counted when their request ends: the requests of the last minute do not show it"
 _UNSEEN = "without --metrics the tokens of requests that begin or end between two looks are not known"
-_BATCH = "a batch of its prompt is being computed: how fast is told when it is done"
+_BATCH = "a batch of its prompt is being computed: how fast is known when it is done"
 NEITHER = "it runs with --no-slots and without --metrics"
 
 
@@ -119,9 +119,9 @@ class Llamacpp:
 
     def absent(self, figure: str) -> str:
         return {
-            "engine.kv_use_ratio": "only its /slots tells, which was not read",
-            "engine.slots": "only its /props tells, which was not read",
-            "engine.asleep": "only its /props tells, which was not read",
+            "engine.kv_use_ratio": "only its /slots reports this, which was not read",
+            "engine.slots": "only its /props reports this, which was not read",
+            "engine.asleep": "only its /props reports this, which was not read",
             **dict.fromkeys(
                 ("engine.ttft_p50_seconds", "engine.ttft_p95_seconds", "engine.itl_p95_seconds", "engine.start_unixtime",
                  "engine.memory_bytes", "engine.cpu_share_ratio"),
@@ -273,7 +273,7 @@ class Llamacpp:
             return next((total(after.named(name)) for name in names if after.has(name)), None)
 
         if not after.has(_RUNNING, _BUSY):
-            why = unknown("its page tells nothing of requests: is it llama.cpp?", "engine", after.at)
+            why = unknown("its page reports no requests: is it llama.cpp?", "engine", after.at)
             return dict.fromkeys(ENGINE_FIGURES, why)
         metrics = after.has(_RUNNING)
         tell("engine.running", first(_BUSY, _RUNNING))
@@ -300,7 +300,7 @@ class Llamacpp:
         elif after.has(_DRAFTED) and not total(after.named(_DRAFTED)):
             spoken["engine.accept_ratio"] = spoken["engine.accept_length"] = NO_DRAFTS
         if metrics and after.has(_PROMPT) and not after.has(_CACHED):
-            spoken["engine.prefix_hit_ratio"] = "this build does not tell"
+            spoken["engine.prefix_hit_ratio"] = "this build does not report this"
 
         reason = SECOND_READING
         if after.has(_MOVES) and not total(after.named(_MOVES)):  # nothing runs, whatever was so before
@@ -366,7 +366,7 @@ def _kv(after: Scrape) -> float | str:
         high = max(high, alone if mine == 0.0 else pool)
     if high - low < 0.005:
         return high
-    return f"{100 * low:.0f} to {100 * high:.0f} %: whether its slots share one cache cannot be told"
+    return f"{100 * low:.0f} to {100 * high:.0f} %: whether its slots share one cache is not known"
 
 
 def _decoded(now: Between, since: Between | None) -> float | str | None:

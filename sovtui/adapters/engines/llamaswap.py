@@ -49,7 +49,7 @@ _KINDS: tuple[tuple[str, EngineAdapter], ...] = (("llama-server", LLAMACPP), ("s
 _RUNS, _OUT, _IN = "llamaswap.runs", "llamaswap.output_tokens", "llamaswap.input_tokens"
 """Our own names: 1 for each model that runs, and its own counts, which move when an answer is complete."""
 _ADDED = ("engine.decode_tok_s", "engine.prompt_tok_s", "engine.running", "engine.waiting", "engine.slots")
-_NOT_TOLD = "llama-swap does not tell"
+_NOT_TOLD = "llama-swap does not report this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Llamaswap(WithoutMetrics):
         hits_before: Scrape | None = None,
     ) -> dict[str, Reading]:
         if _RUNS not in after.series:
-            return dict.fromkeys(ENGINE_FIGURES, unknown("what runs was not told", "engine", after.at))
+            return dict.fromkeys(ENGINE_FIGURES, unknown("what runs was not reported", "engine", after.at))
         if not after.series[_RUNS]:
             nothing = unknown("no model runs", "engine", after.at)
             idle = {f: fresh(0.0, after.at, "engine") for f in _ADDED if f != "engine.slots"}
@@ -150,7 +150,7 @@ class Llamaswap(WithoutMetrics):
 
     def _counted(self, before: Scrape | None, after: Scrape) -> dict[str, Reading]:
         found = {f: unsupported(why, "engine") for f in ENGINE_FIGURES if (why := self.absent(f))}
-        requests = unsupported("which server its model runs is not known: it does not tell requests", "engine")
+        requests = unsupported("which server its model runs is not known: it does not report requests", "engine")
         found |= {"engine.running": requests, "engine.waiting": requests, "engine.slots": requests}
         since = None if before is None else Between(before, after, (_OUT, _IN), absent_is_zero=False)
         for figure, name in (("engine.decode_tok_s", _OUT), ("engine.prompt_tok_s", _IN)):
@@ -169,7 +169,7 @@ class Llamaswap(WithoutMetrics):
         status, told = await json_at(client, "/running")
         rows = told.get("running") if isinstance(told, Mapping) else None
         if status in (401, 403):
-            return Engine(EnginePhase.READY, reason="it wants an API key: which model runs cannot be told")
+            return Engine(EnginePhase.READY, reason="it wants an API key: which model runs is not known")
         if status != 200 or not isinstance(rows, list):
             return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /running says {status}")
         if not past.ready or monotonic - past.models_at >= MODELS_EVERY_SECONDS:

@@ -1,6 +1,6 @@
 """Ollama 0.1.34 to 0.33: what is loaded, where it lies, until when. Knows nothing of where it runs.
 
-It has no metrics and does not tell its requests. Asked are lists only: `/api/generate` with a model's name would load it.
+It has no metrics and does not report its requests. Asked are lists only: `/api/generate` with a model's name would load it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ YEARS_AHEAD_IS_PINNED = 10
 
 _SIZE, _VRAM = "ollama.size", "ollama.vram"
 """Our own names for what `/api/ps` tells of each model, in bytes. Estimates of its own."""
-_NO_REQUESTS = "Ollama does not tell its requests"
-_NO_SPEED = "Ollama tells its speed in each answer only; a LiteLLM in front of it counts"
-_NOT_TOLD = "Ollama does not tell"
+_NO_REQUESTS = "Ollama does not report its requests"
+_NO_SPEED = "Ollama reports its speed in each answer only; a LiteLLM in front of it counts"
+_NOT_TOLD = "Ollama does not report this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Ollama(WithoutMetrics):
         found = {f: unsupported(why, "engine") for f in ENGINE_FIGURES if (why := self.absent(f))}
         sizes, vrams = after.series.get(_SIZE), after.series.get(_VRAM, {})
         if sizes is None:
-            why_not = unknown("what is loaded was not told", "engine", after.at)
+            why_not = unknown("what is loaded was not reported", "engine", after.at)
             return {**found, "engine.memory_bytes": why_not, "engine.cpu_share_ratio": why_not}
         shares = [_share(size, vrams.get(labels, 0.0)) for labels, size in sizes.items()]
         found["engine.memory_bytes"] = fresh(sum(sizes.values()), after.at, "engine")
@@ -91,7 +91,7 @@ class Ollama(WithoutMetrics):
         status, told = answer.status_code, json_in(answer)
         rows = told.get("models") if isinstance(told, Mapping) else None
         if status in (401, 403):
-            return Engine(EnginePhase.READY, version=past.version, reason="it wants an API key: what is loaded cannot be told")
+            return Engine(EnginePhase.READY, version=past.version, reason="it wants an API key: what is loaded is not known")
         if status != 200 or not isinstance(rows, list):
             return Engine(EnginePhase.WRONG_MODEL, reason=f"something else answers on its port: /api/ps says {status}")
         loaded = [row for row in outside.rows(rows) if _name(row)][:MOST_LOADED]

@@ -64,7 +64,7 @@ class Sglang(FromMetrics):
     """See `base.EngineAdapter`."""
 
     name: str = "sglang"
-    no_metrics: str = "it runs without --enable-metrics and tells no figures"
+    no_metrics: str = "it runs without --enable-metrics and reports no figures"
     live: bool = False
     every_seconds: float = 0.0
     wanted: re.Pattern[str] = re.compile(
@@ -125,7 +125,7 @@ class Sglang(FromMetrics):
             "engine.accept_ratio": NO_DRAFTS,
             "engine.accept_length": NO_DRAFTS,
             "engine.prompt_tok_s": "before 0.5.7 SGLang counts a prompt only when its request ends",
-            **dict.fromkeys(_NEVER, "SGLang does not tell"),
+            **dict.fromkeys(_NEVER, "SGLang does not report this"),
         }.get(figure, "")
 
     def parse(

@@ -64,10 +64,10 @@ _RUNNING, _WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 _SLEEP, _SLEEPING = "vllm:engine_sleep_state", "/is_sleeping"
 _AWAKE = 'sleep_state="awake"'
 
-_NOT_TOLD = "vLLM does not tell"
-_NO_STATS = "it runs with --disable-log-stats and tells no figures"
-_CACHED_TOO = "some of it came from the cache, and vLLM before 0.9.2 does not tell how much"
-_STEPS_ONLY = "before 0.11 vLLM tells the times of single steps only, not those of requests"
+_NOT_TOLD = "vLLM does not report this"
+_NO_STATS = "it runs with --disable-log-stats and reports no figures"
+_CACHED_TOO = "some of it came from the cache, and vLLM before 0.9.2 does not report how much"
+_STEPS_ONLY = "before 0.11 vLLM reports the times of single steps only, not those of requests"
 _ON_ITS_PAGE = {"engine.prompt_tok_s": _CACHED_TOO, "engine.itl_p95_seconds": _STEPS_ONLY}
 """Only its own page tells whether these never come: to a query no answer may also mean that nothing has been counted yet."""
 
@@ -140,11 +140,11 @@ class Vllm(FromMetrics):
         return {
             "engine.accept_ratio": NO_DRAFTS,
             "engine.accept_length": NO_DRAFTS,
-            "engine.asleep": "this version does not tell (0.11.1 and newer do)",
+            "engine.asleep": "this version does not report this (0.11.1 and newer do)",
             "engine.slots": _NOT_TOLD,
             "engine.memory_bytes": _NOT_TOLD,
             "engine.cpu_share_ratio": _NOT_TOLD,
-            "engine.start_unixtime": "with several API servers it does not tell",
+            "engine.start_unixtime": "with several API servers it does not report this",
         }.get(figure, "")
 
     def parse(

@@ -118,7 +118,7 @@ _DCGM = {
 }
 GPU_MEMORY = ("gpu.memory_used_bytes", "gpu.memory_total_bytes")
 SPLIT = "this GPU is split into instances: each has its own"
-OF_THE_WHOLE = "it is told of the whole GPU only"
+OF_THE_WHOLE = "it is reported for the whole GPU only"
 NO_GPU_MEMORY = "this GPU has no memory figures of its own: it shares the host's memory"
 
 

@@ -132,7 +132,7 @@ def refusal(status: int, kind: str, text: str) -> PortError:
     if kind in ("timeout", "canceled") or "context deadline exceeded" in text or "timed out" in text:
         return TimedOut(f"Prometheus did not finish the query in time: {text}", "It is overloaded, or its interval is too short")
     if status in (401, 403):
-        return Refused(f"Prometheus refuses us ({status})", "Look at the login in [prometheus]")
+        return Refused(f"Prometheus denies access ({status})", "Look at the login in [prometheus]")
     if status in (400, 422):
         return BadQuery(f"Prometheus refuses the query: {text}")
     if status == 503:
@@ -145,7 +145,7 @@ def _not_ours(answer: httpx.Response) -> PortError:
     text = clean_bytes(answer.content[:400], 80).strip()
     if status in (401, 403):
         said = f": {text}" if text and "html" not in answer.headers.get("content-type", "") else ""
-        return Refused(f"Prometheus refuses us ({status}{said})", login_advice(answer))
+        return Refused(f"Prometheus denies access ({status}{said})", login_advice(answer))
     if status in (404, 405):
         return Malformed(
             f"there is no Prometheus API at its address ({status})", "Put the path prefix into the url of [prometheus]"

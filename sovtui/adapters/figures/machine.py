@@ -40,7 +40,7 @@ class MachineSource:
         figures = await asyncio.to_thread(self._read)
         now = self._clock.now()
         samples = [
-            Sample(key, unknown("this system does not tell", SOURCE, now) if value is None else fresh(value, now, SOURCE))
+            Sample(key, unknown("this system does not report this", SOURCE, now) if value is None else fresh(value, now, SOURCE))
             for key, value in figures.items()
         ]
         emit(Samples(self.host, tuple(samples)))

@@ -24,7 +24,7 @@ SLOW_SECONDS = 300.0
 HUNG_SECONDS = 4.0
 _OF_A_CARD = ("gpu.use_ratio", "gpu.power_watts", "gpu.temperature_celsius", "gpu.clock_hertz")
 _NEVER = "the driver says that this GPU has no such figure"
-_UNIFIED = "this GPU has no memory of its own to tell: it shares the host's memory"
+_UNIFIED = "this GPU has no memory of its own: it shares the host's memory"
 _GONE = frozenset({"LibraryNotFound", "DriverNotLoaded", "NoPermission", "FunctionNotFound"})
 
 

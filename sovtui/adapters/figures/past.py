@@ -145,7 +145,7 @@ class RangeStretch:
             state = reduce(state, AlertsSeen(self._alerts(series, step), moment))
             state = reduce(state, SourceChanged(Source(SOURCE, "", True, "", moment)))
         else:
-            reason = "Prometheus has nothing of this moment: it did not run, or asked nobody"
+            reason = "Prometheus has nothing of this moment: it did not run, or scraped nothing"
             state = reduce(state, SourceChanged(Source(SOURCE, "", False, reason)))
             state = reduce(state, SourceChanged(Source("alertmanager", "", None, reason)))
         return reduce(state, Tick(moment))
@@ -168,7 +168,7 @@ class RangeStretch:
         heard = self._heard[host.spec.name]
         before = bisect_right(heard, wanted)
         if not heard:
-            return Link(LinkPhase.IDLE, LINK_KIND, host.link.address, None, f"Prometheus tells nothing of {host.spec.name} then")
+            return Link(LinkPhase.IDLE, LINK_KIND, host.link.address, None, f"Prometheus has nothing of {host.spec.name} then")
         newest = heard[before - 1] if before else None
         if newest is not None and wanted - newest <= SILENT_SECONDS:
             return Link(LinkPhase.UP, LINK_KIND, host.link.address, None)

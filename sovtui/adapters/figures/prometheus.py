@@ -37,7 +37,7 @@ COMPARE_EVERY_SECONDS = 15.0
 """What the host itself tells every second is only asked this often, to compare."""
 LONGEST_INTERVAL_SECONDS = 3.0
 GPUS_SECONDS = 60.0
-"""So long after its last figures a GPU exporter is still there: a scrape may fail."""
+"""So long after last known figures a GPU exporter is still there: a scrape may fail."""
 BAD_FOR_SECONDS = 300.0
 """An expression that was refused is left out this long."""
 LEARN_EVERY_SECONDS = 600.0

@@ -95,7 +95,7 @@ class Ranges:
             async with asyncio.timeout(self._timeout + 1):
                 return await asyncio.to_thread(custom_query_range, self._url, adapter, self._timeout, query, start, end, step)
         except TimeoutError:
-            raise TimedOut(f"Prometheus did not tell the history within {self._timeout:g} s") from None
+            raise TimedOut(f"Prometheus did not return the history within {self._timeout:g} s") from None
         finally:
             self._running.discard(adapter)
             adapter.close()  # ends the thread's wait if nobody waits for it any more
@@ -155,9 +155,9 @@ def custom_query_range(
     except requests.JSONDecodeError as error:
         raise Malformed("Prometheus answered something that is not JSON", "Look at the url of [prometheus]") from error
     except requests.Timeout as error:
-        raise TimedOut(f"Prometheus did not tell the history within {timeout:g} s") from error
+        raise TimedOut(f"Prometheus did not return the history within {timeout:g} s") from error
     except requests.RequestException as error:
-        raise Unreachable(f"Prometheus did not tell the history: {clean(str(error), 200)}") from error
+        raise Unreachable(f"Prometheus did not return the history: {clean(str(error), 200)}") from error
     except (KeyError, ValueError, TypeError) as error:
         raise Malformed(f"Prometheus' history cannot be read: {clean(str(error), 120)}") from error
     return found if isinstance(found, list) else []

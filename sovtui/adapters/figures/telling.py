@@ -200,7 +200,7 @@ class Teller:
         elif not 1e9 < value < 1e11:
             new = replace(old, reason=f"its metric gives {value:g}, which is not a unix time")
         elif (done := self._by_its_clock(host, value)) > now + AHEAD:
-            new = replace(old, reason=f"its metric gives {moment(done)}, which is still to come")
+            new = replace(old, reason=f"its metric gives {moment(done)}, which is in the future")
         else:
             new = replace(old, last_success_at=done, at=now, source=SOURCE, reason="")
         same = replace(new, at=old.at) == old and old.at is not None and (now - old.at).total_seconds() < 30

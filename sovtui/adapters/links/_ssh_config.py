@@ -105,7 +105,7 @@ async def _ask(ssh: list[str], target: Target, label: str) -> dict[str, tuple[st
             return None
         if "resolve" in text:
             raise Unreachable(
-                f"nobody knows the name {target.name} of {label}: {text}", "Check the name, the DNS or the tailnet."
+                f"cannot resolve the name {target.name} of {label}: {text}", "Check the name, the DNS or the tailnet."
             )
         raise Refused(f"the ssh configuration for {label} cannot be used: {text}", "Correct ssh_config.")
     told: dict[str, tuple[str, ...]] = {}

@@ -44,7 +44,7 @@ def explain(error: Exception, place: Place, seen: Evidence, *, typed: bool = Fal
     if fault is not None:
         return of_way(replace(seen, fault=fault, detail=detail_of(error)))
     if isinstance(error, asyncssh.DisconnectError):
-        return _as(Refused(f"{at} ended the login: {text}", "Its own log (journalctl -u ssh) tells more."), Verdict.TURNED_AWAY)
+        return _as(Refused(f"{at} ended the login: {text}", "Its own log (journalctl -u ssh) says more."), Verdict.TURNED_AWAY)
     if isinstance(error, OSError):
         return _as(Unreachable(f"{at} cannot be reached: {text}", "Is the network (or the tailnet) up?"), Verdict.LOST)
     return _as(
@@ -136,7 +136,7 @@ def _denied(place: Place, text: str, typed: bool) -> PortError:
     if place.wanted:
         return Refused(
             clean(
-                f"no key was accepted for {who} ({place.label}){agent}; it may take {place.wanted}, and nobody can be asked here"
+                f"no key was accepted for {who} ({place.label}){agent}; it may take {place.wanted}, and there is no terminal to ask on"
             ),
             f"Give it a key: ssh-copy-id {place.target}; or open the control room or run this in a terminal, and type it.",
         )

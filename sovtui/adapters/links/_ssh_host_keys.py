@@ -45,7 +45,7 @@ async def judge(place: Place, client: Client, known: KnownHosts, reason: str, op
         message = f"the host key of {place.label} has changed: it shows {shown_text}, known is {wrong}"
         path = (old or entries)[0].path
         advice = (
-            f"Somebody may be in between. If the machine was set up anew: ssh-keygen -f {shlex.quote(str(path))} "
+            f"Somebody may be intercepting the connection. If the machine was reinstalled: ssh-keygen -f {shlex.quote(str(path))} "
             f"-R {shlex.quote(name)}, then compare the new fingerprint."
         )
         known_print = ", ".join(entry.key.get_fingerprint() for entry in old or entries)
@@ -114,14 +114,14 @@ def _contradicted(place: Place, seen: asyncssh.SSHKey | None, old: list[Entry], 
     told = ", ".join(_shown(key) for key in place.vouched)
     print_of = seen.get_fingerprint() if seen is not None else ""
     if seen is None or seen not in place.vouched:
-        message = f"the host key of {place.label} is not the one that {place.vouched_by} tells: it shows {shown}, told is {told}"
+        message = (
+            f"the host key of {place.label} is not the one that {place.vouched_by} reports: it shows {shown}, reported is {told}"
+        )
         known = ", ".join(key.get_fingerprint() for key in place.vouched)
-        advice = "Somebody may be in between. Do not log in there until you know why."
+        advice = "Somebody may be intercepting the connection. Do not log in there until you know why."
         return HostKeyError(clean(message), advice, changed=True, fingerprint=print_of, known=known)
     wrong = "; ".join(f"{_shown(entry.key)} in {entry.where()}" for entry in old) or "a certificate authority"
-    message = (
-        f"{place.vouched_by} and known_hosts do not agree about {place.label}: {place.vouched_by} tells {shown}, known is {wrong}"
-    )
+    message = f"{place.vouched_by} and known_hosts do not agree about {place.label}: {place.vouched_by} reports {shown}, known is {wrong}"
     advice = "One of them is wrong. Compare the fingerprint on the machine itself"
     if old:
         remove = f"ssh-keygen -f {shlex.quote(str(old[0].path))} -R {shlex.quote(name)}"

@@ -204,7 +204,8 @@ class _Login:
                 wrong = turned_away(place, self._operator.heard) or (self._on_the_way() if lost else None)
                 raise wrong or explain(error, place, self.course.evidence(), typed=client.secrets_asked > 0) from error
         raise Unreachable(
-            f"{place.label} showed another host key at the second try", "Try again; if it stays so, somebody is in between."
+            f"{place.label} showed another host key at the second try",
+            "Try again; if it stays so, somebody is intercepting the connection.",
         )
 
     async def _known(self, place: Place) -> KnownHosts:

@@ -98,9 +98,7 @@ class Operator:
             self._held = asyncio.create_task(self._wait(self._ask, url))
 
     async def _wait(self, ask: Ask, url: str) -> None:
-        text = (
-            f"The server lets this login in once it was approved here:\n{url}\nOpen it in any browser; it goes on by itself then."
-        )
+        text = f"The server lets this login in once it is approved here:\n{url}\nOpen it in any browser; the login then continues by itself."
         await ask(Question("approval", clean(f"{self.label} waits for an approval"), text, url))
         self.set_clock(0.0)  # it was left: so is the login
 

@@ -126,7 +126,7 @@ def _patient(word: str, handler: Handler) -> Handler:
         except ConfigParseError as error:
             if word in _STRICT:
                 raise
-            config.notes.append(clean(f"passed over in ssh_config: {error}", 300))
+            config.notes.append(clean(f"ignored in ssh_config: {error}", 300))
             args.clear()
 
     return handle
@@ -163,7 +163,7 @@ class _Config(SSHClientConfig):
             at += 1 if word in ("all", "canonical", "final") else 2
         if unknown:
             where = f"{self._path} line {self._line_no}"
-            self.notes.append(clean(f"`Match {unknown}` in {where} is not understood here: what follows it is passed over", 300))
+            self.notes.append(clean(f"`Match {unknown}` in {where} is not understood here: what follows it is ignored", 300))
             args.clear()
             self._matching = False
             return

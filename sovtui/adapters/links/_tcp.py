@@ -22,7 +22,7 @@ async def open_tcp(host: str, port: int, *, timeout_seconds: float) -> TcpStream
     except TimeoutError:
         raise TimedOut(f"{name} was not reached within {timeout_seconds:g} s") from None
     except socket.gaierror as error:
-        raise Unreachable(f"nobody knows the name {host}", "Check the name, the DNS or the tailnet.") from error
+        raise Unreachable(f"cannot resolve the name {host}", "Check the name, the DNS or the tailnet.") from error
     except ConnectionRefusedError as error:
         raise NobodyListens(f"nothing listens on {name}", "Is the service running?") from error
     except OSError as error:

@@ -24,7 +24,7 @@ _WANTS_OURS = "wants a certificate of the client's, and sovtui has none"
 _WHY: dict[int, tuple[str, str]] = {
     9: ("is not valid yet", _CLOCK),
     10: ("has expired", f"Renew it there. {_CLOCK}"),
-    18: ("is self-signed, and nothing here vouches for it", "If it is the right one, name it in the configuration as `ca_file`."),
+    18: ("is self-signed and not trusted here", "If it is the right one, name it in the configuration as `ca_file`."),
     19: ("is from a CA that is not known here", _NO_CA),
     20: ("is from a CA that is not known here", _NO_CA),
     21: ("is from a CA that is not known here, or it is sent without those between", _NO_CA),

@@ -1,7 +1,7 @@
 """Who asks: the headers of a configured login. Its secrets are fetched when a request first needs them and again after a 401.
 
 What was fetched stays in here: it is in no request object, message, log line or `repr`. Imports no HTTP library.
-An engine tells some things to everybody: it is asked without its key too, where that cannot be had (`optional`).
+An engine tells some things to everybody: it is asked without its key too, where that is not available (`optional`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Login:
         self._place, self._settings, self._clock = place, settings, clock
         self._optional = optional
         self.trouble: PortError | None = None
-        """Of an optional one: why its secrets cannot be had."""
+        """Of an optional one: why its secrets are not available."""
         self.turn = 0
         """Counts the logins that were fetched: what was said to an earlier one says nothing of this one."""
         self._looked_at = -math.inf
@@ -77,10 +77,10 @@ class Login:
         """What is being waited for, in words; empty: nothing."""
         slow = ", ".join(str(secret) for _, secret in secrets_of(self._settings) if secret.command)
         running = self._fetching is not None and not self._fetching.done()
-        return clean(f"{slow}, which tells the login of [{self._place}], has not finished", 300) if running and slow else ""
+        return clean(f"{slow}, which provides the login of [{self._place}], has not finished", 300) if running and slow else ""
 
     async def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The headers to send. Raises `Refused` where a secret cannot be had, naming the reference; an optional login is none then."""
+        """The headers to send. Raises `Refused` where a secret is not available, naming the reference; an optional login is none then."""
         if not self._optional:
             return await self._headers()
         if self.trouble is not None and self._clock.monotonic() - self._looked_at < LOOK_AGAIN_SECONDS:
@@ -187,7 +187,7 @@ class Login:
         else:
             told = self._environment.get(secret.env)
             if told is None:
-                raise Refused(f"{said} cannot be had: it is not set", "Set it where sovtui is started.")
+                raise Refused(f"{said} is not available: it is not set", "Set it where sovtui is started.")
             text = told
         line = (text.splitlines() or [""])[0].strip()
         if not line:
@@ -217,16 +217,16 @@ def _read(file: str, said: str) -> str:
     try:
         path = Path(file).expanduser()
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Refused(f"{said} cannot be had: it is not a plain file")
+            raise Refused(f"{said} is not available: it is not a plain file")
         with path.open("rb") as opened:
             return opened.read(MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
-        raise Refused(f"{said} cannot be had: no such file") from None
+        raise Refused(f"{said} is not available: no such file") from None
     except UnicodeDecodeError:
         raise Refused(f"{said} is not text") from None
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise Refused(f"{said} cannot be had: {clean(str(why).lower(), 100)}") from None
+        raise Refused(f"{said} is not available: {clean(str(why).lower(), 100)}") from None
 
 
 def _program(word: str) -> str:
@@ -240,9 +240,9 @@ async def _run(argv: tuple[str, ...], said: str, environment: Mapping[str, str])
         none, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
         process = await children.start((_program(argv[0]), *argv[1:]), stdin=none, stdout=pipe, stderr=none, env=quiet)
     except FileNotFoundError:
-        raise Refused(f"{said} cannot be had: there is no such program") from None
+        raise Refused(f"{said} is not available: there is no such program") from None
     except (OSError, ValueError, RuntimeError) as error:
-        raise Refused(f"{said} cannot be had: {clean(str(getattr(error, 'strerror', '') or error).lower(), 100)}") from None
+        raise Refused(f"{said} is not available: {clean(str(getattr(error, 'strerror', '') or error).lower(), 100)}") from None
     assert process.stdout is not None
     try:
         async with asyncio.timeout(COMMAND_SECONDS):
@@ -250,13 +250,13 @@ async def _run(argv: tuple[str, ...], said: str, environment: Mapping[str, str])
             code = await process.wait()
     except TimeoutError:
         raise Refused(
-            f"{said} cannot be had: it did not finish within {COMMAND_SECONDS:g} s", "It has no terminal: it must not ask."
+            f"{said} is not available: it did not finish within {COMMAND_SECONDS:g} s", "It has no terminal: it must not ask."
         ) from None
     finally:
         await children.end(process)
     if code:
         how = f"it ended with {code}" if code > 0 else f"a signal ended it ({-code})"
-        raise Refused(f"{said} cannot be had: {how}", "Run it in a shell to see why; it has no terminal here.")
+        raise Refused(f"{said} is not available: {how}", "Run it in a shell to see why; it has no terminal here.")
     return told.decode("utf-8", "replace")
 
 

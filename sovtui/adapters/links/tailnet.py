@@ -73,7 +73,7 @@ class Guide:
         if peer.expired:
             raise Unreachable(tailnet_words.about_peer(net, peer, self.host, self._clock.now()))
         if not peer.addresses:
-            raise Unreachable(f"the tailnet tells no address of {self.host}")
+            raise Unreachable(f"the tailnet knows no address of {self.host}")
         await asyncio.to_thread(self._cache.put, self.wanted, peer.addresses, net.at)
         self.way = "tailnet"
         self._vouched = bool(peer.ssh_host_keys)

@@ -26,10 +26,10 @@ _FIGURES = {
     "clock": ("gpu.clock_hertz", 1.0),
 }
 _MEMORY = ("used", "total")
-_SHARED = "this GPU has no memory of its own to tell: it shares the host's memory"
+_SHARED = "this GPU has no memory of its own: it shares the host's memory"
 _NEVER = "nvidia-smi says that this GPU has no such figure"
 _SPLIT = "this GPU is split into instances: each has its own"
-_OF_THE_WHOLE = "it is told of the whole GPU only"
+_OF_THE_WHOLE = "it is reported for the whole GPU only"
 
 
 class Gpus:
@@ -47,7 +47,7 @@ class Gpus:
     def take(self, line: Mapping[str, Any], now: datetime) -> tuple[Event, ...]:
         """What a line of the probe says."""
         if not line.get("asked"):
-            return (SourceChanged(Source(NAME, self._host, None, "another source tells its GPUs")), *self._gone("", now))
+            return (SourceChanged(Source(NAME, self._host, None, "another source reports its GPUs")), *self._gone("", now))
         reason = clean(outside.text(line.get("reason")), 300)
         if reason:
             ok = None if line.get("absent") else False
@@ -60,7 +60,7 @@ class Gpus:
             self._take(row, now)
         lost = [key for key in old if key not in self._told]
         samples = [Sample(key, reading, gpu) for (key, gpu), reading in self._told.items()]
-        samples += [Sample(key, unknown("nvidia-smi no longer tells of it", self._source, now), gpu) for key, gpu in lost]
+        samples += [Sample(key, unknown("nvidia-smi no longer reports it", self._source, now), gpu) for key, gpu in lost]
         count = len([row for row in rows if ":" not in outside.text(row.get("id"))])
         detail = f"{count} GPU{'' if count == 1 else 's'}"
         return (SourceChanged(Source(NAME, self._host, True, "", now, detail)), Samples(self._host, tuple(samples)))
@@ -103,5 +103,5 @@ class Gpus:
         """Without `at` the last values stay, as old ones."""
         readings = [(key, gpu) for (key, gpu), reading in self._told.items() if reading.value is not None]
         self._told = {}
-        gone = tuple(Sample(key, unknown(reason or "another source tells it", self._source, at), gpu) for key, gpu in readings)
+        gone = tuple(Sample(key, unknown(reason or "another source reports it", self._source, at), gpu) for key, gpu in readings)
         return (Samples(self._host, gone),) if gone else ()

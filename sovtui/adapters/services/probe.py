@@ -75,7 +75,7 @@ class Probe:
 
         `records`: those of the services of whose runs the journal is asked where systemd keeps no record.
 
-        `gpus_elsewhere(host)`: whether another source tells its GPUs; None while that is not known. Without it they are never asked for.
+        `gpus_elsewhere(host)`: whether another source reports its GPUs; None while that is not known. Without it they are never asked for.
         """
         self.host = host
         self._gpus_elsewhere = gpus_elsewhere

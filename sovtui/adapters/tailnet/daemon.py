@@ -37,7 +37,7 @@ class Daemon:
             told, said = await self._ask_command(("status", "--json"), ASK_SECONDS)
             raw, who = told, "cli"
             if not told.strip():
-                raise Malformed(f"`tailscale status --json` told nothing: {clean(said.strip(), 200) or 'no output'}")
+                raise Malformed(f"`tailscale status --json` returned nothing: {clean(said.strip(), 200) or 'no output'}")
         try:
             net = await asyncio.to_thread(parse, raw, self._clock.now()) if len(raw) > LONG else parse(raw, self._clock.now())
         except ValueError as error:

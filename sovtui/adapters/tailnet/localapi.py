@@ -48,7 +48,7 @@ async def ask(door: Door, method: str, path: str, seconds: float) -> bytes:
     except TimedOut:
         raise TimedOut(f"the tailnet daemon at {door} did not answer within {seconds:g} s") from None
     except Closed:
-        raise Closed(f"nobody answers at {door}") from None
+        raise Closed(f"nothing answers at {door}") from None
     except PortError as error:
         said = str(error).partition(f"/localapi/v0/{path.partition('?')[0]}")[2].lstrip(": ")
         raise Malformed(f"the tailnet daemon at {door} does not answer as it should: {said or error}") from None
@@ -106,7 +106,7 @@ async def dial(door: Door, host: str, port: int, seconds: float) -> socket.socke
                 said = clean_bytes(await loop.sock_recv(ours, 1000), 300).strip()
     except TimeoutError:
         ours.close()
-        raise TimedOut(f"the tailnet daemon reached nobody at {host} port {port} within {seconds:g} s") from None
+        raise TimedOut(f"the tailnet daemon reached nothing at {host} port {port} within {seconds:g} s") from None
     except BaseException:
         ours.close()
         raise
@@ -150,7 +150,7 @@ async def _open(door: Door, seconds: float) -> socket.socket:
             made.close()
             raise
     except OSError as error:
-        raise Closed(f"nobody answers at {door}: {clean(str(error), 200)}") from None
+        raise Closed(f"nothing answers at {door}: {clean(str(error), 200)}") from None
     return made
 
 

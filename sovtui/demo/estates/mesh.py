@@ -9,7 +9,20 @@ from sovtui.config.load import loads
 from sovtui.config.schema import Config
 from sovtui.config.show import example
 from sovtui.core.model import Alert, Part
-from sovtui.demo.estate import DAY, GIB, HOUR, MIB, BesideFacts, Estate, HostFacts, ModeFacts, ModelFacts, ServiceFacts, alert
+from sovtui.demo.estate import (
+    DAY,
+    GIB,
+    HOUR,
+    MIB,
+    BesideFacts,
+    Estate,
+    HostFacts,
+    ModeFacts,
+    ModelFacts,
+    ServiceFacts,
+    alert,
+    changed,
+)
 
 STACKS = [
     "paperless",
@@ -44,10 +57,16 @@ STACKS = [
     "registry",
 ]
 PARTS = ("web", "db", "worker")
+OLLAMA_LOG = (
+    "Listening on [::]:11434 (version 0.33.0)",
+    "llama runner started in 2.31 seconds",
+    '200 |  3.118904514s |  172.18.0.5 | POST  "/api/embed"',
+    '200 |  6.402211907s |  172.18.0.5 | POST  "/api/chat"',
+)
 
 
 def _containers() -> dict[str, ServiceFacts]:
-    """Ninety containers of thirty stacks: one restarts in a loop, one has exited."""
+    """Ninety containers of thirty stacks; one has exited."""
     found = {}
     for number, stack in enumerate(STACKS):
         for part, memory in zip(PARTS, (142, 96, 71), strict=True):
@@ -55,9 +74,6 @@ def _containers() -> dict[str, ServiceFacts]:
             found[f"container:{stack}-{part}"] = ServiceFacts(
                 f"{stack}: {part}", memory_bytes=size, age_seconds=(3 + number) * DAY
             )
-    found["container:feeds-worker"] = ServiceFacts(
-        "feeds: worker", restarts=31, memory_bytes=64 * MIB, age_seconds=20, restarts_every_seconds=70
-    )
     found["container:photos-worker"] = ServiceFacts("photos: worker", "inactive", "exited", 7 * HOUR)
     return found
 
@@ -69,7 +85,7 @@ def _config() -> Config:
     return replace(config, host={**config.host, "gpubox": more})
 
 
-def usual_alerts(now: datetime) -> tuple[Alert, ...]:
+def troubled_alerts(now: datetime) -> tuple[Alert, ...]:
     labels = {"instance": "gpubox:9100", "name": "feeds-worker"}
     return (alert(now, "6e0b43d7a19c8f25", "ContainerRestarting", "warning", 41, "feeds-worker restarted 31 times.", labels),)
 
@@ -83,17 +99,39 @@ def more_alerts(now: datetime) -> tuple[Alert, ...]:
 
 
 def deployments(start: datetime, now: datetime) -> tuple[Part, ...]:
-    """What the router sends to: one has failed twice and is skipped for an hour."""
+    """What the router sends to."""
+    return _deployments(None)
+
+
+def cooling_deployments(start: datetime, now: datetime) -> tuple[Part, ...]:
+    """The same: one has failed twice and is skipped for half an hour."""
     end = start + timedelta(minutes=31)
-    cooling = now < end
+    return _deployments(end if now < end else None)
+
+
+def _deployments(end: datetime | None) -> tuple[Part, ...]:
+    """`end`: of the cooldown of one of them."""
+    cooling = end is not None
     return (
-        Part("bulk: cloud-v3", "cooldown" if cooling else "ready", cooling, "cloud", ends_at=end if cooling else None),
+        Part("bulk: cloud-v3", "cooldown" if cooling else "ready", cooling, "cloud", ends_at=end),
         Part("bulk: local-8b", "ready", detail="local at 127.0.0.1:11434 llama3.1:8b"),
         Part("bulk: frontier", "unused", detail="cloud"),
         Part("private: local-8b", "ready", detail="local at 127.0.0.1:11434 llama3.1:8b"),
         Part("embeddings: local-embed", "ready", detail="local at 127.0.0.1:11434 nomic-embed-text"),
         Part("writing: frontier", "ready", detail="cloud"),
         Part("bulk → local-8b → frontier", "chain", cooling, "taken 4× in 5 min" if cooling else ""),
+    )
+
+
+def troubled() -> Estate:
+    """A container that restarts in a loop, the alert about it, and a deployment in its cooldown."""
+    well = estate()
+    worker = ServiceFacts("feeds: worker", restarts=31, memory_bytes=64 * MIB, age_seconds=20, restarts_every_seconds=70)
+    return replace(
+        well,
+        hosts=changed(well, {"container:feeds-worker": worker}, {}),
+        beside={**well.beside, "router": replace(well.beside["router"], parts=cooling_deployments)},
+        usual_alerts=troubled_alerts,
     )
 
 
@@ -107,7 +145,6 @@ def estate() -> Estate:
         failing_mode="image",
         remote="nas",
         switching_seconds=2.0,
-        usual_alerts=usual_alerts,
         more_alerts=more_alerts,
         hosts={
             "gpubox": HostFacts(
@@ -127,7 +164,7 @@ def estate() -> Estate:
                 degrees_per_watt=0.14,
                 services={
                     "container:comfyui": ServiceFacts("ComfyUI", "inactive", "exited", 2 * DAY),
-                    "container:ollama": ServiceFacts("Ollama on 11434", memory_bytes=int(1.9 * GIB)),
+                    "container:ollama": ServiceFacts("Ollama on 11434", memory_bytes=int(1.9 * GIB), journal=OLLAMA_LOG),
                     "container:litellm": ServiceFacts("LiteLLM on 4000", memory_bytes=688 * MIB),
                     "backup-stacks.service": ServiceFacts("Backup of all stacks", "inactive", "dead", 15 * HOUR),
                     "docker.service": ServiceFacts("Docker", memory_bytes=291 * MIB, age_seconds=33 * DAY),

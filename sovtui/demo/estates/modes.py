@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sovtui.config.load import loads
 from sovtui.config.show import example
 from sovtui.core.model import Part
-from sovtui.demo.estate import DAY, GIB, MIB, BesideFacts, Estate, HostFacts, ModeFacts, ServiceFacts
+from sovtui.demo.estate import DAY, GIB, MIB, BesideFacts, Estate, HostFacts, ModeFacts, ServiceFacts, changed
 
 
 def _off(description: str) -> ServiceFacts:
@@ -15,21 +16,41 @@ def _off(description: str) -> ServiceFacts:
 
 
 def deployments(start: datetime, now: datetime) -> tuple[Part, ...]:
-    """What the router sends to: the GPU is back, and still skipped."""
+    """What the router sends to."""
+    return _deployments(None)
+
+
+def cooling_deployments(start: datetime, now: datetime) -> tuple[Part, ...]:
+    """The same: the GPU is back, and still skipped."""
     end = start + timedelta(minutes=36)
-    cooling = now < end
+    return _deployments(end if now < end else None)
+
+
+def _deployments(end: datetime | None) -> tuple[Part, ...]:
+    """`end`: of the cooldown of one of them."""
+    cooling = end is not None
     return (
         Part(
             "personal: gpu",
             "cooldown" if cooling else "ready",
             cooling,
             "local at 127.0.0.1:8000",
-            ends_at=end if cooling else None,
+            ends_at=end,
         ),
         Part("personal: cloud-1", "ready", detail="cloud"),
         Part("personal: cloud-2", "unused", detail="cloud"),
         Part("private: cpu", "ready", detail="local at 127.0.0.1:8001"),
         Part("personal → cloud-1 → cloud-2 → cpu", "chain", cooling, "taken 2× in 5 min" if cooling else ""),
+    )
+
+
+def troubled() -> Estate:
+    """A backup that failed and is late, and a deployment in its cooldown."""
+    well = estate()
+    return replace(
+        well,
+        hosts=changed(well, {}, {"offsite": (9.4 * DAY, "failed")}),
+        beside={**well.beside, "router": replace(well.beside["router"], parts=cooling_deployments)},
     )
 
 
@@ -72,13 +93,13 @@ def estate() -> Estate:
                     "container:creative-latentsync": _off("Lip sync, latent"),
                     "user:nemotron-cpu.service": ServiceFacts("llama.cpp on the CPU: the floor", memory_bytes=int(19.4 * GIB)),
                     "restic-local.service": ServiceFacts("restic to the local repository", "inactive", "dead", 5.7 * DAY),
-                    "restic-offsite.service": ServiceFacts("restic off site", "inactive", "dead", 5.7 * DAY),
+                    "restic-offsite.service": ServiceFacts("restic off site", "inactive", "dead", 5.2 * DAY),
                     "container:litellm-proxy": ServiceFacts("LiteLLM on 4000", memory_bytes=702 * MIB),
                     "container:tracing": ServiceFacts("Tracing", memory_bytes=410 * MIB),
                     "container:agent-gateway": ServiceFacts("Agent gateway on 8642", memory_bytes=266 * MIB),
                     "netdata.service": ServiceFacts("Netdata", memory_bytes=188 * MIB),
                 },
-                backups={"local": (5.7 * DAY, "success"), "offsite": (9.4 * DAY, "failed")},
+                backups={"local": (5.7 * DAY, "success"), "offsite": (5.2 * DAY, "success")},
             )
         },
         beside={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sovtui.config.schema import (
@@ -17,7 +18,7 @@ from sovtui.config.schema import (
     SwitchConfig,
 )
 from sovtui.core.model import Alert
-from sovtui.demo.estate import DAY, GIB, HOUR, MIB, Estate, HostFacts, ModeFacts, ServiceFacts, alert, timer
+from sovtui.demo.estate import DAY, GIB, HOUR, MIB, Estate, HostFacts, ModeFacts, ServiceFacts, alert, changed, timer
 
 QWEN = "vllm-qwen36.service"
 MISTRAL = "container:sglang-mistral4"
@@ -137,16 +138,14 @@ def estate() -> Estate:
                     IMAGE: ServiceFacts("ComfyUI", "inactive", "exited"),
                     "llama-cpu.service": ServiceFacts("llama.cpp on the CPU: the floor", memory_bytes=int(2.6 * GIB)),
                     "sovereign-backup.service": ServiceFacts("Backup to local NVMe", "inactive", "dead", 17.7 * HOUR),
-                    "backup-nas.service": ServiceFacts("Copy of the backup to the NAS", "inactive", "dead", 31 * HOUR),
+                    "backup-nas.service": ServiceFacts("Copy of the backup to the NAS", "inactive", "dead", 17.2 * HOUR),
                     "backup-usb.service": ServiceFacts("Copy of the backup to the USB stick", "inactive", "dead", 12 * DAY),
                     "vllm-qwen36-healthcheck.timer": timer("Every 5 minutes", 300),
                     "vllm-qwen36-healthcheck.service": ServiceFacts("Health check of vLLM", "inactive", "dead", 140.0),
                     "sglang-healthcheck.timer": timer("Every 5 minutes", 300),
                     "sglang-healthcheck.service": ServiceFacts("Health check of SGLang", "inactive", "dead", 140.0),
                     "mcp-server.service": ServiceFacts("MCP server, uvicorn on 8002", memory_bytes=184 * MIB),
-                    "container:open-webui": ServiceFacts(
-                        "Web UI", restarts=14, memory_bytes=612 * MIB, age_seconds=38, restarts_every_seconds=95
-                    ),
+                    "container:open-webui": ServiceFacts("Web UI", memory_bytes=612 * MIB),
                     "gitea.service": ServiceFacts("Git", memory_bytes=231 * MIB),
                     "searxng.service": ServiceFacts("Search", memory_bytes=148 * MIB),
                     "lnd.service": ServiceFacts("Lightning node", memory_bytes=402 * MIB, age_seconds=3 * DAY),
@@ -156,7 +155,7 @@ def estate() -> Estate:
                 },
                 backups={
                     "local": (17.7 * HOUR, "success"),
-                    "nas": (31.2 * HOUR, "failed"),
+                    "nas": (17.2 * HOUR, "success"),
                     "usb": (12.3 * DAY, "success"),
                 },
             ),
@@ -193,7 +192,7 @@ def estate() -> Estate:
                 cached_bytes=int(5.1 * GIB),
                 cpu_ratio=0.04,
                 latency_seconds=0.043,
-                disks={"/": (32e9, 0.22), "/volume1": (15.9e12, 0.91)},
+                disks={"/": (32e9, 0.22), "/volume1": (15.9e12, 0.71)},
                 services={
                     "smbd.service": ServiceFacts("File shares", memory_bytes=66 * MIB, age_seconds=70 * DAY),
                     "nfs-server.service": ServiceFacts("NFS", "active", "exited", 70 * DAY),
@@ -244,8 +243,38 @@ def estate() -> Estate:
     )
 
 
+def troubled() -> Estate:
+    """A backup that failed and is late, a disk that fills up, a container that restarts in a loop, and the alerts about them."""
+    well = estate()
+    services = {
+        "backup-nas.service": ServiceFacts("Copy of the backup to the NAS", "inactive", "dead", 31 * HOUR),
+        "container:open-webui": ServiceFacts(
+            "Web UI", restarts=14, memory_bytes=612 * MIB, age_seconds=38, restarts_every_seconds=95
+        ),
+    }
+    hosts = changed(well, services, {"nas": (31.2 * HOUR, "failed")})
+    hosts["nas"] = replace(hosts["nas"], disks={**hosts["nas"].disks, "/volume1": (15.9e12, 0.91)})
+    return replace(well, hosts=hosts, usual_alerts=troubled_alerts)
+
+
 def usual_alerts(now: datetime) -> tuple[Alert, ...]:
-    """Uncleaned: as Alertmanager would send them. One to act on, one acknowledged, one for information, one with hostile text."""
+    """Nothing to act on: one that somebody has acknowledged."""
+    return (
+        alert(
+            now,
+            "5b77d21e90aa4c18",
+            "CertificateRenewsSoon",
+            "info",
+            2210,
+            "Caddy on edge renews its certificate in 6 days.",
+            {"instance": "edge:2019"},
+            ("ops@thinclient", "it renews by itself", 20.5),
+        ),
+    )
+
+
+def troubled_alerts(now: datetime) -> tuple[Alert, ...]:
+    """Two to act on, one for information, one acknowledged."""
     return (
         alert(
             now,
@@ -281,8 +310,8 @@ def usual_alerts(now: datetime) -> tuple[Alert, ...]:
             "ServiceRestarting",
             "warning",
             23,
-            "\x1b[2J\x1b[31mopen-webui\x1b[0m restarted 14 times [b]since[/b] noon\u202e gpj.exe\x07\r\n\x1b]0;owned\x07 {{ $labels }}",
-            {"instance": "spark:9100", "name": "open-webui", "image": "images.example/\u202eevil\x1b[8m/ui:latest"},
+            "open-webui has restarted 14 times since noon.",
+            {"instance": "spark:9100", "name": "open-webui"},
         ),
     )
 

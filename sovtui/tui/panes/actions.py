@@ -8,6 +8,7 @@ from datetime import datetime
 from sovtui.core import text
 from sovtui.core.catalog import CATALOG
 from sovtui.core.model import ActionRun, LinkPhase, Step
+from sovtui.core.receipts import outcome_word, step_word
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
@@ -24,7 +25,7 @@ def outcome_span(run: ActionRun) -> Span:
         return "◐ running", "accent"
     if run.outcome == "done":
         return "✔ done", "ok"
-    return (f"▲ {run.outcome}", "warn") if run.outcome in ("warned", "skipped") else (f"✖ {run.outcome}", "bad")
+    return (f"▲ {outcome_word(run)}", "warn") if run.outcome in ("warned", "skipped") else (f"✖ {outcome_word(run)}", "bad")
 
 
 def acting(host: Host | None, now: datetime) -> bool:
@@ -63,7 +64,7 @@ def run_span(host: Host, now: datetime) -> Span | None:
     run = host.action
     if run is None or not run.running:
         return None
-    step = f": {run.steps[-1].name}" if run.steps else ""
+    step = f": {step_word(run.steps[-1].name)}" if run.steps else ""
     words = f"◐ {run.kind} {run.target}".rstrip() + step
     if host.link.phase is LinkPhase.UP or host.link.since is None:
         return words, "accent"
@@ -149,7 +150,7 @@ class ActionsPane(ListPane):
         if seconds is None and step.state == "running":
             seconds = max(0.0, (now - step.began_at).total_seconds())
         took = pad(text.duration(seconds) if seconds is not None else "", 10, RIGHT)
-        left = row((f"  {sign} ", role), (step.name, "strong" if step.state == "running" else "plain"))
+        left = row((f"  {sign} ", role), (step_word(step.name), "strong" if step.state == "running" else "plain"))
         if step.detail:
             left = row(*left.spans, (f"  {step.detail}", "label"))
         return spread(left, row((took, role if step.state == "running" else "label")), width)
@@ -167,7 +168,7 @@ class ActionsPane(ListPane):
         what = f"{run.kind} {run.target}".strip()
         right = row((pad(took, 10, RIGHT), "label"), (pad(age, 9, RIGHT), "label"))
         line = spread(row((f"{word}  ", role), what, (f"  {run.who}" if width >= 48 else "", "label")), right, width)
-        return Item(run.id, (line,), f"{what} {run.outcome} {run.who} {run.reason}")
+        return Item(run.id, (line,), f"{what} {outcome_word(run)} {run.who} {run.reason}")
 
     def chosen(self, view: View) -> str:
         """What runs or has just ended is before the list, and what one means."""
@@ -193,7 +194,7 @@ class ActionsPane(ListPane):
         if figures:
             rows += [BLANK, row(("before and after", "label")), *facts(figures, width)]
         if run.lines:
-            rows += [BLANK, row(("what it followed, last lines", "label"))]
+            rows += [BLANK, row(("last log lines", "label"))]
             rows += [line for words in run.lines for line in paragraph(words, width, "plain")]
         return rows
 

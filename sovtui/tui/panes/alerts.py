@@ -22,7 +22,7 @@ STATES = (
     AlertState.INHIBITED,
 )
 _SIGNS = {AlertState.ACTIVE: "▲", AlertState.ACKNOWLEDGED: "✔", AlertState.INHIBITED: "–", AlertState.UNTOLD: "?"}
-_WORDS = {AlertState.UNTOLD: "not told yet"}
+_WORDS = {AlertState.UNTOLD: "not reported yet"}
 PULSE = "pulse"
 """What an alert that always fires is called: that it does is well."""
 OLD_AFTER_SECONDS = 60.0
@@ -114,7 +114,7 @@ class AlertsPane(ListPane):
         hushed = sum(1 for alert in state.alerts if alert.state is AlertState.ACKNOWLEDGED)
         words = f"{len(actionable(state))} firing" + (f", {hushed} acknowledged" if hushed else "")
         if untold := sum(1 for alert in state.alerts if alert.state is AlertState.UNTOLD):
-            words += f", {untold} not told yet"
+            words += f", {untold} not reported yet"
         old = old_seconds(state)
         return f"{words} {text.STALE_SIGN}{text.age(old)}" if old is not None else words
 
@@ -128,7 +128,7 @@ class AlertsPane(ListPane):
             return [row((f"{text.UNKNOWN_SIGN} ", "nothing"), *first.spans), *(row("  ", *line.spans) for line in rest[:2])]
         if view.state.alerts_untold:
             return []
-        return [row(("0 ", "strong"), ("alerts fire", "label"))]
+        return [row(("0 ", "strong"), ("alerts firing", "label"))]
 
     def head(self, view: View, width: int) -> list[Row]:
         rows = [row(("? ", "nothing"), (cut(view.state.alerts_untold, width - 2), "label"))] if view.state.alerts_untold else []
@@ -176,7 +176,7 @@ class AlertsPane(ListPane):
         known = PULSE if alert.pulse else _WORDS.get(alert.state, str(alert.state))
         rows = paragraph(f"{sign_of(alert)} {alert.severity or 'no severity'}, {known}", width, severity_role(alert))
         if alert.told_by:
-            rows += paragraph("Prometheus says so; Alertmanager has not been told yet.", width, "label")
+            rows += paragraph("Prometheus reports it; Alertmanager has not received it yet.", width, "label")
         elif alert.state is AlertState.UNTOLD:
             rows += paragraph(view.state.alerts_untold, width, "label")
         rows += paragraph(alert.summary or "no summary", width)

@@ -58,24 +58,24 @@ class BackupsPane(ListPane):
         if backup.last_success_at is not None:
             old = text.age((now - backup.last_success_at).total_seconds())
             last = (f"{text.moment(backup.last_success_at)}, {old} ago", "plain")
-        pairs: list[tuple[str, Span]] = [("last good one", last)]
+        pairs: list[tuple[str, Span]] = [("last success", last)]
         if backup.max_age_seconds:
-            pairs.append(("may be", (f"{text.age(backup.max_age_seconds)} old", "plain")))
+            pairs.append(("limit", (text.age(backup.max_age_seconds), "plain")))
         result = f"skipped, because {backup.skipped}" if backup.skipped else backup.last_result or text.UNKNOWN_SIGN
         pairs.append(("last run", (result, "bad" if result == "failed" else "plain" if backup.last_result else "nothing")))
-        pairs.append(("told by", (backup.source or text.UNKNOWN_SIGN, "label")))
+        pairs.append(("source", (backup.source or text.UNKNOWN_SIGN, "label")))
         pairs.append(("service", (backup.service, "plain")))
         if backup.reason:
             pairs.append(("because" if backup.last_success_at is None else "note", (backup.reason, "stale")))
         rows += facts(pairs, width)
-        rows += [BLANK, row(("runs that left a receipt", "label"))]
+        rows += [BLANK, row(("runs with a receipt", "label"))]
         runs = [run for run in host.receipts if run.kind == "backup" and run.target in (backup.name, backup.service)]
         for run in runs[:10]:
             sign, look = outcome_span(run)
             took = f"  {text.duration(run.seconds)}" if run.seconds is not None else ""
             rows.append(row((f"{sign}  ", look), text.moment(run.began_at), (f"{took}  {run.who}", "label")))
             rows += paragraph(run.reason, width, "plain", indent=2) if run.reason else []
-        return rows if runs else [*rows, row(("none seen: a timer's runs leave none", "label"))]
+        return rows if runs else [*rows, row(("none: runs started by a timer leave none", "label"))]
 
     def journal_of(self, view: View, id: str) -> str:
         return view.host.backups[id].service if view.host and id in view.host.backups else ""
@@ -86,7 +86,7 @@ class BackupsPane(ListPane):
         if backup is None:
             return []
         last = text.moment(backup.last_success_at) if backup.last_success_at else "not known"
-        line = f"backup {id} on {view.host_name}: {judge(backup, view.state)[0]}, last good one {last}"
+        line = f"backup {id} on {view.host_name}: {judge(backup, view.state)[0]}, last success {last}"
         return [Copy("its state", line), Copy("its service", backup.service), Copy("its last error", log=backup.service)]
 
     def _row(self, view: View, backup: Backup, width: int) -> Row:

@@ -286,7 +286,7 @@ class ListPane(Pane):
             if self.filter and everything:
                 return [
                     *head,
-                    *[row((line, "label")) for line in wrap(f"none of {len(everything)} holds “{self.filter}”", width)],
+                    *[row((line, "label")) for line in wrap(f"none of {len(everything)} contains “{self.filter}”", width)],
                 ]
             return [*head, *self.nothing(view, width)]
         ids = [item.id for item in self._items]

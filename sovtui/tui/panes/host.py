@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sovtui.core import text
+from sovtui.core.headroom import headroom
 from sovtui.core.issues import Grade, Issue, alerts_of, disk_grade, issues, lost, of_host
 from sovtui.core.marks import Mark
 from sovtui.core.model import ActionRun, AlertState, HostSpec
@@ -82,7 +83,7 @@ class HostPane(Pane):
         host = view.host
         if host is None:
             return ""
-        return "what it last did" if lost(host.link) and view.then is None else host.spec.role
+        return "last known state" if lost(host.link) and view.then is None else host.spec.role
 
     def badge(self, view: View) -> tuple[str, str]:
         if view.host is None:
@@ -167,7 +168,7 @@ class HostPane(Pane):
     def _silent(self, view: View, host: Host, width: int) -> list[Row]:
         now, since = view.state.now, host.link.since
         told = self.last if self.last.host is None or self.last.host.spec.name == host.spec.name else Last()
-        words = "refuses us" if host.link.phase == "refused" else "cannot be reached"
+        words = "denies access" if host.link.phase == "refused" else "cannot be reached"
         ago = f" since {short_time(since, now)}, {text.age((now - since).total_seconds())}" if since else ""
         rows = paragraph(f"✖ {words}{ago}", width, "bad")
         if told.at is not None:
@@ -176,11 +177,11 @@ class HostPane(Pane):
             )
         rows += self._did(view, host, told, width)
         rows += [BLANK, row(("alerts about it", "label")), *self._alerts(view, host, width)]
-        rows += [BLANK, row(("its last figures", "label")), *grid(last_figures(host, told.host, now), width, FIGURE_CELLS)]
+        rows += [BLANK, row(("last known figures", "label")), *grid(last_figures(host, told.host, now), width, FIGURE_CELLS)]
         if told.note:
             rows += paragraph(told.note, width, "label")
         elif told.at is not None or view.config.prometheus is not None:
-            rows += paragraph("t shows the minutes before it fell silent, as Prometheus tells them", width, "label")
+            rows += paragraph("t shows the minutes before it stopped answering, from Prometheus", width, "label")
         return rows
 
     def _did(self, view: View, host: Host, told: Last, width: int) -> list[Row]:
@@ -202,9 +203,9 @@ class HostPane(Pane):
                 row(("  " + cut(f"{short_time(newest.began_at, now)} by {newest.who}{took}", width - 2), "label")),
             ]
         else:
-            rows.append(row(("last action  ", "label"), ("?", "nothing"), ("  its receipts lie on it", "label")))
+            rows.append(row(("last action  ", "label"), ("?", "nothing"), ("  its receipts are kept on the host", "label")))
         if told.marks:
-            rows.append(row(("what happened before", "label")))
+            rows.append(row(("events before", "label")))
         for mark in told.marks[:MOST_EVENTS]:
             rows.append(row(("  " + short_time(mark.at, now), "label"), "  ", cut(mark.words, width - 14)))
         return rows
@@ -226,7 +227,7 @@ class HostPane(Pane):
         old = (state.now - state.alerts_at).total_seconds()
         if old > 60:
             rows.append(row((f"  as of {text.age(old)} ago {text.STALE_SIGN}", "stale")))
-        return rows or [row(("  0 ", "strong"), ("fire", "label"))]
+        return rows or [row(("  0 ", "strong"), ("firing", "label"))]
 
 
 def issue_row(issue: Issue, now: datetime, width: int) -> Row:
@@ -270,15 +271,14 @@ def last_figures(host: Host, then: Host | None, now: datetime) -> list[tuple[str
         return max(told, key=lambda r: r.at or now, default=known[0])
 
     def aged(figure: str, subject: str = "") -> Span:
-        reading = newer(figure, subject)
-        words, role = value(figure, reading, now)
-        if reading.status is Status.FRESH:
-            old = reading.age_seconds(now)
-            if old is not None and old > 5:  # it was fresh then
-                return f"{words} {text.STALE_SIGN}{text.age(old)}", "stale"
-        return words, role
+        return _old_span(figure, newer(figure, subject), now)
 
-    pairs = [("available", aged("memory.available_bytes")), ("CPU", aged("cpu.use_ratio")), ("load", aged("cpu.load_mean"))]
+    pairs = [
+        *_memory(host, then, now),
+        ("available", aged("memory.available_bytes")),
+        ("CPU", aged("cpu.use_ratio")),
+        ("load", aged("cpu.load_mean")),
+    ]
     found = subject(host) or (subject(then) if then is not None else None)
     if found is not None:
         pairs.insert(0, ("decode", aged(DECODE, found.mode.name)))
@@ -290,8 +290,28 @@ def last_figures(host: Host, then: Host | None, now: datetime) -> list[tuple[str
             ("heat", aged("gpu.temperature_celsius", gpu)),
         ]
     for mount in dict.fromkeys(s for h in (host, then) if h is not None for s in h.subjects("disk.free_bytes")):
-        pairs.append((f"{mount} free", aged("disk.free_bytes", mount)))
+        pairs.append((f"{mount} left", aged("disk.free_bytes", mount)))
     return pairs
+
+
+def _memory(host: Host, then: Host | None, now: datetime) -> list[tuple[str, Span]]:
+    """What its GPU had free, of one with memory of its own: the newer of what is known."""
+    rooms = [room for h in (host, then) if h is not None and (room := headroom(h)).of_gpu]
+    if not rooms:
+        return []
+    known = [room.reading for room in rooms if room.reading.value is not None and room.reading.at is not None]
+    return [
+        ("GPU free", _old_span("gpu.memory_total_bytes", max(known, key=lambda r: r.at or now, default=rooms[0].reading), now))
+    ]
+
+
+def _old_span(figure: str, reading: Reading, now: datetime) -> Span:
+    """A value of before with its age, also where it was fresh then."""
+    words, role = value(figure, reading, now)
+    old = reading.age_seconds(now)
+    if reading.status is Status.FRESH and old is not None and old > 5:
+        return f"{words} {text.STALE_SIGN}{text.age(old)}", "stale"
+    return words, role
 
 
 def short_time(at: datetime, now: datetime) -> str:

@@ -11,7 +11,7 @@ from textual.message import Message
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
 from sovtui.core.model import Engine, EnginePhase, LinkPhase, Mode
-from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, pace, seen_at, switchable
+from sovtui.core.modes import Heat, ModeView, beside_views, mode_views, pace, seen_at, serving, switchable
 from sovtui.core.reading import Status
 from sovtui.core.state import Host
 from sovtui.tui import engines
@@ -62,6 +62,11 @@ def subject(host: Host) -> ModeView | None:
     return None
 
 
+def in_front(host: Host) -> ModeView | None:
+    """What the headline is about: the mode, or where none is up the first engine that serves."""
+    return subject(host) or next(iter(serving(host)), None)
+
+
 def live(host: Host, role: str) -> str:
     """The role, or that of stale things while the link is not up: nothing looks live that cannot be."""
     return role if host.link.phase is LinkPhase.UP or role == "nothing" else "stale"
@@ -93,10 +98,19 @@ def _heat_span(host: Host) -> Span:
         return f"{engines.sign(view)} {view.mode.name} {view.word}", engines.role(view)
     if any(view.heat is Heat.UNKNOWN for view in views):
         return "? mode unknown", "nothing"
-    if views or not host.spec.beside:
-        return ("○ nothing is hot", "label") if views else ("no modes", "label")
-    first = troubled(host) or beside_views(host)[0]
-    return f"{engines.sign(first)} {first.mode.name} {first.word}", engines.role(first)
+    return _beside_span(host) or (("○ no mode is hot", "label") if views else ("no modes", "label"))
+
+
+def _beside_span(host: Host) -> Span | None:
+    """Where no mode is up: the engine that needs a look, else what serves; None where nothing does."""
+    up = serving(host)
+    first = troubled(host) or next(iter(up or beside_views(host)), None)
+    if first is None or (not up and first.heat is not Heat.BROKEN and host.spec.modes):
+        return None
+    words = f"{engines.sign(first)} {first.mode.name} {first.word}"
+    more = len(up) - (first in up)
+    words += f", {more} more" if more else ""
+    return f"{words}, no mode" if host.spec.modes else words, engines.role(first)
 
 
 def troubled(host: Host) -> ModeView | None:

@@ -291,7 +291,7 @@ class LogPane(FollowingPane):
             foot = [row((f"{text.STALE_SIGN} the link is {view.host.link.phase}: no new lines", "stale"))]
         note = ""
         if view.then is not None:
-            foot, note = [], self._told(view)[1] or "no lines of before this moment are kept"
+            foot, note = [], self._told(view)[1] or "no lines from before this moment are kept"
         elif self.dropped and height > 8:
             foot.append(row((f"{self.dropped} older lines no longer kept", "label")))
         room = height - len(foot)
@@ -308,9 +308,11 @@ class LogPane(FollowingPane):
         if not made and note:
             return [row((line, "nothing")) for line in wrap(note, width)[:3]]
         if not made:
-            nothing = f"no line holds “{self.filter}”" if self.filter and self.lines else "" if self._trouble else "no lines yet"
+            nothing = (
+                f"no line contains “{self.filter}”" if self.filter and self.lines else "" if self._trouble else "no lines yet"
+            )
             if not self._following[1] and not self._pick(view):
-                nothing = "nothing here runs under a unit or a container whose log could be read"
+                nothing = "no unit or container here has a log that can be read"
             return [row((nothing, "label")), *foot] if nothing and not count else foot
         made.reverse()
         self._visible.reverse()

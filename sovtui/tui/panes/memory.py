@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sovtui.core import text
 from sovtui.core.forecast import forecast_view
+from sovtui.core.headroom import FREE, gpu_free, headroom
 from sovtui.core.holdings import Held, shares
 from sovtui.core.modes import unified
 from sovtui.core.reading import Reading, Status
@@ -39,9 +40,11 @@ FIGURE_CELLS = 20
 """Least width of one label with its value."""
 LEGEND_CELLS = 24
 NAME_CELLS = 12
+GAUGE_CELLS = 8
+"""A shorter bar tells nothing: then what is free is left to the headline."""
 LOOKS = {
     Held.TENANT: ("█", "accent"), Held.FLOOR: ("▓", "ok"), Held.OTHER: ("▆", "label"), Held.CACHE: ("▚", "curve"),
-    Held.STALE: ("▒", "warn"), Held.FREE: ("░", "label"),
+    Held.STALE: ("▒", "warn"), Held.UNUSED: ("░", "label"),
 }  # fmt: skip
 """Every part has a character of its own: colour alone tells nothing."""
 FORECASTS = {"fits": ("●", "ok"), "fits-after-drop": ("◐", "ok"), "too-small": ("✖", "warn"), "unknown": ("?", "nothing")}
@@ -72,21 +75,21 @@ class MemoryPane(Pane):
 
     def badge(self, view: View) -> tuple[str, str]:
         host = view.host
-        available, total = (host.reading(f"memory.{k}_bytes") for k in ("available", "total")) if host else (Reading(), Reading())
-        if available.value is None or not total.value:
+        room = headroom(host) if host else None
+        if room is None or room.reading.value is None or not room.total.value:
             return "?", "nothing"
-        role = reading_role(available)
-        return f"{100 - available.value / total.value * 100:.0f}%", "label" if role == "plain" else role
+        role = reading_role(room.reading)
+        return f"{100 - room.reading.value / room.total.value * 100:.0f}%", "label" if role == "plain" else role
 
     def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
         host = view.host
         assert host is not None
-        rows = self._gauge(view, host, width)
+        own = self._gauge(view, host, width)
         if host.reading("memory.apart_ratio").fresh_value:
-            rows += paragraph(f"▲ {host.reading('memory.apart_ratio').reason}", width, "warn")[:2]
+            own += paragraph(f"▲ {host.reading('memory.apart_ratio').reason}", width, "warn")[:2]
         figures = grid(self._figures(view, host), width, FIGURE_CELLS)
-        rows += self._gpus(view, host, width, height - len(rows) - len(figures))
-        rows += figures
+        gpus = self._gpus(view, host, width, height - len(own) - len(figures))
+        rows = [*gpus, *own, *figures] if headroom(host).of_gpu else [*own, *gpus, *figures]
         forecasts = [_told(*one, width) for one in _forecasts(host)]
         if forecasts and len(rows) + 1 + sum(len(found) for found in forecasts) <= height:
             rows.append(BLANK)
@@ -119,12 +122,13 @@ class MemoryPane(Pane):
         parts = [
             (share.size_bytes / total.value, LOOKS[share.kind][0], "stale" if stale else LOOKS[share.kind][1]) for share in found
         ]
-        rows = [bar(parts, width)]
+        name = "host " if headroom(host).of_gpu else ""  # there the GPU has a bar of its own
+        rows = [row((name, "label"), *bar(parts, width - len(name)).spans)]
         legend = []
         for share in found:
             sign, _ = LOOKS[share.kind]
             words, role = value("memory.total_bytes", replace(available, value=share.size_bytes), now)
-            if share.kind is Held.FREE and drop.value is None:
+            if share.kind is Held.UNUSED and drop.value is None:
                 share = replace(share, name="available")  # what of it is page cache is not known
             legend.append((f"{sign} {cut(share.name, NAME_CELLS)}", (words if share.measured else f"≈{words}", role)))
         if drop.value is None:
@@ -168,6 +172,11 @@ class MemoryPane(Pane):
         if used.value is None or not total.value:
             return flow([*parts, row(("mem ", "label"), memory)], width)[:2]
         words, role = _short(memory)
+        left = value("gpu.memory_total_bytes", gpu_free(host, gpu), view.state.now)[0]
+        unit = words.rpartition(" ")[2]
+        left = left.removesuffix(f" {unit}")
+        if width - 6 - cell_len(f"{words}, {left} {FREE}") >= GAUGE_CELLS:
+            words = f"{words}, {left} {FREE}"
         share = used.value / total.value
         look = "stale" if used.status is Status.STALE else "accent"
         room = max(4, width - 6 - cell_len(words))

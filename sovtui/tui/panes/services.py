@@ -40,7 +40,7 @@ def trouble(services: list[Service]) -> int:
 def told(service: Service) -> str:
     """Its state in words, and how it ended: `failed: exit-code, status 32`."""
     if service.active == "activating" and service.sub == "auto-restart":
-        words = "restarting again and again"
+        words = "restart loop"
     else:
         words = service.active if service.active != "unknown" else "not known"
     parts = [service.result] if service.result not in ("", "success", service.active) else []
@@ -123,12 +123,12 @@ class ServicesPane(ListPane):
         since: Span = unknown
         if service.since is not None:
             since = (f"{text.moment(service.since)}, {text.age((now - service.since).total_seconds())} ago", "plain")
-        pairs: list[tuple[str, Span]] = [("what it is", (service.description, "plain")), ("since", since)]
+        pairs: list[tuple[str, Span]] = [("description", (service.description, "plain")), ("since", since)]
         if service.sub not in ("", service.active):
             pairs.append(("state", (f"{service.active}, {service.sub}", "plain")))
         if service.restarts is not None:
             role = "warn" if service.restarts >= LOOPS_FROM else "plain"
-            pairs.append(("restarts", (f"{service.restarts} since it was last started by hand", role)))
+            pairs.append(("restarts", (f"{service.restarts} since the last manual start", role)))
         if service.next_run_at is not None:
             pairs.append(("next run", (f"{text.moment(service.next_run_at)}, {until(service, view)}", "plain")))
         if service.ended_at is not None:

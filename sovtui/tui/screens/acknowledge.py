@@ -67,7 +67,7 @@ class AcknowledgeScreen(Dialog[Mapping[str, str]]):
         return [*rows, *paragraph(self.plan.reason, width)]
 
     def fields(self) -> ComposeResult:
-        comment = Input(COMMENT, placeholder="why, for whoever reads it next", id="comment")
+        comment = Input(COMMENT, placeholder="why, for the next reader", id="comment")
         comment.border_title = "comment"
         until = Input(short_duration(self._seconds), placeholder="30m, 2h, 1d", id="for")
         until.border_title = "for"
@@ -89,7 +89,7 @@ class AcknowledgeScreen(Dialog[Mapping[str, str]]):
         self.query_one("#for", Input).value = message.id
 
     def touches(self) -> Sequence[Touch]:
-        return (Touch("yes", "enter", "Acknowledge", current=True), Touch("leave", "esc", "Leave it"))
+        return (Touch("yes", "enter", "Acknowledge", current=True), Touch("leave", "esc", "Back"))
 
     def answer(self, id: str) -> None:
         if id == "yes":
@@ -103,7 +103,7 @@ class AcknowledgeScreen(Dialog[Mapping[str, str]]):
         until = self.query_one("#for", Input)
         seconds = parse_duration(until.value)
         if not comment.value.strip():
-            self.notify("A comment is needed: say why, for whoever reads it next.", severity="warning", markup=False)
+            self.notify("A comment is needed: say why, for the next reader.", severity="warning", markup=False)
             comment.focus()
         elif seconds is None:
             self.notify("For how long? 30m, 2h, 1d or a number of seconds.", severity="warning", markup=False)

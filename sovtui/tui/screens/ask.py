@@ -44,10 +44,10 @@ class AskScreen(Dialog[str]):
             yield field
 
     def touches(self) -> Sequence[Touch]:
-        leave = Touch("leave", "esc", "Refuse" if not self._typed else "Leave it")
+        leave = Touch("leave", "esc", "Refuse" if not self._typed else "Back")
         if self._typed:
-            return (Touch("yes", "enter", "Go on", current=True), leave)
-        return (Touch("yes", "y", "Yes, I know it"), leave)
+            return (Touch("yes", "enter", "Continue", current=True), leave)
+        return (Touch("yes", "y", "Yes, trust it"), leave)
 
     def answer(self, id: str) -> None:
         if id == "yes":

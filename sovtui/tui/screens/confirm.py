@@ -27,7 +27,7 @@ def plan_rows(plan: Plan, width: int) -> list[Row]:
             first, *rest = paragraph(step, width - 3)
             rows += [row((f"{number:>2} ", "label"), *first.spans), *(row("   ", *line.spans) for line in rest)]
     if plan.commands:
-        rows += [BLANK, row(("with rights on the host", "label"))]
+        rows += [BLANK, row(("commands that need rights on the host", "label"))]
         for command in plan.commands:
             rows += paragraph(command, width, "accent", indent=3)
     return rows
@@ -59,7 +59,7 @@ class ConfirmScreen(Dialog[bool]):
 
     def touches(self) -> Sequence[Touch]:
         keys = f"{self.key} or enter" if len(self.key) == 1 else "enter"
-        return (Touch("yes", keys, "Do it", current=True), Touch("leave", "esc", "Leave it"))
+        return (Touch("yes", keys, "Do it", current=True), Touch("leave", "esc", "Back"))
 
     def answer(self, id: str) -> None:
         if id == "yes":

@@ -104,7 +104,7 @@ class Frame(Screen[None]):
         yield Lines(id="notice")
         yield TabBar(id="tabs")
         yield Body(*self._every.values())
-        field = Input(placeholder="only what holds …", id="filter")
+        field = Input(placeholder="filter …", id="filter")
         field.cursor_blink = False
         small = Lines(id="small")
         field.display = small.display = False

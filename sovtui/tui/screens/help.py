@@ -6,24 +6,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.content import Content
 
 from sovtui.actions.spec import Spec
+from sovtui.core.glossary import GLOSSARY
 from sovtui.tui.keymap import LOCAL, MOVES, SCREEN, key_of
 from sovtui.tui.present import BLANK, Row, pad, paragraph, row
-from sovtui.tui.screens.dialog import Dialog
+from sovtui.tui.screens.dialog import Dialog, Written
 from sovtui.tui.widgets.keybar import Touch
 
 MORE = "≡"
 """In the place of a key, for what is in the menu and the palette only."""
 WIDE = 70
 """Cells from which on keys, titles and sentences stand in columns."""
+LONGEST = 20
+"""Cells of a name in the glossary that still has its meaning on the same line."""
 SIGNS = (
-    ("?", "nothing", "not known: nobody answered"),
-    ("12.3 ~42s", "stale", "the last value, that long ago"),
-    ("n/a", "nothing", "this hardware or engine does not have it"),
-    ("0", "plain", "really zero"),
-    ("● ◐ ✖ ○", "plain", "up · on its way · failed · off"),
-    ("▲ ◌", "plain", "up, but spilled, thrashing or hung · its model is asleep"),
+    ("?", "nothing", "unknown: no answer"),
+    ("12.3 ~42s", "stale", "stale: the last value, 42 s old"),
+    ("n/a", "nothing", "not supported by this hardware or engine"),
+    ("0", "plain", "zero"),
+    ("● ◐ ✖ ○", "plain", "up · in progress · failed · off"),
+    ("▲ ◌", "plain", "up, but spilled, thrashing or hung · asleep"),
 )
 
 
@@ -58,13 +62,28 @@ def help_rows(
         rows += [*([BLANK] if rows else []), row((heading, "title"))]
         for entry in entries:
             rows += _entry(*entry, width, columns)
-    rows += [BLANK, row(("moving", "title"))]
+    rows += [BLANK, row(("navigation", "title"))]
     for keys, words in MOVES:
         rows += _entry(keys, "", words, width, columns)
     rows += [BLANK, row(("signs", "title"))]
     for sign, role, words in SIGNS:
         first, *rest = paragraph(words, width - 13, "label")
         rows += [row((pad(sign, 11), role), "  ", *first.spans), *(row(" " * 13, *line.spans) for line in rest)]
+    return rows
+
+
+def glossary_rows(width: int) -> list[Row]:
+    """What every word and abbreviation on the screen means."""
+    rows: list[Row] = []
+    column = 2 + max(len(term.title) for _, terms in GLOSSARY for term in terms if len(term.title) <= LONGEST)
+    for heading, terms in GLOSSARY:
+        rows += [*([BLANK] if rows else []), row((heading, "title"))]
+        for term in terms:
+            if width < WIDE or len(term.title) > LONGEST:
+                rows += [row((term.title, "strong")), *paragraph(term.words, width, "label", indent=2)]
+                continue
+            first, *rest = paragraph(term.words, width - column, "label")
+            rows += [row((pad(term.title, column), "strong"), *first.spans), *(row(" " * column, *r.spans) for r in rest)]
     return rows
 
 
@@ -79,34 +98,62 @@ def _entry(keys: str, title: str, help: str, width: int, columns: tuple[int, int
 
 
 class HelpScreen(Dialog[None]):
-    """Escape, `?` or `q` closes it."""
+    """Escape, `?` or `q` closes it; `g` turns to the glossary and back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1,q,enter", "leave", "leave", show=False),
+        Binding("g", "turn", "glossary", show=False),
         Binding("j", "down(1)", "down", show=False),
         Binding("k", "down(-1)", "up", show=False),
     ]
     TITLE = "Help"
     FILLS_PHONE = True
 
-    def __init__(self, specs: Mapping[str, Spec], overrides: Mapping[str, str], mode_keys: str, *, read_only: bool) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, Spec],
+        overrides: Mapping[str, str],
+        mode_keys: str,
+        *,
+        read_only: bool,
+        glossary: bool = False,
+    ) -> None:
         super().__init__(classes="-help")
+        self._glossary = glossary
         self._specs = specs
         self._overrides = overrides
         self._mode_keys = mode_keys
         self._read_only = read_only
 
+    def heading(self) -> str:
+        return "Glossary" if self._glossary else "Help"
+
     def body(self, width: int) -> Sequence[Row]:
+        if self._glossary:
+            return glossary_rows(width)
         return help_rows(self._specs, self._overrides, width, mode_keys=self._mode_keys, read_only=self._read_only)
 
     def touches(self) -> Sequence[Touch]:
-        return (Touch("down", "↓", "More"), Touch("leave", "esc", "Close", current=True))
+        other = "Keys" if self._glossary else "Glossary"
+        return (Touch("down", "↓", "More"), Touch("turn", "g", other), Touch("leave", "esc", "Close", current=True))
 
     def answer(self, id: str) -> None:
         if id == "down":
             self.scroll_text(10)
+        elif id == "turn":
+            self.action_turn()
         else:
             super().answer(id)
+
+    def action_turn(self) -> None:
+        """From the keys to the glossary, or back."""
+        self._glossary = not self._glossary
+        self.query_one("#box").border_title = Content(self.heading())
+        written = self.query_one(Written)
+        written.show(written.write(written.size.width))
+        written.refresh(layout=True)
+        self.query_one("#text").scroll_home(animate=False)
+        self.reoffer()
 
     def action_down(self, by: int) -> None:
         self.scroll_text(by)

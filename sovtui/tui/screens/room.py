@@ -246,7 +246,7 @@ class Room(Scene):
     def _to_clipboard(self, words: str) -> None:
         self.app.copy_to_clipboard(words)
 
-    def _help(self) -> HelpScreen:
+    def _help(self, *, glossary: bool = False) -> HelpScreen:
         overrides = self._hub.config.screen.keys
         state = self.travel.live
         hosts = [self.view.host] if self.view and self.view.host and self.view.host.spec.modes else state.hosts.values()
@@ -254,7 +254,7 @@ class Room(Scene):
         there = {
             id: spec for id, spec in self._specs.items() if spec.served(state.hosts.values()) and (modes or spec.target != "mode")
         }
-        return HelpScreen(there, overrides, mode_keys(modes), read_only=state.read_only)
+        return HelpScreen(there, overrides, mode_keys(modes), read_only=state.read_only, glossary=glossary)
 
     async def _menu(self) -> None:
         answer = await self._push(ChooseScreen("Commands", menu_choices(self._keys, self._panes)))
@@ -275,7 +275,7 @@ class Room(Scene):
     async def _choose_issue(self) -> None:
         if self.view is None:
             return
-        answer = await self._listed("What is wrong anywhere", lambda: issue_choices(self.travel.live))
+        answer = await self._listed("Issues", lambda: issue_choices(self.travel.live))
         found = next((issue for issue in issues(self.travel.live) if answer and issue.key == answer), None)
         if found is not None:
             self.go_to_issue(found)
@@ -284,7 +284,7 @@ class Room(Scene):
         """Use the link of this host sparingly, or as usual."""
         host = self.travel.live.hosts.get(self.host_name)
         if host is None or host.link.kind == "local":
-            self.tell("There is no link that could be metered: this is this machine.", "warning")
+            self.tell("This machine needs no link: there is nothing to meter.", "warning")
             return
         wish = wish or (Metered.OFF if host.metered else Metered.ON)
         self._hub.meter(self.host_name, wish)
@@ -324,12 +324,16 @@ class Room(Scene):
             Command(f"Show {pane.TITLE.lower()}", "pane", partial(self.show_pane, name)) for name, pane in self._panes.items()
         ]
         found.append(
-            Command("Metered link: as it seems fit", "by path and round trip", partial(self._meter, Metered.AUTO)),
+            Command("Metered link: automatic", "by path and round trip", partial(self._meter, Metered.AUTO)),
         )
+        found.append(Command("Glossary", "what the words on the screen mean", self._explain))
         found += [Command(f"Host {name}", "look at this host", partial(self.go_to_host, name)) for name in view.state.hosts]
         themes = sorted(self.app.available_themes)
         found += [Command(f"Theme {name}", "colours, until sovtui ends", partial(self._theme, name)) for name in themes]
         return found + [Command(k.words, k.refused, partial(self.press, k)) for k in keys if k.id in of_services]
+
+    def _explain(self) -> None:
+        self.app.push_screen(self._help(glossary=True))
 
     def _theme(self, name: str) -> None:
         self.app.theme = name
@@ -338,4 +342,4 @@ class Room(Scene):
         """A failure of ours is told, not fatal: the room stays."""
         if event.state is WorkerState.ERROR:
             self.log.error(event.worker.error)
-            self.tell(f"This did not work, and it is sovtui's fault: {event.worker.error!r}", "error")
+            self.tell(f"sovtui has an internal error: {event.worker.error!r}", "error")

@@ -130,7 +130,7 @@ class Scene(Frame):
         return paragraph(f"▲ {words}", self.size.width, role)[: 3 if self.kind is Kind.PHONE else 2] if words else []
 
     def _small(self, view: View) -> list[Row]:
-        least = f"This is {self.size.width}×{self.size.height}; sovtui shows its panes from {LEAST[0]}×{LEAST[1]} on."
+        least = f"This is {self.size.width}×{self.size.height}; sovtui needs at least {LEAST[0]}×{LEAST[1]}."
         words, role = notice(view)
         return [*paragraph(least, self.size.width, "label"), *(paragraph(words, self.size.width, role) if words else [])]
 

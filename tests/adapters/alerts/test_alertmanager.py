@@ -109,7 +109,9 @@ async def test_after_a_restart_it_says_that_not_all_is_told_yet() -> None:
     assert whole.untold == "" and not whole.hushes and len(whole.alerts) == 3
     restarted(server)
     told = await am.seen()
-    assert not told.alerts and told.untold.startswith("Alertmanager was started at ") and "told again" in told.untold
+    assert (
+        not told.alerts and told.untold.startswith("Alertmanager was started at ") and "receives what fires again" in told.untold
+    )
     (hush,) = told.hushes
     assert hush.silence.id == SILENCE and ("alertname", "EngineDown") in [(m.name, m.value) for m in hush.matchers]
     assert server.asked.count("GET /api/v2/status") == 2, "once at first, once when alerts were missing"
@@ -257,7 +259,7 @@ async def test_a_silence_that_is_gone_already_is_no_failure(gone: httpx.Response
         (httpx.Response(503, text="Service Unavailable"), Unreachable, "not ready"),
         (httpx.Response(401, text="Unauthorized"), Refused, "wants a login"),
         (httpx.Response(404, text="404 page not found"), Unsupported, "path prefix"),
-        (httpx.Response(410, json=recorded("error.v1-gone.json")), Unsupported, "gone"),
+        (httpx.Response(410, json=recorded("error.v1-gone.json")), Unsupported, "no longer has"),
         (httpx.Response(504), TimedOut, "in time"),
         (httpx.Response(200, html="<html>"), Malformed, "not JSON"),
     ],

@@ -185,9 +185,9 @@ def closed(server: Server) -> Server:
     [
         (None, {}, "it wants an API key: give it a `bearer`"),
         (Secret(env="K"), {"K": "sk-wrong"}, "its key is refused: "),
-        (Secret(env="K"), {}, "from the variable K cannot be had: it is not set"),
-        (Secret(file="/no/such/file"), {}, "from the file /no/such/file cannot be had: no such file"),
-        (Secret(command=("false",)), {}, "from the command `false` cannot be had: it ended with 1"),
+        (Secret(env="K"), {}, "from the variable K is not available: it is not set"),
+        (Secret(file="/no/such/file"), {}, "from the file /no/such/file is not available: no such file"),
+        (Secret(command=("false",)), {}, "from the command `false` is not available: it ended with 1"),
     ],
 )
 async def test_whatever_is_wrong_with_its_key_it_lives_and_that_is_said(

@@ -276,7 +276,7 @@ async def test_the_default_chain_and_hops_of_each_kind() -> None:
     assert chains == {
         "chat → polite": "taken 2× in 5 min", "gpt → spare": "taken 2× in 5 min",
         "long → longer": "taken 2× in 5 min, when too long", "bold → polite": "taken 2× in 5 min, when refused",
-        "* → default": "taken 2× in 5 min, of whoever has none",
+        "* → default": "taken 2× in 5 min, of groups without one",
     }  # fmt: skip
     assert "secret.example" not in repr(room.source._watched[0].past)
 

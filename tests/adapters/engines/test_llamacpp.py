@@ -260,7 +260,7 @@ async def test_slots_that_share_a_cache_fill_it_together(shared: bool | None, sh
     await room.poll()
     kv = figure(room, "kv_use_ratio")
     assert kv.value == (None if shown is None else pytest.approx(shown))
-    assert shown is not None or kv.reason == "24 to 98 %: whether its slots share one cache cannot be told"
+    assert shown is not None or kv.reason == "24 to 98 %: whether its slots share one cache is not known"
 
 
 async def test_where_one_slot_works_it_is_all_the_same_whose_cache_it_is() -> None:

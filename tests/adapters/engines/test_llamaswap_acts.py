@@ -139,7 +139,7 @@ async def test_an_unload_that_may_cut_requests_off_is_asked_first(swap: tuple[Ll
     pretended.state = {SMALL: "ready"}
     await estate.look()
     plan = estate.plan("unload", SMALL)
-    assert plan.verdict is Verdict.ASK and "cannot be told now" in plan.reason and "cut off" in plan.reason
+    assert plan.verdict is Verdict.ASK and "is not known" in plan.reason and "cut off" in plan.reason
     estate.figure("engine.running", 2.0)
     plan = estate.plan("unload", SMALL)
     assert plan.reason == f"llama-swap is busy with 2 requests and does not wait for them: those of {SMALL} would be cut off."
@@ -165,7 +165,7 @@ async def test_what_does_not_fit_is_asked_with_what_might_make_way(swap: tuple[L
         estate.put(Samples("spark", (Sample(name, fresh(value, estate.clock.now(), "nvml"), "0"),)))
     plan = all_specs()["load"].plan(estate.state, estate.config, Wish("spark", f"b/{BIG}", {}))
     assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": False, "not_fitting": True}
-    assert "does not fit" in plan.reason and plan.reason.endswith(f"It may fit once {SMALL} has made way for it.")
+    assert "does not fit" in plan.reason and plan.reason.endswith(f"It may fit once {SMALL} has been unloaded.")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ async def test_what_does_not_fit_is_asked_with_what_might_make_way(swap: tuple[L
         ("pin", SMALL, {}, "is said in its own configuration, as ttl"),
         ("load", SMALL, {"for": "600"}, "is said in its own configuration, as ttl"),
         ("load", "gpt-oss-20b", {}, f'did you mean "{BIG}"?'),
-        ("load", "spark2/big", {}, "is computed elsewhere"),
+        ("load", "spark2/big", {}, "runs elsewhere"),
         ("unload", BIG, {}, "is not in memory"),
     ],
 )

@@ -111,7 +111,7 @@ def test_with_a_metric_the_unit_tells_only_the_result() -> None:
     old = Backup("nas", last_success_at=BEFORE, source="prometheus")
     backup = judge(metric, old, service, (), NOW)
     assert (backup.last_success_at, backup.source, backup.last_result) == (BEFORE, "prometheus", "failed")
-    assert "has not told" in judge(metric, Backup("nas"), service, (), NOW).reason
+    assert "has not reported" in judge(metric, Backup("nas"), service, (), NOW).reason
 
 
 def test_while_prometheus_is_silent_the_box_itself_tells_and_it_is_said_who() -> None:
@@ -120,14 +120,14 @@ def test_while_prometheus_is_silent_the_box_itself_tells_and_it_is_said_who() ->
     old = Backup("nas", last_success_at=BEFORE, source="prometheus")
     backup = judge(metric, old, later, (), NOW, silent=True)
     assert (backup.last_success_at, backup.source) == (later.ended_at, "probe")
-    assert backup.reason == "told by its unit: Prometheus, which has its metric, does not answer"
+    assert backup.reason == "from its unit: Prometheus, which has its metric, does not answer"
     earlier = replace(later, ended_at=BEFORE - timedelta(hours=9))
     backup = judge(metric, old, earlier, (), NOW, silent=True)
     assert (backup.last_success_at, backup.source) == (BEFORE, "prometheus")
-    assert backup.reason == "as Prometheus told last, which does not answer now; the box tells of no later one"
-    assert judge(metric, old, None, (), NOW, silent=True).reason == "as Prometheus told last, which does not answer now"
+    assert backup.reason == "as last reported by Prometheus, which does not answer now; the box knows of no later one"
+    assert judge(metric, old, None, (), NOW, silent=True).reason == "as last reported by Prometheus, which does not answer now"
     run = ActionRun("1", "backup", "nas", "me", NOW - timedelta(minutes=1), outcome="done", seconds=6.0)
-    assert judge(metric, old, earlier, (run,), NOW, silent=True).reason.startswith("told by its receipt: ")
+    assert judge(metric, old, earlier, (run,), NOW, silent=True).reason.startswith("from its receipt: ")
     unknown = judge(metric, Backup("nas"), Service("backup-nas.service", "failed", result="exit-code"), (), NOW, silent=True)
     assert unknown.last_success_at is None and unknown.reason.startswith("Prometheus does not answer; its last run failed")
 

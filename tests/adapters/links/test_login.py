@@ -129,12 +129,12 @@ async def test_a_rotated_token_is_fetched_after_a_401_at_most_once_a_minute(web:
 
 
 FAILS = [
-    (Secret(env="NO_SUCH"), "from the variable NO_SUCH cannot be had: it is not set"),
+    (Secret(env="NO_SUCH"), "from the variable NO_SUCH is not available: it is not set"),
     (Secret(env="EMPTY"), "from the variable EMPTY is empty"),
-    (Secret(file="/no/such/file"), "from the file /no/such/file cannot be had: no such file"),
-    (Secret(file="/"), "from the file / cannot be had: it is not a plain file"),
-    (Secret(command=("/no/such/program",)), "from the command `/no/such/program` cannot be had: there is no such program"),
-    (Secret(command=("sh", "-c", f"echo {VALUE} >&2; exit 3")), "cannot be had: it ended with 3"),
+    (Secret(file="/no/such/file"), "from the file /no/such/file is not available: no such file"),
+    (Secret(file="/"), "from the file / is not available: it is not a plain file"),
+    (Secret(command=("/no/such/program",)), "from the command `/no/such/program` is not available: there is no such program"),
+    (Secret(command=("sh", "-c", f"echo {VALUE} >&2; exit 3")), "is not available: it ended with 3"),
     (Secret(command=("true",)), "from the command `true` is empty"),
     (Secret(command=("printf", "a\\033b")), "holds characters that no header can carry"),
 ]
@@ -166,7 +166,7 @@ async def test_a_slow_command_is_named_and_what_it_tells_is_kept(web: Guarded, t
     command = ("sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; echo {VALUE}")
     async with asking(web, environment=dict(os.environ), bearer=Secret(command=command)) as http:
         with pytest.raises(
-            TimedOut, match=r"was not asked: the command `sh -c .*, which tells the login of .prometheus., has not finished"
+            TimedOut, match=r"was not asked: the command `sh -c .*, which provides the login of .prometheus., has not finished"
         ):
             await get_json(http, "/x", timeout_seconds=0.1)
         (tmp_path / "go").touch()
@@ -296,7 +296,7 @@ async def test_what_is_wrong_with_a_certificate_is_said_in_plain_words(tmp_path:
     for files, ca_file, said in (
         (good, "", "is from a CA that is not known here"),
         (good, other.ca, "is from a CA that is not known here"),
-        (alone, "", "is self-signed, and nothing here vouches for it"),
+        (alone, "", "is self-signed and not trusted here"),
         (ours.sign(end=-timedelta(hours=1), begin=-2 * DAY), ours.ca, "has expired"),
         (ours.sign(begin=timedelta(hours=1)), ours.ca, "is not valid yet"),
         (ours.sign("10.1.2.3"), ours.ca, "is for another address"),

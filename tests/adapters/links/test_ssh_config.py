@@ -197,7 +197,7 @@ def test_a_criterion_that_is_not_understood_is_told_and_does_not_match(home: Pat
     place = place_of("box")
     assert place.port == 3
     assert ["localnetwork" in place.notes[0], "sessiontype" in place.notes[1], len(place.notes)] == [True, True, 2]
-    assert "config line 1" in place.notes[0] and "passed over" in place.notes[0]
+    assert "config line 1" in place.notes[0] and "ignored" in place.notes[0]
 
 
 async def test_what_was_passed_over_is_told_once(home: Path, monkeypatch: pytest.MonkeyPatch):
@@ -218,7 +218,7 @@ def test_canonical_names_that_are_nowhere_are_told(home: Path):
     (home / ".ssh" / "config").write_text(
         "CanonicalizeHostname yes\nCanonicalDomains nowhere.invalid\nCanonicalizeFallbackLocal no\n"
     )
-    with pytest.raises(Unreachable, match="nobody knows the name box"):
+    with pytest.raises(Unreachable, match="cannot resolve the name box"):
         place_of("box")
 
 

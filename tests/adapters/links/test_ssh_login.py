@@ -337,7 +337,7 @@ async def test_a_refused_port_is_named():
 
 
 async def test_an_unknown_name_is_named():
-    with pytest.raises(Unreachable, match=r"nobody knows the name no-such-host\.invalid"):
+    with pytest.raises(Unreachable, match=r"cannot resolve the name no-such-host\.invalid"):
         await Dialer("spark", "ops@no-such-host.invalid").dial(None)
 
 

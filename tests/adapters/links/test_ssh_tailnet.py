@@ -96,7 +96,7 @@ async def test_another_key_than_the_tailnet_tells_stops_and_names_both(
     error = caught.value
     assert error.changed and not operator.asked
     assert error.fingerprint == server.host_key.get_fingerprint() and error.known == other.get_fingerprint()
-    assert "the tailnet tells" in str(error) and error.fingerprint in str(error) and error.known in str(error)
+    assert "the tailnet reports" in str(error) and error.fingerprint in str(error) and error.known in str(error)
 
 
 @pytest.mark.parametrize("named", ["spark", "[127.0.0.1]:PORT"])

@@ -62,7 +62,7 @@ def test_what_it_never_has_what_it_cannot_say_and_what_cannot_be() -> None:
     )
     assert kinds["gpu.clock_hertz"][0] is Status.UNSUPPORTED
     assert kinds["gpu.power_watts"] == (Status.UNKNOWN, "nvidia-smi says: GPU is lost")
-    assert kinds["gpu.temperature_celsius"][0] is Status.UNKNOWN and "cannot be" in kinds["gpu.temperature_celsius"][1]
+    assert kinds["gpu.temperature_celsius"][0] is Status.UNKNOWN and "impossible" in kinds["gpu.temperature_celsius"][1]
     assert kinds["gpu.use_ratio"][0] is Status.FRESH
 
 
