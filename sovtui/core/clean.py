@@ -53,3 +53,13 @@ def clean(text: str, limit: int = MAX_CHARS) -> Clean:
 def clean_bytes(raw: bytes, limit: int = MAX_CHARS) -> Clean:
     """`clean` for bytes of unknown encoding: invalid UTF-8 becomes the replacement character."""
     return clean(raw[: limit * 16].decode("utf-8", "replace"), limit)
+
+
+JOINED = " · "
+"""Between lines that become one."""
+
+
+def one_line(text: str, limit: int = MAX_CHARS) -> Clean:
+    """The lines of a text as one, each cleaned: for a clipboard, where a line break would make a shell run what is pasted."""
+    lines = [line.strip() for line in map(clean, text.splitlines())]
+    return clean(JOINED.join(line for line in lines if line), limit)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from sovtui.onbox import box, journal, load, runs, services, web
 from sovtui.onbox.authority import Authority
+from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import Request, kind_of
 from sovtui.onbox.script import Script
 from sovtui.onbox.things import Answer, Probe, Unit
@@ -50,8 +51,9 @@ Post = Callable[[Event], None]
 class Hands:
     """Performs effects on this machine. Never raises from `perform`: what goes wrong is in the event."""
 
-    def __init__(self, request: Request, post: Post) -> None:
+    def __init__(self, request: Request, post: Post, hide: Hider | None = None) -> None:
         self._post = post
+        self._hide = hide
         self._authority = Authority(request.host)
         self._began = time.time()
         self._since: dict[str, float] = {}
@@ -126,7 +128,7 @@ class Hands:
 
     def _command(self, command: Command) -> tuple[bool, str]:
         try:
-            self._script = Script(command, lambda text: self._post(Line(time.monotonic(), SCRIPT, text)))
+            self._script = Script(command, lambda text: self._post(Line(time.monotonic(), SCRIPT, text)), self._hide)
         except OSError as problem:
             return False, f"cannot be run: {command.argv[0]}: {problem.strerror or problem}"
         try:

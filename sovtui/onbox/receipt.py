@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sovtui.onbox import box
+from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import check_id
 
 OUTCOMES = ("done", "warned", "refused", "failed", "rolled-back", "rollback-failed", "cancelled", "skipped", "lost")
@@ -61,7 +62,8 @@ class Writer:
     written then either is kept and written as soon as it can be.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, hide: Hider | None = None) -> None:
+        self._hide = hide or Hider(())
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(os.path.join(directory, "receipt.jsonl"), flags, 0o600)
         self._reserve = os.path.join(directory, "reserve")
@@ -73,6 +75,7 @@ class Writer:
 
     def write(self, t: str, /, *, sync: bool = True, **fields: Any) -> None:
         line = {"t": t, "at": box.now_text(), **fields}
+        line.update((key, self._hide(line[key])) for key in ("detail", "reason", "text") if line.get(key))
         self._waiting += (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
         for _ in range(2):
             try:
@@ -97,7 +100,7 @@ class Writer:
                 return
             self._bad += 1
         self._lines += 1
-        self.write("line", sync=False, unit=unit, text=without_secrets(text[:MAX_TEXT]))
+        self.write("line", sync=False, unit=unit, text=without_secrets(self._hide(text)[:MAX_TEXT]))
 
     def close(self, patience: float = 5.0) -> None:
         """Write what still waits, for a moment at most."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from sovtui.onbox import box, lock, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
-from sovtui.onbox.plan import BadRequest, Request, parse, without_values
+from sovtui.onbox.hiding import Hider
+from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
 from sovtui.onbox.words import Began, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step
 
 BUSY = 4
@@ -70,8 +71,9 @@ class _Run:
         self._request = request
         self._held = held
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._hands = Hands(request, self._events.put)
-        self._writer = receipt.Writer(directory)
+        hide = Hider(hidden(request))
+        self._hands = Hands(request, self._events.put, hide)
+        self._writer = receipt.Writer(directory, hide)
         self._info = {"who": request.who, "id": request.id, "kind": request.kind, "target": request.target}
         self._info.update(since=box.now_text(), step="")
         self._exit = 1
