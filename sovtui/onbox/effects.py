@@ -55,7 +55,7 @@ class Hands:
         self._post = post
         self._hide = hide
         self._authority = Authority(request.host)
-        self._began = time.time()
+        self._began = time.monotonic()
         self._since: dict[str, float] = {}
         self._followed: set[str] = set()
         self._script: Script | None = None
@@ -65,7 +65,7 @@ class Hands:
     def perform(self, effect: Effect) -> None:
         """Start it and return at once."""
         if isinstance(effect, Run) and effect.verb in ("start", "restart"):
-            self._since[effect.service] = time.time()
+            self._since[effect.service] = time.monotonic()
         threading.Thread(target=self._perform, args=(effect,), daemon=True).start()
 
     def _perform(self, effect: Effect) -> None:
@@ -91,7 +91,8 @@ class Hands:
             ok, reason = _guarded(self._authority.drop)
             self._post(Dropped(time.monotonic(), ok, reason))
         elif isinstance(effect, Explain):
-            since = self._since.get(effect.service, self._began) - 0.5
+            ago = time.monotonic() - self._since.get(effect.service, self._began)
+            since = time.time() - ago - 0.5  # by the clock as it goes now
             for _ in range(AWAITED):  # the last lines of a process reach the journal a moment after its end
                 time.sleep(0.3)
                 told = runs.story(effect.service, since)

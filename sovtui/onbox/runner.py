@@ -12,7 +12,7 @@ import time
 import traceback
 from typing import Any
 
-from sovtui.onbox import box, lock, machine, receipt, release, signatures
+from sovtui.onbox import box, keeping, lock, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
@@ -24,20 +24,23 @@ BUSY = 4
 def run(directory: str) -> int:
     """Carry out the action whose request lies in `directory`; the exit status is the outcome's."""
     _quiet(directory)
-    with open(os.path.join(directory, "request.json"), "rb") as file:
+    path = os.path.join(directory, "request.json")
+    with open(path, "rb") as file:
         raw = json.loads(file.read())
     try:
         request = parse(raw)
     except BadRequest as problem:
-        _put(directory, "refused", {"reason": str(problem)})
+        keeping.put(os.path.join(directory, "refused"), json.dumps({"reason": str(problem)}))
         return 2
     kept = without_values(raw)
-    if kept != raw:
-        _put(directory, "request.json", kept)  # values were needed once
+    if kept != raw:  # values were needed once
+        os.unlink(path)
+        with contextlib.suppress(OSError):
+            keeping.put(path, json.dumps(kept))
     alive = receipt.stay_alive(directory)
     held = lock.take()
     if held is None:
-        _put(directory, "busy", lock.holder() or {})
+        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or {}))
         return BUSY
     try:
         return _Run(directory, request, kept, held).go()
@@ -56,13 +59,6 @@ def _quiet(directory: str) -> None:
         os.dup2(source, target)
     os.close(log)
     os.close(null)
-
-
-def _put(directory: str, name: str, value: dict[str, Any]) -> None:
-    path = os.path.join(directory, name)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(value, file)
-    os.replace(path + ".new", path)
 
 
 class _Run:
