@@ -34,14 +34,14 @@ class Hider:
         return "<hidden>"
 
     def __call__(self, text: str) -> str:
-        for value, pattern in self._plain:
-            if value in text:
-                text = re.sub(pattern, lambda _: self._mark, text)
         if self._plain and _ENCODED.search(text):
             if self._patterns is None:
                 self._patterns = [re.compile(_standing(pattern, value)) for value, pattern in self._encoded]
             for one in self._patterns:
                 text = one.sub(lambda _: self._mark, text)
+        for value, pattern in self._plain:
+            if value in text:
+                text = re.sub(pattern, lambda _: self._mark, text)
         for core in self._basic:
             if core in text:
                 text = re.sub(rf"[A-Za-z0-9+/_-]*{re.escape(core)}[A-Za-z0-9+/_=-]*", lambda _: self._mark, text)
@@ -54,14 +54,15 @@ def _standing(pattern: str, value: str) -> str:
 
 def _any_way(char: str) -> str:
     """A pattern for one character however it is written."""
-    ways = [rf"\\{{0,3}}{re.escape(char)}", _QUOTES.get(char, ""), _ESCAPES.get(char, "")]
+    ways = [_QUOTES.get(char, ""), _ESCAPES.get(char, "")]
     data = char.encode("utf-8", "surrogatepass")
     ways.append("".join(f"%{_hex(f'{byte:02x}')}" for byte in data))
     ways.append("".join(rf"\\x{_hex(f'{byte:02x}')}" for byte in data))
     units = char.encode("utf-16-be", "surrogatepass").hex()
     ways.append("".join(rf"\\{{1,3}}u{_hex(units[i : i + 4])}" for i in range(0, len(units), 4)))
+    plain = rf"\\{{0,3}}{re.escape(char)}"  # the last: `%25` begins with what it stands for
     ways.append(rf"&#(?:0*{ord(char)}|[xX]0*{_hex(f'{ord(char):x}')});")
-    return f"(?:{'|'.join(way for way in ways if way)})"
+    return f"(?:{'|'.join(way for way in [*ways, plain] if way)})"
 
 
 def _hex(digits: str) -> str:

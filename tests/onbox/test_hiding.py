@@ -46,6 +46,10 @@ def test_a_value_is_found_however_it_is_written(value: str) -> None:
         assert written.strip("'\"") not in seen and value not in seen
 
 
+def test_nothing_of_its_encoding_is_left_over() -> None:
+    assert Hider(["pass %"])("pass%20%25") == Hider(["pass &"])("pass &amp;") == MARK
+
+
 def test_a_short_value_counts_where_it_stands_alone_and_a_common_answer_never() -> None:
     hide = Hider(["k3y", "7", "yes", "1"])
     assert hide("k3y k3yboard 'k3y' %6b3y 7 17") == "… k3yboard '…' … … 17"
