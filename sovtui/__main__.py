@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -39,15 +41,29 @@ def main(argv: list[str] | None = None) -> int:
             themes=_themes,
             serve=_serve,
         )
-        return run(sys.argv[1:] if argv is None else argv, wiring)
+        try:
+            return run(sys.argv[1:] if argv is None else argv, wiring)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more may be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nothing_more()  # whoever read our output has seen enough
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename is not None:
+            return _crashed(error)
+        _write_nothing_more()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"sovtui: the output cannot be written: {(error.strerror or str(error)).lower()}\n")
+        return 1
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence instead of a traceback
         return _crashed(error)
+
+
+def _write_nothing_more() -> None:
+    """Also not at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _build_hub(config: Config, **options: Any) -> Hub:
@@ -144,20 +160,18 @@ def _actions() -> dict[str, str]:
 
 
 def _crashed(error: Exception) -> int:
-    import contextlib
-    import tempfile
+    import secrets
     import traceback
 
+    from sovtui.config import files
     from sovtui.config.paths import state_dir
     from sovtui.core.clean import clean
 
     where = "no crash file could be written"
     with contextlib.suppress(OSError):
         folder = state_dir()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, path = tempfile.mkstemp(".txt", "crash-", folder)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.writelines(traceback.format_exception(error))
+        path = folder / f"crash-{secrets.token_hex(4)}.txt"
+        files.create(path, "".join(traceback.format_exception(error)).encode("utf-8", "replace"))
         where = f"details are in {path}"
         old = sorted(folder.glob("crash-*.txt"), key=lambda p: p.stat().st_mtime)[:-CRASH_FILES]
         for file_path in old:

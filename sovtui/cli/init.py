@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -17,7 +16,7 @@ from sovtui.cli.asking import ask_operator, can_ask
 from sovtui.cli.diagnostics import banner, say, sentence
 from sovtui.cli.exits import Exit, Failure
 from sovtui.cli.wiring import Wiring
-from sovtui.config import adding, proposal
+from sovtui.config import adding, files, proposal
 from sovtui.config.load import load, loads
 from sovtui.config.paths import config_path
 from sovtui.config.problems import ConfigError
@@ -227,29 +226,18 @@ def _written(args: argparse.Namespace, place: Place, result: Result) -> int:
         say(f"Nothing is written. `{again}` {'adds this to' if place.text is not None else 'writes it to'} {where}.")
         return Exit.DONE
     try:
-        _append(place, result.addition) if place.text is not None else _create(place.path, result.addition)
+        if place.text is None:
+            files.create(place.path, result.addition.encode())
+        else:
+            whole = adding.joined(place.text, result.addition)
+            files.extend(place.path, place.text.encode(), whole[len(place.text) :].encode())
+    except files.Changed:
+        raise Failure(Exit.USAGE, f"{where} has been changed meanwhile; nothing is written. Run it again.") from None
     except FileExistsError:
         raise Failure(Exit.USAGE, f"{where} has appeared meanwhile; nothing is written. Run it again.") from None
     except OSError as error:
-        raise Failure(Exit.FAILED, f"{where} cannot be written: {(error.strerror or str(error)).lower()}.") from None
+        raise Failure(
+            Exit.FAILED, f"{where} cannot be written, and is as it was: {(error.strerror or str(error)).lower()}."
+        ) from None
     say(f"{'Added to' if place.text is not None else 'Written to'} {where}. Next: `sovtui doctor`, then `sovtui`.")
     return Exit.DONE
-
-
-def _create(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _append(place: Place, addition: str) -> None:
-    """Only ever adds at the end, and only to the very text that was compared."""
-    assert place.text is not None
-    with place.path.open("r+b") as file:
-        if file.read().decode("utf-8", "replace") != place.text:
-            raise Failure(Exit.USAGE, f"{place.path} has been changed meanwhile; nothing is written. Run it again.")
-        file.write(adding.joined(place.text, addition)[len(place.text) :].encode())
-        file.flush()
-        os.fsync(file.fileno())

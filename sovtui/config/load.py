@@ -191,6 +191,10 @@ def _list(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
     return hook
 
 
+_SECRETIVE = frozenset(("headers", "switch_env", "password", "bearer"))
+"""Keys whose values are never said, not even wrong ones."""
+
+
 # --- errors in words ------------------------------------------------------------------------------------------------
 
 
@@ -215,7 +219,7 @@ def _flatten(error: BaseException, path: KeyPath, data: Any, kind: Any) -> Itera
     else:
         value = _value(data, path)
         hint = nearest(value, (w for w in get_args(kind) if isinstance(w, str))) if isinstance(value, str) else ""
-        found = "something else" if path[-1:] == ("headers",) else _found(value)  # it may be a secret
+        found = "something else" if _SECRETIVE.intersection(path) else _found(value)  # it may be a secret
         yield path, f"expected {expected(kind)}, found {found}{hint}", None
 
 

@@ -18,6 +18,8 @@ from sovtui.config.locate import written
 from sovtui.config.schema import Bytes, Config, Seconds, Secret
 
 EXAMPLES = ("spark", "mesh", "modes")
+HIDDEN = "***"
+"""In place of a value of `switch_env`: it may be a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,8 @@ def _default(field: dataclasses.Field[Any], kind: Any) -> str:
 
 
 def config_text(config: Config) -> str:
-    """`config show`: the effective values as TOML that `load` reads back to the same; those that are defaults say so."""
+    """`config show`: the effective values as TOML that `load` reads back to the same, but for the values of `switch_env`, which
+    are not shown; those that are defaults say so."""
     lines: list[str] = []
     _write(config, Config, (), lines)
     return "\n".join(lines).strip() + "\n"
@@ -188,7 +191,8 @@ def _write(value: Any, cls: type, path: tuple[str, ...], lines: list[str]) -> No
         if nested is not None:
             inner.append((field.name, nested, many, content))
         elif content is not None and content != {}:
-            text = f"{field.name} = {_value(content, types[field.name])}"
+            shown = dict.fromkeys(content, HIDDEN) if field.name == "switch_env" else content
+            text = f"{field.name} = {_value(shown, types[field.name])}"
             default = field.default is not dataclasses.MISSING and content == field.default
             lines.append(f"{text}  # default" if default else text)
     for name, nested, many, content in inner:

@@ -9,16 +9,19 @@ import re
 from typing import NewType
 
 Clean = NewType("Clean", str)
-"""Text that holds no control, bidi or zero-width character and no line break."""
+"""Text that holds no control, format, filler or other invisible character and no line break."""
 
 MAX_CHARS = 2000
 """Longest line kept; a megabyte on one line is cut here, with a sign."""
 
-# C0 and C1 controls, zero-width characters, bidi marks, overrides and isolates, line and paragraph
-# separators, byte order mark, tags, variation selectors, interlinear marks and lone surrogates.
+# C0 and C1 controls, line and paragraph separators, lone surrogates; all of Unicode's format characters (Cf: bidi marks, overrides and
+# isolates, zero-width ones, soft hyphen, byte order mark, tags, interlinear marks) and all that its standard says a renderer may ignore:
+# fillers of Hangul, the combining grapheme joiner, invisible vowels of Khmer, variation selectors. Where one of these changes how
+# something looks, terminals do not agree how wide that is.
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160\u17b4-\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 # A whole escape sequence goes, not only its first byte: otherwise "[31m" stays behind as noise.
 _SEQUENCE = re.compile(
@@ -50,3 +53,13 @@ def clean(text: str, limit: int = MAX_CHARS) -> Clean:
 def clean_bytes(raw: bytes, limit: int = MAX_CHARS) -> Clean:
     """`clean` for bytes of unknown encoding: invalid UTF-8 becomes the replacement character."""
     return clean(raw[: limit * 16].decode("utf-8", "replace"), limit)
+
+
+JOINED = " · "
+"""Between lines that become one."""
+
+
+def one_line(text: str, limit: int = MAX_CHARS) -> Clean:
+    """The lines of a text as one, each cleaned: for a clipboard, where a line break would make a shell run what is pasted."""
+    lines = [line.strip() for line in map(clean, text.splitlines())]
+    return clean(JOINED.join(line for line in lines if line), limit)

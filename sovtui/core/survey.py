@@ -173,7 +173,6 @@ class ScriptFact:
 
     path: str
     words: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()
     """`NAME.service`, `container:NAME`, `compose:FOLDER-OR-PROJECT:SERVICE`."""
     asks: str = ""
@@ -350,7 +349,6 @@ def _script(raw: Mapping[str, Any]) -> ScriptFact:
     return ScriptFact(
         _text(raw, "path"),
         _texts(raw.get("words")),
-        _texts(raw.get("lines")),
         _texts(raw.get("starts")),
         _text(raw, "asks"),
         _map(raw.get("answer_env")),

@@ -12,7 +12,7 @@ from sovtui.onbox.enginewords import HELPER, READERS, SHELLS, base, engine
 
 DEEPEST = 8
 _PLAIN = ((), 0)
-_WRAPPERS: dict[str, tuple[Sequence[str], int]] = {
+WRAPPERS: dict[str, tuple[Sequence[str], int]] = {
     "exec": (("-a",), 0), "builtin": _PLAIN, "command": _PLAIN, "nohup": _PLAIN, "setsid": _PLAIN, "time": (("-o", "-f"), 0),
     "nice": (("-n", "--adjustment"), 0), "ionice": (("-c", "-n", "--class", "--classdata"), 0), "chrt": (("-T", "-P", "-D"), 1),
     "taskset": ((), 1), "timeout": (("-s", "-k", "--signal", "--kill-after"), 1), "stdbuf": (("-i", "-o", "-e"), 0),
@@ -40,7 +40,7 @@ _WRAPPERS: dict[str, tuple[Sequence[str], int]] = {
 _PYTHON_RUNS = ("--with", "-p", "--python", "--project", "--directory", "--extra", "--group", "--env-file", "--index-url",
                 "--extra-index-url", "--from", "--spec", "-n", "--name", "--prefix", "--cwd", "-e", "--environment",
                 "--manifest-path", "-f", "--file", "--config", "-c")  # fmt: skip
-_SUB_WRAPPERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+SUB_WRAPPERS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "uv": (("run", "tool run"), _PYTHON_RUNS), "pipx": (("run",), _PYTHON_RUNS), "poetry": (("run",), ()), "pdm": (("run",), ()),
     "pipenv": (("run",), ()), "hatch": (("run",), ()), "rye": (("run",), ()), "pixi": (("run",), _PYTHON_RUNS),
     "conda": (("run",), _PYTHON_RUNS), "mamba": (("run",), _PYTHON_RUNS), "micromamba": (("run",), (*_PYTHON_RUNS, "-r")),
@@ -79,10 +79,10 @@ def runs(words: Sequence[str], env: Mapping[str, str] | None = None, depth: int 
         return runs(following, known, depth + 1)
     if name == "command" and rest[1:2] and rest[1] in ("-v", "-V"):
         return [Run(tuple(rest), known)]
-    if name in _WRAPPERS:
-        return runs(after(rest, *_WRAPPERS[name]), known, depth + 1) or [Run(tuple(rest), known)]
-    if name in _SUB_WRAPPERS:
-        inner = _sub(rest, *_SUB_WRAPPERS[name])
+    if name in WRAPPERS:
+        return runs(after(rest, *WRAPPERS[name]), known, depth + 1) or [Run(tuple(rest), known)]
+    if name in SUB_WRAPPERS:
+        inner = _sub(rest, *SUB_WRAPPERS[name])
         return runs(inner, known, depth + 1) if inner else [Run(tuple(rest), known)]
     if name in ("tmux", "screen"):
         return _terminal(rest, known, depth) or [Run(tuple(rest), known)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 CONTAINERS = frozenset(("docker", "podman", "nerdctl", "podman-remote"))
-_BOOLEAN = frozenset(
+BOOLEAN = frozenset(
     ("--rm", "--init", "--privileged", "--read-only", "--detach", "--interactive", "--tty", "--publish-all", "--no-healthcheck",
      "--oom-kill-disable", "--replace", "--no-hosts", "--no-hostname", "--rmi", "--env-host", "--http-proxy", "--quiet",
      "--passwd", "--sig-proxy", "--disable-content-trust", "--tls-verify", "--unsetenv-all", "--read-only-tmpfs")
@@ -87,7 +87,7 @@ def _run(words: Sequence[str], env: Mapping[str, str]) -> Run:
         word = words[index]
         option, equals, value = word.partition("=")
         index += 1
-        if not equals and not (option in _BOOLEAN or re.match(r"-[ditPq]+\Z", option)):
+        if not equals and not (option in BOOLEAN or re.match(r"-[ditPq]+\Z", option)):
             if re.match(r"-[ditq]*[pevu]\S", option) and not option.startswith("--"):
                 option, value = option[:2], option[2:]
             else:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from sovtui.onbox import box, journal, load, runs, services, web
 from sovtui.onbox.authority import Authority
+from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import Request, kind_of
 from sovtui.onbox.script import Script
 from sovtui.onbox.things import Answer, Probe, Unit
@@ -50,10 +51,11 @@ Post = Callable[[Event], None]
 class Hands:
     """Performs effects on this machine. Never raises from `perform`: what goes wrong is in the event."""
 
-    def __init__(self, request: Request, post: Post) -> None:
+    def __init__(self, request: Request, post: Post, hide: Hider | None = None) -> None:
         self._post = post
+        self._hide = hide
         self._authority = Authority(request.host)
-        self._began = time.time()
+        self._began = time.monotonic()
         self._since: dict[str, float] = {}
         self._followed: set[str] = set()
         self._script: Script | None = None
@@ -63,7 +65,7 @@ class Hands:
     def perform(self, effect: Effect) -> None:
         """Start it and return at once."""
         if isinstance(effect, Run) and effect.verb in ("start", "restart"):
-            self._since[effect.service] = time.time()
+            self._since[effect.service] = time.monotonic()
         threading.Thread(target=self._perform, args=(effect,), daemon=True).start()
 
     def _perform(self, effect: Effect) -> None:
@@ -89,7 +91,8 @@ class Hands:
             ok, reason = _guarded(self._authority.drop)
             self._post(Dropped(time.monotonic(), ok, reason))
         elif isinstance(effect, Explain):
-            since = self._since.get(effect.service, self._began) - 0.5
+            ago = time.monotonic() - self._since.get(effect.service, self._began)
+            since = time.time() - ago - 0.5  # by the clock as it goes now
             for _ in range(AWAITED):  # the last lines of a process reach the journal a moment after its end
                 time.sleep(0.3)
                 told = runs.story(effect.service, since)
@@ -126,7 +129,7 @@ class Hands:
 
     def _command(self, command: Command) -> tuple[bool, str]:
         try:
-            self._script = Script(command, lambda text: self._post(Line(time.monotonic(), SCRIPT, text)))
+            self._script = Script(command, lambda text: self._post(Line(time.monotonic(), SCRIPT, text)), self._hide)
         except OSError as problem:
             return False, f"cannot be run: {command.argv[0]}: {problem.strerror or problem}"
         try:

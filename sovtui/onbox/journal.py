@@ -79,12 +79,13 @@ def decode(raw: bytes, container: bool) -> dict[str, Any] | None:
         return None
     told = entry.get("PRIORITY", "")
     priority = str(min(map(str, told), default="") if isinstance(told, list) else told)
-    stamp = str(entry.get("__REALTIME_TIMESTAMP", ""))
+    stamp, up = str(entry.get("__REALTIME_TIMESTAMP", "")), str(entry.get("__MONOTONIC_TIMESTAMP", ""))
     return {
         "at": int(stamp) / 1e6 if stamp.isdigit() else None,
         "text": _last_part(message),
         "priority": int(priority) if priority.isdigit() else None,
         "place": str(entry.get("__CURSOR", "")),
+        "up": int(up) / 1e6 if up.isdigit() else None,
     }
 
 
@@ -250,10 +251,11 @@ def follow(service: str, since: float) -> Iterator[str]:
 
 
 def recent(service: str, since: float, lines: int = 3000) -> tuple[list[str], str]:
-    """The texts since then, and why there are none."""
+    """The texts since then, and why there are none. Where the clock was set back meanwhile, what is older is left out all the same."""
+    up = time.monotonic() - (time.time() - since) - 1
     try:
         told = reader(service, lines, since, follow=False)
-        found = [str(line["text"]) for line in told]
+        found = [str(line["text"]) for line in told if (line.get("up") or up) >= up]
     except OSError as problem:
         return [], f"{problem.filename} cannot be run" if problem.filename else str(problem)
     return found, "" if found else told.problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import subprocess
 import time
 from typing import Any
 
-from sovtui.onbox import box, lock, memory, receipt, release
+from sovtui.onbox import box, keeping, lock, memory, receipt, release
 from sovtui.onbox.plan import BadRequest, parse
 
 KEEP = 200
@@ -46,20 +45,14 @@ def start(raw: Any) -> dict[str, Any]:
     except OSError as problem:
         return {"t": "error", "reason": f"{receipt.home()} cannot be written: {problem.strerror}"}
     try:
-        _write(os.path.join(directory, "request.json"), json.dumps(raw))
-        _write(os.path.join(directory, "runner.py"), memory.as_file(memory.payload))
+        receipt.make_room(directory)
+        keeping.put(os.path.join(directory, "request.json"), json.dumps(raw))
+        keeping.put(os.path.join(directory, "runner.py"), memory.as_file(memory.payload))
         by, process = _spawn(directory, request.id)
     except OSError as problem:
         shutil.rmtree(directory, ignore_errors=True)
-        return {"t": "error", "reason": f"the runner could not be started: {problem}"}
+        return {"t": "error", "reason": f"nothing is started: {directory} cannot be written: {problem.strerror or problem}"}
     return _answer(directory, request.id, by, process)
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _spawn(directory: str, action: str) -> tuple[str, subprocess.Popen[bytes] | None]:
@@ -124,13 +117,12 @@ def _prune() -> None:
     """Old receipts, and what a runner that was killed could not take away."""
     for number, action in enumerate(receipt.actions()):
         directory = receipt.folder(action)
-        reserve = os.path.join(directory, "reserve")
-        if (number >= KEEP or os.path.exists(reserve)) and not receipt.alive(directory):
+        left = os.path.exists(os.path.join(directory, "runner.py"))  # a runner takes it away at its end
+        if (number >= KEEP or left) and not receipt.alive(directory):
             if number >= KEEP:
                 shutil.rmtree(directory, ignore_errors=True)
             else:
-                with contextlib.suppress(OSError):
-                    os.unlink(reserve)
+                receipt.tidy(directory)
 
 
 def cancel(action: str) -> dict[str, Any]:
@@ -138,6 +130,8 @@ def cancel(action: str) -> dict[str, Any]:
     directory = receipt.folder(action)
     if not receipt.alive(directory):
         return {"t": "error", "reason": f"{action} does not run"}
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(os.path.join(directory, "cancel"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        os.close(os.open(os.path.join(directory, "cancel"), os.O_WRONLY | os.O_CREAT, 0o600))
+    except OSError as problem:
+        return {"t": "error", "reason": f"{action} cannot be told: {directory} cannot be written: {problem.strerror}"}
     return {"t": "cancelling", "id": action}

@@ -62,14 +62,15 @@ def _container(raw: dict[str, Any]) -> Told:
     gpu = gpu or any(d.startswith(("/dev/nvidia", "/dev/dri", "/dev/kfd")) for d in devices)
     gpu = gpu or "nvidia.com/gpu" in json.dumps(requests)
     labels = config.get("Labels") or {}
+    image = str(config.get("Image") or raw.get("ImageName") or "")[:300]
     told: Told = {
         "t": "container",
         "name": str(raw["Name"]).lstrip("/")[:200],
         "id": str(raw.get("Id", ""))[:64],
-        "image": str(config.get("Image") or raw.get("ImageName") or "")[:300],
+        "image": image,
         "state": str(state.get("Status", ""))[:40],
         "restart": str((host.get("RestartPolicy") or {}).get("Name", ""))[:40],
-        "command": masking.words([str(word) for word in lookscripts.placed(argv, folder)])[:160],
+        "command": masking.words([str(word) for word in lookscripts.placed(argv, folder)], image)[:160],
         "runs": [masking.words(words)[:160] for words in lookscripts.in_text(argv, env)],
         "ports": _ports(raw),
         "host_network": host.get("NetworkMode") == "host",
@@ -149,7 +150,7 @@ def _service(name: str, row: dict[str, Any], project: str) -> Told:
         "name": str(row.get("container_name") or f"{project}-{name}-1"),
         "image": str(row.get("image", ""))[:300],
         "state": "planned",
-        "command": masking.words(argv)[:160],
+        "command": masking.words(argv, str(row.get("image", "")))[:160],
         "runs": [masking.words(words)[:160] for words in lookscripts.in_text(argv, env)],
         "ports": ports,
         "host_network": row.get("network_mode") == "host",

@@ -80,7 +80,8 @@ def cron() -> list[Told]:
         begun = shellwords.commands(command)[:20]
         runs = [words for argv in begun for words in _engines(argv)]
         if runs or lookunits.HINT.search(line):
-            told: Told = {"t": "cron", "from": path, "line": masking.text(line.strip())[:300]}
+            when = line.strip()[: len(line.strip()) - len(command)]
+            told: Told = {"t": "cron", "from": path, "line": (when + masking.text(command))[:300]}
             found.append({**told, **({"runs": [masking.words(argv)[:160] for argv in runs]} if runs else {})})
     return found[:40]
 

@@ -48,11 +48,11 @@ def questions(text: str) -> Told:
         answer = next((found for one, holds in around if (found := _answer(one, holds, defaults)) is not None), None)
         if answer == ("", ""):
             continue
-        asked = asked or masking.text(line.strip())[:160]
+        asked = asked or masking.prompt(line.strip())[:160]
         name, value = answer or ("", "")
         if name in flags or name.startswith("-"):
             flag = flag or flags.get(name, name)
-        elif name and not _sets(text, name):
+        elif name and not _sets(text, name) and masking.value(name, value) == value:
             env[name] = value
         else:
             open_ = True

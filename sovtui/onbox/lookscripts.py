@@ -35,7 +35,7 @@ class Reading:
     """What the scripts of a command line hold."""
 
     lines: list[str] = field(default_factory=list)
-    """Those that start engines, control units or back up, as they are written."""
+    """Those that start engines, control units or back up, as they are written, without what is not known to be harmless."""
     commands: list[list[str]] = field(default_factory=list)
     """Those that start an engine or a container, as words."""
     files: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ def read_through(argv: Sequence[str], env: Mapping[str, str], folder: str = "") 
     reading = Reading()
     text, _ = commandline.shell_text(argv) if argv and enginewords.base(argv[0]) in enginewords.SHELLS else ("", [])
     if text:
-        reading.lines.append(substituted(text, env))
+        reading.lines.append(masking.text(substituted(text, env)))
         reading.commands += in_text(argv, env)
     _visit(argv, env, folder, reading, 0)
     return reading
@@ -78,7 +78,8 @@ def _visit(argv: Sequence[str], env: Mapping[str, str], folder: str, reading: Re
             continue
         reading.files.append(path)
         shell = SHELL.match(text) is not None
-        reading.lines += [line for line in telling(text, env) if shell or _COMMAND.search(line)]
+        lines = telling(text, env)
+        reading.lines += map(masking.text, lines) if shell else [masking.code(line) for line in lines if _COMMAND.search(line)]
         if shell:
             args = list(run.words[run.words.index(path) + 1 :] if path in run.words else run.words[1:])
             _follow(text, path, args, {**env, **run.env}, folder, reading, depth)

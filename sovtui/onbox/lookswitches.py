@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sovtui.onbox import box, commandline, lookquestions, lookscripts, masking, shellwords
+from sovtui.onbox import box, commandline, lookquestions, lookscripts, shellwords
 
 Told = dict[str, Any]
 _PLACES = ("~", "~/bin", "~/scripts", "~/.local/bin", "/usr/local/bin", "/usr/local/sbin", "/opt", "/srv", "/data")
@@ -117,7 +117,6 @@ def script(path: str) -> Told | None:
         "path": path,
         "words": list(dict.fromkeys(words))[:30],
         "starts": list(dict.fromkeys(started))[:40],
-        "lines": [masking.text(line)[:300] for line in lookscripts.telling(text)[:40]],
         **lookquestions.questions(text),
     }
     return {key: value for key, value in told.items() if value not in ("", [], {})}

@@ -178,7 +178,7 @@ def _unit(kind: str, many: dict[str, list[str]], exact: list[list[str]] | None, 
     told: Told = {
         "t": "unit",
         "name": f"user:{name}" if kind == "user" else name,
-        "description": one.get("Description", "")[:200],
+        "description": masking.prose(one.get("Description", ""))[:200],
         "active": one.get("ActiveState", ""),
         "enabled": one.get("UnitFileState", ""),
         "type": one.get("Type", ""),
@@ -194,7 +194,7 @@ def _unit(kind: str, many: dict[str, list[str]], exact: list[list[str]] | None, 
         "commands": [masking.words(argv)[:160] for argv in commands[:6]],
         "runs": [masking.words(argv)[:160] for reading in readings for argv in reading.commands][:20],
         "files": [path for reading in readings for path in reading.files][:20],
-        "script": [masking.text(line)[:600] for line in scripts[:40]],
+        "script": [line[:600] for line in scripts[:40]],
         "env": told_variables(env),
         "stop_timeout": one.get("TimeoutStopUSec", ""),
         "cgroup": one.get("ControlGroup", ""),
@@ -208,7 +208,7 @@ def _unit(kind: str, many: dict[str, list[str]], exact: list[list[str]] | None, 
 
 def told_variables(env: Mapping[str, str]) -> dict[str, str]:
     """What engines take from their environment; of a secret only that it is there."""
-    told = {n: masking.plain(v)[:300] for n, v in env.items() if _TOLD_VARIABLES.match(n) and not masking.secret_name(n)}
+    told = {n: masking.value(n, v)[:300] for n, v in env.items() if _TOLD_VARIABLES.match(n) and not masking.secret_name(n)}
     return {**told, **{name: masking.MASK for name in _KEYS if env.get(name)}}
 
 

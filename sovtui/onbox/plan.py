@@ -271,6 +271,12 @@ def _amount(value: Any, what: str) -> float:
     return float(value)
 
 
+def hidden(request: Request) -> list[str]:
+    """Values of `switch_env` that nobody may see: those that are no name in the plan anyway."""
+    told = {request.target, *(name for mode in request.modes for name in (mode.name, mode.model, mode.url, *mode.services))}
+    return [value for mode in request.modes for _, value in mode.env if value not in told]
+
+
 def without_values(raw: Any) -> Any:
     """A request as it may be kept: of `switch_env` the names only."""
     if isinstance(raw, Mapping):

@@ -13,15 +13,17 @@ No environment and no secret is ever written.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Optional
 
-from sovtui.onbox import box
+from sovtui.onbox import box, keeping
+from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import check_id
 
 OUTCOMES = ("done", "warned", "refused", "failed", "rolled-back", "rollback-failed", "cancelled", "skipped", "lost")
@@ -57,22 +59,26 @@ def without_secrets(text: str) -> str:
 class Writer:
     """Writes one receipt. Every line is on the disk before the next thing happens.
 
-    A disk that fills up must not stop an action half way: room is set aside for the rest of the receipt, and what cannot be
-    written then either is kept and written as soon as it can be.
+    A disk that fills up must not stop an action half way: room is set aside for the rest of the receipt, behind its end or in a file
+    beside it, and what cannot be written then either is kept and written as soon as it can be.
     """
 
-    def __init__(self, directory: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(os.path.join(directory, "receipt.jsonl"), flags, 0o600)
+    def __init__(self, directory: str, hide: Optional[Hider] = None) -> None:
+        self._hide = hide or Hider(())
+        self._descriptor = _opened(directory)
         self._reserve = os.path.join(directory, "reserve")
         self._waiting = b""
         self._lines = 0
         self._bad = 0
-        with open(self._reserve, "wb") as file:
-            file.write(bytes(RESERVE))
+        self._room = 0
+        with contextlib.suppress(OSError):
+            _set_aside(self._descriptor, self._reserve)
 
     def write(self, t: str, /, *, sync: bool = True, **fields: Any) -> None:
         line = {"t": t, "at": box.now_text(), **fields}
+        line.update((key, self._hide(line[key])) for key in ("detail", "reason", "text") if line.get(key))
+        if "services" in line:  # their order counts, and a clock may jump
+            line.update(boot=box.boot_id(), up=round(time.monotonic(), 3))
         self._waiting += (json.dumps(line, separators=(",", ":")) + "\n").encode("ascii")
         for _ in range(2):
             try:
@@ -88,16 +94,26 @@ class Writer:
         if sync:
             os.fsync(self._descriptor)
 
+    def _has_room(self) -> bool:
+        """For more than the steps and the end."""
+        if os.path.exists(self._reserve):
+            return True
+        size = os.fstat(self._descriptor).st_size
+        if size + RESERVE > self._room:
+            more = size + RESERVE + (RESERVE >> 1)
+            self._room = more if keeping.set_aside(self._descriptor, more) else 0
+        return self._room > 0
+
     def line(self, unit: str, text: str, bad: bool = False) -> None:
         """A journal line, if there is still room; room for bad ones is kept."""
-        if not os.path.exists(self._reserve):
-            return  # the disk is full: what is left is for the steps and the end
         if self._lines >= MAX_LINES:
             if not bad or self._bad >= MAX_BAD_LINES:
                 return
             self._bad += 1
+        if not self._has_room():
+            return  # the disk is full: what is left is for the steps and the end
         self._lines += 1
-        self.write("line", sync=False, unit=unit, text=without_secrets(text[:MAX_TEXT]))
+        self.write("line", sync=False, unit=unit, text=without_secrets(self._hide(text)[:MAX_TEXT]))
 
     def close(self, patience: float = 5.0) -> None:
         """Write what still waits, for a moment at most."""
@@ -107,9 +123,38 @@ class Writer:
                 self._flush(sync=True)
                 break
             time.sleep(0.2)
-        with contextlib.suppress(OSError):
-            os.unlink(self._reserve)
-        os.close(self._descriptor)
+        _give_back(self._descriptor, self._reserve)
+
+
+def make_room(directory: str) -> None:
+    """Room for a receipt that is to be written. OSError where there is none."""
+    _set_aside(descriptor := _opened(directory), os.path.join(directory, "reserve"))
+    os.close(descriptor)
+
+
+def tidy(directory: str) -> None:
+    """Give back what a runner that was killed had set aside."""
+    with contextlib.suppress(OSError):
+        _give_back(_opened(directory), os.path.join(directory, "reserve"))
+
+
+def _opened(directory: str) -> int:
+    return os.open(os.path.join(directory, "receipt.jsonl"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _set_aside(descriptor: int, reserve: str) -> None:
+    told = keeping.set_aside(descriptor, os.fstat(descriptor).st_size + RESERVE)
+    if told is None and not os.path.exists(reserve):
+        keeping.put(reserve, os.urandom(RESERVE >> 1).hex())  # what is all zeros takes no room everywhere
+    elif told is False:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _give_back(descriptor: int, reserve: str) -> None:
+    keeping.give_back(descriptor)
+    with contextlib.suppress(OSError):
+        os.unlink(reserve)
+    os.close(descriptor)
 
 
 def parse(data: bytes) -> list[dict[str, Any]]:
@@ -159,13 +204,27 @@ def held_in(lines: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def leftovers(but: str = "") -> tuple[str, ...]:
-    """What some action held and nobody has released, by this user's receipts. In the order of this host's clock, not of the clients'."""
+    """What some action held and nobody has released, by this user's receipts."""
     lines: list[dict[str, Any]] = []
     for action in actions():
         path = os.path.join(folder(action), "receipt.jsonl")
         if action != but and _mentions(path, b'"t":"held"', b'"t":"released"'):
             lines += [line for line in read(folder(action)) if line["t"] in ("held", "released")]
-    return held_in(sorted(lines, key=lambda line: str(line.get("at", ""))))
+    return held_in(ordered(lines))
+
+
+def ordered(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of several receipts in the order in which this host wrote them, though its clock may have jumped meanwhile."""
+    every, now, last = list(lines), box.boot_id(), dict[str, str]()
+    for line in every:
+        boot = str(line.get("boot", ""))
+        last[boot] = max(last.get(boot, ""), str(line.get("at", "")))
+
+    def place(line: dict[str, Any]) -> tuple[bool, str, float, str]:
+        boot, up = str(line.get("boot", "")), line.get("up")
+        return boot == now, last[boot], float(up) if isinstance(up, (int, float)) else 0.0, str(line.get("at", ""))
+
+    return sorted(every, key=place)
 
 
 def _mentions(path: str, *words: bytes) -> bool:

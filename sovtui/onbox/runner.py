@@ -12,9 +12,10 @@ import time
 import traceback
 from typing import Any
 
-from sovtui.onbox import box, lock, machine, receipt, release, signatures
+from sovtui.onbox import box, keeping, lock, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
-from sovtui.onbox.plan import BadRequest, Request, parse, without_values
+from sovtui.onbox.hiding import Hider
+from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
 from sovtui.onbox.words import Began, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step
 
 BUSY = 4
@@ -23,20 +24,23 @@ BUSY = 4
 def run(directory: str) -> int:
     """Carry out the action whose request lies in `directory`; the exit status is the outcome's."""
     _quiet(directory)
-    with open(os.path.join(directory, "request.json"), "rb") as file:
+    path = os.path.join(directory, "request.json")
+    with open(path, "rb") as file:
         raw = json.loads(file.read())
     try:
         request = parse(raw)
     except BadRequest as problem:
-        _put(directory, "refused", {"reason": str(problem)})
+        keeping.put(os.path.join(directory, "refused"), json.dumps({"reason": str(problem)}))
         return 2
     kept = without_values(raw)
-    if kept != raw:
-        _put(directory, "request.json", kept)  # values were needed once
+    if kept != raw:  # values were needed once
+        os.unlink(path)
+        with contextlib.suppress(OSError):
+            keeping.put(path, json.dumps(kept))
     alive = receipt.stay_alive(directory)
     held = lock.take()
     if held is None:
-        _put(directory, "busy", lock.holder() or {})
+        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or {}))
         return BUSY
     try:
         return _Run(directory, request, kept, held).go()
@@ -57,21 +61,15 @@ def _quiet(directory: str) -> None:
     os.close(null)
 
 
-def _put(directory: str, name: str, value: dict[str, Any]) -> None:
-    path = os.path.join(directory, name)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(value, file)
-    os.replace(path + ".new", path)
-
-
 class _Run:
     def __init__(self, directory: str, request: Request, raw: dict[str, Any], held: lock.Held) -> None:
         self._directory = directory
         self._request = request
         self._held = held
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._hands = Hands(request, self._events.put)
-        self._writer = receipt.Writer(directory)
+        hide = Hider(hidden(request))
+        self._hands = Hands(request, self._events.put, hide)
+        self._writer = receipt.Writer(directory, hide)
         self._info = {"who": request.who, "id": request.id, "kind": request.kind, "target": request.target}
         self._info.update(since=box.now_text(), step="")
         self._exit = 1

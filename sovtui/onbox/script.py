@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from sovtui.onbox import box
+from sovtui.onbox.hiding import Hider
 from sovtui.onbox.words import Command
 
 _COLOUR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])|[\x00-\x08\x0b-\x1f\x7f]")
@@ -28,10 +29,10 @@ def plain(text: str) -> str:
 class Script:
     """One run of it. `wait` returns how it ended; `end` may be called from anywhere."""
 
-    def __init__(self, command: Command, tell: Callable[[str], None]) -> None:
+    def __init__(self, command: Command, tell: Callable[[str], None], hide: Hider | None = None) -> None:
         self._command = command
         self._tell = tell
-        self._hidden = [value for _, value in command.env if len(value) >= 8]
+        self._hide = hide or Hider(value for _, value in command.env)
         self._ended = ""
         env = {**box.environment(), "TERM": "dumb", "NO_COLOR": "1", **dict(command.env)}
         self._process = subprocess.Popen(
@@ -48,25 +49,29 @@ class Script:
 
     def _read(self) -> None:
         assert self._process.stdout
-        rest = b""
+        rest, passed = b"", False
         with contextlib.suppress(OSError, ValueError):
             while True:
                 data = os.read(self._process.stdout.fileno(), 65536)
                 if not data:
                     break
                 *whole, rest = re.split(rb"[\r\n]+", rest + data)
-                if len(rest) > MAX_LINE:
-                    whole, rest = [*whole, rest], b""
-                for raw in whole:
+                for raw in whole[passed:]:
                     self._say(raw)
-        self._say(rest)
+                passed = passed and not whole
+                if len(rest) > 2 * MAX_LINE:  # the rest of such a line is left out
+                    if not passed:
+                        self._say(rest)
+                    rest, passed = b"", True
+        if not passed:
+            self._say(rest)
         with contextlib.suppress(OSError):
             self._process.stdout.close()
 
     def _say(self, raw: bytes) -> None:
-        text = plain(raw.decode("utf-8", "replace"))
-        for value in self._hidden:
-            text = text.replace(value, "…")
+        text = self._hide(plain(raw[: 4 * MAX_LINE].decode("utf-8", "replace")))
+        if len(raw) > 2 * MAX_LINE:
+            text = text[: max(0, len(text) - 6 * self._hide.longest)]  # it may end in a part of what is hidden
         if text.strip():
             self._tell(text[:MAX_LINE])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -190,12 +191,19 @@ def units(names: Iterable[str]) -> tuple[tuple[Unit, ...], str]:
     return tuple(_told_unit(one) for one in told), "; ".join(problems.values())
 
 
+def _age(pid: int | None) -> float | None:
+    cells = box.read(f"/proc/{pid}/stat", 1024).rpartition(")")[2].split() if pid else []
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(cells[19]) / os.sysconf("SC_CLK_TCK") if len(cells) > 19 else None
+
+
 def _told_unit(told: Told) -> Unit:
     started, age = told["started"], None
     if started:
         age = max(0.0, time.clock_gettime(time.CLOCK_MONOTONIC) - started / 1e6)
-    elif told["since"] and told["active"] == "active":
-        age = max(0.0, time.time() - told["since"])
+    elif told["active"] == "active":
+        age = _age(told["pid"])  # of a container: its own clock is the one on the wall, which may jump
+        if age is None and told["since"]:
+            age = max(0.0, time.time() - told["since"])
     return Unit(
         name=told["name"],
         active=told["active"],

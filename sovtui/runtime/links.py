@@ -81,6 +81,8 @@ class LinkKeeper:
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._down_since: datetime | None = None
+        self._lost_at: float | None = None
+        """The same as monotonic time: how long is waited must not depend on a clock that somebody sets."""
         self.addresses: tuple[str, ...] = ()
         """Of the host, as the last dial found them."""
         self._round_trip_seconds = 0.0
@@ -267,8 +269,7 @@ class LinkKeeper:
                 if self._network.toward(self.addresses).online:
                     return
             return
-        since = down.since or self._clock.now()
-        seconds = self._pace.pause_seconds((self._clock.now() - since).total_seconds())
+        seconds = self._pace.pause_seconds(began - (began if self._lost_at is None else self._lost_at))
         seconds *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         self._tell(replace(down, retry_at=self._clock.now() + timedelta(seconds=seconds)))
         if await self._woken(seconds) and not self._wanted:  # a network that changes all the time makes no storm of dials
@@ -291,9 +292,10 @@ class LinkKeeper:
 
     def _tell(self, value: LinkValue) -> None:
         if value.phase is LinkPhase.UP:
-            self._down_since = None
+            self._down_since = self._lost_at = None
         elif value.phase in (LinkPhase.DOWN, LinkPhase.REFUSED):
             self._down_since = value.since
+            self._lost_at = self._clock.monotonic() if self._lost_at is None else self._lost_at
         self._value = value
         self._put(LinkChanged(self.host, value))
         self._changed.set()

@@ -25,6 +25,7 @@ from textual.theme import BUILTIN_THEMES
 from textual.timer import Timer
 
 from sovtui.config.surroundings import look, served
+from sovtui.core.clean import one_line
 from sovtui.tui import heap, themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
 from sovtui.tui.ending import QUIT_SECONDS, Ending
@@ -103,6 +104,10 @@ class ControlRoom(App[None]):
         self._problems = ()
         self._asking = asyncio.Lock()
         self._unsubscribe: Callable[[], None] | None = None
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """One clean line, whatever it is and whoever copies it."""
+        super().copy_to_clipboard(one_line(text, len(text) * 4))
 
     # themes
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from sovtui.core import text
-from sovtui.core.clean import clean
+from sovtui.core.clean import JOINED, one_line
 from sovtui.ports.errors import PortError
 from sovtui.runtime.hub import Hub, LogLine
 from sovtui.tui.conduct import Push, Tell
@@ -155,11 +155,12 @@ class Inspector:
                 self._tell(f"There is no error in the last {LINES} lines of {what.log}.", "warning")
                 return
             words = errors[-1]
-        words = "\n".join(clean(line) for line in words.split("\n"))
+        words = one_line(words, len(words) * 4)
+        first, *more = words.split(JOINED)
         left_out = max(0, len(words) - COPY_CHARS)
         self._clipboard(words[-COPY_CHARS:] if left_out else words)
-        shown = cut(words.split("\n")[0], 60)
-        several = f" and {words.count(chr(10))} more lines" if "\n" in words else ""
+        shown = cut(first, 60)
+        several = f" and {len(more)} more lines, as one" if more else ""
         note = f"; the first {left_out} characters did not fit" if left_out else ""
         tmux = ". In tmux it needs: set -s set-clipboard on" if os.environ.get("TMUX") else ""
         self._tell(f"Copied: {shown}{several}{note}{tmux}", "information")

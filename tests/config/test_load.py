@@ -175,6 +175,15 @@ def test_examples_are_right_and_show_reads_back(name: str) -> None:
     assert loads(config_text(config)) == config
 
 
+def test_values_of_switch_env_are_never_shown() -> None:
+    text = MODE + "switch = ['/s']\nswitch_env = { ANSWER = 'hunter2', PIN = 'x' }\n"
+    shown = config_text(loads(text))
+    assert 'switch_env = {ANSWER = "***", PIN = "***"}' in shown and "hunter2" not in shown
+    with pytest.raises(ConfigError) as caught:
+        loads(text.replace("'hunter2'", "70771"))
+    assert "70771" not in str(caught.value) and "expected a text in quotes" in str(caught.value)
+
+
 def test_every_key_has_a_type_and_a_meaning() -> None:
     keys = schema_keys()
     assert len(keys) > 40

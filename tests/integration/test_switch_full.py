@@ -31,7 +31,7 @@ case $1 in
 qwen) sudo -n /usr/bin/systemctl start vllm-qwen36.service;;
 mistral) sudo -n /usr/bin/systemctl start sglang-mistral4.service;;
 esac
-echo "secret is $SECRET"
+echo "secret is $SECRET"; printf 'quoted %q\\n' "$SECRET"; python3 -c 'import os, urllib.parse as u; print("url", u.quote(os.environ["SECRET"]))'
 exit 0
 """
 
@@ -293,7 +293,7 @@ def test_proof_of_one_token(operator: Operator, box: Box) -> None:
 OWN = 'switch = ["/usr/local/bin/switch.sh", "{}"]\nswitch_timeout = "30s"\nswitch_env = {{ {} }}'
 
 
-def own(operator: Operator, env: str = 'ANSWER = "y", SECRET = "correcthorse"') -> None:
+def own(operator: Operator, env: str = 'ANSWER = "y", SECRET = "correct\'horse %"') -> None:
     configure(operator, qwen=OWN.format("qwen", env), mistral=OWN.format("mistral", env))
 
 
@@ -306,9 +306,10 @@ def test_owners_script_that_prompts_and_prints_colour(operator: Operator, box: B
     texts = [x["text"] for x in receipt if x["t"] == "line"]
     assert "step 2 of 3" in texts
     assert not any("\x1b" in text for text in texts)
-    assert "correcthorse" not in str(receipt)
+    assert "secret is …" in texts and "quoted …" in texts and "url …" in texts
+    assert not any("horse" in str(line) for line in receipt) and "horse" not in operator.ok("config", "show").stdout
     assert receipt[0]["request"]["plan"]["modes"][0]["switch_env"] == {"ANSWER": "…", "SECRET": "…"}
-    assert "correcthorse" not in box.root("cat ~ops/.local/state/sovtui/actions/*/request.json").stdout
+    assert "horse" not in box.root("cat ~ops/.local/state/sovtui/actions/*/request.json").stdout
 
 
 def test_owners_script_without_an_answer_fails_and_the_old_mode_is_back(operator: Operator, box: Box) -> None:

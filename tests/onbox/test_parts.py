@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sovtui.onbox import journal, launch, lock, permission, receipt, rights, services, signatures
+from sovtui.onbox import journal, keeping, launch, lock, permission, receipt, rights, services, signatures
 from sovtui.onbox.plan import BadRequest, check_id, check_service, kind_of, parse
 from sovtui.onbox.words import Step
 from tests.onbox.world import World, box, play, request
@@ -574,6 +574,37 @@ class FullDisk:
             return really(descriptor, data)
 
         monkeypatch.setattr(os, "write", write)
+        monkeypatch.setattr(keeping, "set_aside", lambda *_: None)  # a file system that cannot
+
+
+def test_room_behind_the_receipt_is_its_own_and_is_given_back(state: Path) -> None:
+    path = state / "receipt.jsonl"
+    writer = receipt.Writer(str(state))
+    if (state / "reserve").exists():
+        pytest.skip("this file system sets no room aside behind a file")
+    writer.write("begin", id="i", kind="switch")
+    assert path.stat().st_blocks * 512 >= receipt.RESERVE > path.stat().st_size
+    for number in range(300):
+        writer.line("u", f"{number} {'x' * 900}")
+        assert path.stat().st_blocks * 512 >= path.stat().st_size + receipt.RESERVE // 2, "room for the end, whatever a unit says"
+    writer.close()
+    assert path.stat().st_blocks * 512 < path.stat().st_size + receipt.RESERVE // 2
+    assert len(receipt.read(str(state))) == 301
+
+
+def test_what_is_held_is_told_in_the_order_of_what_happened(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    now = time.time()
+    for number, (at, what) in enumerate(
+        ((now, "held"), (now - 3600, "released"), (now - 7200, "held"), (now - 3000, "released"))
+    ):
+        monkeypatch.setattr(time, "time", lambda at=at: at)  # the clock is set back, twice
+        folder = Path(receipt.folder(f"20261120T16130{number}Z-switch-ab12"))
+        folder.mkdir(parents=True)
+        writer = receipt.Writer(str(folder))
+        writer.write(what, services=["x.timer"])
+        writer.close()
+        assert receipt.leftovers() == (("x.timer",) if what == "held" else ())
 
 
 def test_receipt_on_a_disk_that_fills_up_goes_on_in_its_reserve(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -606,7 +637,9 @@ def test_reserve_of_a_killed_runner_is_taken_away(state: Path, monkeypatch: pyte
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
     folder = Path(receipt.folder("20261120T161300Z-switch-ab12"))
     folder.mkdir(parents=True)
+    monkeypatch.setattr(keeping, "set_aside", lambda *_: None)
     receipt.Writer(str(folder)).write("begin", id="i", kind="switch")
+    (folder / "runner.py").touch()
     assert (folder / "reserve").exists()
     launch._prune()
     assert not (folder / "reserve").exists()

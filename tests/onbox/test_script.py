@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
+import urllib.parse
 
 import pytest
 
@@ -38,6 +42,19 @@ def test_a_prompt_meets_no_terminal() -> None:
 def test_an_answer_by_the_environment_and_secrets_unseen() -> None:
     ok, _, lines = run('[ "$ANSWER" = y ] && echo "with $SECRET"', ANSWER="y", SECRET="correcthorse")
     assert ok and lines == ["with …"]
+
+
+@pytest.mark.parametrize("secret", ["k3y", "hunter2", "pa$$ w'or\"d\\", "first line\nsecond line", "zażółć"])
+def test_a_value_is_not_seen_however_the_script_writes_it(secret: str) -> None:
+    program = (
+        "import json,os,urllib.parse as u,shlex; s=os.environ['S']; print('as', s, '.'); print(json.dumps({'a': s})); "
+        "print(u.quote(s, safe='')); print(u.quote_plus(s)); print(shlex.quote(s)); print('x' * 9000 + ' ' + s); print('y' * 3990, s, s)"
+    )
+    ok, _, lines = run(f'{sys.executable} -c {shlex.quote(program)}; set -x; : "$S"', S=secret)
+    said = "\n".join(lines)
+    assert ok and "as …" in said and '{"a": "…' in said
+    for part in {secret, *secret.split("\n"), json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")}:
+        assert part not in said
 
 
 def test_timeout_ends_all_it_started() -> None:

@@ -58,7 +58,7 @@ ActiveState=inactive
 def test_units_stopped_ones_too_with_their_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = tmp_path / "save.sh"
     script.write_text(
-        "#!/bin/sh\nREPO=/srv/restic\necho hello\nrestic -r $REPO backup \\\n  /etc\nexport RESTIC_REPOSITORY=sftp:a RESTIC_PASSWORD=hunter22\n"
+        "#!/bin/sh\nREPO=/srv/restic\necho hello\nrestic -r $REPO backup \\\n  /etc\nexport RESTIC_REPOSITORY=sftp:nas:/a RESTIC_PASSWORD=hunter22\n"
     )
     file = tmp_path / "env"
     file.write_text("# x\nPORT=30002\nHF_TOKEN=hunter22\n")
@@ -79,7 +79,7 @@ def test_units_stopped_ones_too_with_their_commands(monkeypatch: pytest.MonkeyPa
     assert units["save.service"]["script"] == [
         "REPO=/srv/restic",
         "restic -r /srv/restic backup  /etc",
-        "export RESTIC_REPOSITORY=sftp:a RESTIC_PASSWORD=***",
+        "export RESTIC_REPOSITORY=sftp:nas:/a RESTIC_PASSWORD=***",
     ]
     assert units["backup.timer"]["calendar"] == ["*-*-* 02:00:00"] and units["backup.timer"]["every"] == ["5min"]
     assert units["backup.timer"]["starts"] == "save.service"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -68,6 +69,35 @@ async def test_down_says_why_at_once() -> None:
             while True:  # between two tries it waits for the answer of the next one
                 await links.get("spark")
         assert LinkPhase.UP not in phases
+
+
+class JumpingClock(FakeClock):
+    """An hour ahead at every other look at it."""
+
+    looks = 0
+
+    def now(self) -> datetime:
+        self.looks += 1
+        return super().now() + timedelta(hours=self.looks % 2)
+
+
+async def test_a_clock_that_jumps_makes_no_pause_longer() -> None:
+    pauses: list[float] = []
+
+    class Noted(Pace):
+        def pause_seconds(self, down_seconds: float) -> float:
+            pauses.append(down_seconds)
+            return 0.001
+
+    links = Links({"spark": FakeDialer(Unreachable("refused"))}, JumpingClock(), pace=Noted(0.001, 0.001))
+    links.connect_store(lambda event: None)
+    task = asyncio.create_task(links.keepers["spark"].run())
+    while len(pauses) < 6 and not task.done():
+        await asyncio.sleep(0.001)
+    assert not task.done() or task.result() is None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert set(pauses) == {0.0}, "no time has passed"
 
 
 async def test_a_refusal_waits_for_a_key_press() -> None:

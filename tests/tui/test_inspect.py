@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -176,8 +177,11 @@ async def test_copy_of_log_lines_is_clean_and_goes_out_by_osc_52(stage: Any, mon
         await s.until(lambda: isinstance(s.screen, ChooseScreen))
         await s.press("2")
         await s.until(lambda: bool(s.app.clipboard))
-        assert s.app.clipboard == "two\nthree"
-        assert [words for words in sent if "52;" in words] == ["\x1b]52;c;dHdvCnRocmVl\a"]
+        assert s.app.clipboard == "two · three"
+        assert [words for words in sent if "52;" in words] == [f"\x1b]52;c;{b64encode('two · three'.encode()).decode()}\a"]
+        for words in ("one\r\ntwo\x1b[31m\u202e", "\nrm -rf x\n", "a\u2028b\x85c"):
+            s.app.copy_to_clipboard(words)  # from wherever
+            assert s.app.clipboard.isprintable() and "\n" not in s.app.clipboard
 
 
 async def test_tmux_is_told_what_it_needs(stage: Any, monkeypatch: Any) -> None:

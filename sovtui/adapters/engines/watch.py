@@ -266,7 +266,7 @@ class EnginesSource:
             return host.link.kind != "ssh"
         since = watched.silent_since + timedelta(seconds=1.0)
         news = any(r.source == "probe" and r.at is not None and r.at > since for r in host.figures.values())
-        return news or (self._clock.now() - watched.silent_since).total_seconds() > LINK_SECONDS
+        return news or self._clock.monotonic() - watched.silent_at > LINK_SECONDS
 
     def _due(self, watched: Watched, host: Host) -> bool:
         """Whether its own figures are to be read now: not where Prometheus has them, unless it tells more than Prometheus, or works:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import asyncssh
 
+from sovtui.config import files
+
 MAX_BYTES = 8 << 20
 
 
@@ -93,17 +95,10 @@ def revoked(path: Path) -> list[Entry]:
 
 
 def add(path: Path, name: str, key: asyncssh.SSHKey) -> str:
-    """Append the line that OpenSSH would write, in one write, and return it. Raises `OSError`."""
+    """Append the line that OpenSSH would write, whole or not at all, and return it. Raises `OSError`."""
     algorithm, blob = key.export_public_key("openssh").decode("ascii").split()[:2]
     line = f"{name} {algorithm} {blob}\n"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(file).st_size
-        broken = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        os.write(file, (b"\n" if broken else b"") + line.encode())
-    finally:
-        os.close(file)
+    files.append(path, line.encode())
     return line
 
 

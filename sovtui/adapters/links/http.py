@@ -92,12 +92,14 @@ async def request(
             body = await _body(reply, max_bytes)
             login = _login(http)
             note_door(http, path, reply.status_code, reply.status_code in (401, 403))
-            hide = login.hide if login is not None and not _is_answer(reply.status_code, body) else bytes
-            kept = [(k, hide(v)) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
+            kept = [(k, v) for k, v in reply.headers.raw if k.lower() not in _ABOUT_THE_WIRE]
+            if login is not None and not _is_answer(reply.status_code, body):
+                kept = [(k, login.hide_bytes(v, "latin-1")) for k, v in kept]
+                body = login.hide_bytes(body, reply.charset_encoding or "utf-8")
             return httpx.Response(
                 reply.status_code,
                 headers=kept,
-                content=hide(body),
+                content=body,
                 request=reply.request,
                 extensions={"login": "" if login is None or login.trouble is not None else str(login)},
             )
@@ -114,16 +116,18 @@ async def request(
     except httpx.DecodingError as error:
         raise Malformed(f"{name}{_via(http)} sends a body that cannot be unpacked") from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise Unsupported(f"{name} is not an address that can be asked: {clean(str(error), 200)}") from error
+        raise Unsupported(f"{name} is not an address that can be asked: {_quoted(http, str(error).encode(), 200)}") from error
     except httpx.RemoteProtocolError as error:
-        text = clean(str(error), 200)
+        text = _quoted(http, str(error).encode(), 200)
         if "without sending a response" in text:
             raise Unreachable(f"{name}{_via(http)} closed the connection without an answer") from error
         if "without sending complete message body" in text or "incomplete" in text:
             raise Malformed(f"{name}{_via(http)} ended in the middle of its reply") from error
         raise OtherProtocol(f"{name}{_via(http)} does not answer in HTTP: {text}", "Is the port right?") from error
     except httpx.HTTPError as error:
-        raise Unreachable(f"{name}{_via(http)} failed: {clean(str(error), 200) or type(error).__name__}") from error
+        raise Unreachable(
+            f"{name}{_via(http)} failed: {_quoted(http, str(error).encode(), 200) or type(error).__name__}"
+        ) from error
 
 
 async def _body(reply: httpx.Response, max_bytes: int) -> bytes:
@@ -171,7 +175,7 @@ def check(http: httpx.AsyncClient, reply: httpx.Response) -> None:
     if reply.is_success:
         return
     name = f"{reply.request.method} {clean(str(reply.request.url).split('?', 1)[0], 200)}{_via(http)}"
-    body = "" if _is_html(reply) else clean_bytes(reply.content[:2000], 200)
+    body = "" if _is_html(reply) else _quoted(http, reply.content, 200)
     message = f"{name} answers {reply.status_code}{f': {body}' if body else ''}"
     if reply.status_code in (401, 403, 407):
         raise Refused(message, login_advice(reply))
@@ -180,7 +184,7 @@ def check(http: httpx.AsyncClient, reply: httpx.Response) -> None:
     if reply.status_code in (502, 503, 504):
         raise Unreachable(message)
     if 300 <= reply.status_code < 400:
-        where = clean(reply.headers.get("location", "elsewhere"), 200)
+        where = _quoted(http, reply.headers.get("location", "elsewhere").encode(), 200)
         raise Malformed(f"{name} sends us on to {where}", "Write that address in the configuration.")
     raise Malformed(message)
 
@@ -298,8 +302,11 @@ def json_of(http: httpx.AsyncClient, reply: httpx.Response, most: Most = USUAL) 
         name = _named(http, reply)
         if _is_html(reply):
             raise Malformed(f"{name} answers with a web page, not JSON", "Is the address right, with its path prefix?") from None
-        began = clean_bytes(reply.content[:400], 80) or "nothing"
+        began = _quoted(http, reply.content, 80) or "nothing"
         raise Malformed(f"{name} does not answer in JSON: {began}", "Is the address right?") from None
+
+
+QUOTED_BYTES = 4000
 
 
 def _named(http: httpx.AsyncClient, reply: httpx.Response) -> str:
@@ -355,6 +362,16 @@ def _via(http: httpx.AsyncClient) -> str:
 
 def _login(http: httpx.AsyncClient) -> Login | None:
     return http.link_transport.login if isinstance(http, _Client) else None
+
+
+def _quoted(http: httpx.AsyncClient, data: bytes, limit: int) -> str:
+    """What it says, for a message: secrets are looked for once more in what is shown, since cleaning may have put one together."""
+    text, login = clean_bytes(data[:QUOTED_BYTES], QUOTED_BYTES), _login(http)
+    if login is not None:
+        text = clean(login.hide(text), QUOTED_BYTES)
+        if len(data) > QUOTED_BYTES:
+            text = clean(text[: max(0, len(text) - 6 * login.longest)], QUOTED_BYTES)  # its end may be a part of one
+    return clean(text, limit)
 
 
 def _is_answer(status: int, body: bytes) -> bool:

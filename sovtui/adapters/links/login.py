@@ -11,13 +11,14 @@ import base64
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sovtui.adapters import children
 from sovtui.config.login import LoginConfig, secrets_of
 from sovtui.config.schema import Secret
 from sovtui.core.clean import clean
+from sovtui.onbox.hiding import SHORT, Hider
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, Refused
 
@@ -27,9 +28,9 @@ AGAIN_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 5.0
 """The same for one that is asked without its login meanwhile, where no command has to be run for it."""
 MAX_BYTES = 1 << 16
-_HIDDEN = b"[hidden]"
-_SHORT = 3
-"""A secret no longer than this is not looked for in replies: it would be found everywhere."""
+_HIDDEN = "[hidden]"
+MOST_DECODED = 1 << 16
+"""Bytes of a reply in which every way to write a secret is looked for; in a longer one, only the secret as it is."""
 
 
 class Login:
@@ -126,11 +127,29 @@ class Login:
         costly = any(secret.command for _, secret in secrets_of(self._settings))
         return LOOK_AGAIN_SECONDS if self._optional and not costly else AGAIN_SECONDS
 
-    def hide(self, text: bytes) -> bytes:
-        """`text` without the secrets, should a server send them back."""
-        for word in self._carried.secrets if self._carried is not None else ():
-            text = text.replace(word, _HIDDEN)
-        return text
+    def hide(self, text: str) -> str:
+        """`text` without the secrets, should a server send them back, however it writes them."""
+        return self._carried.hide(text) if self._carried is not None else text
+
+    def hide_bytes(self, body: bytes, encoding: str = "utf-8") -> bytes:
+        """The same of a body or a header; where something is hidden the result is in UTF-8."""
+        if self._carried is None:
+            return body
+        if len(body) > MOST_DECODED:
+            for word in self._carried.secrets:
+                body = body.replace(word, _HIDDEN.encode())
+            return body
+        try:
+            text = body.decode(encoding, "surrogateescape")
+        except (LookupError, ValueError):
+            text = body.decode("utf-8", "surrogateescape")
+        hidden = self._carried.hide(text)
+        return body if hidden == text else hidden.encode("utf-8", "surrogateescape")
+
+    @property
+    def longest(self) -> int:
+        """Of the longest secret, in characters."""
+        return self._carried.hide.longest if self._carried is not None else 0
 
     async def aclose(self) -> None:
         task, self._fetching = self._fetching, None
@@ -171,8 +190,7 @@ class Login:
             basic = base64.b64encode(f"{settings.user}:{found['password']}".encode()).decode()
             headers.append(("Authorization", f"Basic {basic}"))
             hidden.append(basic)
-        words = sorted((word.encode() for word in hidden if len(word) > _SHORT), key=len, reverse=True)
-        return _Carried(tuple((name.encode(), value.encode()) for name, value in headers), tuple(words))
+        return _Carried(tuple((name.encode(), value.encode()) for name, value in headers), hidden)
 
     def _said(self, what: str, secret: Secret) -> str:
         return clean(f"the {what} of [{self._place}] from {secret}", 300)
@@ -198,10 +216,11 @@ class Login:
 class _Carried:
     """Headers and the words in them that must not be seen. Says nothing of itself."""
 
-    __slots__ = ("headers", "secrets")
+    __slots__ = ("headers", "hide", "secrets")
 
-    def __init__(self, headers: tuple[tuple[bytes, bytes], ...], secrets: tuple[bytes, ...]) -> None:
-        self.headers, self.secrets = headers, secrets
+    def __init__(self, headers: tuple[tuple[bytes, bytes], ...], secrets: Sequence[str]) -> None:
+        self.headers, self.hide = headers, Hider(secrets, _HIDDEN)
+        self.secrets = sorted((word.encode() for word in secrets if len(word) > SHORT), key=len, reverse=True)
 
     def __repr__(self) -> str:
         return "<hidden>"

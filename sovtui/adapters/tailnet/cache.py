@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sovtui.config import files
 from sovtui.core.addresses import is_address
 
 NAME = "tailnet.json"
@@ -53,12 +53,7 @@ class Cache:
         names = {**self._read(), name.lower(): {"addresses": list(addresses), "at": at.isoformat(timespec="seconds")}}
         kept = dict(list(names.items())[-MAX_NAMES:])
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            with os.fdopen(file, "w", encoding="ascii") as out:
-                json.dump(kept, out, indent=1)
-            fresh.replace(self._path)
+            files.replace(self._path, json.dumps(kept, indent=1).encode("ascii"))
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import html
+import json
 import logging
 import os
-from collections.abc import AsyncIterator
+import urllib.parse
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -235,6 +238,37 @@ async def test_the_secret_is_seen_nowhere(web: Guarded, caplog: pytest.LogCaptur
     for text in told:
         assert VALUE not in text and basic not in text, text
     assert len(web.seen) >= 5 and web.seen[-1]["x-key"] == VALUE
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        lambda secret: json.dumps({"error": f"no {secret}"}).encode(),
+        lambda secret: urllib.parse.quote(secret, safe="").encode(),
+        lambda secret: html.escape(secret).encode(),
+        lambda secret: secret.encode("utf-16"),
+        lambda secret: "\u200b".join(secret).encode(),
+        lambda secret: b"\0".join(secret[i : i + 1].encode() for i in range(len(secret))),
+        lambda secret: base64.b64encode(f"someone:{secret}".encode()),
+        lambda secret: b"x" * 3990 + secret.encode(),
+        lambda secret: (secret * 200).encode(),
+        lambda secret: b"x" * 100_000 + secret.encode(),
+    ],
+)
+@pytest.mark.parametrize("secret", ["hunter2", "p&ss\"w'rd\\/%", "k3y!"])
+async def test_a_secret_that_a_server_sends_back_is_found_however_it_is_written(
+    web: Guarded, echo: Callable[[str], bytes], secret: str
+) -> None:
+    async with asking(web, environment={"TOKEN": secret}, bearer=Secret(env="TOKEN")) as http:
+        for status in (401, 500, 200):
+            web.status, web.body = status, echo(secret) if status != 200 else b"no: " + echo(secret)
+            web.refusal = echo(secret)
+            web.extra = f"Location: /?token={urllib.parse.quote(secret, safe='')}\r\n"
+            with pytest.raises((Refused, Malformed)) as caught:
+                await get_json(http, "/x")
+            told = str(caught.value)
+            assert secret not in told and json.dumps(secret)[1:-1] not in told and urllib.parse.quote(secret, safe="") not in told
+            assert base64.b64encode(f"someone:{secret}".encode()).decode() not in told
 
 
 async def test_a_login_goes_to_its_own_address_only(web: Guarded) -> None:
