@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sovtui.onbox import judge, signatures
+from sovtui.onbox import judge, signatures, taking
 from sovtui.onbox.phrases import size, span
 from sovtui.onbox.plan import Request, kind_of
 from sovtui.onbox.things import NOBODY, Need, Unit
@@ -20,6 +20,7 @@ from sovtui.onbox.words import (
     Explained,
     Figures,
     Follow,
+    JobsTold,
     Kept,
     Line,
     Look,
@@ -70,6 +71,28 @@ def advance(s: Chore, event: Event) -> Result:
     if s.ended:
         return s, ()
     s = replace(s, now=event.now)
+    if s.phase in _BRINGING and isinstance(event, (Looked, JobsTold, Ran, Tick)):
+        return _brought(*taking.advance(s, event))
+    after, effects = _advance(s, event)
+    if after.phase == "after" and s.phase != "after" and after.taken:  # what is left are the figures: first what went along
+        after, more = taking.begin(after, (take.service for take in after.taken))
+        effects = (*(x for x in effects if not isinstance(x, Measure)), *more)
+    return after, effects
+
+
+_BRINGING = ("bring-look", "bring-jobs", "bring")
+
+
+def _brought(s: Chore, effects: Effects, over: bool) -> Result:
+    if not over:
+        return s, effects
+    why = taking.trouble(s)
+    if why:
+        s = replace(s, reason=f"{s.reason.rstrip('.')}. {why}", outcome="warned" if s.outcome == "done" else s.outcome)
+    return replace(s, phase="after"), (*effects, Measure())
+
+
+def _advance(s: Chore, event: Event) -> Result:
     service, verb = s.request.service, "start" if s.request.kind == "backup" else "restart"
     if isinstance(event, Began):
         s = replace(s, began=event.now, since=event.now, step="preflight")
@@ -77,7 +100,7 @@ def advance(s: Chore, event: Event) -> Result:
         if not service:
             return replace(s, phase="rights"), (*begun, CheckRights((), drop=True))
         services = tuple(dict.fromkeys([service, *judge.all_services(s.request)]))
-        return replace(s, phase="look"), (*begun, Look(services))
+        return replace(s, phase="look"), (*begun, Look(services, judge.loose_probes(s.request)))
     if isinstance(event, Cancelled):
         return replace(s, cancelled=event.words), ()
     if isinstance(event, Line):
@@ -87,14 +110,19 @@ def advance(s: Chore, event: Event) -> Result:
         if event.verb != verb:
             return s, ()
         return replace(s, returned=True, refused="" if event.ok else event.reason or "no reason given"), ()
-    if s.cancelled and s.phase in ("look", "rights", "before"):
+    if s.cancelled and s.phase in ("look", "jobs", "rights", "before"):
         return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
     if isinstance(event, Tick):
         return s, (Look((service,)),)
     if isinstance(event, Rights):
         if event.missing:
             return finish(s, "failed", "; ".join(event.missing))
+        why = "" if s.request.consent.takes else taking.question(s.taken, event.lacking)
+        if why:
+            return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks=True)
         return replace(s, phase="before"), (Measure(),)
+    if isinstance(event, JobsTold):
+        return _on_jobs(s, event, verb)
     if isinstance(event, Measured):
         return _on_measured(s, event, verb)
     if isinstance(event, Dropped):
@@ -125,8 +153,21 @@ def _on_look(s: Chore, seen: Looked, verb: str) -> Result:
         why = _two_modes(request, seen)
     if why:
         return finish(s, "failed", why)
-    needs = (Need(verb, unit.name), *((Need("reset-failed", unit.name),) if unit.limited else ()))
-    return replace(s, phase="rights", base=unit.restarts, was=unit), (CheckRights(needs),)
+    s = replace(s, phase="jobs", base=unit.restarts, was=unit)
+    also = [Need("stop", unit.name)] if verb == "start" else []  # so a backup is cancelled
+    return s, (taking.ask(request, [Need(verb, unit.name), *also]),)
+
+
+def _on_jobs(s: Chore, told: JobsTold, verb: str) -> Result:
+    """What else stops, starts or starts anew with it."""
+    why = told.reason and f"the box cannot be looked at: {told.reason}"
+    why = why or taking.floor(s.request, told.takes) or taking.another(s.request, told.takes)
+    if why:
+        return finish(s, "failed", why)
+    taken = taking.goes((x for x in told.takes if x.job == verb), (s.request.service,))
+    needs = (Need(verb, s.was.name), *((Need("reset-failed", s.was.name),) if s.was.limited else ()))
+    rights = CheckRights(needs, wishes=taking.wishes(taken))
+    return replace(s, phase="rights", taken=taken), (rights,)
 
 
 _ALREADY = (
@@ -156,7 +197,8 @@ def _two_modes(request: Request, seen: Looked) -> str:
     allowed = {x for m in mine for x in m.services}
     others = [x for m in request.modes for x in m.services if x not in allowed and x not in request.floor and seen.unit(x).up]
     if not others:
-        return ""
+        loose = judge.loose(request, seen)
+        return f"{request.service} is down, and {judge.loose_words(loose)}: two modes would be loaded" if loose else ""
     return (
         f"{request.service} is down and {others[0]} of {judge.owner(request, others[0])} runs: switch to {mine[0].name} instead"
     )

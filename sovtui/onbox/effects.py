@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sovtui.onbox import box, journal, load, runs, services, web
+from sovtui.onbox import box, jobs, journal, load, runs, services, web
 from sovtui.onbox.authority import Authority
 from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import Request, kind_of
@@ -14,6 +14,7 @@ from sovtui.onbox.script import Script
 from sovtui.onbox.things import Answer, Probe, Unit
 from sovtui.onbox.words import (
     SCRIPT,
+    AskJobs,
     Call,
     Called,
     CheckRights,
@@ -27,6 +28,7 @@ from sovtui.onbox.words import (
     Explained,
     Follow,
     Halt,
+    JobsTold,
     Line,
     Look,
     Looked,
@@ -82,9 +84,16 @@ class Hands:
         elif isinstance(effect, CheckRights):
             try:
                 missing = self._authority.missing(effect.needs, effect.drop)
+                lacking = tuple(n.service for n in effect.wishes if self._authority.missing((n,), False))
             except Exception as problem:  # noqa: BLE001 — the machine must get its answer
-                missing = (f"rights cannot be checked: {problem}",)
-            self._post(Rights(time.monotonic(), missing))
+                missing, lacking = (f"rights cannot be checked: {problem}",), ()
+            self._post(Rights(time.monotonic(), missing, lacking))
+        elif isinstance(effect, AskJobs):
+            try:
+                takes, reason = jobs.takes(effect.needs, effect.names)
+            except Exception as problem:  # noqa: BLE001 — the machine must get its answer
+                takes, reason = (), f"{type(problem).__name__}: {problem}"
+            self._post(JobsTold(time.monotonic(), takes, reason))
         elif isinstance(effect, Measure):
             self._post(Measured(time.monotonic(), box.figures()))
         elif isinstance(effect, Drop):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sovtui.onbox import judge
+from sovtui.onbox import judge, taking
 from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
-from sovtui.onbox.words import EXITS, Effects, End, Figures, Look, Looked, Measure, Measured, Released, Step, Wait
+from sovtui.onbox.words import EXITS, Effects, End, Event, Figures, Look, Looked, Measure, Measured, Released, Step, Wait
 
 RELEASE_LIMIT = 60.0
 
@@ -26,11 +26,33 @@ def close(s: Switching, outcome: str, reason: str) -> Result:
     if s.held:
         s, effects = step(replace(s, phase="release", returned=()), "release", ", ".join(s.held))
         return plus((*open_step, *effects), _release(s))
-    return plus(open_step, _closing(s))
+    return plus(open_step, _bring(s))
+
+
+def _bring(s: Switching) -> Result:
+    """What went down with what was stopped and belongs to what runs now is started again."""
+    services = [take.service for take in s.taken]
+    if not s.undoing:
+        kept = (*s.hold, *(s.target.services if s.outcome in ("done", "warned") else ()))
+        services = [take.service for take in s.taken if take.job == "stop" and take.by in kept]
+        services += s.request.owed if s.outcome in ("done", "warned") else ()
+    known = (*judge.all_services(s.request), *s.hold)
+    due = [x for x in dict.fromkeys(services) if x not in known]
+    return taking.begin(s, due) if due and (s.touched or s.hold) else _closing(s)
+
+
+def on_bring(s: Switching, event: Event) -> Result:
+    s, effects, over = taking.advance(s, event)
+    if not over:
+        return s, effects
+    why = taking.trouble(s)
+    if why:
+        s = replace(s, reason=f"{s.reason.rstrip('.')}. {why}", outcome="warned" if s.outcome == "done" else s.outcome)
+    return plus(effects, _closing(s))
 
 
 def _closing(s: Switching) -> Result:
-    return replace(s, phase="closing"), (Look(judge.all_services(s.request)),)
+    return replace(s, phase="closing"), (Look(judge.all_services(s.request), judge.loose_probes(s.request)),)
 
 
 def _release(s: Switching) -> Result:
@@ -57,12 +79,12 @@ def on_release(s: Switching, seen: Looked) -> Result:
     s = replace(s, held=left)
     if not left:
         s, ended = done(s, ", ".join(good))
-        return plus((*effects, *ended), _closing(s))
+        return plus((*effects, *ended), _bring(s))
     why = "; ".join(f"{x} is still held: {refused.get(x, 'it could not be started again in time')}" for x in left)
     s = replace(s, warnings=(*s.warnings, why), reason=f"{s.reason.rstrip('.')}. {why}" if s.reason else why)
     s = replace(s, outcome="warned" if s.outcome == "done" else s.outcome)
     failed = Step("release", "failed", s.now - s.since, why)
-    return plus((*effects, failed), _closing(replace(s, step="")))
+    return plus((*effects, failed), _bring(replace(s, step="")))
 
 
 def on_closing(s: Switching, seen: Looked) -> Result:
@@ -70,6 +92,10 @@ def on_closing(s: Switching, seen: Looked) -> Result:
         s = replace(s, reason=f"{s.reason.rstrip('.')}. {judge.running_now(s.request, seen).rstrip('.')}")
     lost, down = judge.floor_lost(s.request, s.floor_up, seen)
     effects: Effects = ()
+    beside = [x for x in judge.foreign(s.request, s.target) if not seen.unit(x).gone and not seen.reason]
+    if s.outcome in ("done", "warned") and s.touched and beside:
+        why = f"{', '.join(beside)} of {judge.owner(s.request, beside[0])} runs too"
+        s = replace(s, outcome="warned", reason=f"{s.reason.rstrip('.')}. {why}")
     if down:
         s = replace(s, reason=f"{s.reason.rstrip('.')}. {', '.join(down)} must always run and did not run before either")
     if lost:
@@ -84,7 +110,7 @@ def on_figures(s: Switching, measured: Measured) -> Result:
     return s, (Figures("after", measured.values), *effects)
 
 
-def finish(s: Switching, outcome: str, reason: str) -> Result:
+def finish(s: Switching, outcome: str, reason: str, asks: bool = False) -> Result:
     """End now, or after the release where something is held."""
     if s.held and s.phase not in ("closing", "figures"):
         if outcome == "done" and s.step:
@@ -93,5 +119,5 @@ def finish(s: Switching, outcome: str, reason: str) -> Result:
         return close(s, outcome, reason)
     state = "done" if outcome == "done" else "failed"
     open_step: Effects = (Step(s.step, state, s.now - s.since, reason),) if s.step else ()
-    end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1))
+    end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1), asks)
     return replace(s, ended=True, outcome=outcome, reason=reason, step=""), (*open_step, end)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sovtui.onbox import judge, signatures
 from sovtui.onbox.ending import close, finish
 from sovtui.onbox.switchstate import Result, Switching, looking, plus, run, step
-from sovtui.onbox.words import Command, Effects, Explain, Explained, Halt, Step, Wait
+from sovtui.onbox.words import Command, Effects, Explain, Explained, Follow, Halt, Step, Wait
 
 
 def explain(s: Switching, reason: str, service: str) -> Result:
@@ -66,4 +66,6 @@ def command(s: Switching, effects: Effects) -> Result:
     """Run the command of the mode that is on its way."""
     mode = s.request.mode(s.mode)
     s = replace(s, commanding=True, command_failed="", script=(), touched=True, steady_at=None)
-    return s, (*effects, Command(mode.command, mode.env, mode.command_timeout), Wait(0.2))
+    s = replace(s, own=None if s.undoing else s.first, launched=(), down=(), left=(), base=())
+    follows = tuple(Follow(x) for x in mode.services)
+    return s, (*effects, *follows, Command(mode.command, mode.env, mode.command_timeout), Wait(0.2))

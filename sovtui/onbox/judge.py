@@ -71,6 +71,12 @@ def floor_lost(request: Request, before: tuple[str, ...], looked: Looked) -> tup
     return tuple(s for s in down if s in before), tuple(s for s in down if s not in before)
 
 
+def undone(request: Request, target: ModePlan, previous: str) -> tuple[str, ...]:
+    """What is stopped again on the way back."""
+    kept = (*request.mode(previous).services, *request.floor)
+    return tuple(s for s in target.services if s not in kept) if previous != target.name else ()
+
+
 def owner(request: Request, service: str) -> str:
     return next((mode.name for mode in request.modes if service in mode.services), "no mode")
 
@@ -88,6 +94,38 @@ def right(mode: ModePlan, answer: Answer) -> bool:
 def another(mode: ModePlan, answer: Answer) -> bool:
     """Whether it lists models, and not the one of this mode."""
     return answer.models == 200 and bool(mode.model and asking.manner(mode.engine).models) and mode.model not in answer.ids
+
+
+def loose_probes(request: Request) -> tuple[Probe, ...]:
+    return tuple({p.url: p for m in request.modes if not m.services for p in probe_of(m)}.values())
+
+
+def loose(request: Request, looked: Looked, target: str = "") -> tuple[ModePlan, ...]:
+    """Modes other than the target that name no services and run all the same, by their engines: nothing here could stop them.
+
+    At an address that is also of a mode whose services run it is that one which answers.
+    """
+    found = []
+    for mode in request.modes:
+        if mode.services or mode.name == target or not asks_http(mode):
+            continue
+        answer = looked.answer(mode.url)
+        if right(mode, answer) or answer.silent or 503 in (answer.models, answer.health):
+            rivals = [m for m in request.modes if m.services and m.url == mode.url]
+            if not any(looked.unit(s).up for m in rivals for s in m.services):
+                found.append(mode)
+    return tuple(found)
+
+
+def loose_words(modes: tuple[ModePlan, ...]) -> str:
+    """That these run, in a clause."""
+    names = ", ".join(f"{m.name} ({m.url})" for m in modes)
+    return f"{names} {'runs too and has' if len(modes) == 1 else 'run too and have'} no `services` that could be stopped"
+
+
+def unseen(request: Request) -> tuple[str, ...]:
+    """Modes of which nothing tells whether they run."""
+    return tuple(m.name for m in request.modes if not m.services and not asks_http(m))
 
 
 def is_hot(mode: ModePlan, looked: Looked) -> bool:
@@ -218,11 +256,11 @@ def readiness(
         unit = looked.unit(service)
         tried = service in seen or service in ended  # before that it may be the failure of an earlier run
         if unit.active == "failed" and tried:
-            return Readiness("fail", f"{service} failed{_how(unit)}", service)
+            return Readiness("fail", f"{service} failed{how(unit)}", service)
         if unit.restarts > base.get(service, 0) or unit.sub == "auto-restart":
-            return Readiness("fail", f"{service} died while starting and was restarted{_how(unit)}", service)
+            return Readiness("fail", f"{service} died while starting and was restarted{how(unit)}", service)
         if not unit.serving and tried:
-            return Readiness("fail", f"{service} stopped while starting{_how(unit)}", service)
+            return Readiness("fail", f"{service} stopped while starting{how(unit)}", service)
     if not all(looked.unit(s).active == "active" for s in mode.services):
         return Readiness("wait")
     if not asks_http(mode):
@@ -242,7 +280,7 @@ def readiness(
     return Readiness("wait")
 
 
-def _how(unit: Unit) -> str:
+def how(unit: Unit) -> str:
     if unit.result in ("", "success"):
         return ""
     return f" ({unit.result}, status {unit.status})" if unit.result == "exit-code" else f" ({unit.result})"
@@ -253,6 +291,7 @@ def running_now(request: Request, looked: Looked) -> str:
     if looked.reason:
         return f"What runs now is not known: {looked.reason}."
     full = [m.name for m in request.modes if m.services and all(looked.unit(s).serving for s in m.services)]
+    full += [m.name for m in loose(request, looked)]
     if full:
         return f"Running now: {', '.join(full)}."
     every = [*(s for m in request.modes for s in m.services), *request.tenants]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sovtui.onbox import asking, judge, signatures
+from sovtui.onbox import asking, beside, judge, signatures
 from sovtui.onbox.ending import close, then
 from sovtui.onbox.failing import command, explain, fail
 from sovtui.onbox.insisting import again
@@ -44,8 +44,7 @@ def enter_command(s: Switching) -> Result:
     started = tuple(x for x in s.target.services if x not in s.request.floor and (x not in s.serving or x in s.to_stop))
     s = replace(s, phase="command", mode=s.request.to, started=started, heard_at=s.now, hinted_at=s.now)
     s, effects = step(s, "start", " ".join(s.target.command))
-    follows = tuple(Follow(x) for x in s.target.services)
-    return plus(follows, command(s, effects))
+    return command(s, effects)
 
 
 def on_command(s: Switching, seen: Looked) -> Result:
@@ -54,10 +53,13 @@ def on_command(s: Switching, seen: Looked) -> Result:
     if why:
         return fail(s, f"{why}: the launch was stopped")
     if s.commanding:
+        s, follows, why, service = beside.watched(s, seen)
+        if why:
+            return plus(follows, explain(s, why, service) if service else fail(s, why, must_stop=True))
         if s.now - s.since > mode.command_timeout + 30:
             return fail(s, f"the switch command did not end within {span(mode.command_timeout)}")
         s, news = hinted(s, seen)
-        return s, (*news, Wait(POLL))
+        return s, (*follows, *news, Wait(POLL))
     if s.command_failed:
         cause = signatures.find_cause(s.script) or (s.script[-1] if s.script else "")
         said = f"the switch command of {mode.name} {s.command_failed}"
@@ -229,6 +231,12 @@ def on_verify(s: Switching, seen: Looked) -> Result:
         return explain(s, f"{s.request.to} was ready and then was not any more", s.target.services[0])
     if s.steady_at is None and s.request.to != NONE:  # engines like to die right after they are ready
         return replace(s, steady_at=s.now), (Wait(STEADY),)
-    s, ended = done(s, f"exactly one mode is hot: {s.request.to}" if s.request.to != NONE else "no mode is hot")
+    loose = judge.loose(s.request, seen, s.request.to)
+    unseen = judge.unseen(s.request)
+    if loose:
+        s = replace(s, warnings=(*s.warnings, judge.loose_words(loose)))
+    proved = f"exactly one mode is hot: {s.request.to}" if s.request.to != NONE else "no mode is hot"
+    proved = f"{s.request.to} is hot" if loose and s.request.to != NONE else "no mode with services is hot" if loose else proved
+    s, ended = done(s, f"{proved}; nothing tells whether {', '.join(unseen)} runs" if unseen else proved)
     reason = "; ".join(s.warnings) if s.warnings else f"{s.request.to} is hot" if s.request.to != NONE else "no mode is hot"
     return plus(ended, close(s, "warned" if s.warnings else "done", reason))

@@ -154,7 +154,7 @@ def _on_weighed(s: Errand, weighed: Weighed) -> Result:
     busy = [x for x in weighed.loads if x.total]
     if busy and not consent.busy:
         told = "; ".join(f"{x.mode} is busy ({x.source})" for x in busy)
-        return finish(s, "refused", f"{told}. Nothing was touched; confirm it to go on")
+        return finish(s, "refused", f"{told}. Nothing was touched; confirm it to go on", asks=True)
     if s.request.kind == "unload":
         return _enter_before(s)
     values = dict(weighed.values)
@@ -172,7 +172,7 @@ def _on_weighed(s: Errand, weighed: Weighed) -> Result:
         s.request.model, s.request.needs, pool, reserve=s.request.reserve, drop_caches=False, foreign=weighed.foreign
     )
     if told_fit.bad and not consent.not_fitting:
-        return finish(s, "refused", f"{told_fit.sentence.rstrip('.')}. Nothing was touched; confirm it to go on")
+        return finish(s, "refused", f"{told_fit.sentence.rstrip('.')}. Nothing was touched; confirm it to go on", asks=True)
     words = told_fit.sentence.rstrip(".") if told_fit.word != "unknown" else ""
     return _enter_before(replace(s, detail=words))
 

@@ -61,6 +61,8 @@ class Consent:
     not_fitting: bool = False
     stuck: bool = False
     """That the mode itself is stopped, ended and started anew, should it hang."""
+    takes: bool = False
+    """That other units stop with what is stopped, or start anew with what is."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Request:
     """What the model takes at least, in bytes."""
     left: tuple[str, ...] = ()
     """Held by an action that was lost, of those that this one holds too. Set by the runner, never by a client."""
+    owed: tuple[str, ...] = ()
+    """What went down with the mode that is wanted now when it was left, and has not run since. Set by the runner too."""
 
     def mode(self, name: str) -> ModePlan:
         """The mode of that name; `none` has no services."""
@@ -240,8 +244,9 @@ def _mode(raw: Any) -> ModePlan:
 def _consent(raw: Any) -> Consent:
     if not isinstance(raw, Mapping):
         raise BadRequest("the consent is not an object")
-    _known(raw, ("busy", "not_fitting", "stuck"), "consent")
-    return Consent(*(_flag(raw.get(key, False), key) for key in ("busy", "not_fitting", "stuck")))
+    keys = ("busy", "not_fitting", "stuck", "takes")
+    _known(raw, keys, "consent")
+    return Consent(*(_flag(raw.get(key, False), key) for key in keys))
 
 
 def _environment(raw: Any) -> tuple[tuple[str, str], ...]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sovtui.onbox import asking, judge, weighing
+from sovtui.onbox import asking, judge, taking, weighing
 from sovtui.onbox.clearing import enter_stop
 from sovtui.onbox.ending import finish, then
 from sovtui.onbox.failing import fail
 from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import NONE
 from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
-from sovtui.onbox.things import LoadProbe, Probe
+from sovtui.onbox.things import LoadProbe, Need, Probe
 from sovtui.onbox.words import (
     CheckRights,
     Effects,
     Figures,
     Held,
+    JobsTold,
     Look,
     Looked,
     Measure,
@@ -25,6 +26,7 @@ from sovtui.onbox.words import (
     Proved,
     Rights,
     Step,
+    Took,
     Wait,
     Weigh,
     Weighed,
@@ -128,8 +130,15 @@ def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
             "refused",
             f"{request.to} does not answer: {stuck}. Nothing was touched; confirm it to have it stopped, killed if it does not stop, "
             "and started again",
+            asks=True,
         )
     foreign = tuple(x for x in judge.foreign(request, target) if not seen.unit(x).gone)
+    loose = judge.loose(request, seen, target.name)
+    if loose and not stuck and (foreign or request.to == NONE or not judge.is_hot(target, seen)):
+        why = f"{judge.loose_words(loose)}: two modes would be loaded" if request.to != NONE else judge.loose_words(loose)
+        return finish(s, "refused", f"{why}. Nothing was touched; end it yourself, or give its mode `services`")
+    if loose and not stuck:
+        return finish(s, "warned", f"{request.to} is already hot, but {judge.loose_words(loose)}")
     if not stuck and not foreign and (request.to == NONE or judge.is_hot(target, seen)):
         return finish(s, "done", "no mode is hot already" if request.to == NONE else f"{request.to} is already hot")
     again = judge.can_be_ended(request, target) if stuck else judge.stale(request, target, seen)
@@ -145,7 +154,7 @@ def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
         previous=previous,
         to_stop=stop,
         started=running,
-        phase="rights",
+        phase="jobs",
         hold=hold,
         first=seen,
         floor_up=tuple(x for x in request.floor if seen.unit(x).active == "active"),
@@ -154,26 +163,45 @@ def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
         stuck=stuck,
         hung=tuple(dict.fromkeys((*(again if stuck else ()), *judge.silent_services(request, seen, stop)))),
     )
-    return s, (CheckRights(judge.needs(request, previous, stop, target, seen, hold), request.drop_caches and not target.command),)
+    verbs = [*(Need("stop", x) for x in (*stop, *hold)), *(Need("start", x) for x in (*target.services, *hold))]
+    return s, (taking.ask(request, (*verbs, *(Need("stop", x) for x in judge.undone(request, target, previous)))),)
+
+
+def on_jobs(s: Switching, told: JobsTold) -> Result:
+    """What else would stop or start: never one of the floor, nor another mode."""
+    request, target, seen = s.request, s.target, s.first or Looked(s.now, ())
+    why = told.reason and f"the box cannot be looked at: {told.reason}"
+    why = why or taking.floor(request, told.takes) or taking.second(request, told.takes)
+    if why:
+        return finish(s, "failed", why)
+    with_it = [x.service for x in told.takes if x.verb == "stop" and x.service in target.services]
+    taken = taking.goes(told.takes, (*s.to_stop, *s.hold, *target.services))
+    needs = (*judge.needs(request, s.previous, s.to_stop, target, seen, s.hold), *(Need("start", x) for x in with_it))
+    rights = CheckRights(needs, request.drop_caches and not target.command, taking.wishes(taken))
+    return replace(s, phase="rights", taken=taken), (rights,)
 
 
 def on_rights(s: Switching, answer: Rights) -> Result:
     if answer.missing:
         return finish(s, "failed", "; ".join(answer.missing))
+    s = replace(s, lacking=answer.lacking)
     return replace(s, phase="weigh"), (Weigh(s.probes, s.to_stop, judge.all_services(s.request)),)
 
 
 def on_weigh(s: Switching, weighed: Weighed) -> Result:
     """Refuse what would be lost or would not fit and was not agreed to: nothing has been touched yet."""
     consent, first = s.request.consent, s.first or Looked(s.now, ())
-    busy = weighing.busy(weighed)
-    if busy and not consent.busy:
-        return finish(s, "refused", f"{busy}. Nothing was touched; confirm it to go on")
     told = weighing.fits(s.request, s.to_stop, first, weighed)
-    if told.bad and not consent.not_fitting:
-        return finish(s, "refused", f"{told.sentence.rstrip('.')}. Nothing was touched; confirm it to go on")
+    wanted = (
+        "" if consent.busy else weighing.busy(weighed),
+        "" if consent.takes else taking.question(s.taken, s.lacking, judge.undone(s.request, s.target, s.previous)),
+        told.sentence if told.bad and not consent.not_fitting else "",
+    )
+    why = ". ".join(w[0].upper() + w[1:].rstrip(".") if i and w else w.rstrip(".") for i, w in enumerate(filter(None, wanted)))
+    if why:
+        return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks=True)
     words = told.sentence.rstrip(".") if s.target.services and told.word != "unknown" else ""
-    return replace(s, phase="before", load=weighing.remaining(weighed), said=words, first=None), (Measure(),)
+    return replace(s, phase="before", load=weighing.remaining(weighed), said=words), (Measure(),)
 
 
 def on_before(s: Switching, measured: Measured) -> Result:
@@ -182,7 +210,8 @@ def on_before(s: Switching, measured: Measured) -> Result:
     detail = f"{s.previous} is hot" if s.previous else "no mode is hot"
     detail = f"{s.previous} hangs: {s.stuck}" if s.stuck else detail
     s, ended = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail)
-    return plus((Figures("before", measured.values), *ended), _enter_hold(s))
+    took: Effects = (Took(taking.mode_of(s.previous), tuple(x.service for x in s.taken)),) if s.taken else ()
+    return plus((Figures("before", measured.values), *ended, *took), _enter_hold(s))
 
 
 def _enter_hold(s: Switching) -> Result:

@@ -5,7 +5,9 @@
     {"t":"line","at","unit","text"}                                                      bounded
     {"t":"figures","at","when":"before|after","values":{name: number}}
     {"t":"held|released","at","services":[name]}                                         written before they are stopped; after their start
-    {"t":"end","at","outcome","reason","seconds","exit"}
+    {"t":"took","at","mode","services":[name]}                                           written before they go down with that mode
+    {"t":"brought","at","services":[name]}                                               they run again
+    {"t":"end","at","outcome","reason","seconds","exit","asks"?}                         "asks": refused only until somebody says yes
 
 No environment and no secret is ever written.
 """
@@ -225,6 +227,22 @@ def ordered(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         return boot == now, last[boot], float(up) if isinstance(up, (int, float)) else 0.0, str(line.get("at", ""))
 
     return sorted(every, key=place)
+
+
+def owed(mode: str) -> tuple[str, ...]:
+    """What went down with that mode by this user's receipts and has not been seen to run since. In the order of this host's clock."""
+    lines: list[dict[str, Any]] = []
+    for action in actions():
+        if _mentions(os.path.join(folder(action), "receipt.jsonl"), b'"t":"took"', b'"t":"brought"'):
+            lines += [line for line in read(folder(action)) if line["t"] in ("took", "brought")]
+    names: dict[str, str] = {}
+    for line in sorted(lines, key=lambda line: str(line.get("at", ""))):
+        for name in line.get("services", ()):
+            if line["t"] == "took":
+                names[str(name)] = str(line.get("mode", ""))
+            else:
+                names.pop(str(name), None)
+    return tuple(name for name, of in names.items() if of == mode)
 
 
 def _mentions(path: str, *words: bytes) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 from sovtui.onbox import box, lock, machine, receipt
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.plan import parse
-from sovtui.onbox.words import Began, Call, CheckRights, End, Event, Kept, Look, Prove, Step, Wait, Weigh
+from sovtui.onbox.words import AskJobs, Began, Call, CheckRights, End, Event, Kept, Look, Prove, Step, Wait, Weigh
 
-_LOOKS = (Look, CheckRights, Weigh, Prove, Call, Wait)
+_LOOKS = (Look, CheckRights, AskJobs, Weigh, Prove, Call, Wait)
 """What a preflight does. Whatever else is asked for, with `Measure` as the first, belongs to what comes after it."""
 _NOTES = (Step, Kept)
 
@@ -28,14 +28,15 @@ def rehearse(raw: Mapping[str, Any]) -> dict[str, Any]:
     if other is not None:
         return {**other, "t": "busy"}
     box.end_with_client()
-    request = replace(request, left=tuple(x for x in receipt.leftovers() if x in request.hold))
+    left = tuple(x for x in receipt.leftovers() if x in request.hold)
+    request = replace(request, left=left, owed=receipt.owed(request.to))
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     hands = Hands(request, events.put)
     state, effects = machine.advance(machine.begin(request), Began(time.monotonic()))
     while True:
         for effect in effects:
             if isinstance(effect, End):
-                return {"t": "rehearsed", "outcome": effect.outcome, "reason": effect.reason}
+                return {"t": "rehearsed", "outcome": effect.outcome, "reason": effect.reason, "asks": effect.asks}
             if isinstance(effect, _LOOKS):
                 hands.perform(effect)
             elif not isinstance(effect, _NOTES):

@@ -10,13 +10,14 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import Any
 
 from sovtui.onbox import box, keeping, lock, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
-from sovtui.onbox.words import Began, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step
+from sovtui.onbox.words import Began, Brought, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step, Took
 
 BUSY = 4
 
@@ -86,6 +87,7 @@ class _Run:
         began = time.monotonic()
         try:
             self._request = release.others(self._request, self._write)
+            self._request = replace(self._request, owed=receipt.owed(self._request.to))
             self._loop()
         except Exception as problem:  # noqa: BLE001 — the receipt must have an end
             traceback.print_exc()
@@ -101,7 +103,7 @@ class _Run:
         while True:
             state, effects = machine.advance(state, event)
             for effect in effects:
-                if isinstance(effect, (Step, Kept, Figures, Held, Released, End)):
+                if isinstance(effect, (Step, Kept, Figures, Held, Released, Took, Brought, End)):
                     self._write(effect)
                 else:
                     self._hands.perform(effect)
@@ -130,6 +132,10 @@ class _Run:
             self._writer.write("held" if isinstance(effect, Held) else "released", services=list(effect.services))
             if isinstance(effect, Held):
                 release.stand_by(self._directory)
+        elif isinstance(effect, Took):
+            self._writer.write("took", mode=effect.mode, services=list(effect.services))
+        elif isinstance(effect, Brought):
+            self._writer.write("brought", services=list(effect.services))
         elif isinstance(effect, Kept):
             self._writer.line(effect.unit, effect.text, signatures.is_bad(effect.text))
         elif isinstance(effect, Figures):
@@ -137,7 +143,10 @@ class _Run:
         elif isinstance(effect, End):
             self._exit = effect.exit
             reason = receipt.without_secrets(effect.reason)
-            self._writer.write("end", outcome=effect.outcome, reason=reason, seconds=round(effect.seconds, 3), exit=effect.exit)
+            asks = {"asks": True} if effect.asks else {}
+            self._writer.write(
+                "end", outcome=effect.outcome, reason=reason, seconds=round(effect.seconds, 3), exit=effect.exit, **asks
+            )
 
 
 def main(directory: str, how: str = "") -> None:

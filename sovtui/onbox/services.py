@@ -218,6 +218,7 @@ def _told_unit(told: Told) -> Unit:
         cpu=None if told["cpu"] is None else told["cpu"] / 1e9,
         read=None if told["read"] is None else float(told["read"]),
         part_of=told["part_of"],
+        since=told["since"],
         stop_limit=told.get("stop_limit"),
         invocation=told.get("invocation", ""),
         began=(started or 0) / 1e6,

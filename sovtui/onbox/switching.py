@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sovtui.onbox import clearing, ending, failing, loading, preflight, undoing
+from sovtui.onbox import clearing, ending, failing, loading, preflight, taking, undoing
 from sovtui.onbox.plan import Request
 from sovtui.onbox.switchstate import BLIND_LIMIT, POLL, Result, Switching, looking, ran, said
 from sovtui.onbox.words import Began, Cancelled, CommandEnded, Event, Line, Looked, Measure, Ran, Tick, Wait, Weigh
@@ -30,14 +30,16 @@ def advance(s: Switching, event: Event) -> Result:
     if isinstance(event, Line):
         return said(s, event)
     if isinstance(event, Ran):
-        return ran(s, event), ()
+        return taking.advance(s, event)[:2] if event.service in s.bring_open else (ran(s, event), ())
     if isinstance(event, CommandEnded):
         return replace(s, commanding=False, command_failed="" if event.ok else event.reason or "failed"), ()
-    if s.cancelled and not s.undoing and s.phase not in ("release", "closing", "figures"):
+    if s.cancelled and not s.undoing and s.phase not in _AT_THE_END:
         return failing.fail(s, s.cancelled)
     if isinstance(event, Tick):
         if s.phase == "drain":
             return s, (Weigh(s.probes),)
+        if s.phase == "bring":
+            return s, (taking.look(s),)
         return s, (Measure() if s.phase == "memory" else looking(s),)
     if isinstance(event, Looked) and event.reason and s.phase in _PATIENT and s.now - s.since < BLIND_LIMIT:
         return s, (Wait(POLL),)
@@ -46,6 +48,7 @@ def advance(s: Switching, event: Event) -> Result:
     return result
 
 
+_AT_THE_END = ("release", "bring-look", "bring-jobs", "bring", "closing", "figures")
 _PATIENT = ("clear", "undo-clear", "verify")
 """Phases that would fail at once where systemd does not answer for a moment."""
 _HANDLERS = {
@@ -53,6 +56,7 @@ _HANDLERS = {
     "listen": preflight.on_listen,
     "pulse": preflight.on_pulse,
     "token": preflight.on_token,
+    "jobs": preflight.on_jobs,
     "rights": preflight.on_rights,
     "weigh": preflight.on_weigh,
     "before": preflight.on_before,
@@ -73,6 +77,9 @@ _HANDLERS = {
     "undo-clear": undoing.on_undo_clear,
     "undo-start": loading.on_start,
     "release": ending.on_release,
+    "bring-look": ending.on_bring,
+    "bring-jobs": ending.on_bring,
+    "bring": ending.on_bring,
     "closing": ending.on_closing,
     "figures": ending.on_figures,
 }

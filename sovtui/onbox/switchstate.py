@@ -51,6 +51,12 @@ class Switching(Work):
     commanding: bool = False
     """The owner's command runs."""
     command_failed: str = ""
+    own: Looked | None = None
+    """What was seen before the owner's command; `launched`: of the mode, what it has started; `down`: since when what is down is;
+    `left`: of the others, what was gone once."""
+    launched: tuple[str, ...] = ()
+    down: tuple[tuple[str, float], ...] = ()
+    left: tuple[str, ...] = ()
     script: tuple[str, ...] = ()
     """The last lines of the owner's command."""
     heard_at: float = 0.0
@@ -102,7 +108,7 @@ def looking(s: Switching) -> Look:
         mode = s.request.mode(s.mode)
         return Look(tuple(dict.fromkeys((*judge.foreign(s.request, mode), *starting(s)))))
     if s.phase == "verify":
-        return Look(judge.all_services(s.request), judge.probe_of(s.target, False))
+        return Look(judge.all_services(s.request), (*judge.probe_of(s.target, False), *judge.loose_probes(s.request)))
     if s.phase in ("hold", "release"):
         return Look((*s.held, *judge.jobs_of(s.held)))
     return Look(s.started if s.phase == "undo-stop" else s.to_stop)
@@ -152,7 +158,15 @@ def noted(s: Switching, seen: Looked) -> Switching:
 
 
 def said(s: Switching, event: Line) -> Result:
-    if signatures.is_noise(event.text) or s.phase in ("closing", "figures", "undo-stop", "release"):
+    if signatures.is_noise(event.text) or s.phase in (
+        "closing",
+        "figures",
+        "undo-stop",
+        "release",
+        "bring-look",
+        "bring-jobs",
+        "bring",
+    ):
         return s, ()
     s = replace(s, heard_at=s.now, used=None)
     if event.service == SCRIPT:

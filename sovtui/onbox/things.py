@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_UP = ("active", "activating", "reloading", "refreshing", "deactivating", "maintenance")
+UP = ("active", "activating", "reloading", "refreshing", "deactivating", "maintenance")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Unit:
     read: float | None = None
     part_of: str = ""
     """The compose project that a container belongs to, `compose:NAME`."""
+    since: float | None = None
+    """When it came to be as it is, in seconds since 1970 by its supervisor."""
     stop_limit: float | None = None
     """Seconds after which its supervisor ends it by force when it is to stop; infinite where it never does, None where not told."""
     invocation: str = ""
@@ -44,7 +46,7 @@ class Unit:
     @property
     def up(self) -> bool:
         """It runs, or is on its way up or down: it may hold memory."""
-        return self.active in _UP
+        return self.active in UP
 
     @property
     def serving(self) -> bool:
@@ -119,3 +121,15 @@ class Need:
 
     verb: str
     service: str
+
+
+@dataclass(frozen=True)
+class Take:
+    """A unit that a job takes along without being asked to."""
+
+    service: str
+    verb: str
+    """`stop`, `restart`, `start` (of one that does not run), or `uphold`: it starts again what is stopped."""
+    job: str
+    by: str
+    """The job that does so, and the service whose own it is."""

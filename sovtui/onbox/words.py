@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union
 
-from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Probe, Unit
+from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Probe, Take, Unit
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,16 @@ class Look:
 class CheckRights:
     needs: tuple[Need, ...]
     drop: bool = False
+    wishes: tuple[Need, ...] = ()
+    """What can be done without: the services of those that are lacking are told apart."""
+
+
+@dataclass(frozen=True)
+class AskJobs:
+    """What these jobs would take along, each unit named as `names` name it if they do. Nothing is done."""
+
+    needs: tuple[Need, ...]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,21 @@ class Released:
 
 
 @dataclass(frozen=True)
+class Took:
+    """A note, written before anything is stopped: these go down with what is, and belong to that mode."""
+
+    mode: str
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A note: these run again."""
+
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Follow:
     """Follow the journal of a service from now on."""
 
@@ -147,13 +172,16 @@ class End:
     reason: str
     seconds: float
     exit: int
+    asks: bool = False
+    """Refused only until somebody says yes."""
 
 
 Effect = Union[
-    Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Call, Wait, Run, Command, Halt, Follow, Held, Released, Step, Kept, Figures, End
+    Look, CheckRights, AskJobs, Measure, Drop, Explain, Weigh, Prove, Call, Wait, Run, Command, Halt, Follow, Held, Released, Took, Brought,
+    Step, Kept, Figures, End
 ]  # fmt: skip
 Effects = tuple[Effect, ...]
-ASKED = (Look, CheckRights, Measure, Drop, Explain, Weigh, Prove, Call, Wait)
+ASKED = (Look, CheckRights, AskJobs, Measure, Drop, Explain, Weigh, Prove, Call, Wait)
 SCRIPT = "switch command"
 """The name under which lines of the owner's command come."""
 
@@ -191,6 +219,16 @@ class Rights:
     now: float
     missing: tuple[str, ...] = ()
     """Whole sentences, one per right that is missing."""
+    lacking: tuple[str, ...] = ()
+    """The services of the wishes that may not be done."""
+
+
+@dataclass(frozen=True)
+class JobsTold:
+    now: float
+    takes: tuple[Take, ...] = ()
+    reason: str = ""
+    """Why it cannot be told; then `takes` must not be believed."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +340,21 @@ class Cancelled:
 
 
 Event = Union[
-    Began, Looked, Rights, Measured, Dropped, Explained, Weighed, Proved, Called, CommandEnded, Tick, Ran, Line, Cancelled
+    Began,
+    Looked,
+    Rights,
+    JobsTold,
+    Measured,
+    Dropped,
+    Explained,
+    Weighed,
+    Proved,
+    Called,
+    CommandEnded,
+    Tick,
+    Ran,
+    Line,
+    Cancelled,
 ]
 
 EXITS = {"done": 0, "warned": 5, "refused": 4}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sovtui.onbox.plan import Request
+from sovtui.onbox.things import Take
 from sovtui.onbox.words import EXITS, Effects, End, Measure, Step
 
 
@@ -25,6 +26,14 @@ class Work:
     outcome: str = ""
     reason: str = ""
     ended: bool = False
+    taken: tuple[Take, ...] = ()
+    """What goes down or starts anew with what is stopped, started or restarted; it ran before."""
+    lacking: tuple[str, ...] = ()
+    """Of that, what may not be started again."""
+    bring: tuple[str, ...] = ()
+    """What is to run again at the end; `bring_open`: its start has not returned yet; `bring_bad`: why it does not."""
+    bring_open: tuple[str, ...] = ()
+    bring_bad: tuple[tuple[str, str], ...] = ()
 
 
 W = TypeVar("W", bound=Work)
@@ -36,8 +45,8 @@ def close(s: W, outcome: str, reason: str) -> tuple[W, Effects]:
     return replace(s, phase="after", outcome=outcome, reason=reason, step=""), (step, Measure())
 
 
-def finish(s: W, outcome: str, reason: str) -> tuple[W, Effects]:
+def finish(s: W, outcome: str, reason: str, asks: bool = False) -> tuple[W, Effects]:
     """The action is over; a step that was not closed has failed."""
     step = (Step(s.step, "failed", s.now - s.since, reason),) if s.step else ()
-    end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1))
+    end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1), asks)
     return replace(s, ended=True, outcome=outcome, reason=reason, step=""), (*step, end)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sovtui.onbox import machine
-from sovtui.onbox.plan import Request, parse
-from sovtui.onbox.things import Answer, Load, LoadProbe, Unit
+from sovtui.onbox import jobs, machine
+from sovtui.onbox.plan import Request, kind_of, parse
+from sovtui.onbox.things import UP, Answer, Load, LoadProbe, Need, Take, Unit
 from sovtui.onbox.words import (
     ASKED,
     SCRIPT,
+    AskJobs,
     Began,
+    Brought,
     Call,
     Called,
     Cancelled,
@@ -33,6 +35,7 @@ from sovtui.onbox.words import (
     Follow,
     Halt,
     Held,
+    JobsTold,
     Kept,
     Line,
     Look,
@@ -47,6 +50,7 @@ from sovtui.onbox.words import (
     Run,
     Step,
     Tick,
+    Took,
     Wait,
     Weigh,
     Weighed,
@@ -54,6 +58,10 @@ from sovtui.onbox.words import (
 from tests.box.pretend_loader import Loader
 
 GIB = float(1 << 30)
+REVERSE = {
+    "Requires": "RequiredBy", "Requisite": "RequisiteOf", "BindsTo": "BoundBy", "PartOf": "ConsistsOf", "Wants": "WantedBy",
+    "Upholds": "UpheldBy", "Conflicts": "ConflictedBy", "StopPropagatedFrom": "PropagatesStopTo",
+}  # fmt: skip
 WALL = 1.79e9
 """The time of day when the world's clock shows zero."""
 
@@ -95,6 +103,9 @@ class Service:
     stop_limit: float | None = None
     tokens_made: float = 0.0
     cpu: float | None = None
+    near: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What its unit file says of others: `Requires`, `PartOf`, `Conflicts` and the like."""
+    unneeded: bool = False
     lines: list[str] = field(default_factory=list)
     skips: str = ""
     """Why its starts are no runs, as the journal tells it; `mute`: nobody tells; `kept`: systemd itself keeps the record of it."""
@@ -118,6 +129,9 @@ class World:
         self.queue: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
         self.missing: tuple[str, ...] = ()
+        self.lacking: tuple[str, ...] = ()
+        """What may not be started, of what can be done without."""
+        self.questions: list[AskJobs] = []
         self.drop_reason = ""
         self.blind_until = 0.0
         self.commands: list[tuple[str, str]] = []
@@ -216,7 +230,11 @@ class World:
             self.looks.append(effect)
             self.at(0.05, lambda: post(self.seen(effect)))
         elif isinstance(effect, CheckRights):
-            self.at(0.05, lambda: post(Rights(self.now, self.missing)))
+            self.at(0.05, lambda: post(Rights(self.now, self.missing, self._lacking(effect))))
+        elif isinstance(effect, AskJobs):
+            self.questions.append(effect)
+            takes = tuple(self.takes(effect.needs, effect.names))
+            self.at(0.05, lambda: post(JobsTold(self.now, takes)))
         elif isinstance(effect, Measure):
             self.at(0.01, lambda: post(Measured(self.now, self.figures())))
         elif isinstance(effect, Drop):
@@ -278,8 +296,40 @@ class World:
         else:
             self.at(0.05 + seconds, answer)
 
+    def _lacking(self, effect: CheckRights) -> tuple[str, ...]:
+        return tuple(need.service for need in effect.wishes if need.service in self.lacking)
+
+    def takes(self, needs: Sequence[Need], names: Sequence[str] = ()) -> list[Take]:
+        """What systemd would take along, by its own rule."""
+        units = [need for need in needs if kind_of(need.service)[0] == "system"]
+        return jobs.closure(units, [x for x in names if kind_of(x)[0] == "system"], self._facts)
+
+    def _facts(self, units: Sequence[str]) -> list[jobs.Facts]:
+        found = []
+        for unit in units:
+            s = self.services.get(unit, Service(unit))
+            near = {key: list(others) for key, others in s.near.items()}
+            for other in self.services.values():
+                for key, named in other.near.items():
+                    if unit in named:
+                        near.setdefault(REVERSE[key], []).append(other.name)
+            told = {key: tuple(others) for key, others in near.items()}
+            found.append(jobs.Facts(unit, (unit,), s.active in UP, s.unneeded, told))
+        return found
+
+    def along(self, verb: str, service: str) -> None:
+        """What a job of this verb does to others, at once."""
+        for take in self.takes([Need(verb, service)]) if verb in ("start", "stop", "restart") else ():
+            other = self.services[take.service]
+            if take.verb == "stop":
+                self._stopped(other)
+            elif take.verb != "uphold":
+                other.procs = 0
+                self.begin(other)
+
     def control(self, run: Run, post: Callable[[Event], None]) -> None:
         s = self.services[run.service]
+        self.along(run.verb, run.service)
 
         def end(ok: bool, reason: str = "") -> None:
             post(Ran(self.now, run.verb, run.service, ok, reason))
@@ -502,6 +552,8 @@ class Story:
     events: int
     held: list[str] = field(default_factory=list)
     """What is held and not released, as its receipt would tell."""
+    owed: dict[str, str] = field(default_factory=dict)
+    """What went down with a mode and was not brought back, and with which, as its receipt would tell."""
 
     @property
     def outcome(self) -> str:
@@ -560,6 +612,11 @@ def play(
                 story.held += [x for x in effect.services if x not in story.held]
             elif isinstance(effect, Released):
                 story.held = [x for x in story.held if x not in effect.services]
+            elif isinstance(effect, Took):
+                story.owed.update(dict.fromkeys(effect.services, effect.mode))
+            elif isinstance(effect, Brought):
+                for x in effect.services:
+                    story.owed.pop(x, None)
             elif isinstance(effect, End):
                 story.end = effect
             else:

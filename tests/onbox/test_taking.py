@@ -1,0 +1,267 @@
+"""What a job takes along: refused for the floor, asked about, brought back; and modes that no service could stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sovtui.onbox import jobs
+from sovtui.onbox.things import Need
+from tests.onbox.world import Service, Story, World, box, play, request
+
+YES = {"takes": True}
+AGENT = "agent.service"
+
+
+def with_agent(*more: Service, **near: tuple[str, ...]) -> World:
+    """Mode a is hot, and an agent runs that goes with it as its unit says."""
+    world = box()
+    for one in (Service(AGENT, near=near), *more):
+        world.services[one.name] = one
+    return world.start_up(AGENT)
+
+
+GOES = {
+    "it needs the engine": {"Requires": ("a.service",)},
+    "it is bound to the engine": {"BindsTo": ("a.service",)},
+    "it is part of the engine": {"PartOf": ("a.service",)},
+    "its stop comes from the engine's": {"StopPropagatedFrom": ("a.service",)},
+    "it cannot be beside the new mode": {"Conflicts": ("b.service",)},
+}
+
+
+@pytest.mark.parametrize("near", GOES.values(), ids=GOES)
+def test_what_goes_along_is_asked_about_and_comes_back_with_its_mode(near: dict[str, tuple[str, ...]]) -> None:
+    world = with_agent(**near)
+    story = play(world, request())
+    assert (story.outcome, story.end and story.end.exit, story.end and story.end.asks) == ("refused", 4, True)
+    assert f"also stops {AGENT}" in story.reason
+    assert world.commands == [], "nothing was touched"
+    assert story.owed == {}
+
+    there = play(world, request(consent=YES))
+    assert there.outcome == "done"
+    assert AGENT not in world.holds()
+    assert there.owed == {AGENT: "a"}
+
+    back = play(world, replace(request(to="a", consent=YES), owed=tuple(there.owed)))
+    assert back.outcome == "done"
+    assert AGENT in world.holds()
+    assert "bring-back" in back.names()
+
+
+@pytest.mark.parametrize("near", GOES.values(), ids=GOES)
+def test_what_goes_along_comes_back_on_the_way_back(near: dict[str, tuple[str, ...]]) -> None:
+    world = with_agent(**near)
+    world.services["b.service"].fate = "fail"
+    story = play(world, request(consent=YES))
+    assert story.outcome == "rolled-back"
+    assert world.holds() == ["a.service", "floor.service", AGENT]
+    assert story.owed == {}
+
+
+@pytest.mark.parametrize("near", GOES.values(), ids=GOES)
+def test_one_of_the_floor_never_goes_along(near: dict[str, tuple[str, ...]]) -> None:
+    world = with_agent(**near)
+    story = play(world, request(consent=YES, floor=["floor.service", AGENT]))
+    assert story.outcome == "failed"
+    assert f"{AGENT} must always run" in story.reason
+    assert world.commands == []
+
+
+def test_a_floor_that_would_go_only_on_the_way_back_is_refused_too() -> None:
+    world = with_agent(PartOf=("b.service",))
+    story = play(world, request(consent=YES, floor=["floor.service", AGENT]))
+    assert story.outcome == "failed"
+    assert "stopping b.service also stops" in story.reason
+    assert world.commands == []
+
+
+def test_what_goes_only_on_the_way_back_is_named_so() -> None:
+    story = play(with_agent(PartOf=("b.service",)), request())
+    assert story.reason.startswith(f"should it fail, stopping b.service also stops {AGENT}")
+
+
+def test_through_a_unit_that_does_not_run_and_one_that_nobody_needs_any_more() -> None:
+    world = with_agent(
+        Service("middle.service", near={"Requires": ("a.service",)}),
+        Service("store.service", unneeded=True),
+        Requires=("middle.service",),
+    )
+    world.services["a.service"].near = {"Wants": ("store.service",)}
+    world.start_up("store.service")
+    story = play(world, request())
+    assert f"stopping a.service also stops {AGENT} and store.service" in story.reason
+
+
+def test_what_may_not_be_started_again_is_said_before() -> None:
+    world = with_agent(PartOf=("a.service",))
+    world.lacking = (AGENT,)
+    assert f"there is no right to start {AGENT} again" in play(world, request()).reason
+
+
+def test_what_does_not_come_back_is_a_warning_and_stays_owed() -> None:
+    world = with_agent(PartOf=("a.service",))
+    there = play(world, request(consent=YES))
+    world.services[AGENT].fate = "refuse-start"
+    back = play(world, replace(request(to="a"), owed=tuple(there.owed)))
+    assert (back.outcome, back.end and back.end.exit) == ("warned", 5)
+    assert f"{AGENT} was stopped too and does not run again: Access denied" in back.reason
+
+
+def test_what_would_start_another_mode_is_not_brought_back() -> None:
+    world = box()
+    world.services[AGENT] = Service(AGENT, near={"Requires": ("b.service",)})
+    story = play(world, replace(request(to="a"), owed=(AGENT,)))
+    assert story.outcome == "done"  # a is hot already: nothing is done at all
+    world.die(world.services["a.service"], "inactive")
+    story = play(world, replace(request(to="a"), owed=(AGENT,)))
+    assert story.outcome == "warned"
+    assert "that also starts b.service" in story.reason
+    assert world.holds() == ["a.service", "floor.service"]
+
+
+def test_a_start_that_brings_another_mode_with_it_is_refused() -> None:
+    world = box()
+    world.services["b.service"].near = {"Wants": ("a.service",)}
+    story = play(world, request())
+    assert story.outcome == "failed"
+    assert "starting b.service also starts a.service of a" in story.reason
+    assert world.commands == []
+
+
+def test_one_that_upholds_what_is_stopped_is_refused() -> None:
+    world = with_agent(Upholds=("a.service",))
+    story = play(world, request())
+    assert story.outcome == "failed"
+    assert "agent.service upholds a.service" in story.reason
+    story = play(world, request(hold=[AGENT]))  # held, it would start the other mode again when it is released
+    assert story.outcome == "failed"
+    assert "starting agent.service also starts a.service of a" in story.reason
+    assert world.commands == []
+
+
+def test_a_shared_service_that_goes_along_is_started_again() -> None:
+    world = box()
+    world.die(world.services["a.service"], "inactive")
+    world.services["b.service"].near = {"PartOf": ("c.service",)}
+    world.start_up("b.service").start_up("c.service")
+    story = play(world, request(to="b"))
+    assert story.outcome == "done"
+    assert world.commands == [("stop", "c.service"), ("start", "b.service")]
+    assert world.holds() == ["b.service", "floor.service"]
+
+
+# -- smaller actions ---------------------------------------------------------------------------------
+
+
+def chore(world: World, kind: str, service: str, consent: dict[str, bool] | None = None, **plan: object) -> Story:
+    return play(world, request(kind, consent=consent, service=service, **plan))
+
+
+@pytest.mark.parametrize("near", list(GOES.values())[:3], ids=list(GOES)[:3])
+def test_a_restart_that_starts_others_anew_is_asked_about(near: dict[str, tuple[str, ...]]) -> None:
+    world = with_agent(**near)
+    story = chore(world, "restart", "a.service")
+    assert (story.outcome, story.end and story.end.asks) == ("refused", True)
+    assert f"restarting a.service also starts anew {AGENT}" in story.reason
+    story = chore(world, "restart", "a.service", YES)
+    assert story.outcome == "done"
+    assert AGENT in world.holds()
+    story = chore(world, "restart", "a.service", YES, floor=[AGENT])
+    assert story.outcome == "failed"
+    assert f"{AGENT} must always run" in story.reason
+
+
+def test_what_a_backup_stops_is_asked_about_and_runs_again_after_it() -> None:
+    world = box()
+    world.services["job.service"].lines = []
+    world.services["job.service"].near = {"Conflicts": ("a.service",)}
+    story = chore(world, "backup", "job.service")
+    assert (story.outcome, world.commands) == ("refused", [])
+    assert "starting job.service also stops a.service" in story.reason
+    story = chore(world, "backup", "job.service", YES)
+    assert story.outcome == "done"
+    assert "a.service" in world.holds()
+    assert story.names()[-1] == "bring-back"
+
+
+# -- modes without services --------------------------------------------------------------------------
+
+LOOSE = {"name": "hand", "url": "http://x:3", "engine": "vllm", "model": "model-h"}
+
+
+def by_hand(**more: object) -> tuple[World, dict[str, object]]:
+    """An engine that somebody has started by hand is known as a mode without services."""
+    world = box()
+    world.services["hand"] = Service("hand", url="http://x:3", ids=("model-h",))
+    world.start_up("hand")
+    modes = [
+        {"name": "a", "services": ["a.service"], "url": "http://x:1", "engine": "vllm", "model": "model-a"},
+        {"name": "b", "services": ["b.service"], "url": "http://x:2", "engine": "sglang", "model": "model-b"},
+        {**LOOSE, **more},
+    ]
+    return world, {"modes": modes}
+
+
+@pytest.mark.parametrize("to", ["b", "none"])
+def test_a_mode_that_nothing_here_can_stop_is_refused(to: str) -> None:
+    world, plan = by_hand()
+    story = play(world, request(to=to, **plan))
+    assert (story.outcome, story.end and story.end.exit, story.end and story.end.asks) == ("refused", 4, False)
+    assert "hand (http://x:3) runs too and has no `services` that could be stopped" in story.reason
+    assert world.commands == []
+
+
+def test_nothing_is_hot_is_not_said_while_one_without_services_is() -> None:
+    world, plan = by_hand()
+    world.die(world.services["a.service"], "inactive")
+    assert play(world, request(to="none", **plan)).outcome == "refused"
+    assert play(world, request(to="none", **{**plan, "modes": plan["modes"][:2]})).outcome == "done"  # type: ignore[index]
+
+
+def test_one_that_comes_up_meanwhile_is_a_check_that_does_not_hold() -> None:
+    world, plan = by_hand()
+    world.die(world.services["hand"], "inactive")
+    world.at(9.0, lambda: world.start_up("hand") and None)
+    story = play(world, request(**plan))
+    assert (story.outcome, story.end and story.end.exit) == ("warned", 5)
+    assert "hand (http://x:3) runs too" in story.reason
+    assert not any("exactly one" in step.detail for step in story.steps)
+
+
+def test_already_hot_beside_one_without_services() -> None:
+    world, plan = by_hand()
+    story = play(world, request(to="a", **plan))
+    assert (story.outcome, story.end and story.end.exit) == ("warned", 5)
+
+
+def test_one_of_which_nothing_is_seen_is_told() -> None:
+    world, plan = by_hand(engine="")
+    story = play(world, request(**plan))
+    assert story.outcome == "done"
+    assert any("nothing tells whether hand runs" in step.detail for step in story.steps)
+
+
+# -- the relations -----------------------------------------------------------------------------------
+
+
+def test_aliases_and_names_of_the_configuration() -> None:
+    facts = {
+        "eng.service": jobs.Facts("eng.service", (), True, False, {"BoundBy": ("real.service",)}),
+        "alias.service": jobs.Facts("real.service", ("real.service", "alias.service"), True, False, {}),
+        "real.service": jobs.Facts("real.service", ("real.service", "alias.service"), True, False, {}),
+    }
+    found = jobs.closure([Need("stop", "eng")], ["alias"], lambda units: [facts[x] for x in units])
+    assert [(x.service, x.verb, x.job, x.by) for x in found] == [("alias", "stop", "stop", "eng")]
+
+
+@pytest.mark.parametrize(("version", "verb"), [(252, ""), (257, "stop")])
+def test_what_a_restart_stops_for_good_depends_on_the_version(version: int, verb: str) -> None:
+    facts = {
+        "eng.service": jobs.Facts("eng.service", (), True, False, {"PropagatesStopTo": ("x.service",)}),
+        "x.service": jobs.Facts("x.service", (), True, False, {}),
+    }
+    found = jobs.closure([Need("restart", "eng.service")], [], lambda units: [facts[x] for x in units], version)
+    assert [x.verb for x in found] == ([verb] if verb else [])
