@@ -106,6 +106,7 @@ class Service:
     near: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What its unit file says of others: `Requires`, `PartOf`, `Conflicts` and the like."""
     unneeded: bool = False
+    since: float | None = None
     lines: list[str] = field(default_factory=list)
     skips: str = ""
     """Why its starts are no runs, as the journal tells it; `mute`: nobody tells; `kept`: systemd itself keeps the record of it."""
@@ -419,6 +420,7 @@ class World:
                     1,
                     age,
                     s.cpu,
+                    since=s.since,
                     stop_limit=s.stop_limit,
                     oneshot=s.oneshot,
                     limited=s.limited,
