@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sovtui.actions.guards import USAGE, on_box, refuse, unit_command, unknown_name
+from sovtui.actions.request import box_kept, consent
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config
 from sovtui.core.state import State
@@ -29,7 +30,12 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         Verdict.GO,
         steps=(f"start {backup.service}", "follow it to its end", "report its result"),
         commands=(command,) if command else (),
-        request={"kind": "backup", "target": wish.target, "plan": {"service": backup.service}},
+        request={
+            "kind": "backup",
+            "target": wish.target,
+            "plan": {"service": backup.service, **box_kept(settings)},
+            **consent(wish),
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sovtui.actions.spec import Wish
 from sovtui.config.schema import HostConfig, ModeConfig
 from sovtui.core.model import Mode
 from sovtui.core.state import Host
@@ -33,6 +34,18 @@ def _mode(m: ModeConfig) -> dict[str, Any]:
     if m.switch:
         told["switch_timeout_s"] = float(m.switch_timeout)
     return told
+
+
+def box_kept(settings: HostConfig) -> dict[str, Any]:
+    """What a smaller action must not touch, or say that it does."""
+    switch = settings.switch
+    extra = {"floor": list(switch.floor), "tenants": list(switch.tenants)}
+    return {"modes": box_modes(settings), **{key: value for key, value in extra.items() if value}}
+
+
+def consent(wish: Wish) -> dict[str, Any]:
+    """What the operator has said yes to, of a smaller action."""
+    return {"consent": {"takes": True}} if wish.options.get("consent") == "all" else {}
 
 
 def box_plan(settings: HostConfig, target: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sovtui.actions.guards import USAGE, on_box, refuse, unit_command, unknown_name
-from sovtui.actions.request import box_modes
+from sovtui.actions.request import box_kept, consent
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config, HostConfig
 from sovtui.core.modes import Heat, mode_views
@@ -47,10 +47,8 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         request={
             "kind": "restart",
             "target": wish.target,
-            "plan": {
-                "service": wish.target,
-                "modes": box_modes(settings),
-            },
+            "plan": {"service": wish.target, **box_kept(settings)},
+            **consent(wish),
         },
     )
 

@@ -60,7 +60,8 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
             "target": wish.target,
             "plan": box_plan(settings, wish.target) | ({"stuck": hangs[:300]} if hangs else {}),
             "consent": {"busy": every or bool(losses), "not_fitting": every or bool(memory)}
-            | ({"stuck": True} if every or hangs else {}),
+            | ({"stuck": True} if every or hangs else {})
+            | ({"takes": True} if every else {}),
         },
     )
 

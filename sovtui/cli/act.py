@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sovtui.actions.free import KINDS as FREED
 from sovtui.actions.loading import LOADERS
@@ -33,7 +33,7 @@ async def act(session: Session, action: str, target: str, how: How) -> int:
     host, target = _place(session, action, target)
     async with session.hub(host) as hub:
         await reach(hub, host, _touched(session.config.host[host], action, target))
-        options = {"consent": "all"} if how.yes and action == "switch" else {}
+        options = {"consent": "all"} if how.yes else {}
         return await carry_out(hub, action, Wish(host, target, options), how)
 
 
@@ -165,7 +165,15 @@ async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
         return outcome.exit_code
     say(sentence(plan.title))
     with link_told(hub, wish.host):
-        return await followed(hub.execute(plan, narrator), narrator, wish.host)
+        outcome = await followed(hub.execute(plan, narrator), narrator, wish.host)
+        if outcome.run is None or not outcome.run.asks or how.yes or not on_terminal():
+            return outcome.exit_code
+        if not await confirm("Do it all the same?"):  # the box has named what nobody could know here
+            return outcome.exit_code
+        plan = hub.plan(action, replace(wish, options={**wish.options, "consent": "all"}))
+        _refused(plan)
+        narrator = Narrator()
+        return (await followed(hub.execute(plan, narrator), narrator, wish.host)).exit_code
 
 
 def _refused(plan: Plan) -> None:

@@ -128,7 +128,7 @@ async def follow(session: Session, run_id: str) -> int:
         host, full = await _whose(session, hub, named, run_id)
         narrator = Narrator()
         with link_told(hub, host):
-            return await followed(hub.follow(host, full, narrator), narrator, host, full)
+            return (await followed(hub.follow(host, full, narrator), narrator, host, full)).exit_code
 
 
 async def cancel(session: Session, run_id: str) -> int:
@@ -171,7 +171,7 @@ async def _whose(session: Session, hub: Hub, named: str | None, run_id: str) -> 
     raise Failure(Exit.USAGE, unknown("action", run_id, [r.id for _, r in known]) + " `sovtui actions` lists them.")
 
 
-async def followed(work: Coroutine[Any, Any, Outcome], narrator: Narrator, host: str, run_id: str = "") -> int:
+async def followed(work: Coroutine[Any, Any, Outcome], narrator: Narrator, host: str, run_id: str = "") -> Outcome:
     """Awaits an outcome and tells it. Interrupting leaves the action running on the box, and says so."""
     try:
         outcome = await work
@@ -183,7 +183,7 @@ async def followed(work: Coroutine[Any, Any, Outcome], narrator: Narrator, host:
             say(f"Interrupted before {host} had answered. If the action began, it continues; see: sovtui --host {host} follow")
         raise
     say(sentence(outcome.message))
-    return outcome.exit_code
+    return outcome
 
 
 def _since(words: str) -> str:

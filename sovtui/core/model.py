@@ -351,6 +351,8 @@ class ActionRun:
     """`before.memory.available_bytes` and the like."""
     dropped_lines: int = 0
     """How many came before `lines` and are no longer held."""
+    asks: bool = False
+    """It was refused, and would go on if somebody said yes to what it names."""
 
     @property
     def running(self) -> bool:

@@ -53,7 +53,9 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
     if kind == "end":
         outcome = _raw(line, "outcome")
         outcome = outcome if outcome in OUTCOMES else "failed"
-        return _close(replace(run, outcome=outcome, reason=_text(line, "reason"), seconds=_seconds(line)), line)
+        asks = outcome == "refused" and line.get("asks") is True
+        told = replace(run, outcome=outcome, reason=_text(line, "reason"), seconds=_seconds(line), asks=asks)
+        return _close(told, line)
     if kind == "rebooted" and run.outcome in _TELL_WHAT_RUNS:
         return replace(run, reason=f"{run.reason.rstrip('.')}. The box has been rebooted since")
     if kind == "lost" and run.running:

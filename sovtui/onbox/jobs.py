@@ -1,8 +1,8 @@
 """What a job takes along, by what systemd says of its units. Nothing acts: systemd computes the jobs themselves only to run them.
 
 `systemctl` has no dry run of a job, so its manager is asked for the relations along which it makes them: `systemctl show`, wave by wave.
-Stops go on along the first group, also through units that do not run; a restart along the second, through what runs alone; a start along
-the third, and what it starts stops what it conflicts with. Seen with systemd 252.
+Stops and restarts go on along the first groups, a start along the third, and what it starts stops what it conflicts with. A job that would
+change nothing carries nothing on: systemd drops it, and with it what only that one had asked for. Seen with systemd 252.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from sovtui.onbox.plan import kind_of
 from sovtui.onbox.services import systemctl
 from sovtui.onbox.things import UP, Need, Take
 
-_RESTARTED = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf")
-_STOPPED = (*_RESTARTED, "PropagatesStopTo")
-_STARTED = ("Requires", "BindsTo", "Wants", "Upholds")
+_RESTARTS = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf")
+_STOPS = (*_RESTARTS, "PropagatesStopTo")
+_PULLS = ("Requires", "BindsTo", "Wants", "Upholds")
 _AGAINST = ("Conflicts", "ConflictedBy")
 _USES = ("Requires", "Requisite", "BindsTo", "Wants", "Upholds")
 _USED_BY = ("RequiredBy", "RequisiteOf", "BoundBy", "WantedBy", "UpheldBy")
-_PROPERTIES = ",".join(
-    dict.fromkeys(("Id", "Names", "ActiveState", "StopWhenUnneeded", *_STOPPED, *_STARTED, *_AGAINST, *_USES, *_USED_BY))
-)
+_STARTED = ("active", "reloading", "refreshing")
+"""States that a start does not change."""
+_PROPERTIES = ",".join(dict.fromkeys(("Id", "ActiveState", "StopWhenUnneeded", *_STOPS, *_PULLS, *_AGAINST, *_USES, *_USED_BY)))
 _RESTART_STOPS = 254
 """From this version on a restart stops for good what `PropagatesStopTo=` names."""
 SECONDS = 15.0
@@ -36,11 +36,14 @@ class Facts:
     """One unit, and by the name of each relation the units that it has."""
 
     id: str
-    names: tuple[str, ...]
-    up: bool
+    active: str
     unneeded: bool
     """It stops by itself once nothing that runs uses it."""
     near: dict[str, tuple[str, ...]]
+
+    @property
+    def up(self) -> bool:
+        return self.active in UP
 
     def all(self, relations: Iterable[str]) -> tuple[str, ...]:
         return tuple(x for relation in relations for x in self.near.get(relation, ()))
@@ -63,68 +66,97 @@ def takes(needs: Sequence[Need], names: Sequence[str] = ()) -> tuple[tuple[Take,
 
 
 def closure(needs: Sequence[Need], names: Sequence[str], ask: Ask, version: int = 0, kind: str = "system") -> list[Take]:
-    """The same of one manager: `ask` tells the facts of units, in their order."""
-    known: dict[str, Facts] = {}
-
-    def learn(units: Iterable[str]) -> None:
-        new = [unit for unit in dict.fromkeys(units) if unit not in known]
-        for unit, facts in zip(new, ask(new) if new else ()):  # noqa: B905 - the box may have Python 3.9
-            known[unit] = known[facts.id] = facts
-
-    learn(kind_of(name)[1] for name in (*names, *(need.service for need in needs)))
-    called = {known[kind_of(name)[1]].id: name for name in reversed(names)}
-    roots = [(need.verb, known[kind_of(need.service)[1]].id, need) for need in needs]
-    own = {(verb, unit) for verb, unit, _ in roots}
-    jobs: dict[tuple[str, str], Need] = {}
-    wave = list(roots)
-    while wave:
-        learn(unit for _, unit, _ in wave)
-        following = []
-        for verb, unit, by in wave:
-            facts = known[unit]
-            if (verb, facts.id) in jobs or (verb == "restart" and not facts.up and (verb, facts.id) not in own):
-                continue
-            jobs[verb, facts.id] = by
-            if verb == "stop":
-                following += [("stop", x, by) for x in facts.all(_STOPPED)]
-                continue
-            following += [("start", x, by) for x in facts.all(_STARTED)]
-            following += [("stop", x, by) for x in facts.all(_AGAINST)]
-            if verb == "restart":
-                following += [("restart", x, by) for x in facts.all(_RESTARTED)]
-                following += [("stop", x, by) for x in facts.all(("PropagatesStopTo",)) if version >= _RESTART_STOPS]
-        wave = following
-    stopped = {unit: by for (verb, unit), by in jobs.items() if verb == "stop"}
-    _unneeded(stopped, known, learn)
-    found = {("stop", unit): by for unit, by in stopped.items() if known[unit].up}
-    found.update({key: by for key, by in jobs.items() if key[0] == "restart" and key[1] not in stopped})
-    found.update({key: by for key, by in jobs.items() if key[0] == "start" and (key[1] in stopped or not known[key[1]].up)})
-    for verb, root, by in roots:
-        holders = known[root].near.get("UpheldBy", ()) if verb == "stop" else ()
-        learn(holders)
-        found.update({("uphold", x): by for x in holders if known[x].up and x not in stopped})
+    """The same of one manager, one job after the other: `ask` tells the facts of units, in their order."""
+    units = _Units(ask)
+    units.learn(kind_of(name)[1] for name in (*names, *(need.service for need in needs)))
+    called = {units.known[kind_of(name)[1]].id: name for name in reversed(names)}
+    own = {(need.verb, units.known[kind_of(need.service)[1]].id) for need in needs}
+    found: dict[tuple[str, str], Need] = {}
+    for need in needs:
+        for verb, unit in _jobs(need, units, version):
+            was = units.known[unit].up
+            if (verb == "start" and (not was or unit in units.stopped)) or (
+                verb != "start" and was and ("stop", unit) not in found
+            ):
+                found.setdefault((verb, unit), need)
+    for need in needs:
+        upholding = units.of(kind_of(need.service)[1], ("UpheldBy",)) if need.verb == "stop" else ()
+        found.update({("uphold", x): need for x in upholding if units.known[x].up and x not in units.stopped})
     prefix = "user:" if kind == "user" else ""
     return [
-        Take(called.get(unit, prefix + unit), verb, by.verb, by.service)
-        for (verb, unit), by in found.items()
+        Take(called.get(unit, prefix + unit), verb, need.verb, need.service)
+        for (verb, unit), need in found.items()
         if (verb, unit) not in own
     ]
 
 
-def _unneeded(stopped: dict[str, Need], known: dict[str, Facts], learn: Callable[[Iterable[str]], None]) -> None:
-    """Adds what stops by itself once the others have stopped (`StopWhenUnneeded=`)."""
-    todo = [unit for unit in stopped if known[unit].up]
-    while todo:
-        unit = todo.pop()
-        learn(known[unit].all(_USES))
-        for used in known[unit].all(_USES):
-            facts = known[used]
-            if not (facts.unneeded and facts.up) or facts.id in stopped:
+class _Units:
+    """What is known of units, and what has become of them by the jobs so far."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.known: dict[str, Facts] = {}
+        self._now: dict[str, str] = {}
+        self.stopped: set[str] = set()
+
+    def learn(self, units: Iterable[str]) -> None:
+        new = [unit for unit in dict.fromkeys(units) if unit not in self.known]
+        for unit, facts in zip(new, self._ask(new) if new else ()):  # noqa: B905 - the box may have Python 3.9
+            self.known[unit] = facts
+            self.known.setdefault(facts.id, facts)
+
+    def of(self, unit: str, relations: Iterable[str]) -> tuple[str, ...]:
+        """What it has there, all of it known."""
+        found = self.known[unit].all(relations)
+        self.learn(found)
+        return found
+
+    def active(self, unit: str) -> str:
+        facts = self.known[unit]
+        return self._now.get(facts.id, facts.active)
+
+    def up(self, unit: str) -> bool:
+        return self.active(unit) in UP
+
+    def after(self, verb: str, unit: str) -> None:
+        self._now[unit] = "inactive" if verb == "stop" else "active"
+        if verb == "stop":
+            self.stopped.add(unit)
+
+
+def _jobs(need: Need, units: _Units, version: int) -> list[tuple[str, str]]:
+    """The jobs that one makes, itself the first; and they are taken as done."""
+    jobs: dict[tuple[str, str], None] = {}
+    wave = [(need.verb, kind_of(need.service)[1])]
+    while wave:
+        units.learn(unit for _, unit in wave)
+        following = []
+        for verb, name in wave:
+            facts = units.known[name]
+            changes = units.active(name) not in _STARTED if verb == "start" else units.up(name)
+            if (verb, facts.id) in jobs or (jobs and not changes):
                 continue
-            learn(facts.all(_USED_BY))
-            if all(known[x].id in stopped or not known[x].up for x in facts.all(_USED_BY)):
-                stopped[facts.id] = stopped[unit]
-                todo.append(facts.id)
+            jobs[verb, facts.id] = None
+            if verb == "stop":
+                following += [("stop", x) for x in facts.all(_STOPS)]
+                continue
+            following += [("start", x) for x in facts.all(_PULLS)]
+            following += [("stop", x) for x in facts.all(_AGAINST)]
+            if verb == "restart":
+                following += [("restart", x) for x in facts.all(_RESTARTS)]
+                following += [("stop", x) for x in facts.all(("PropagatesStopTo",)) if version >= _RESTART_STOPS]
+        wave = following
+    for verb, unit in jobs:
+        units.after(verb, unit)
+    stopped = [unit for verb, unit in jobs if verb == "stop" and units.known[unit].up]
+    for unit in stopped:  # what stops by itself (`StopWhenUnneeded=`) is looked at in its turn
+        for used in units.of(unit, _USES):
+            facts = units.known[used]
+            if facts.unneeded and units.up(used) and not any(units.up(x) for x in units.of(used, _USED_BY)):
+                jobs["stop", facts.id] = None
+                units.after("stop", facts.id)
+                stopped.append(facts.id)
+    return list(jobs)
 
 
 def _facts(kind: str, units: Sequence[str]) -> list[Facts]:
@@ -140,7 +172,7 @@ def _facts(kind: str, units: Sequence[str]) -> list[Facts]:
 def _read(block: str) -> Facts:
     told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     near = {name: _list(text) for name, text in told.items() if text and name[0].isupper()}
-    return Facts(told["Id"], near.get("Names", ()), told.get("ActiveState") in UP, told.get("StopWhenUnneeded") == "yes", near)
+    return Facts(told["Id"], told.get("ActiveState", ""), told.get("StopWhenUnneeded") == "yes", near)
 
 
 def _list(text: str) -> tuple[str, ...]:

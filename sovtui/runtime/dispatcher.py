@@ -128,10 +128,12 @@ class Dispatcher:
         match reply.get("t"), reply.get("outcome"):
             case "busy", _:
                 return Rehearsal("no", self._busy(host, reply), 4)
-            case "rehearsed", "" | "done":
+            case "rehearsed", "" | "done" | "warned":
                 return Rehearsal("go", reason)
-            case "rehearsed", "refused":
+            case "rehearsed", "refused" if reply.get("asks") is True:
                 return Rehearsal("ask", reason)
+            case "rehearsed", "refused":
+                return Rehearsal("no", reason, 4)
             case "rehearsed", "failed":
                 helps = await self._what_helps(host, request)
                 return Rehearsal("no", f"{reason.rstrip('.')}. {helps}" if helps else reason, 1)

@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from sovtui.actions.spec import Plan, Verdict, Wish
 from sovtui.ports.errors import PortError
-from sovtui.runtime.hub import Hub
+from sovtui.runtime.hub import Hub, Outcome
 from sovtui.tui.screens.acknowledge import AcknowledgeScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
 
@@ -55,7 +55,7 @@ class Conductor:
             plan = agreed
         else:
             self._tell(f"{plan.title} …", "begun")
-        await self._execute(plan)
+        await self._execute(plan, key)
 
     async def _ask(self, plan: Plan, key: str) -> Plan | None:
         """The plan as agreed, or None. It is made anew after the answer: the world may have changed meanwhile."""
@@ -76,14 +76,35 @@ class Conductor:
             return None
         return again
 
-    async def _execute(self, plan: Plan) -> None:
+    async def _execute(self, plan: Plan, key: str = "") -> None:
+        outcome = await self._told(plan)
+        if outcome is None or outcome.run is None or not outcome.run.asks or self._asking:
+            return
+        reason = _sentence(outcome.run.reason)  # the box has named what nobody could know here
+        self._asking = True
+        try:
+            agreed = await self._push(ConfirmScreen(replace(plan, verdict=Verdict.ASK, reason=reason), key))
+        finally:
+            self._asking = False
+        if not agreed:
+            return
+        wish = replace(plan.wish, options={**plan.wish.options, "consent": "all"})
+        again = self._hub.plan(plan.action, wish)
+        if again.verdict is Verdict.NO:
+            self._tell(_sentence(again.reason), "warning")
+            return
+        await self._told(again)
+
+    async def _told(self, plan: Plan) -> Outcome | None:
+        """Carried out and told; None where it could not be."""
         try:
             outcome = await self._hub.execute(plan)
         except PortError as error:
             self._tell(error.sentence(), "error")
-            return
+            return None
         severity = {0: "information", 4: "warning", 5: "warning"}.get(outcome.exit_code, "error")
         self._tell(outcome.message or plan.title, severity)
+        return outcome
 
 
 def _sentence(words: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_what_goes_only_on_the_way_back_is_named_so() -> None:
     assert story.reason.startswith(f"should it fail, stopping b.service also stops {AGENT}")
 
 
-def test_through_a_unit_that_does_not_run_and_one_that_nobody_needs_any_more() -> None:
+def test_through_another_and_one_that_nobody_needs_any_more() -> None:
     world = with_agent(
         Service("middle.service", near={"Requires": ("a.service",)}),
         Service("store.service", unneeded=True),
@@ -91,8 +92,10 @@ def test_through_a_unit_that_does_not_run_and_one_that_nobody_needs_any_more() -
     )
     world.services["a.service"].near = {"Wants": ("store.service",)}
     world.start_up("store.service")
+    assert "agent.service" not in play(world, request()).reason, "what does not run carries nothing on"
+    world.start_up("middle.service")
     story = play(world, request())
-    assert f"stopping a.service also stops {AGENT} and store.service" in story.reason
+    assert f"stopping a.service also stops middle.service, {AGENT} and store.service" in story.reason
 
 
 def test_what_may_not_be_started_again_is_said_before() -> None:
@@ -156,7 +159,7 @@ def test_a_shared_service_that_goes_along_is_started_again() -> None:
 # -- smaller actions ---------------------------------------------------------------------------------
 
 
-def chore(world: World, kind: str, service: str, consent: dict[str, bool] | None = None, **plan: object) -> Story:
+def chore(world: World, kind: str, service: str, consent: dict[str, bool] | None = None, **plan: Any) -> Story:
     return play(world, request(kind, consent=consent, service=service, **plan))
 
 
@@ -192,7 +195,7 @@ def test_what_a_backup_stops_is_asked_about_and_runs_again_after_it() -> None:
 LOOSE = {"name": "hand", "url": "http://x:3", "engine": "vllm", "model": "model-h"}
 
 
-def by_hand(**more: object) -> tuple[World, dict[str, object]]:
+def by_hand(**more: object) -> tuple[World, dict[str, Any]]:
     """An engine that somebody has started by hand is known as a mode without services."""
     world = box()
     world.services["hand"] = Service("hand", url="http://x:3", ids=("model-h",))
@@ -218,13 +221,17 @@ def test_nothing_is_hot_is_not_said_while_one_without_services_is() -> None:
     world, plan = by_hand()
     world.die(world.services["a.service"], "inactive")
     assert play(world, request(to="none", **plan)).outcome == "refused"
-    assert play(world, request(to="none", **{**plan, "modes": plan["modes"][:2]})).outcome == "done"  # type: ignore[index]
+    assert play(world, request(to="none", **{**plan, "modes": plan["modes"][:2]})).outcome == "done"
+
+
+def _up(world: World) -> None:
+    world.start_up("hand")
 
 
 def test_one_that_comes_up_meanwhile_is_a_check_that_does_not_hold() -> None:
     world, plan = by_hand()
     world.die(world.services["hand"], "inactive")
-    world.at(9.0, lambda: world.start_up("hand") and None)
+    world.at(9.0, lambda: _up(world))
     story = play(world, request(**plan))
     assert (story.outcome, story.end and story.end.exit) == ("warned", 5)
     assert "hand (http://x:3) runs too" in story.reason
@@ -249,9 +256,9 @@ def test_one_of_which_nothing_is_seen_is_told() -> None:
 
 def test_aliases_and_names_of_the_configuration() -> None:
     facts = {
-        "eng.service": jobs.Facts("eng.service", (), True, False, {"BoundBy": ("real.service",)}),
-        "alias.service": jobs.Facts("real.service", ("real.service", "alias.service"), True, False, {}),
-        "real.service": jobs.Facts("real.service", ("real.service", "alias.service"), True, False, {}),
+        "eng.service": jobs.Facts("eng.service", "active", False, {"BoundBy": ("real.service",)}),
+        "alias.service": jobs.Facts("real.service", "active", False, {}),
+        "real.service": jobs.Facts("real.service", "active", False, {}),
     }
     found = jobs.closure([Need("stop", "eng")], ["alias"], lambda units: [facts[x] for x in units])
     assert [(x.service, x.verb, x.job, x.by) for x in found] == [("alias", "stop", "stop", "eng")]
@@ -260,8 +267,8 @@ def test_aliases_and_names_of_the_configuration() -> None:
 @pytest.mark.parametrize(("version", "verb"), [(252, ""), (257, "stop")])
 def test_what_a_restart_stops_for_good_depends_on_the_version(version: int, verb: str) -> None:
     facts = {
-        "eng.service": jobs.Facts("eng.service", (), True, False, {"PropagatesStopTo": ("x.service",)}),
-        "x.service": jobs.Facts("x.service", (), True, False, {}),
+        "eng.service": jobs.Facts("eng.service", "active", False, {"PropagatesStopTo": ("x.service",)}),
+        "x.service": jobs.Facts("x.service", "active", False, {}),
     }
     found = jobs.closure([Need("restart", "eng.service")], [], lambda units: [facts[x] for x in units], version)
     assert [x.verb for x in found] == ([verb] if verb else [])

@@ -11,7 +11,7 @@ from typing import Any
 
 from sovtui.onbox import jobs, machine
 from sovtui.onbox.plan import Request, kind_of, parse
-from sovtui.onbox.things import UP, Answer, Load, LoadProbe, Need, Take, Unit
+from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Take, Unit
 from sovtui.onbox.words import (
     ASKED,
     SCRIPT,
@@ -315,7 +315,7 @@ class World:
                     if unit in named:
                         near.setdefault(REVERSE[key], []).append(other.name)
             told = {key: tuple(others) for key, others in near.items()}
-            found.append(jobs.Facts(unit, (unit,), s.active in UP, s.unneeded, told))
+            found.append(jobs.Facts(unit, s.active, s.unneeded, told))
         return found
 
     def along(self, verb: str, service: str) -> None:
