@@ -53,6 +53,31 @@ def test_on_a_terminal_the_answer_counts(command: Command, terminal: Callable[[I
     assert command.asked[-1]["ask"] is not None
 
 
+NAMED = "stopping qwen.service also stops sidecar.service. Nothing was touched; confirm it to go on"
+
+
+def test_what_the_box_has_named_is_asked_about_and_then_done(command: Command, terminal: Callable[[Iterable[str]], None]) -> None:
+    refused = replace(run("failed", "refused"), reason=NAMED, asks=True)
+    command.options = {"outcome": Outcome(4, receipts.sentence(refused), refused)}
+    told = command("switch", "mistral")
+    assert (told.code, command.executed) == (4, ["switch mistral"]), "nobody can be asked"
+    terminal(["n"])
+    told = command("switch", "mistral")
+    assert (told.code, command.executed) == (4, ["switch mistral"])
+    assert "also stops sidecar.service" in told.err
+    terminal(["y"])
+    assert command("switch", "mistral").code == 4  # by this fake
+    first, second = command.hub.executed
+    assert "takes" not in first.request["consent"] and second.request["consent"]["takes"]
+    terminal(["y"])
+    refused = replace(refused, asks=False)
+    command.options = {"outcome": Outcome(4, receipts.sentence(refused), refused)}
+    command("switch", "mistral")
+    assert command.executed == ["switch mistral"], "a yes would change nothing"
+    command("restart", "qwen.service", "--yes")
+    assert command.hub.executed[0].request["consent"] == {"takes": True}
+
+
 def test_dry_run_prints_the_plan_and_does_nothing(command: Command) -> None:
     command.events = healthy(busy=True)
     told = command("switch", "mistral", "--dry-run")

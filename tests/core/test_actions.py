@@ -80,7 +80,12 @@ def test_consent_is_what_was_asked_about() -> None:
     assert plan("switch", "mistral").request["consent"] == {"busy": False, "not_fitting": False}
     assert plan("switch", "mistral", state(running=3)).request["consent"] == {"busy": True, "not_fitting": False}
     assert plan("switch", "mistral", state(available_gib=30)).request["consent"] == {"busy": False, "not_fitting": True}
-    assert plan("switch", "mistral", consent="all").request["consent"] == {"busy": True, "not_fitting": True, "stuck": True}
+    assert plan("switch", "mistral", consent="all").request["consent"] == {
+        "busy": True,
+        "not_fitting": True,
+        "stuck": True,
+        "takes": True,
+    }
 
 
 HANGS = "it was ready and no longer answers: its port takes connections, and nothing came back within 2.5 s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from textual.command import CommandPalette
@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from sovtui.actions import all_specs
 from sovtui.core.events import Tick
-from sovtui.core.model import Alert, LinkPhase, Service, Step
+from sovtui.core.model import ActionRun, Alert, LinkPhase, Service, Step
 from sovtui.core.reach import Verdict
 from sovtui.core.reading import Reading, Status, fresh, unsupported
 from sovtui.core.state import State, reduce
@@ -121,6 +121,24 @@ async def test_enter_confirms_a_restart_of_the_chosen_unit(stage):
         await s.press("enter")
         await s.until(lambda: bool(s.hub.executed))
         assert s.hub.executed[0].wish.target == s.pane("services").cursor == "container:open-webui"
+
+
+async def test_what_the_box_has_named_is_asked_about_and_then_done(stage):
+    reason = "stopping qwen.service also stops sidecar.service. Nothing was touched; confirm it to go on"
+    refused = ActionRun(
+        "id", "drop-caches", "", "me", datetime(2026, 11, 20, tzinfo=UTC), outcome="refused", reason=reason, asks=True
+    )
+    async with stage() as s:
+        s.hub.outcome = Outcome(4, "was refused", refused)
+        await s.press("c")
+        await s.until(lambda: isinstance(s.screen, ConfirmScreen))
+        assert "also stops sidecar.service" in " ".join(s.screen.query_one("Written").plain.split())
+        s.screen.arm()
+        s.hub.outcome = Outcome(0, "done")
+        await s.press("enter")
+        await s.until(lambda: len(s.hub.executed) == 2)
+        assert s.screen is s.room
+        assert s.hub.executed[1].wish.options["consent"] == "all"
 
 
 async def test_what_needs_no_question_is_done_at_once(stage):
