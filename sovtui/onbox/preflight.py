@@ -26,7 +26,6 @@ from sovtui.onbox.words import (
     Proved,
     Rights,
     Step,
-    Took,
     Wait,
     Weigh,
     Weighed,
@@ -210,7 +209,7 @@ def on_before(s: Switching, measured: Measured) -> Result:
     detail = f"{s.previous} is hot" if s.previous else "no mode is hot"
     detail = f"{s.previous} hangs: {s.stuck}" if s.stuck else detail
     s, ended = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail)
-    took: Effects = (Took(taking.mode_of(s.previous), tuple(x.service for x in s.taken)),) if s.taken else ()
+    took = taking.notes(s.request, s.taken, s.previous)
     return plus((Figures("before", measured.values), *ended, *took), _enter_hold(s))
 
 

@@ -9,7 +9,7 @@ from sovtui.onbox import judge
 from sovtui.onbox.phrases import span
 from sovtui.onbox.plan import NONE, Request
 from sovtui.onbox.things import Need, Take
-from sovtui.onbox.words import AskJobs, Brought, Effect, Effects, JobsTold, Look, Looked, Ran, Run, Step, Wait
+from sovtui.onbox.words import AskJobs, Brought, Effect, Effects, JobsTold, Look, Looked, Ran, Run, Step, Took, Wait
 from sovtui.onbox.work import W
 
 POLL = 0.5
@@ -171,7 +171,8 @@ def _over(s: W, seen: Looked) -> tuple[W, Effects, bool]:
     known = dict(s.bring_bad)
     late = f"it does not run after {span(s.now - s.since)}" if s.bring_open else "it did not stay up"
     bad = tuple((x, known.get(x) or seen.reason or late) for x in down)
-    up = tuple(x for x in s.bring if x not in down or seen.unit(x).active == "missing")
+    never = [x for x in down if judge.cannot_start(seen.unit(x), s.request.host)]  # told once, and never again
+    up = tuple(x for x in s.bring if x not in down or (x in never and not seen.reason))
     why = trouble(replace(s, bring_bad=bad))
     step = Step("bring-back", "failed" if bad else "done", s.now - s.since, why or ", ".join(s.bring))
     told: Effects = (Brought(up),) if up else ()
@@ -183,6 +184,10 @@ def trouble(s: W) -> str:
     return "; ".join(f"{x} was stopped too and does not run again: {why}" for x, why in s.bring_bad)
 
 
-def mode_of(previous: str) -> str:
-    """Whose they are, as receipts tell it."""
-    return previous or NONE
+def notes(request: Request, taken: Iterable[Take], previous: str) -> tuple[Took, ...]:
+    """Whose they are: of the mode whose service they go with, else of the one that is left."""
+    modes: dict[str, list[str]] = {}
+    for take in taken:
+        mine = [m.name for m in request.modes if take.job == "stop" and take.by in m.services]
+        modes.setdefault(previous if previous in mine or not mine else mine[0], []).append(take.service)
+    return tuple(Took(mode or NONE, tuple(services)) for mode, services in modes.items())

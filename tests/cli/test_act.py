@@ -67,6 +67,7 @@ def test_what_the_box_has_named_is_asked_about_and_then_done(command: Command, t
     assert "also stops sidecar.service" in told.err
     terminal(["y"])
     assert command("switch", "mistral").code == 4  # by this fake
+    assert command.hub is not None
     first, second = command.hub.executed
     assert "takes" not in first.request["consent"] and second.request["consent"]["takes"]
     terminal(["y"])
@@ -75,6 +76,7 @@ def test_what_the_box_has_named_is_asked_about_and_then_done(command: Command, t
     command("switch", "mistral")
     assert command.executed == ["switch mistral"], "a yes would change nothing"
     command("restart", "qwen.service", "--yes")
+    assert command.hub is not None
     assert command.hub.executed[0].request["consent"] == {"takes": True}
 
 

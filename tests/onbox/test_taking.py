@@ -125,6 +125,21 @@ def test_what_would_start_another_mode_is_not_brought_back() -> None:
     assert world.holds() == ["a.service", "floor.service"]
 
 
+def test_what_goes_with_a_mode_that_was_only_starting_is_owed_to_that_one() -> None:
+    world = with_agent(PartOf=("a.service",))
+    world.services["a.service"].active = "deactivating"
+    assert play(world, request(consent=YES)).owed == {AGENT: "a"}
+
+
+def test_what_cannot_be_started_any_more_is_told_once() -> None:
+    world = with_agent(PartOf=("a.service",))
+    there = play(world, request(consent=YES))
+    world.services[AGENT].load = "masked"
+    back = play(world, replace(request(to="a"), owed=tuple(there.owed)))
+    assert (back.outcome, back.owed) == ("warned", {})
+    assert f"unit {AGENT} is masked" in back.reason
+
+
 def test_a_start_that_brings_another_mode_with_it_is_refused() -> None:
     world = box()
     world.services["b.service"].near = {"Wants": ("a.service",)}
