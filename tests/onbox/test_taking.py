@@ -287,3 +287,20 @@ def test_what_a_restart_stops_for_good_depends_on_the_version(version: int, verb
     }
     found = jobs.closure([Need("restart", "eng.service")], [], lambda units: [facts[x] for x in units], version)
     assert [x.verb for x in found] == ([verb] if verb else [])
+
+
+@pytest.mark.parametrize("step", ["stop", "gone", "memory", "drop-caches", "start", "ready", "verify"])
+def test_cancelled_at_every_step_it_comes_back_too(step: str) -> None:
+    world = with_agent(PartOf=("a.service",))
+    story = play(world, request(consent=YES), cancel_at=step)
+    assert story.outcome == "cancelled"
+    assert world.holds() == ["a.service", "floor.service", AGENT]
+    assert story.owed == {}
+
+
+def test_killed_after_every_event_it_is_owed_or_runs() -> None:
+    events = play(with_agent(PartOf=("a.service",)), request(consent=YES)).events
+    for count in range(events):
+        world = with_agent(PartOf=("a.service",))
+        story = play(world, request(consent=YES), kill_after=count)
+        assert AGENT in world.holds() or story.owed == {AGENT: "a"}, count
