@@ -52,7 +52,7 @@ show)
   for u; do
     [ $n = 1 ] && echo; n=1
     s=$(cat "$UNITS/$u" 2>/dev/null || echo none)
-    case $s in none) echo "LoadState=not-found"; echo "ActiveState=inactive";;
+    echo "Id=$u"; case $s in none) echo "LoadState=not-found"; echo "ActiveState=inactive";;
     *) echo "LoadState=loaded"; echo "ActiveState=$s";; esac
     [ "$s" = active ] && echo MainPID=77 || echo MainPID=0
     echo "Result=success"; echo "NRestarts=0"; echo "ControlGroup="; echo "Job=0"; echo "Description=unit $u"
