@@ -212,7 +212,8 @@ def test_a_switch_that_may_not_start_is_refused_before_anything_is_stopped(viewe
     assert "it says “sorry, you must have a tty to run sudo”" in told
     assert tty[1] in told
     sudoers(box, f"{stop}Defaults:viewer requiretty\nviewer ALL=(root) NOPASSWD: ALL\n{tty[1]}")
-    assert "verdict: go" in viewer.ok("switch", "mistral", "--dry-run").stdout
+    told = " ".join(viewer.ok("switch", "mistral", "--dry-run").stdout.split())
+    assert "verdict: ask" in told and "also stops sidecar.service" in told
     viewer.ok("switch", "mistral", "--yes")
     assert loaded(box) == ["mistral"]
     box.systemctl("stop", "sidecar.service")
