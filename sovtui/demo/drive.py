@@ -86,6 +86,8 @@ class Simulated:
                 )
             case words.CheckRights():
                 yield words.Rights(self.now)
+            case words.AskJobs():
+                yield words.JobsTold(self.now)
             case words.Measure():
                 values = (
                     ("memory.total_bytes", float(self.world.estate.hosts[self.host].total_bytes)),

@@ -165,7 +165,7 @@ def _facts(kind: str, units: Sequence[str]) -> list[Facts]:
     blocks = [block for block in out.split("\n\n") if block.strip()]
     if code or len(blocks) != len(units):
         who = f"the user manager of {box.user()}" if kind == "user" else "systemd"
-        raise OSError(f"{who} does not tell what stops with what: {box.last_line(err) or f'systemctl ended with {code}'}")
+        raise OSError(f"{who} does not answer what stops with what: {box.last_line(err) or f'systemctl ended with {code}'}")
     return [_read(block) for block in blocks]
 
 

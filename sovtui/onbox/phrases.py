@@ -10,6 +10,7 @@ STEPS = {
     "ready": "wait until ready",
     "proof": "test request",
     "release": "resume",
+    "bring-back": "start again",
     "undo-stop": "rollback: stop",
     "undo-start": "rollback: start",
     "undo-ready": "rollback: ready",

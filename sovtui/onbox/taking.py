@@ -18,7 +18,7 @@ LIMIT = 60.0
 MOST = 8
 """So many are named of those that go with one job."""
 _ING = {"start": "starting", "stop": "stopping", "restart": "restarting"}
-_DOES = {"start": "starts", "stop": "stops", "restart": "starts anew"}
+_DOES = {"start": "starts", "stop": "stops", "restart": "restarts"}
 
 
 def ask(request: Request, needs: Iterable[Need]) -> AskJobs:

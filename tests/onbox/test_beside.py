@@ -152,5 +152,5 @@ def test_a_dead_engine_on_the_way_back_by_a_script_is_told_at_once() -> None:
     story = own(world, first="a")
     assert story.outcome == "rollback-failed"
     assert "a.service was killed for lack of memory" in story.reason
-    assert "Nothing is hot now" in story.reason
+    assert "No mode is hot now" in story.reason
     assert world.now - began < 120

@@ -183,7 +183,7 @@ def test_a_restart_that_starts_others_anew_is_asked_about(near: dict[str, tuple[
     world = with_agent(**near)
     story = chore(world, "restart", "a.service")
     assert (story.outcome, story.end and story.end.asks) == ("refused", True)
-    assert f"restarting a.service also starts anew {AGENT}" in story.reason
+    assert f"restarting a.service also restarts {AGENT}" in story.reason
     story = chore(world, "restart", "a.service", YES)
     assert story.outcome == "done"
     assert AGENT in world.holds()
