@@ -170,9 +170,7 @@ def _on_jobs(s: Chore, told: JobsTold, verb: str) -> Result:
     return replace(s, phase="rights", taken=taken), (rights,)
 
 
-_ALREADY = (
-    "it is active already, though its process has ended (RemainAfterExit=): systemd starts it anew only once it was stopped"
-)
+_ALREADY = "it is active already, though its process has ended (RemainAfterExit=): systemd starts it again only after a stop"
 
 
 def _has_exited(unit: Unit) -> bool:
@@ -260,7 +258,7 @@ def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
         return replace(s, phase="explain", reason=reason), (Explain(unit.name),)
     s = replace(_seen(s, unit), base=min(s.base, unit.restarts))
     if s.returned and s.ran and unit.oneshot and (unit.active, unit.result) == ("inactive", "success"):
-        return close(s, "done", f"{unit.name} was started anew and ended well")
+        return close(s, "done", f"{unit.name} was restarted and ended well")
     if s.returned and unit.active == "active" and unit.invocation and unit.invocation == s.was.invocation:
         return close(s, "failed", f"{unit.name} was not restarted: it is still the run from before")
     died = s.returned and (not unit.serving or unit.restarts > s.base or unit.sub == "auto-restart")
@@ -285,7 +283,7 @@ def _on_explained(s: Chore, answer: Explained) -> Result:
             return _ended_well(s)
         if s.was.invocation and s.unit.invocation == s.was.invocation:
             return close(s, "skipped", "skipped, because systemd made no new run of it")
-        why = answer.reason or "its journal does not tell"
+        why = answer.reason or "its journal does not say"
         return close(s, "warned", f"it was started, but whether it ran is not known: systemd keeps no record, and {why}")
     find = signatures.last_error if s.request.kind == "backup" else signatures.find_cause
     cause = find(answer.lines) or (answer.reason and f"its journal is of no help: {answer.reason}")

@@ -64,7 +64,7 @@ class BackupsSource:
         if not services_told(state, self.host, [backup.service for backup in self._backups]):
             return "the services of its backups are not known yet"
         if any(s.mute is None for backup in self._backups if (s := host.services.get(backup.service)) is not None):
-            return "the journal has not told of its backups' runs yet"
+            return "the journal has not reported its backups' runs yet"
         if not host.receipts_told:
             return "the receipts have not been read yet"
         if any(backup.metric for backup in self._backups) and not source_tried(state, "prometheus"):
