@@ -10,6 +10,8 @@ import pytest
 from tests.box.box import Box, wait_for
 from tests.integration.operator import CONFIG, Operator, empty, loaded, ready
 
+pytestmark = pytest.mark.truth(of="sudo, polkit, users")
+
 RULES = "/etc/polkit-1/rules.d/50-sovtui.rules"
 
 

@@ -26,6 +26,7 @@ def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
 STEPS = ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify"]
 
 
+@pytest.mark.truth(of="systemd")
 def test_switches_both_ways_leave_exactly_one(operator: Operator, box: Box) -> None:
     for name in ENGINES.values():
         box.tune(name.removesuffix(".service"), load_seconds=0.6, warmup_seconds=0.2)
@@ -52,6 +53,7 @@ def test_switch_to_none_and_back(operator: Operator, box: Box) -> None:
 
 # Moments in seconds after the start: while connecting, while stopping, while loading, near the end.
 @pytest.mark.parametrize("moment", [0.7, 2.0, 3.5])
+@pytest.mark.truth("a switch goes on without the client that began it", of="systemd")
 def test_client_killed_in_the_middle(operator: Operator, box: Box, moment: float) -> None:
     operator.ok("switch", "qwen", "--yes")
     client = operator.start("switch", "mistral", "--yes")
@@ -80,6 +82,7 @@ def test_client_killed_in_the_middle(operator: Operator, box: Box, moment: float
         ("crash-after-load", ""),
     ],
 )
+@pytest.mark.truth(of="systemd")
 def test_engine_that_fails_is_rolled_back(operator: Operator, box: Box, word: str, shows: str) -> None:
     operator.ok("switch", "mistral", "--yes")
     box.fail("vllm-qwen36", word)
@@ -120,6 +123,7 @@ def test_second_operator_is_told_and_may_follow(operator: Operator, box: Box) ->
     assert loaded(box) == ["qwen"]
 
 
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_missing_right_stops_nothing(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
     sudoers = box.read("/etc/sudoers.d/sovtui")

@@ -96,6 +96,7 @@ def works(box: Box, port: int) -> bool:
     return bool(re.search(r"num_requests_running\{[^}]*\} [1-9]|num_running_reqs\{[^}]*\} [1-9]", box.http(port, "/metrics")[1]))
 
 
+@pytest.mark.truth(of="systemd")
 def test_a_timer_that_revives_the_old_engine_is_held_and_released(operator: Operator, box: Box) -> None:
     configure(operator, f'hold = ["{TIMER}"]')
     operator.ok("switch", "mistral", "--yes")
@@ -247,6 +248,7 @@ def test_drain_gives_up_and_says_how_many_remain(operator: Operator, box: Box) -
     assert "1 request remains after 2 s" in drain["detail"]
 
 
+@pytest.mark.truth(of="systemd")
 def test_tenant_goes_floor_stays(operator: Operator, box: Box) -> None:
     configure(operator, 'tenants = ["tenant.service"]\nfloor = ["floor.service"]', mistral='may_stay = ["tenant.service"]')
     box.systemctl("start", "floor.service", "tenant.service")
@@ -257,6 +259,7 @@ def test_tenant_goes_floor_stays(operator: Operator, box: Box) -> None:
     assert loaded(box) == ["qwen"]
 
 
+@pytest.mark.truth(of="systemd")
 def test_lost_floor_is_the_first_thing_said(operator: Operator, box: Box) -> None:
     configure(operator, 'floor = ["floor.service"]')
     box.systemctl("start", "floor.service")
@@ -271,6 +274,7 @@ def test_lost_floor_is_the_first_thing_said(operator: Operator, box: Box) -> Non
     assert end["reason"].startswith("floor.service must always run and does not")
 
 
+@pytest.mark.truth(of="systemd")
 def test_guard_stops_a_launch_that_eats_the_reserve(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
     configure(operator, 'reserve = "4 TB"')
@@ -312,6 +316,7 @@ def test_owners_script_that_prompts_and_prints_colour(operator: Operator, box: B
     assert "horse" not in box.root("cat ~ops/.local/state/sovtui/actions/*/request.json").stdout
 
 
+@pytest.mark.truth(of="systemd")
 def test_owners_script_without_an_answer_fails_and_the_old_mode_is_back(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
     configure(operator, qwen=OWN.format("qwen", 'PAUSE = "1"'))

@@ -11,6 +11,8 @@ import pytest
 
 from sovtui.onbox import gpus, probe
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 CARD = "0, 93, 412.31, 66, 29810, 32607, 2602, [N/A]\n"
 XML = """<?xml version="1.0" ?>
 <!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
@@ -43,6 +45,7 @@ def says(text: str) -> str:
     return f"cat <<'END'\n{text}END"
 
 
+@pytest.mark.truth("nvidia-smi is read as it prints a card")
 def test_a_card(smi: Any) -> None:
     asked = smi(says(CARD))
     (card,) = gpus.Gpus().ask()["gpus"]

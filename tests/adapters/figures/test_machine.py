@@ -120,6 +120,7 @@ async def test_a_chip_that_shares_the_hosts_memory(memory: object) -> None:
     assert readings["gpu.use_ratio"].value == 0.93
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_a_lost_gpu_is_unknown_with_the_drivers_word() -> None:
     readings = await read(Driver(Handle=NVMLError_GpuIsLost("GPU is lost")))
     assert len(readings) == 6
@@ -148,6 +149,7 @@ class Split(Driver):
         return SimpleNamespace(total=size << 30, used=size << 29)
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_each_instance_of_a_split_gpu_has_its_own_memory() -> None:
     events: list[Event] = []
     source = NvmlSource("here", FakeClock(), load=lambda: Split(Use=NVMLError_NotSupported("Not Supported")))
