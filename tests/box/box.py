@@ -361,7 +361,7 @@ class Box:
             Path(f"/sys/fs/cgroup/{self.netns}/cgroup.freeze").write_text("1")
             return
         v1.write_text("FROZEN")
-        wait_for(lambda: v1.read_text().strip() == "FROZEN", 10, "the box to freeze")
+        wait_for(lambda: v1.read_text().strip() == "FROZEN", 60, "the box to freeze")
 
     def thaw(self) -> None:
         v1 = Path(f"/sys/fs/cgroup/freezer/{self.netns}/freezer.state")
@@ -400,7 +400,7 @@ class Box:
     def netns(self) -> str:
         return f"sovbox-{self.number}"
 
-    def wait_for_ssh(self, timeout: float = 20.0) -> None:
+    def wait_for_ssh(self, timeout: float = 60.0) -> None:
         wait_for(lambda: self.ssh("true", timeout=10).returncode == 0, timeout, "sshd to let ops in")
 
     def wait_up(self, timeout: float = 60.0) -> None:
@@ -418,7 +418,7 @@ class Box:
             self._owner = None
 
 
-def wait_for(condition: Callable[[], bool], timeout: float = 20.0, what: str = "a condition") -> None:
+def wait_for(condition: Callable[[], bool], timeout: float = 60.0, what: str = "a condition") -> None:
     """Polls until true; BoxError after the timeout."""
     end = time.monotonic() + timeout
     while True:

@@ -202,7 +202,7 @@ class Terminal:
 
     def _tmux(self, *words: str, env: dict[str, str] | None = None) -> str:
         done = subprocess.run(
-            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, env=env, timeout=20, check=True
+            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, env=env, timeout=60, check=True
         )
         return done.stdout
 
@@ -218,7 +218,7 @@ class Terminal:
     def screen(self) -> str:
         return self._tmux("capture-pane", "-p", "-t", "t")
 
-    def wait(self, pattern: str, seconds: float = 30, absent: bool = False) -> str:
+    def wait(self, pattern: str, seconds: float = 90.0, absent: bool = False) -> str:
         """The screen once it shows (or no longer shows) the pattern."""
         end = time.monotonic() + seconds
         while True:
@@ -237,4 +237,4 @@ class Terminal:
             raise AssertionError(f"{problem}; the screen shows:\n{self.screen()}") from None
 
     def close(self) -> None:
-        subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], capture_output=True, timeout=20, check=False)
+        subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], capture_output=True, timeout=60, check=False)

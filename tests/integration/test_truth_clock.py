@@ -42,7 +42,7 @@ def operator(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ope
     operator.ok("backup", "nas", "--yes")
     wait_for(lambda: any(a["labels"]["alertname"] == "Watchdog" for a in box.alerts()), 60, "an alert")
     metric = 'box_backup_last_success_timestamp_seconds{job_name="nas"}'
-    wait_for(lambda: bool(box.query(metric)), 40, "the backup's metric")
+    wait_for(lambda: bool(box.query(metric)), 60, "the backup's metric")
     yield operator
     box.remove("/run/systemd/system/backup-plain.service")
     box.systemctl("daemon-reload")

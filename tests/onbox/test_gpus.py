@@ -96,7 +96,7 @@ def test_a_host_without_it_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
     asked = gpus.Gpus()
     asked.want(True)
     assert asked._thread is not None
-    asked._thread.join(30)
+    asked._thread.join(60)
     assert not asked._thread.is_alive() and asked.told() == {"reason": "there is no nvidia-smi", "absent": True}
 
 

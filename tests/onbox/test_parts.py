@@ -481,7 +481,7 @@ def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypa
     def units(names: tuple[str, ...]) -> tuple[tuple[Unit, ...], str]:
         seen = state["active"]
         looking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return tuple(Unit(name, seen) for name in names), ""
 
     def control(self: object, verb: str, service: str) -> tuple[bool, str]:
@@ -493,11 +493,11 @@ def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypa
     events: queue.Queue[Event] = queue.Queue()
     hands = effects.Hands(parse(raw()), events.put)
     hands.perform(Look(("a.service",)))
-    assert looking.wait(10)
+    assert looking.wait(60)
     hands.perform(Run("start", "a.service"))
-    assert isinstance(events.get(timeout=10), Ran)
+    assert isinstance(events.get(timeout=60), Ran)
     go_on.set()
-    seen = events.get(timeout=10)
+    seen = events.get(timeout=60)
     assert isinstance(seen, Looked) and seen.unit("a.service").active == "active"
 
 

@@ -318,7 +318,7 @@ async def test_a_real_one_from_alert_to_silence_and_back(real: str) -> None:
             for i in ("x", "y")
         ]
         assert (await http.post(f"{real}/api/v2/alerts", json=alerts)).status_code == 200
-    am = Alertmanager(http_client(None, base_url=real, timeout_seconds=5), RealClock())
+    am = Alertmanager(http_client(None, base_url=real, timeout_seconds=60), RealClock())
     for _ in range(50):
         if len(await am.list()) == 2:
             break

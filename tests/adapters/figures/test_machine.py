@@ -206,14 +206,14 @@ async def test_a_driver_that_was_reloaded_is_started_again() -> None:
 async def test_a_driver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "HUNG_SECONDS", 0.05)
     release = threading.Event()
-    driver = Driver(Count=lambda: (release.wait(5), 1)[1])
+    driver = Driver(Count=lambda: (release.wait(60), 1)[1])
     source = NvmlSource("here", FakeClock(), load=lambda: driver)
     for _ in range(2):
         with pytest.raises(TimedOut):
             await source.poll(STATE, lambda _: None)
     assert driver.calls.count("Count") == 1  # one thread waits, no second one is started
     release.set()
-    monkeypatch.setattr(nvml, "HUNG_SECONDS", 5.0)
+    monkeypatch.setattr(nvml, "HUNG_SECONDS", 60.0)
     await source.poll(STATE, lambda _: None)
     await source.aclose()
 
