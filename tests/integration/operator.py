@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -235,6 +236,16 @@ class Terminal:
             wait_for(condition, seconds, what)
         except BoxError as problem:
             raise AssertionError(f"{problem}; the screen shows:\n{self.screen()}") from None
+
+    def act(self, key: str, begun: Callable[[], bool], what: str) -> None:
+        """Press a key until it is taken: a screen that has not heard yet that the last action ended refuses it."""
+        end = time.monotonic() + 90.0
+        while not begun():
+            if time.monotonic() > end:
+                raise AssertionError(f"{key} never began {what}; the screen shows:\n{self.screen()}")
+            self.press(key)
+            with contextlib.suppress(BoxError):
+                wait_for(begun, 5.0, what)
 
     def close(self) -> None:
         subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], capture_output=True, timeout=60, check=False)

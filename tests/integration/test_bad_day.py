@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.box.box import Box, wait_for
@@ -97,7 +96,7 @@ def test_reboot_in_the_middle_is_told_truthfully(fresh_box: Box, tmp_path: Path)
     operator = Operator.at(fresh_box, tmp_path)
     fresh_box.tune("vllm-qwen36", load_seconds=30)
     client = operator.start("switch", "qwen", "--yes")
-    time.sleep(6)
+    wait_for(lambda: loaded(fresh_box) == ["qwen"], 60, "the engine's start")
     fresh_box.reboot()
     client.wait(150)
     client.communicate()

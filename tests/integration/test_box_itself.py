@@ -267,7 +267,7 @@ def test_what_runs_inside_never_stops_a_reboot(fresh_box: Box) -> None:
 
 def test_faults(fresh_box: Box) -> None:
     box = fresh_box
-    stream = subprocess.Popen(box.ssh_argv("sleep 60"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stream = subprocess.Popen(box.ssh_argv("sleep 600"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: "sleep" in box.root("pgrep -a -u ops sleep", check=False).stdout, 60, "a session")
         box.kill_sessions()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,15 +33,12 @@ def test_a_mode_key_switches(operator: Operator, box: Box, tmp_path: Path, colum
         terminal.wait("resident")
         terminal.until(lambda: operator.newest_receipt()[-1]["t"] == "end", 60, "the end of the first switch")
         assert loaded(box) == ["qwen"]
-        time.sleep(1.5)  # until this screen, too, has heard of the end
-        terminal.press("2")
+        terminal.act("2", lambda: operator.newest_receipt()[0]["target"] == "mistral", "a switch to mistral")
         terminal.until(lambda: loaded(box) == ["mistral"] and ready(box, "mistral"), 60, "mistral alone")
         for key, kind in (("c", "drop-caches"), ("b", "backup")):
             wait_for(lambda: operator.newest_receipt()[-1]["t"] == "end", 60, "the end of what ran before")
             terminal.wait("no action runs|link up")
-            time.sleep(1.5)  # until this screen, too, has heard of the end
-            terminal.press(key)
-            wait_for(lambda kind=kind: operator.newest_receipt()[0]["kind"] == kind, 60, kind)  # type: ignore[misc]
+            terminal.act(key, lambda kind=kind: operator.newest_receipt()[0]["kind"] == kind, kind)  # type: ignore[misc]
         terminal.press("q")
         terminal.wait("EXIT 0")
     finally:
