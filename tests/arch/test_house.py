@@ -187,7 +187,7 @@ def test_no_test_on_fakes_asks_that_something_took_no_longer_than_a_time() -> No
 
 BUSY_SECONDS = 60.0
 """The least that a machine with a load of 15 is given for what an idle one does at once."""
-MEASURES = ("bench", "engines", "faults")
+MEASURES = ("bench", "engines", "faults", "hostile")
 """Folders whose programs measure how fast something is, on a machine that has nothing else to do."""
 
 
