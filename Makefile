@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run demo test headless unit screen integration lint pictures snapshots bench engines faults hostile clean
+.PHONY: run demo test headless unit screen integration lint pictures snapshots truth bench engines faults hostile clean
 
 run: $(VENV)/.installed ## open the control room: your configuration, or this machine
 	@$(BIN)/sovtui
@@ -42,6 +42,10 @@ screen: $(VENV)/.dev ## the control room, key by key, picture by picture
 integration: $(VENV)/.dev
 	@sh tests/box/packages.sh
 	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m integration --durations=15
+
+truth: $(VENV)/.dev ## what sovtui claims of a box, and whether it is so, as a table; DEBIAN=13 or DEBIAN="12 13" for other releases
+	@sh tests/box/packages.sh
+	@$(BIN)/python -m tests.truth $(DEBIAN:%=--debian %)
 
 pictures: $(VENV)/.dev ## draw screenshots/ anew
 	@$(BIN)/python -m tests.pictures screenshots

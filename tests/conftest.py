@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import truth
 from tests.fakes.looptime import LoopTime
 
 LONGEST = (
@@ -33,14 +34,27 @@ TOOLS = {"XDG_CACHE_HOME": "~/.cache", "PIP_CONFIG_FILE": "~/.config/pip/pip.con
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Where the integration tests alone are wanted, files that have none are not even read: a marker is named where it is set."""
+    """Where one marker alone is wanted, files that have none of it are not even imported: a marker is named where it is set."""
+    wanted = config.option.markexpr
     if (
-        config.option.markexpr != "integration"
+        wanted not in ("integration", truth.MARKER)
         or not collection_path.match("test_*.py")
         or collection_path.parent.name == "integration"
     ):
         return None
-    return None if "integration" in collection_path.read_text(encoding="utf-8") else True
+    said = collection_path.name.startswith(truth.FILE) or wanted in collection_path.read_text(encoding="utf-8")
+    return None if said else True
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What a test claims of a box travels with its reports: the table of `python -m tests.truth` is made of them alone."""
+    try:
+        row = truth.row(item) if isinstance(item, pytest.Function) else None
+    except truth.NoClaimError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    if row:
+        item.add_marker(truth.MARKER)
+        item.user_properties.append((truth.PROPERTY, row.document()))
 
 
 @pytest.hookimpl(trylast=True)

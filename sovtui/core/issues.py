@@ -176,7 +176,7 @@ def service_word(service: Service, now: datetime) -> str:
     """`failed`, `missing`, `restarting`, `loops`, `late` or `spent` (a timer), or nothing where nothing is wrong with it."""
     if service.active in ("failed", "missing"):
         return service.active
-    if service.active == "activating" and service.sub == "auto-restart":
+    if service.restarting:
         return "restarting"
     if service.next_run_at is not None and (now - service.next_run_at).total_seconds() > TIMER_LATE_SECONDS:
         return "late"

@@ -151,6 +151,11 @@ class Service:
     mute: str | None = ""
     """Why the journal does not tell of its runs, empty where it does or need not; None until it has answered."""
 
+    @property
+    def restarting(self) -> bool:
+        """It ended by itself and is started again: `auto-restart`, from systemd 254 on also `auto-restart-queued`."""
+        return self.active == "activating" and self.sub.startswith("auto-restart")
+
 
 class EnginePhase(StrEnum):
     UNKNOWN = "unknown"

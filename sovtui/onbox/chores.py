@@ -261,7 +261,7 @@ def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
         return close(s, "done", f"{unit.name} was restarted and ended well")
     if s.returned and unit.active == "active" and unit.invocation and unit.invocation == s.was.invocation:
         return close(s, "failed", f"{unit.name} was not restarted: it is still the run from before")
-    died = s.returned and (not unit.serving or unit.restarts > s.base or unit.sub == "auto-restart")
+    died = s.returned and (not unit.serving or unit.restarts > s.base or unit.restarting)
     if died:
         return replace(s, phase="explain", reason=f"{unit.name} did not stay up after the restart"), (Explain(unit.name),)
     if s.returned and unit.active == "active":

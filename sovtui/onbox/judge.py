@@ -257,7 +257,7 @@ def readiness(
         tried = service in seen or service in ended  # before that it may be the failure of an earlier run
         if unit.active == "failed" and tried:
             return Readiness("fail", f"{service} failed{how(unit)}", service)
-        if unit.restarts > base.get(service, 0) or unit.sub == "auto-restart":
+        if unit.restarts > base.get(service, 0) or unit.restarting:
             return Readiness("fail", f"{service} died while starting and was restarted{how(unit)}", service)
         if not unit.serving and tried:
             return Readiness("fail", f"{service} stopped while starting{how(unit)}", service)

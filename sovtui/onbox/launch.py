@@ -16,6 +16,8 @@ from sovtui.onbox.plan import BadRequest, parse
 KEEP = 200
 """Receipts kept."""
 PATIENCE = 8.0
+BEGUN_SECONDS = 20.0
+"""For a runner to begin. One that is later finds its request withdrawn, so that what did not start does not start afterwards either."""
 
 
 def start(raw: Any) -> dict[str, Any]:
@@ -95,7 +97,8 @@ def lingers(enable: bool = True) -> bool:
 
 
 def _answer(directory: str, action: str, by: str, process: subprocess.Popen[bytes] | None) -> dict[str, Any]:
-    end = time.monotonic() + PATIENCE
+    ended = False
+    end = time.monotonic() + BEGUN_SECONDS
     while time.monotonic() < end:
         ended = process is not None and process.poll() is not None
         if receipt.read(directory):
@@ -109,7 +112,9 @@ def _answer(directory: str, action: str, by: str, process: subprocess.Popen[byte
         if ended:
             break
         time.sleep(0.02)
-    why = box.last_line(box.read(os.path.join(directory, "runner.log"))) or f"nothing came within {PATIENCE:.0f} s"
+    why = box.last_line(box.read(os.path.join(directory, "runner.log"))) or f"nothing came within {BEGUN_SECONDS:.0f} s"
+    if not ended and not receipt.claim(directory):
+        return {"t": "started", "id": action, "by": by}
     return {"t": "error", "reason": f"the runner did not start: {why}"}
 
 

@@ -254,6 +254,17 @@ def _mentions(path: str, *words: bytes) -> bool:
     return any(word in data for word in words)
 
 
+def claim(directory: str) -> bool:
+    """Whether this process is the first to decide on the action: the runner, to begin it, or who waited too long, so that none does."""
+    try:
+        os.close(os.open(os.path.join(directory, "claim"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return False
+    except OSError:
+        pass  # a full disk: as it was without
+    return True
+
+
 def alive(directory: str) -> bool:
     """Whether the runner of this action lives: it holds a lock on `alive` for its life, whatever its pid."""
     try:

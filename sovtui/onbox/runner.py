@@ -25,6 +25,8 @@ BUSY = 4
 def run(directory: str) -> int:
     """Carry out the action whose request lies in `directory`; the exit status is the outcome's."""
     _quiet(directory)
+    if not receipt.claim(directory):
+        return BUSY  # too late: it was said that it did not start; or another has it
     path = os.path.join(directory, "request.json")
     with open(path, "rb") as file:
         raw = json.loads(file.read())

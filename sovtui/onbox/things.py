@@ -53,6 +53,11 @@ class Unit:
         return self.active in ("active", "activating", "reloading", "refreshing")
 
     @property
+    def restarting(self) -> bool:
+        """It ended by itself and its supervisor starts it again: `auto-restart`, from systemd 254 on also `auto-restart-queued`."""
+        return self.sub.startswith("auto-restart")
+
+    @property
     def gone(self) -> bool:
         return not self.up and not self.pid and not self.procs
 

@@ -54,7 +54,7 @@ async def test_a_new_address_is_told_once():
         pytest.skip("no address can be added here")
     try:
         assert KernelNetwork().has(address.partition("/")[0])
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not told:
                 await asyncio.sleep(0.02)
     finally:

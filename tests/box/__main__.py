@@ -5,6 +5,8 @@ down [NUMBER|all]   take it away
 shell [NUMBER]      root shell inside, around SSH
 ssh [NUMBER] [CMD]  as ops
 list                what is running
+
+SOVTUI_BOX_RELEASE=13 (or 24.04): a box of another release than Debian 12
 """
 
 from __future__ import annotations

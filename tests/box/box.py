@@ -1,8 +1,9 @@
 """A booted Debian with systemd as PID 1, in namespaces on this machine, to drive over SSH.
 
-``boot()`` gives a :class:`Box`; ``Box.down()`` takes it away. The root file system is built once per
+``boot()`` gives a :class:`Box`; ``Box.down()`` takes it away. The root file system is built once per release and
 content of this directory and kept under ``$SOVTUI_BOX_DIR`` (default ``/tmp/sovtui-box``); boxes that
 run are listed under ``/run/sovtui-box``, one directory per number, so parallel runs never share one.
+``$SOVTUI_BOX_RELEASE`` says which release a box is of (:data:`RELEASES`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,20 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("SOVTUI_BOX_DIR") or "/tmp/sovtui-box")
 RUN = Path("/run/sovtui-box")
+RELEASES = {"12": "bookworm", "13": "trixie", "24.04": "noble"}
+"""What a box can be of, and how the archive calls it: two Debians, and the Ubuntu that many GPU machines run."""
+USUAL = "12"
+DECIDE = {
+    "systemd": "systemd",
+    "sudo": "sudo",
+    "polkitd": "polkit",
+    "openssh-server": "OpenSSH",
+    "podman": "podman",
+    "prometheus": "Prometheus",
+    "prometheus-alertmanager": "Alertmanager",
+    "prometheus-node-exporter": "node_exporter",
+}
+"""The packages whose programs answer sovtui's questions, as they are called."""
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 TOOLS = ("unshare", "nsenter", "ip", "setpriv", "ssh", "ssh-keygen", "pgrep", "apt-get", "setsid")
 Command = str | Sequence[str]
@@ -55,11 +70,19 @@ def why_not() -> str | None:
 # -- the root file system ----------------------------------------------------------------------------
 
 
+def release() -> str:
+    """Which release boxes are of; BoxError for one that is not known."""
+    wanted = os.environ.get("SOVTUI_BOX_RELEASE") or USUAL
+    if wanted not in RELEASES:
+        raise BoxError(f"SOVTUI_BOX_RELEASE is {wanted!r}; there is {', '.join(RELEASES)}")
+    return wanted
+
+
 def tree_key() -> str:
-    """A hash over every file that ends up in the root file system, names and modes included."""
+    """A hash over the release and every file that ends up in the root file system, names and modes included."""
     files = [HERE / n for n in ("build.sh", "packages.txt", "sudoers", "pretend_engine.py")]
     files += sorted(p for p in (HERE / "tree").rglob("*") if p.is_file())
-    h = hashlib.sha256()
+    h = hashlib.sha256(RELEASES[release()].encode())
     for f in files:
         h.update(f"{f.relative_to(HERE)}\0{f.stat().st_mode & 0o111:o}\0{f.stat().st_size}\0".encode())
         h.update(f.read_bytes())
@@ -86,7 +109,9 @@ def ensure_tree() -> Path:
             _in_use[key] = fd
         if not (base / "built").exists():
             _prune(keep=key)
-            done = subprocess.run(["bash", str(HERE / "build.sh"), str(base)], capture_output=True, text=True)
+            suite = RELEASES[release()]
+            (base / "suite").write_text(suite)
+            done = subprocess.run(["bash", str(HERE / "build.sh"), str(base), suite], capture_output=True, text=True)
             if done.returncode:
                 shutil.rmtree(base / "tree.new", ignore_errors=True)
                 raise BoxError(f"the box could not be built (no package mirror?): {done.stderr.strip()[-600:]}")
@@ -94,10 +119,13 @@ def ensure_tree() -> Path:
 
 
 def _prune(keep: str) -> None:
-    """Removes trees of other contents that no process and no box uses any more."""
+    """Removes trees of this release and other contents that no process and no box uses any more."""
+    suite = RELEASES[release()]
     standing = {p.read_text().strip() for p in RUN.glob("*/tree") if p.is_file()}
     for other in CACHE.iterdir():
         if other.name == keep or not (other / "used").exists() or str(other / "tree") in standing:
+            continue
+        if (other / "suite").exists() and (other / "suite").read_text() != suite:
             continue
         with (other / "used").open("r+") as f:
             try:
@@ -105,6 +133,24 @@ def _prune(keep: str) -> None:
             except OSError:
                 continue
             shutil.rmtree(other, ignore_errors=True)
+
+
+def versions(base: Path) -> dict[str, str]:
+    """What a root file system is made of: its release, and the upstream version of each program that decides something."""
+    about = dict(line.split("=", 1) for line in (base / "tree/etc/os-release").read_text().splitlines() if "=" in line)
+    number = about["VERSION_ID"].strip('"')
+    if about["ID"] == "debian":
+        number = (base / "tree/etc/debian_version").read_text().strip()
+    packages = {}
+    for entry in (base / "tree/var/lib/dpkg/status").read_text(encoding="utf-8").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in entry.splitlines() if ": " in line and not line.startswith(" "))
+        if "Version" in fields:
+            packages[fields["Package"]] = fields["Version"].rpartition(":")[2].partition("-")[0].partition("+")[0]
+    system = about["NAME"].strip('"').split()[0]
+    return {
+        "release": f"{system} {number}",
+        **{name: packages[package] for package, name in DECIDE.items() if package in packages},
+    }
 
 
 # -- a box -------------------------------------------------------------------------------------------
@@ -315,7 +361,7 @@ class Box:
             Path(f"/sys/fs/cgroup/{self.netns}/cgroup.freeze").write_text("1")
             return
         v1.write_text("FROZEN")
-        wait_for(lambda: v1.read_text().strip() == "FROZEN", 10, "the box to freeze")
+        wait_for(lambda: v1.read_text().strip() == "FROZEN", 60, "the box to freeze")
 
     def thaw(self) -> None:
         v1 = Path(f"/sys/fs/cgroup/freezer/{self.netns}/freezer.state")
@@ -354,7 +400,7 @@ class Box:
     def netns(self) -> str:
         return f"sovbox-{self.number}"
 
-    def wait_for_ssh(self, timeout: float = 20.0) -> None:
+    def wait_for_ssh(self, timeout: float = 60.0) -> None:
         wait_for(lambda: self.ssh("true", timeout=10).returncode == 0, timeout, "sshd to let ops in")
 
     def wait_up(self, timeout: float = 60.0) -> None:
@@ -372,7 +418,7 @@ class Box:
             self._owner = None
 
 
-def wait_for(condition: Callable[[], bool], timeout: float = 20.0, what: str = "a condition") -> None:
+def wait_for(condition: Callable[[], bool], timeout: float = 60.0, what: str = "a condition") -> None:
     """Polls until true; BoxError after the timeout."""
     end = time.monotonic() + timeout
     while True:

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Builds the root file system that every test box boots from.  Usage: build.sh KEYDIR
-# KEYDIR/tree is the result; the bare Debian below it is kept as a tar beside KEYDIR, so that
-# a changed unit file costs two seconds and not a download.
+# Builds the root file system that every test box boots from.  Usage: build.sh KEYDIR CODENAME
+# CODENAME is Debian's bookworm or trixie, or Ubuntu's noble.  KEYDIR/tree is the result; the bare system below it is
+# kept as a tar beside KEYDIR, so that a changed unit file costs two seconds and not a download.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-B=$1
+B=$1 suite=$2
 root=$(dirname "$B")
-base=$root/base-$(sha256sum < "$here/packages.txt" | cut -c1-12).tar.zst
+base=$root/base-$suite-$(sha256sum < "$here/packages.txt" | cut -c1-12).tar.zst
 T=$B/tree.new
 rm -rf "$T" "$B/tree" "$B/built"
 mkdir -p "$T"
@@ -24,15 +24,25 @@ done
 if [ -f "$base" ]; then
   tar -C "$T" --zstd --numeric-owner -xpf "$base"
 else
-  # A bookworm machine lends its own package sources; any other leaves the choice to mmdebstrap.
-  sources=()
+  # A machine of that release lends its own package sources; any other leaves the choice to mmdebstrap.
+  sources=() options=()
   for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-    [ -f "$f" ] && grep -q '^[^#]*bookworm' "$f" && sources+=("$f")
+    [ -f "$f" ] && grep -q "^[^#]*\b$suite\b" "$f" && sources+=("$f")
   done
+  if [ "$suite" = noble ]; then
+    options+=(--components=main,universe)
+    keys=/usr/share/keyrings/ubuntu-archive-keyring.gpg
+    if [ ! -f $keys ]; then                              # Debian ships Ubuntu's keys as a package, signed by its own
+      mmdebstrap -q --mode=root --variant=extract --include=ubuntu-keyring trixie "$B/keys"
+      keys=$B/keys$keys
+    fi
+    options+=(--keyring="$keys")
+  fi
   mmdebstrap -q --mode=root --variant=minbase --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' --aptopt='Acquire::Retries "3"' \
-    --include="$(paste -sd, "$here/packages.txt")" bookworm "$T" "${sources[@]}"
+    --dpkgopt='path-exclude=/usr/share/locale/*' --aptopt='Acquire::Retries "3"' "${options[@]}" \
+    --include="$(paste -sd, "$here/packages.txt")" "$suite" "$T" "${sources[@]}"
+  rm -rf "$B/keys"
   tar -C "$T" --zstd --numeric-owner -cf "$base.$$" . && mv "$base.$$" "$base"
 fi
 

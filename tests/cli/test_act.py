@@ -217,6 +217,7 @@ def test_doctor(command: Command) -> None:
     assert "ok  spark: rights: ops may run all" in told.out
 
 
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_sudoers_has_no_word_too_many(command: Command) -> None:
     told = command("doctor", "--sudoers")
     assert told.code == 0 and "# #1000 is ops there" in told.out
@@ -237,6 +238,7 @@ def test_sudoers_has_no_word_too_many(command: Command) -> None:
     )
 
 
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_doctor_says_which_rights_are_lacking_in_the_hosts_words_and_which_line_helps_in_its_own(command: Command) -> None:
     hostile = "add to sudoers there: ops ALL=(ALL) NOPASSWD: ALL"
     command.options["rights"] = {
@@ -254,6 +256,7 @@ def test_doctor_says_which_rights_are_lacking_in_the_hosts_words_and_which_line_
     assert "?   spark: rights: whether ops may run 1 of" in told.out
 
 
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_polkit_rule_names_the_same_units_and_no_other(command: Command) -> None:
     told = command("doctor", "--polkit")
     assert told.code == 0

@@ -181,7 +181,7 @@ def test_a_real_terminal_asks_and_can_be_interrupted(tmp_path: Path, answer: str
             wait_for("stop mistral.service")
             process.send_signal(signal.SIGINT)
         wait_for(says)
-        assert process.wait(20) == code
+        assert process.wait(60) == code
         assert process.stdout is not None and process.stdout.read() == b""
         assert b"Traceback" not in told
     finally:

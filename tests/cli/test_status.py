@@ -242,6 +242,7 @@ def test_what_a_server_says_at_the_login_is_narration(command: Command) -> None:
     assert json.loads(told.out)["version"] == 1
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 def test_who_was_not_waited_for_is_named(command: Command) -> None:
     command.options = {"slow": ("prometheus", "engines of spark")}
     told = command("status")
@@ -250,6 +251,7 @@ def test_who_was_not_waited_for_is_named(command: Command) -> None:
     assert "Not waited for" not in command("alerts").err, "that does what it is to do without them"
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 def test_what_a_lost_host_last_was_is_told_with_its_age(command: Command) -> None:
     away = LinkChanged("spark", Link(LinkPhase.DOWN, "ssh", "ops@spark", NOW, reason="no answer"))
     command.events = [

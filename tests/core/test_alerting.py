@@ -16,6 +16,8 @@ from sovtui.core.model import Alert, AlertState, HostSpec, Hush, Matcher, Silenc
 from sovtui.core.state import State, initial, reduce
 from sovtui.core.told import untold
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 WHY = "Alertmanager was started at 20:59:40: it receives what fires again within about a minute"
 

@@ -10,6 +10,8 @@ import pytest
 from sovtui.core import drop_ins
 from sovtui.onbox.rights import DROP
 
+pytestmark = pytest.mark.truth(of="sudo, polkit, users")
+
 SYSTEMCTL = "/usr/bin/systemctl"
 
 

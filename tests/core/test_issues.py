@@ -13,6 +13,7 @@ from sovtui.core.model import Alert, AlertState, Backup, HostSpec, Link, LinkPha
 from sovtui.core.reading import fresh
 from sovtui.core.state import State, initial, reduce
 from sovtui.demo import scenario
+from sovtui.onbox.things import Unit
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 UP = Link(LinkPhase.UP, since=NOW)
@@ -103,6 +104,17 @@ def test_a_failed_unit_is_told_once_and_one_that_loops_only_while_it_does() -> N
     calm = Service("c.service", "active", restarts=9, since=NOW - timedelta(days=3))
     state = reduce(state, ServicesSeen("box", (Service("a.service", "failed"), looping, calm)))
     assert [(i.grade, i.target) for i in issues(state)] == [(Grade.SOON, "a.service"), (Grade.LOOK, "b.service")]
+
+
+@pytest.mark.parametrize("sub", ["auto-restart", "auto-restart-queued"])  # the latter from systemd 254 on
+@pytest.mark.truth("a unit that waits for its restart is restarting, by the words of every systemd", of="systemd")
+def test_a_unit_that_waits_for_its_restart_is_restarting(sub: str) -> None:
+    state = reduce(
+        estate(HostSpec("box", services=("a.service",))), ServicesSeen("box", (Service("a.service", "activating", sub),))
+    )
+    assert [(i.grade, i.target) for i in issues(state)] == [(Grade.SOON, "a.service")]
+    assert Unit("a.service", "activating", sub).restarting
+    assert not Unit("a.service", "activating", "start").restarting
 
 
 def test_a_backup_without_any_known_success_is_not_in_order() -> None:

@@ -15,6 +15,8 @@ from sovtui.core.plausible import blank, possible
 from sovtui.core.reading import Reading, Status, fresh, unsupported
 from sovtui.core.state import Host, State, initial, reduce
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 GIB = 2.0**30
 BLANKS = [

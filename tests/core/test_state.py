@@ -96,6 +96,7 @@ def test_ticks_turn_figures_stale_and_touch_nothing_else() -> None:
     assert stale.hosts["spark"].reading("memory.available_bytes").status is Status.STALE
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 def test_a_lost_link_keeps_values_as_stale_with_the_reason() -> None:
     state = reduce(reduce(start(), sample(5)), ServicesSeen("spark", (Service("a.service", "active"),)))
     state = reduce(state, sample(7, source="prometheus", figure="gpu.power_watts"))
@@ -248,6 +249,7 @@ RUNS = ServicesSeen("spark", (Service("a.service", "active", at=NOW), Service("b
 
 @pytest.mark.parametrize("silences", [("unknown",), ("unknown", "dead"), ("unknown", "hung")])
 @pytest.mark.parametrize("after", [False, True], ids=["told before the loss", "told after the loss"])
+@pytest.mark.truth(of="one-shot commands and states")
 def test_an_engine_that_fell_silent_with_its_link_stays_what_it_was(silences: tuple[str, ...], after: bool) -> None:
     state = reduce(reduce(start(), RUNS), _said(EnginePhase.READY, 0))
     told = [_said(EnginePhase(word), 4 + number) for number, word in enumerate(silences)]
@@ -265,6 +267,7 @@ def test_an_engine_that_fell_silent_with_its_link_stays_what_it_was(silences: tu
     assert state.hosts["spark"].engines["qwen"].phase is EnginePhase.DEAD, "now somebody has looked"
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 def test_an_engine_that_was_silent_long_before_the_loss_stays_silent() -> None:
     state = reduce(reduce(start(), RUNS), _said(EnginePhase.READY, 0))
     for event in (_said(EnginePhase.UNKNOWN, 10), _said(EnginePhase.HUNG, 30), _down(60)):

@@ -35,7 +35,7 @@ async def running(scenario: str = "idle", estate: str = "spark", speed: float = 
         await hub.aclose()
 
 
-async def until(what: object, seconds: float = 5.0) -> None:
+async def until(what: object, seconds: float = 60.0) -> None:
     assert callable(what)
     async with asyncio.timeout(seconds):
         while not what():

@@ -221,7 +221,7 @@ def _ended(scene: Scene, kind: Kind, record: Record, known: set[str]) -> Agent:
 
 def _next_client(scene: Scene, kind: Kind, record: Record, truth: Truth) -> None:
     looking = [scene.operator.start(*words, "--json") for words in (("status",), ("actions",))]
-    answers = [process.communicate(timeout=40) for process in looking]
+    answers = [process.communicate(timeout=60) for process in looking]
     for process, (_, errors) in zip(looking, answers, strict=True):
         if process.returncode:
             record.broke("next client untruthful", f"exit {process.returncode}: {errors.strip()[-200:]}")

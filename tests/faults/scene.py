@@ -258,7 +258,7 @@ class Scene:
             self.box.root("systemctl reset-failed vllm-qwen36 sglang-mistral4", check=False)
             if wanted and now.modes[origin] != "hot":
                 self.box.systemctl("restart", ENGINES[origin])
-            wait_for(lambda: (t := self.truth()).hot == wanted == t.up, 15, f"{origin} to be hot")
+            wait_for(lambda: (t := self.truth()).hot == wanted == t.up, 60, f"{origin} to be hot")
         else:
             self.box.root("systemctl reset-failed vllm-qwen36 sglang-mistral4", check=False)
         if self.agent is None or self.agent.dead.is_set():
@@ -287,7 +287,7 @@ class Scene:
 
     def join(self) -> None:
         for timer in self.timers:
-            timer.join(30)
+            timer.join(60)
         self.timers.clear()
 
     def later(self, seconds: float, do: Any) -> None:

@@ -83,13 +83,13 @@ def watched_pair(make: Callable[..., Box]) -> tuple[Box, Box]:
     mgmt.write("/etc/prometheus/estate.yml", RULES)
     mgmt.write("/etc/prometheus/prometheus.yml", PROMETHEUS)
     mgmt.systemctl("restart", "prometheus.service")
-    wait_for(lambda: mgmt.http(9090, "/-/ready")[0] == 200, 30, "Prometheus")
-    wait_for(lambda: bool(mgmt.query('up{job="spark"} == 1')), 30, "the first sample of spark on mgmt")
+    wait_for(lambda: mgmt.http(9090, "/-/ready")[0] == 200, 60, "Prometheus")
+    wait_for(lambda: bool(mgmt.query('up{job="spark"} == 1')), 60, "the first sample of spark on mgmt")
     return spark, mgmt
 
 
 def ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True, capture_output=True, timeout=10)
+    subprocess.run(["ip", *words.split()], check=True, capture_output=True, timeout=60)
 
 
 def operator_of(spark: Box, mgmt: Box, folder: Path) -> Operator:

@@ -71,7 +71,7 @@ class Sshd:
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -202,7 +203,7 @@ class Terminal:
 
     def _tmux(self, *words: str, env: dict[str, str] | None = None) -> str:
         done = subprocess.run(
-            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, env=env, timeout=20, check=True
+            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, env=env, timeout=60, check=True
         )
         return done.stdout
 
@@ -218,7 +219,7 @@ class Terminal:
     def screen(self) -> str:
         return self._tmux("capture-pane", "-p", "-t", "t")
 
-    def wait(self, pattern: str, seconds: float = 30, absent: bool = False) -> str:
+    def wait(self, pattern: str, seconds: float = 90.0, absent: bool = False) -> str:
         """The screen once it shows (or no longer shows) the pattern."""
         end = time.monotonic() + seconds
         while True:
@@ -236,5 +237,15 @@ class Terminal:
         except BoxError as problem:
             raise AssertionError(f"{problem}; the screen shows:\n{self.screen()}") from None
 
+    def act(self, key: str, begun: Callable[[], bool], what: str) -> None:
+        """Press a key until it is taken: a screen that has not heard yet that the last action ended refuses it."""
+        end = time.monotonic() + 90.0
+        while not begun():
+            if time.monotonic() > end:
+                raise AssertionError(f"{key} never began {what}; the screen shows:\n{self.screen()}")
+            self.press(key)
+            with contextlib.suppress(BoxError):
+                wait_for(begun, 5.0, what)
+
     def close(self) -> None:
-        subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], capture_output=True, timeout=20, check=False)
+        subprocess.run(["tmux", "-S", str(self.socket), "kill-server"], capture_output=True, timeout=60, check=False)

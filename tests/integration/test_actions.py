@@ -43,7 +43,7 @@ def test_backup_makes_a_snapshot(operator: Operator, box: Box) -> None:
     before = len(json.loads(box.root(count).stdout or "[]") or [])
     operator.ok("backup", "nas")
     assert len(json.loads(box.root(count).stdout)) == before + 1
-    wait_for(lambda: bool(box.query("box_backup_last_success_timestamp_seconds")), 20, "the backup's metric")
+    wait_for(lambda: bool(box.query("box_backup_last_success_timestamp_seconds")), 60, "the backup's metric")
     (backup,) = operator.host()["backups"]
     assert backup["last_success_at"] is not None and backup["late"] is False
 
@@ -71,7 +71,7 @@ def test_restart_gives_the_unit_a_new_process(operator: Operator, box: Box) -> N
 def test_acknowledge_and_back(operator: Operator, box: Box) -> None:
     box.raise_alert("disk")
     try:
-        wait_for(lambda: any(a["labels"].get("what") == "disk" for a in box.alerts()), 30, "the alert")
+        wait_for(lambda: any(a["labels"].get("what") == "disk" for a in box.alerts()), 60, "the alert")
         no_comment = operator.run("ack", "MyAlert", "--comment", " ")
         assert no_comment.returncode == 2
         operator.ok("ack", "MyAlert", "--comment", "new disk is ordered", "--for", "1h")
@@ -90,7 +90,7 @@ def test_acknowledge_and_back(operator: Operator, box: Box) -> None:
 def test_hostile_alert_text_is_inert(operator: Operator, box: Box) -> None:
     box.raise_hostile_alert()
     try:
-        wait_for(lambda: any(a["labels"].get("alertname") == "Hostile" for a in box.alerts()), 30, "the alert")
+        wait_for(lambda: any(a["labels"].get("alertname") == "Hostile" for a in box.alerts()), 60, "the alert")
         done = operator.ok("alerts")
         assert "Hostile" in done.stdout
         assert not any((ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u2066\u200b" for c in done.stdout)

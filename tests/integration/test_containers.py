@@ -95,7 +95,7 @@ def serves(box: Box, port: int) -> str:
 
 def kill(box: Box, container: str) -> None:
     box.root(["kill", "-9", str(containers.told(box, container)["Pid"])])
-    wait_for(lambda: containers.runs(box, container) == [], 10, "the crash")
+    wait_for(lambda: containers.runs(box, container) == [], 60, "the crash")
 
 
 def test_unit_container_and_project_in_turn(operator: Operator, machine: Box) -> None:

@@ -77,7 +77,7 @@ def start(box: Box, *names: str) -> None:
 
 
 def ended(operator: Operator) -> str:
-    wait_for(lambda: not busy(operator.box), 20, "the runner's end")
+    wait_for(lambda: not busy(operator.box), 60, "the runner's end")
     return str(operator.newest_receipt()[-1]["outcome"])
 
 

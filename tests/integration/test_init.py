@@ -51,7 +51,7 @@ def newcomer(box: Box, tmp_path: Path) -> Iterator[Operator]:
 
 def test_what_init_writes_works_without_an_edit(newcomer: Operator, box: Box) -> None:
     box.systemctl("start", "vllm-qwen36.service")
-    wait_for(lambda: ready(box, "qwen"), 30, "qwen ready")
+    wait_for(lambda: ready(box, "qwen"), 60, "qwen ready")
     written = newcomer.ok("init", "ops@testbox", "--write")
     text = newcomer.config_path.read_text()
     assert written.stdout == text and newcomer.config_path.stat().st_mode & 0o777 == 0o600
@@ -114,7 +114,7 @@ def test_engines_of_others_and_of_templates_are_found_and_switched_without_an_ed
     user(box, "start left")
     try:
         for port in (9013, 9015):
-            wait_for(lambda port=port: box.http(port, "/v1/models")[0] == 200, 30, f"port {port} to answer")  # type: ignore[misc]
+            wait_for(lambda port=port: box.http(port, "/v1/models")[0] == 200, 60, f"port {port} to answer")  # type: ignore[misc]
         newcomer.ok("init", "ops@testbox", "--write")
         text = newcomer.config_path.read_text()
         modes = {mode["name"]: mode for mode in tomllib.loads(text)["host"]["testbox"]["mode"]}
@@ -148,7 +148,7 @@ def test_a_box_that_is_not_known_yet_is_asked_about_once(newcomer: Operator, box
         terminal.wait('type "yes"')
         terminal.type("yes")
         terminal.press("Enter")
-        terminal.wait("EXIT 0", 40)
+        terminal.wait("EXIT 0")
     finally:
         terminal.close()
     found = subprocess.run(["ssh-keygen", "-F", box.address, "-f", str(known)], capture_output=True, text=True, check=True)

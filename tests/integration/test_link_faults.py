@@ -44,8 +44,8 @@ def parts(box_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             for file in ("hosts", "resolv.conf"):
                 (home / file).write_text((place / file).read_text())
             argv = inside(box, home, "tests.faults.link", [*words, "--json", str(report)])
-            process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            stack.callback(process.kill)
+            process = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            stack.callback(process.kill)  # first; then its pipe is closed and it is reaped, whichever of the tests were wanted
             found[name] = (process, report)
         yield found
 

@@ -38,8 +38,8 @@ def test_an_app_that_was_stopped_for_longer_than_its_link_lives_comes_back_by_it
     terminal = Terminal(operator, tmp_path, 44, 80, term=PLAIN)
     stopped: list[int] = []
     try:
-        terminal.wait(r"testbox .*up", 40)
-        terminal.wait(r"restartme +active", 20)
+        terminal.wait(r"testbox .*up")
+        terminal.wait(r"restartme +active")
         escapes = terminal._tmux("capture-pane", "-e", "-p", "-t", "t")
         assert "38;5;" in escapes and "38;2;" not in escapes, "256 colours are sent, and no others"
         stopped = programs(terminal)
@@ -51,18 +51,16 @@ def test_an_app_that_was_stopped_for_longer_than_its_link_lives_comes_back_by_it
         time.sleep(8)
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-        began = time.monotonic()
-        terminal.wait(r"restartme +inactive", 20)
-        terminal.wait(r"testbox .*up", 5)
-        assert time.monotonic() - began < 20
-        terminal.wait(r"inactive ~", 20, absent=True)  # the probe is back too: nothing is only as last seen
-        wait_for(lambda: minute(terminal.screen()) == time.strftime("%H:%M"), 5, "the clock")
+        terminal.wait(r"restartme +inactive")
+        terminal.wait(r"testbox .*up")
+        terminal.wait(r"inactive ~", absent=True)  # the probe is back too: nothing is only as last seen
+        wait_for(lambda: minute(terminal.screen()) == time.strftime("%H:%M"), 60, "the clock")
         terminal.press("n")  # the keyboard works, and the link tells of two connections
-        terminal.wait(r"received", 5)
+        terminal.wait(r"received")
         terminal.press("q")
-        terminal.wait(r"received", 5, absent=True)
+        terminal.wait(r"received", absent=True)
         terminal.press("q")
-        terminal.wait("EXIT 0", 10)
+        terminal.wait("EXIT 0")
     finally:
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):

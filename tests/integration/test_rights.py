@@ -10,6 +10,8 @@ import pytest
 from tests.box.box import Box, wait_for
 from tests.integration.operator import CONFIG, Operator, empty, loaded, ready
 
+pytestmark = pytest.mark.truth(of="sudo, polkit, users")
+
 RULES = "/etc/polkit-1/rules.d/50-sovtui.rules"
 
 
@@ -32,7 +34,7 @@ def test_switches_with_polkit_alone(viewer: Operator, box: Box) -> None:
     assert done.returncode == 1 and "viewer may not run `systemctl start vllm-qwen36.service`" in done.stderr, done.stderr
     assert loaded(box) == []
     box.write(RULES, viewer.ok("doctor", "--polkit").stdout)
-    wait_for(lambda: may(box, "stop", "vllm-qwen36.service"), 10, "polkit to read the rule")
+    wait_for(lambda: may(box, "stop", "vllm-qwen36.service"), 60, "polkit to read the rule")
     for mode in ("qwen", "mistral"):
         viewer.ok("switch", mode, "--yes")
         assert loaded(box) == [mode] and ready(box, mode)

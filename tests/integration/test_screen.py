@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,23 +27,20 @@ def test_a_mode_key_switches(operator: Operator, box: Box, tmp_path: Path, colum
     terminal = Terminal(operator, tmp_path, columns, rows)
     try:
         terminal.wait("testbox")
-        terminal.wait("no mode", 40)
+        terminal.wait("no mode")
         terminal.press("1")
         wait_for(lambda: ready(box, "qwen"), 60, "qwen ready")
-        terminal.wait("resident", 30)
-        terminal.until(lambda: operator.newest_receipt()[-1]["t"] == "end", 20, "the end of the first switch")
+        terminal.wait("resident")
+        terminal.until(lambda: operator.newest_receipt()[-1]["t"] == "end", 60, "the end of the first switch")
         assert loaded(box) == ["qwen"]
-        time.sleep(1.5)  # until this screen, too, has heard of the end
-        terminal.press("2")
+        terminal.act("2", lambda: operator.newest_receipt()[0]["target"] == "mistral", "a switch to mistral")
         terminal.until(lambda: loaded(box) == ["mistral"] and ready(box, "mistral"), 60, "mistral alone")
         for key, kind in (("c", "drop-caches"), ("b", "backup")):
-            wait_for(lambda: operator.newest_receipt()[-1]["t"] == "end", 30, "the end of what ran before")
-            terminal.wait("no action runs|link up", 5)
-            time.sleep(1.5)  # until this screen, too, has heard of the end
-            terminal.press(key)
-            wait_for(lambda kind=kind: operator.newest_receipt()[0]["kind"] == kind, 20, kind)  # type: ignore[misc]
+            wait_for(lambda: operator.newest_receipt()[-1]["t"] == "end", 60, "the end of what ran before")
+            terminal.wait("no action runs|link up")
+            terminal.act(key, lambda kind=kind: operator.newest_receipt()[0]["kind"] == kind, kind)  # type: ignore[misc]
         terminal.press("q")
-        terminal.wait("EXIT 0", 10)
+        terminal.wait("EXIT 0")
     finally:
         terminal.close()
 
@@ -53,13 +49,13 @@ def test_acknowledge_in_the_room(operator: Operator, box: Box, tmp_path: Path) -
     box.raise_alert("disk")
     terminal = Terminal(operator, tmp_path, 120, 40)
     try:
-        terminal.wait("MyAlert", 40)
+        terminal.wait("MyAlert")
         terminal.press("a")
-        terminal.wait("Acknowledge", 10)
+        terminal.wait("Acknowledge")
         terminal.type("seen it")
         terminal.press("Enter")
         wait_for(
-            lambda: any(a["status"]["silencedBy"] for a in box.alerts() if a["labels"].get("what") == "disk"), 20, "the silence"
+            lambda: any(a["status"]["silencedBy"] for a in box.alerts() if a["labels"].get("what") == "disk"), 60, "the silence"
         )
         operator.ok("unack", "MyAlert", "--yes")
         assert not any(a["status"]["silencedBy"] for a in box.alerts() if a["labels"].get("what") == "disk")
@@ -74,16 +70,16 @@ def test_killed_room_leaves_the_switch_running_and_the_next_one_finds_it(operato
     (tmp_path / "b").mkdir()
     first = Terminal(operator, tmp_path / "a", 120, 40)
     try:
-        first.wait("no mode", 40)
+        first.wait("no mode")
         first.press("1")
-        first.wait("switch qwen: (start|ready)", 20)  # the box has it: from here on it needs nobody
+        first.wait("switch qwen: (start|ready)")  # the box has it: from here on it needs nobody
     finally:
         first.close()
     second = Terminal(operator, tmp_path / "b", 80, 24)
     try:
-        second.wait("switch qwen: ", 30)
-        wait_for(lambda: ready(box, "qwen"), 40, "qwen ready")
-        second.wait("resident|busy", 30)
+        second.wait("switch qwen: ")
+        wait_for(lambda: ready(box, "qwen"), 60, "qwen ready")
+        second.wait("resident|busy")
     finally:
         second.close()
 
@@ -92,15 +88,13 @@ def test_link_loss_is_shown_and_mends_itself(fresh_box: Box, tmp_path: Path) -> 
     operator = Operator.at(fresh_box, tmp_path)
     terminal = Terminal(operator, tmp_path, 120, 40)
     try:
-        terminal.wait(r"restartme\S*\s+active", 40)
+        terminal.wait(r"restartme\S*\s+active")
         fresh_box.cut_network()
-        began = time.monotonic()
-        terminal.wait("link lost", 12)
-        assert time.monotonic() - began < 7
-        terminal.wait("host silent", 12)
-        terminal.wait(r"active\s+~?\d|restartme", 5)
+        terminal.wait("link lost")
+        terminal.wait("host silent")
+        terminal.wait(r"active\s+~?\d|restartme")
         fresh_box.restore_network()
         terminal.press("c")  # a key press tries again at once; the wish itself is refused while the link is down
-        terminal.wait("link up", 40)
+        terminal.wait("link up")
     finally:
         terminal.close()

@@ -24,7 +24,7 @@ async def said(dialer: Dialer, ask: Any = None, command: tuple[str, ...] = ("id"
     """What a command prints there."""
     link: Link = await dialer.dial(ask)
     try:
-        done = await link.run(command, timeout_seconds=10)
+        done = await link.run(command, timeout_seconds=60)
         assert done.exit_status == 0, done.stderr
         return done.stdout.decode().strip()
     finally:
@@ -55,7 +55,7 @@ async def test_through_a_proxy_command_of_openssh_that_leaves_nothing_behind(sit
         f" ProxyCommand ssh -F none -i {key} -o UserKnownHostsFile={known} -p {jump.port} -W %h:%p root@127.0.0.1\n"
     )
     link = await Dialer("spark", "spark").dial(None)
-    assert (await link.run(["id", "-un"], timeout_seconds=10)).stdout == b"ops\n"
+    assert (await link.run(["id", "-un"], timeout_seconds=60)).stdout == b"ops\n"
     carrying = processes(f"-p {jump.port} -W")
     assert len(carrying) == 1
     await link.aclose()

@@ -85,22 +85,22 @@ def terminal(client: Client, tmp_path: Path) -> Iterator[Callable[..., Terminal]
 @pytest.mark.parametrize(("columns", "rows"), [(120, 40), (44, 80)])
 def test_the_screen_asks_key_password_and_code(terminal: Callable[..., Terminal], guarded: Sshd, columns: int, rows: int) -> None:
     seat = terminal(columns=columns, rows=rows)
-    seat.wait(r"Is this really spark", 30)
-    screen = seat.wait(r"remember it\?", 5)
+    seat.wait(r"Is this really spark")
+    screen = seat.wait(r"remember it\?")
     flat = re.sub(r"[^\w:+/=.]+", "", screen)
     line = subprocess.run(["ssh-keygen", "-lf", f"{guarded.host_key}.pub"], capture_output=True, text=True, check=True).stdout
     assert line.split()[1] in flat
     seat.press("y")
-    seat.wait(r"Password:", 15)
+    seat.wait(r"Password:")
     seat.type("correct horse")
     assert "horse" not in seat.screen()
     seat.press("Enter")
-    seat.wait(r"Verification code:", 15)
+    seat.wait(r"Verification code:")
     code = code_now()
     seat.type(code)
-    seat.wait(code, 5)  # the server said that it may be seen
+    seat.wait(code)  # the server said that it may be seen
     seat.press("Enter")
-    screen = seat.wait(r"spark says:", 20)
+    screen = seat.wait(r"spark says:")
     assert "link up" in screen and "Authorized use only. Red" in re.sub(r"[^\w.]+", " ", screen), screen
     seat.press("q")
 
@@ -112,10 +112,10 @@ def test_a_command_asks_on_the_terminal_though_its_output_is_a_file(client: Clie
     words = " ".join(client.argv("status", "--json"))
     script.write_text(f"cd / && exec {words} < /dev/null > {out} 2> {site.home}/err\n")
     seat = Seat(client, "sh", str(script))
-    seat.wait(r"Password:", 30)
-    seat.wait(r"secret \(not shown\):", 5)
+    seat.wait(r"Password:")
+    seat.wait(r"secret \(not shown\):")
     seat.type("correct horse\n")
-    seat.wait(r"Verification code:", 15)
+    seat.wait(r"Verification code:")
     seat.type(f"{code_now()}\n")
     seat.ended()
     told = json.loads(out.read_text())
@@ -146,7 +146,7 @@ class Seat:
             os.execvpe(words[0], list(words), client.environment)
         self.pid, self.seen = pid, ""
 
-    def wait(self, pattern: str, seconds: float) -> None:
+    def wait(self, pattern: str, seconds: float = 90.0) -> None:
         import select
 
         end = time.monotonic() + seconds

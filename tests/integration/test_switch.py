@@ -26,6 +26,7 @@ def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
 STEPS = ["preflight", "stop", "gone", "memory", "drop-caches", "start", "ready", "verify"]
 
 
+@pytest.mark.truth(of="systemd")
 def test_switches_both_ways_leave_exactly_one(operator: Operator, box: Box) -> None:
     for name in ENGINES.values():
         box.tune(name.removesuffix(".service"), load_seconds=0.6, warmup_seconds=0.2)
@@ -52,12 +53,13 @@ def test_switch_to_none_and_back(operator: Operator, box: Box) -> None:
 
 # Moments in seconds after the start: while connecting, while stopping, while loading, near the end.
 @pytest.mark.parametrize("moment", [0.7, 2.0, 3.5])
+@pytest.mark.truth("a switch goes on without the client that began it", of="systemd")
 def test_client_killed_in_the_middle(operator: Operator, box: Box, moment: float) -> None:
     operator.ok("switch", "qwen", "--yes")
     client = operator.start("switch", "mistral", "--yes")
     time.sleep(moment)
     client.send_signal(signal.SIGKILL)
-    client.communicate(timeout=10)
+    client.communicate(timeout=60)
     samples = 0
     while samples < 5 or busy(box):
         assert len(loaded(box)) <= 1
@@ -65,7 +67,7 @@ def test_client_killed_in_the_middle(operator: Operator, box: Box, moment: float
         time.sleep(0.1)
     (mode,) = loaded(box)
     assert mode in ("qwen", "mistral")  # killed before it could ask, or carried out whole
-    wait_for(lambda: ready(box, mode), 20, f"{mode} ready")
+    wait_for(lambda: ready(box, mode), 60, f"{mode} ready")
     newest = operator.json("actions")[0]
     if newest["target"] == "mistral":
         assert mode == "mistral" and newest["outcome"] == "done"
@@ -80,6 +82,7 @@ def test_client_killed_in_the_middle(operator: Operator, box: Box, moment: float
         ("crash-after-load", ""),
     ],
 )
+@pytest.mark.truth(of="systemd")
 def test_engine_that_fails_is_rolled_back(operator: Operator, box: Box, word: str, shows: str) -> None:
     operator.ok("switch", "mistral", "--yes")
     box.fail("vllm-qwen36", word)
@@ -108,18 +111,19 @@ def test_wrong_model_on_the_port_is_no_success(operator: Operator, box: Box) -> 
 def test_second_operator_is_told_and_may_follow(operator: Operator, box: Box) -> None:
     box.tune("vllm-qwen36", load_seconds=4)
     first = operator.start("switch", "qwen", "--yes")
-    wait_for(lambda: busy(box), 20, "the first switch")
+    wait_for(lambda: busy(box), 60, "the first switch")
     second = operator.run("switch", "mistral", "--yes")
     assert second.returncode == 4, second.stderr
     assert "operator" in second.stderr and "switch" in second.stderr
     followed = operator.run("follow")
     assert followed.returncode == 0, followed.stderr
     assert "ready" in followed.stderr
-    assert first.wait(30) == 0
+    assert first.wait(60) == 0
     first.communicate()
     assert loaded(box) == ["qwen"]
 
 
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_missing_right_stops_nothing(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
     sudoers = box.read("/etc/sudoers.d/sovtui")

@@ -96,6 +96,7 @@ def works(box: Box, port: int) -> bool:
     return bool(re.search(r"num_requests_running\{[^}]*\} [1-9]|num_running_reqs\{[^}]*\} [1-9]", box.http(port, "/metrics")[1]))
 
 
+@pytest.mark.truth(of="systemd")
 def test_a_timer_that_revives_the_old_engine_is_held_and_released(operator: Operator, box: Box) -> None:
     configure(operator, f'hold = ["{TIMER}"]')
     operator.ok("switch", "mistral", "--yes")
@@ -134,10 +135,10 @@ def test_killed_runner_releases(operator: Operator, box: Box) -> None:
     box.systemctl("start", TIMER)
     box.tune("vllm-qwen36", load_seconds=30)
     client = operator.start("switch", "qwen", "--yes")
-    wait_for(lambda: loaded(box) == ["qwen"], 30, "the new engine's start")
+    wait_for(lambda: loaded(box) == ["qwen"], 60, "the new engine's start")
     assert not active(box, TIMER)
     box.root("pkill -9 -u ops -f runner.py")
-    wait_for(lambda: active(box, TIMER), 20, "the release by the guard")
+    wait_for(lambda: active(box, TIMER), 60, "the release by the guard")
     _, errors = client.communicate(timeout=60)
     assert client.returncode == 1
     assert "lost" in errors and "holds left" not in errors
@@ -152,13 +153,13 @@ def test_hold_that_the_guard_could_not_release_is_released_by_the_next_action(op
     box.systemctl("start", TIMER)
     box.tune("vllm-qwen36", load_seconds=30)
     client = operator.start("switch", "qwen", "--yes")
-    wait_for(lambda: loaded(box) == ["qwen"], 30, "the new engine's start")
+    wait_for(lambda: loaded(box) == ["qwen"], 60, "the new engine's start")
     text = box.read(f"/run/systemd/system/{TIMER}")
     box.remove(f"/run/systemd/system/{TIMER}")
     box.systemctl("daemon-reload")
     box.root("pkill -9 -u ops -f runner.py")
     client.communicate(timeout=60)
-    wait_for(lambda: not busy(box), 20, "the guard's end")
+    wait_for(lambda: not busy(box), 60, "the guard's end")
     assert "holds left: revive.timer" in operator.run("actions").stdout + operator.run("follow").stderr
     box.write(f"/run/systemd/system/{TIMER}", text)
     box.systemctl("daemon-reload")
@@ -173,7 +174,7 @@ def test_busy_is_refused_on_the_box_and_yes_goes_on(operator: Operator, box: Box
     box.tune("vllm-qwen36", tok_s=20)
     operator.ok("switch", "qwen", "--yes")
     ask(box, 30001, "qwen36", 3000)
-    wait_for(lambda: works(box, 30001), 20, "a running request")
+    wait_for(lambda: works(box, 30001), 60, "a running request")
     done = operator.run("switch", "mistral")
     assert done.returncode == 4, done.stderr
     assert re.search(r"busy: 1 running request", done.stderr), done.stderr
@@ -196,12 +197,12 @@ def test_the_box_decides_for_itself(operator: Operator, box: Box) -> None:
     box.tune("vllm-qwen36", tok_s=20)
     operator.ok("switch", "qwen", "--yes")
     ask(box, 30001, "qwen36", 3000)
-    wait_for(lambda: works(box, 30001), 20, "a running request")
+    wait_for(lambda: works(box, 30001), 60, "a running request")
     time.sleep(1.1)
     call = bundle.call("start")
     told = _start(box, call.argv, call.head + bundle.request_line(request_of(operator, "mistral")))
     assert '"started"' in str(told)
-    wait_for(lambda: operator.newest_receipt()[-1]["t"] == "end", 20, "the refusal")
+    wait_for(lambda: operator.newest_receipt()[-1]["t"] == "end", 60, "the refusal")
     end = operator.newest_receipt()[-1]
     assert (end["outcome"], end["exit"]) == ("refused", 4)
     assert "qwen is busy: 1 running request would be cut off" in end["reason"]
@@ -212,7 +213,7 @@ def _start(box: Box, argv: list[str], data: bytes) -> str:
     import shlex
     import subprocess
 
-    done = subprocess.run(box.ssh_argv(shlex.join(argv)), input=data, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(box.ssh_argv(shlex.join(argv)), input=data, capture_output=True, timeout=60, check=False)
     return done.stdout.decode()
 
 
@@ -229,7 +230,7 @@ def test_drain_waits_for_the_last_request(operator: Operator, box: Box) -> None:
     box.tune("vllm-qwen36", tok_s=40)
     operator.ok("switch", "qwen", "--yes")
     ask(box, 30001, "qwen36", 200)
-    wait_for(lambda: works(box, 30001), 20, "a running request")
+    wait_for(lambda: works(box, 30001), 60, "a running request")
     operator.ok("switch", "mistral", "--yes")
     drain = next(x for x in operator.newest_receipt() if x["t"] == "step" and x["name"] == "drain" and x["state"] == "done")
     assert drain["detail"] == "nothing runs any more"
@@ -241,12 +242,13 @@ def test_drain_gives_up_and_says_how_many_remain(operator: Operator, box: Box) -
     box.tune("vllm-qwen36", tok_s=20)
     operator.ok("switch", "qwen", "--yes")
     ask(box, 30001, "qwen36", 3000)
-    wait_for(lambda: works(box, 30001), 20, "a running request")
+    wait_for(lambda: works(box, 30001), 60, "a running request")
     operator.ok("switch", "mistral", "--yes")
     drain = next(x for x in operator.newest_receipt() if x["t"] == "step" and x["name"] == "drain" and x["state"] == "done")
     assert "1 request remains after 2 s" in drain["detail"]
 
 
+@pytest.mark.truth(of="systemd")
 def test_tenant_goes_floor_stays(operator: Operator, box: Box) -> None:
     configure(operator, 'tenants = ["tenant.service"]\nfloor = ["floor.service"]', mistral='may_stay = ["tenant.service"]')
     box.systemctl("start", "floor.service", "tenant.service")
@@ -257,12 +259,13 @@ def test_tenant_goes_floor_stays(operator: Operator, box: Box) -> None:
     assert loaded(box) == ["qwen"]
 
 
+@pytest.mark.truth(of="systemd")
 def test_lost_floor_is_the_first_thing_said(operator: Operator, box: Box) -> None:
     configure(operator, 'floor = ["floor.service"]')
     box.systemctl("start", "floor.service")
     box.tune("vllm-qwen36", load_seconds=4)
     client = operator.start("switch", "qwen", "--yes")
-    wait_for(lambda: loaded(box) == ["qwen"], 30, "the start")
+    wait_for(lambda: loaded(box) == ["qwen"], 60, "the start")
     box.systemctl("kill", "-s", "KILL", "floor.service")
     client.communicate(timeout=60)
     assert client.returncode == 5
@@ -271,17 +274,16 @@ def test_lost_floor_is_the_first_thing_said(operator: Operator, box: Box) -> Non
     assert end["reason"].startswith("floor.service must always run and does not")
 
 
+@pytest.mark.truth(of="systemd")
 def test_guard_stops_a_launch_that_eats_the_reserve(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
     configure(operator, 'reserve = "4 TB"')
-    box.tune("vllm-qwen36", load_seconds=20)
-    began = time.monotonic()
+    box.tune("vllm-qwen36", load_seconds=600)  # so it is ended long before it would be ready
     done = operator.run("switch", "qwen", "--yes")
     assert done.returncode == 1
     assert "below the reserve" in done.stderr
     assert operator.newest_receipt()[-1]["outcome"] == "rolled-back"
     assert loaded(box) == ["mistral"] and ready(box, "mistral")
-    assert time.monotonic() - began < 40
 
 
 def test_proof_of_one_token(operator: Operator, box: Box) -> None:
@@ -312,6 +314,7 @@ def test_owners_script_that_prompts_and_prints_colour(operator: Operator, box: B
     assert "horse" not in box.root("cat ~ops/.local/state/sovtui/actions/*/request.json").stdout
 
 
+@pytest.mark.truth(of="systemd")
 def test_owners_script_without_an_answer_fails_and_the_old_mode_is_back(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
     configure(operator, qwen=OWN.format("qwen", 'PAUSE = "1"'))
@@ -335,7 +338,7 @@ def test_owners_script_that_hangs_is_ended_with_all_it_started(operator: Operato
 def test_owners_script_over_a_link_that_drops_twice(operator: Operator, box: Box) -> None:
     own(operator, 'ANSWER = "y", PAUSE = "3"')
     client = operator.start("switch", "qwen", "--yes")
-    wait_for(lambda: busy(box), 20, "the runner")
+    wait_for(lambda: busy(box), 60, "the runner")
     for _ in range(2):
         time.sleep(2)
         box.kill_sessions()
@@ -348,10 +351,10 @@ def test_cancel_brings_the_old_mode_back(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
     box.tune("vllm-qwen36", load_seconds=30)
     client = operator.start("switch", "qwen", "--yes")
-    wait_for(lambda: loaded(box) == ["qwen"], 30, "the start")
+    wait_for(lambda: loaded(box) == ["qwen"], 60, "the start")
     assert operator.run("cancel").returncode == 0
     client.send_signal(signal.SIGKILL)
-    client.communicate(timeout=10)
+    client.communicate(timeout=60)
     wait_for(lambda: not busy(box), 60, "its end")
     assert operator.newest_receipt()[-1]["outcome"] == "cancelled"
     assert loaded(box) == ["mistral"]

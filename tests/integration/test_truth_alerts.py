@@ -51,10 +51,10 @@ def cut(box: Box, alerts: str) -> None:
     drop = f"alerting:\n  alert_relabel_configs:\n    - {{source_labels: [alertname], regex: {alerts}, action: drop}}\n"
     box.write(ROUTE, box.read(ROUTE).replace("alerting:\n", drop, 1))
     box.systemctl("reload", "prometheus.service")
-    wait_for(lambda: f"regex: {alerts}" in box.http(9090, "/api/v1/status/config")[1], 30, "Prometheus to have read that")
-    wait_for(lambda: bool(box.query('ALERTS{alertname="Watchdog"}')), 30, "its rules to be evaluated again")
+    wait_for(lambda: f"regex: {alerts}" in box.http(9090, "/api/v1/status/config")[1], 60, "Prometheus to have read that")
+    wait_for(lambda: bool(box.query('ALERTS{alertname="Watchdog"}')), 60, "its rules to be evaluated again")
     box.systemctl("restart", MANAGER)
-    wait_for(lambda: box.http(9093, "/-/ready")[0] == 200, 30, "Alertmanager")
+    wait_for(lambda: box.http(9093, "/-/ready")[0] == 200, 60, "Alertmanager")
 
 
 @pytest.fixture

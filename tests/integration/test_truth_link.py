@@ -42,7 +42,7 @@ def operator(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ope
     box.systemctl("start", "vllm-qwen36.service")
     box.systemctl("start", MISTRAL, check=False)
     wait_for(lambda: ready(box, "qwen"), 60, "qwen")
-    wait_for(lambda: box.show(MISTRAL, "ActiveState")["ActiveState"] == "failed", 30, "mistral to fail")
+    wait_for(lambda: box.show(MISTRAL, "ActiveState")["ActiveState"] == "failed", 60, "mistral to fail")
     yield Operator.at(box, tmp_path_factory.mktemp("operator"), config=CONFIG + PLAIN)
     box.remove(FOLDER)
     box.systemctl("daemon-reload")

@@ -151,7 +151,7 @@ async def test_polkit_is_answered_for_as_it_then_acts_and_no_job_is_made(clean_b
     box.write("/run/systemd/system/sidecar.service", SIDECAR)
     box.systemctl("daemon-reload")
     box.systemctl("start", "polkit.service")
-    wait_for(lambda: _rules_read(box) > 0, 30, "polkit to read its rules")
+    wait_for(lambda: _rules_read(box) > 0, 60, "polkit to read its rules")
     verbs = [START, STOP, RESTART]
     async with linked(box, tmp_path, "viewer") as link:
         for name, text in POLKIT.items():

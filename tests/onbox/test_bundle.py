@@ -20,6 +20,7 @@ import pytest
 
 from sovtui.core import receipts
 from sovtui.core.model import ActionRun
+from sovtui.onbox import launch, receipt
 from sovtui.onbox.gpus import Gpus
 from sovtui.onbox.probe import Pace
 from sovtui.runtime import bundle
@@ -287,6 +288,44 @@ def test_a_clock_that_jumps_changes_nothing(box: Box, monkeypatch: pytest.Monkey
     second = box.follow(hold("cd34")["id"])
     assert outcome(second) == ("done", "a is hot")
     assert not any("held by an action that was lost" in str(line.get("detail", "")) for line in second)
+
+
+@pytest.mark.truth("what is said not to have started does not start afterwards", of="exec channel")
+def test_a_runner_that_is_too_late_finds_its_request_withdrawn(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, state in (("a.service", "active"), ("b.service", "inactive"), ("f.service", "active")):
+        box.unit(name, state)
+    sources, gate, place = bundle._sources, box.path / "gate", "    _quiet(directory)\n"
+
+    def slow() -> dict[str, str]:
+        made = sources()
+        waits = f"{place}    while not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"
+        changed = {
+            "runner": made["runner"].replace(place, waits, 1),
+            "launch": made["launch"].replace("BEGUN_SECONDS = 20.0", "BEGUN_SECONDS = 0.3"),
+        }
+        assert all(made[name] != text for name, text in changed.items())
+        return {**made, **changed}
+
+    monkeypatch.setattr(bundle, "_sources", slow)
+    bundle._payload.cache_clear()
+    told = box.one("start", switch())
+    assert told["t"] == "error" and "the runner did not start" in told["reason"], told
+    runners = box.runners(switch()["id"])
+    gate.touch()
+    end = time.monotonic() + PATIENCE_SECONDS
+    while any(Path(f"/proc/{runner}").exists() for runner in runners):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert receipt.read(str(box.actions / switch()["id"])) == []
+    assert (box.unit("a.service"), box.unit("b.service")) == ("active", "inactive")
+
+
+def test_a_runner_that_has_begun_is_not_said_to_have_failed_however_long_its_first_line_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "BEGUN_SECONDS", 0.05)
+    assert receipt.claim(str(tmp_path)) and not receipt.claim(str(tmp_path))
+    assert launch._answer(str(tmp_path), "x", "systemd", None) == {"t": "started", "id": "x", "by": "systemd"}
 
 
 def test_busy_then_cancel(box: Box) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from sovtui.onbox import gpus, probe
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 CARD = "0, 93, 412.31, 66, 29810, 32607, 2602, [N/A]\n"
 XML = """<?xml version="1.0" ?>
 <!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
@@ -43,6 +45,7 @@ def says(text: str) -> str:
     return f"cat <<'END'\n{text}END"
 
 
+@pytest.mark.truth("nvidia-smi is read as it prints a card")
 def test_a_card(smi: Any) -> None:
     asked = smi(says(CARD))
     (card,) = gpus.Gpus().ask()["gpus"]
@@ -93,7 +96,7 @@ def test_a_host_without_it_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
     asked = gpus.Gpus()
     asked.want(True)
     assert asked._thread is not None
-    asked._thread.join(30)
+    asked._thread.join(60)
     assert not asked._thread.is_alive() and asked.told() == {"reason": "there is no nvidia-smi", "absent": True}
 
 

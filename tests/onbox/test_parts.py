@@ -186,6 +186,7 @@ GONE = f"sudo: unable to change directory to {permission.NOWHERE}: No such file 
         ("1.8.31", (1, "", PASSWORD), (1, "", ""), False, "a password is required"),
     ],
 )
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_what_sudo_is_understood_to_say(
     monkeypatch: pytest.MonkeyPatch,
     version: str,
@@ -206,6 +207,7 @@ def test_what_sudo_is_understood_to_say(
     assert all("-V" in argv or "-l" in argv or permission.NOWHERE in argv for argv in ran), "nothing is run"
 
 
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_without_sudo_and_with_another_program_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"-V": (127, "", "sudo: not found")}
     monkeypatch.setattr("sovtui.onbox.box.command", lambda argv, timeout: answers.get(argv[1], (0, "", "")))
@@ -225,6 +227,7 @@ def test_without_sudo_and_with_another_program_of_that_name(monkeypatch: pytest.
         ("Failed to connect to bus: No such file or directory", None),
     ],
 )
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_what_systemd_is_understood_to_say_of_polkit(monkeypatch: pytest.MonkeyPatch, errors: str, ok: bool | None) -> None:
     monkeypatch.setattr("sovtui.onbox.box.command", lambda argv, timeout: (1, "", errors + "\n"))
     assert permission.by_polkit("start", "x.service").ok is ok
@@ -337,6 +340,7 @@ def test_backup(bad: bool) -> None:
     assert len(story.figures) == 2
 
 
+@pytest.mark.truth(of="systemd")
 def test_backup_that_runs_already() -> None:
     world = box().start_up("job.service")
     assert "is already running" in play(world, request("backup", to="nas", service="job.service")).reason
@@ -354,6 +358,7 @@ def test_restart(fate: str, outcome: str) -> None:
     assert story.outcome == outcome, story.reason
 
 
+@pytest.mark.truth(of="systemd")
 def test_restart_never_loads_a_second_mode() -> None:
     story = play(box(), request("restart", to="b", service="b.service"))
     assert story.outcome == "failed"
@@ -414,6 +419,7 @@ def test_unit() -> None:
     assert queued["active"] == "activating"
 
 
+@pytest.mark.truth(of="systemd")
 def test_a_timers_next_run_is_the_earlier_of_its_two_clocks() -> None:
     timer = "LoadState=loaded\nActiveState=active\nNextElapseUSecRealtime={}\nNextElapseUSecMonotonic={}"
 
@@ -475,7 +481,7 @@ def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypa
     def units(names: tuple[str, ...]) -> tuple[tuple[Unit, ...], str]:
         seen = state["active"]
         looking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return tuple(Unit(name, seen) for name in names), ""
 
     def control(self: object, verb: str, service: str) -> tuple[bool, str]:
@@ -487,11 +493,11 @@ def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypa
     events: queue.Queue[Event] = queue.Queue()
     hands = effects.Hands(parse(raw()), events.put)
     hands.perform(Look(("a.service",)))
-    assert looking.wait(10)
+    assert looking.wait(60)
     hands.perform(Run("start", "a.service"))
-    assert isinstance(events.get(timeout=10), Ran)
+    assert isinstance(events.get(timeout=60), Ran)
     go_on.set()
-    seen = events.get(timeout=10)
+    seen = events.get(timeout=60)
     assert isinstance(seen, Looked) and seen.unit("a.service").active == "active"
 
 

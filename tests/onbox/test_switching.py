@@ -95,6 +95,7 @@ def test_shared_service_stays() -> None:
     assert world.commands == [("stop", "c.service")]
 
 
+@pytest.mark.truth(of="systemd")
 def test_unknown_unit_stops_nothing() -> None:
     world = box()
     del world.services["b.service"]
@@ -104,6 +105,7 @@ def test_unknown_unit_stops_nothing() -> None:
 
 
 @pytest.mark.parametrize("load", ["masked", "bad-setting"])
+@pytest.mark.truth("a unit that cannot start stops nothing", of="systemd")
 def test_unit_that_cannot_start(load: str) -> None:
     world = box()
     world.services["b.service"].load = load
@@ -112,6 +114,7 @@ def test_unit_that_cannot_start(load: str) -> None:
     assert world.commands == []
 
 
+@pytest.mark.truth(of="sudo, polkit, users")
 def test_missing_right_stops_nothing() -> None:
     world = box()
     world.missing = ("ops may not run `systemctl start b.service`",)
@@ -402,6 +405,7 @@ FATES = [{}, {"b": "fail"}, {"b": "exit0"}, {"b": "hang"}, {"b": "wrong"}, {"b":
 
 @pytest.mark.parametrize("fates", FATES, ids=str)
 @pytest.mark.parametrize("to", ["b", "none", "c"])
+@pytest.mark.truth(of="systemd")
 def test_killed_after_every_event_never_loads_two_modes(fates: dict[str, str], to: str) -> None:
     whole = run(box(**fates), to=to).events
     assert whole > 5
@@ -444,6 +448,7 @@ def test_progress_is_told() -> None:
     assert len(story.lines) == 1
 
 
+@pytest.mark.truth(of="systemd")
 def test_the_right_to_start_what_failed_too_often_is_asked_for_before_anything_is_stopped() -> None:
     world = box()
     world.services["b.service"].limited = True

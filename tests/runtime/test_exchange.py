@@ -16,6 +16,8 @@ from sovtui.ports.link import Completed, LineStream, Link, Patience
 from sovtui.runtime import box, bundle, exchange
 from tests.fakes.world import FakeLink, Script
 
+pytestmark = pytest.mark.truth(of="exec channel")
+
 
 class TalkingLink(FakeLink):
     """A link whose login shell is heard."""
@@ -117,6 +119,7 @@ class Ends(FakeLink):
         (3, b"some noise\nsh: 1: python3: not found"),
     ],
 )
+@pytest.mark.truth("a box without Python is said to have none")
 async def test_no_python(status: int, errors: bytes) -> None:
     with pytest.raises(Unsupported, match="python3 was not found"):
         await told(Ends(status, errors))

@@ -184,7 +184,7 @@ async def keeping(dialer: Any, network: FakeNetwork, pace: Pace = QUICK) -> Asyn
     links.connect_store(lambda event: told.append(event.link) if isinstance(event, LinkChanged) else None)
     task = asyncio.create_task(links.keepers["spark"].run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield links, told
     finally:
         task.cancel()
@@ -335,7 +335,7 @@ async def test_where_nothing_is_told_the_way_is_compared():
         await asyncio.sleep(0.03)
         network.here = Here("10.0.0.7", True)
         clock.passed += waking.POLL_SECONDS
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await woken.wait()
     finally:
         waking.LOOK_SECONDS = waking_seconds

@@ -23,6 +23,8 @@ from sovtui.runtime.control import Control, Equipment
 from sovtui.runtime.links import Links, Pace
 from tests.fakes.world import FakeDialer, FakeLink
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 CONFIG = Config(host={"spark": HostConfig(watch=("a.service",))})
 
 

@@ -22,6 +22,8 @@ from sovtui.runtime import box
 from sovtui.runtime.skews import Skews
 from tests.fakes.world import FakeClock, FakeLink
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 CLOCK = FakeClock()
 NOW = CLOCK.now()
 DAY = 30 * 3600.0

@@ -54,7 +54,7 @@ class _Link(FakeLink):
 
 async def _kept(standby: Standby, link: _Link) -> asyncio.Task[None]:
     task = asyncio.create_task(standby.keep(link))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not link.opened:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.01)

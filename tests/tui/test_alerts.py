@@ -26,6 +26,7 @@ def count(state: State) -> tuple[str, str]:
     return count_span(View(state, "spark", CONFIG))
 
 
+@pytest.mark.truth(of="screen")
 def test_a_pulse_stands_last_and_counts_as_no_alert() -> None:
     state = play(AlertsSeen((WATCHDOG, DISK), NOW))
     rows = shown(state)
@@ -34,6 +35,7 @@ def test_a_pulse_stands_last_and_counts_as_no_alert() -> None:
     assert count(play(AlertsSeen((WATCHDOG,), NOW))) == ("0 alerts", "label")
 
 
+@pytest.mark.truth(of="screen")
 def test_a_pulse_that_is_missing_is_said_first() -> None:
     state = play(AlertsSeen((), NOW), PulsesSeen({"Watchdog": NOW}))
     rows = shown(state)
@@ -41,6 +43,7 @@ def test_a_pulse_that_is_missing_is_said_first() -> None:
     assert count(state) == ("0 alerts, no pulse", "warn")
 
 
+@pytest.mark.truth(of="screen")
 def test_what_is_not_told_yet_is_not_called_none() -> None:
     state = play(AlertsSeen((), NOW, WHY))
     assert shown(state, 120) == [f"? {WHY}"]
@@ -59,6 +62,7 @@ def test_who_says_so_is_in_its_story(fingerprint: str) -> None:
     assert "Prometheus reports it; Alertmanager has not received it yet." in story
 
 
+@pytest.mark.truth(of="screen")
 def test_a_list_that_nobody_renews_is_old_at_once() -> None:
     state = play(AlertsSeen((DISK,), NOW), SourceChanged(Source("alertmanager", ok=False, reason="no answer")), seconds=20)
     assert count(state) == ("▲ 1 alert ~20s", "stale")

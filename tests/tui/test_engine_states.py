@@ -273,6 +273,7 @@ async def beside() -> Room:
     return room
 
 
+@pytest.mark.truth(of="screen")
 async def test_engines_beside_the_modes_have_their_lines_and_are_no_second_hot_mode() -> None:
     room = await beside()
     told = text(room, 96, 30)
@@ -383,6 +384,7 @@ async def test_an_engine_in_trouble_beside_the_modes_has_a_line_where_nothing_el
     assert "✖ CPU floor dead it is gone" in flat(text(room, 43, 8))
 
 
+@pytest.mark.truth(of="screen")
 async def test_instances_of_a_split_gpu_are_rows_and_are_not_added_to_their_gpu() -> None:
     state = await made("vllm", "busy")
     now, gib = state.now, 2.0**30

@@ -73,6 +73,7 @@ async def test_changing_to_a_box_and_back_changes_the_first_pane(stage, states):
         assert s.room.current == HOST and s.pane(HOST).display and not s.pane("inference").display
 
 
+@pytest.mark.truth(of="screen")
 async def test_a_link_lost_a_moment_ago_moves_nothing(stage, states):
     async with stage(lost(states("troubled"), "spark", 5)) as s:
         assert s.pane("inference").display and "~" in s.text("inference")

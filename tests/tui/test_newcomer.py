@@ -159,6 +159,7 @@ async def test_find_last_nights_backup(stage: Any, size: tuple[int, int]) -> Non
         assert "late" in s.screen.query_one(Written).plain and thumb.count <= MOST
 
 
+@pytest.mark.truth(of="screen")
 async def test_nothing_moves_under_a_finger(stage: Any) -> None:
     async with stage(size=(44, 80)) as s:
         before = {name: s.pane(name).region for name in ("inference", "services", "backups")}
@@ -173,6 +174,7 @@ async def test_nothing_moves_under_a_finger(stage: Any) -> None:
         assert s.pane("services").region.y < before["inference"].bottom, "a tab brings its pane to the top"
 
 
+@pytest.mark.truth(of="screen")
 async def test_a_first_tap_on_another_pane_only_chooses(stage: Any) -> None:
     async with stage() as s:
         thumb = Thumb(s)

@@ -17,7 +17,7 @@ async def test_the_room_follows_the_first_frame_with_the_keys_pressed_before_it(
     go = threading.Event()
 
     def open_hub() -> Hub:
-        assert go.wait(10)
+        assert go.wait(60)
         return Still(states(), configs())
 
     app = ControlRoom(open_hub)
@@ -37,7 +37,7 @@ async def test_q_quits_before_the_room_is_there():
     go = threading.Event()
 
     def open_hub() -> Hub:
-        go.wait(10)
+        go.wait(60)
         raise AssertionError("nobody waits for it")
 
     app = ControlRoom(open_hub)

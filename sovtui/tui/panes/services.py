@@ -39,10 +39,9 @@ def trouble(services: list[Service]) -> int:
 
 def told(service: Service) -> str:
     """Its state in words, and how it ended: `failed: exit-code, status 32`."""
-    if service.active == "activating" and service.sub == "auto-restart":
+    words = service.active if service.active != "unknown" else "not known"
+    if service.restarting:
         words = "restart loop"
-    else:
-        words = service.active if service.active != "unknown" else "not known"
     parts = [service.result] if service.result not in ("", "success", service.active) else []
     if service.exit_status and service.active == "failed":
         parts.append(f"status {service.exit_status}")
@@ -163,7 +162,7 @@ class ServicesPane(ListPane):
         role = ROLES.get(service.active, "nothing")
         state = service.active if service.active != "unknown" else text.UNKNOWN_SIGN
         sign = SIGNS.get(service.active, "?")
-        if service.active == "activating" and service.sub == "auto-restart":
+        if service.restarting:
             state = "restarting"
         elif service.active == "failed" and service.result not in ("", "failed", "exit-code", "success"):
             state = f"failed: {service.result}"

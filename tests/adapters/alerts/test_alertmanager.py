@@ -102,6 +102,7 @@ def restarted(server: Server, uptime: Any = STARTED) -> None:
     server.over[("GET", "/api/v2/silences")] = httpx.Response(200, json=recorded("silences.active.json"), headers={"Date": DATE})
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_after_a_restart_it_says_that_not_all_is_told_yet() -> None:
     server = Server()
     am = make(server)
@@ -120,6 +121,7 @@ async def test_after_a_restart_it_says_that_not_all_is_told_yet() -> None:
     assert server.asked.count("GET /api/v2/status") == 2
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_a_minute_and_a_quarter_after_its_start_it_has_been_told() -> None:
     server = Server()
     restarted(server)
@@ -131,6 +133,7 @@ async def test_a_minute_and_a_quarter_after_its_start_it_has_been_told() -> None
         assert bool((await am.seen()).untold) is untold
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_a_restart_is_noticed_by_an_answer_that_failed_too() -> None:
     server = Server()
     server.over[("GET", "/api/v2/alerts")] = httpx.Response(200, json=[], headers={"Date": DATE})
@@ -152,6 +155,7 @@ async def test_what_does_not_tell_when_it_started_has_told_all(uptime: object) -
     assert not (await make(server).seen()).untold
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_an_alert_that_always_fires_is_told_as_such() -> None:
     server = Server()
     told = await make(server).seen()
@@ -314,7 +318,7 @@ async def test_a_real_one_from_alert_to_silence_and_back(real: str) -> None:
             for i in ("x", "y")
         ]
         assert (await http.post(f"{real}/api/v2/alerts", json=alerts)).status_code == 200
-    am = Alertmanager(http_client(None, base_url=real, timeout_seconds=5), RealClock())
+    am = Alertmanager(http_client(None, base_url=real, timeout_seconds=60), RealClock())
     for _ in range(50):
         if len(await am.list()) == 2:
             break

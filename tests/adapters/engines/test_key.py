@@ -100,7 +100,7 @@ def login() -> Login:
 
 async def test_with_its_key_everything_is_told_and_without_it_only_that_it_lives(server: Server) -> None:
     litellm = load_engine("litellm")
-    http = client(None, base_url=url(server), timeout_seconds=5, login=login())
+    http = client(None, base_url=url(server), timeout_seconds=60, login=login())
     past = Past()
     engine = await litellm.probe(http, "chat", past, 0.0)
     page = await litellm.scrape(http, past, RealClock().now(), 0.0)
@@ -109,14 +109,14 @@ async def test_with_its_key_everything_is_told_and_without_it_only_that_it_lives
     engine = past.retell(engine)
     assert engine.phase is EnginePhase.READY and engine.reason == "3 failing of 6 deployments" and len(engine.parts) >= 6
     assert page is not None and not hasattr(page, "reason")
-    http = client(None, base_url=url(server), timeout_seconds=5)
+    http = client(None, base_url=url(server), timeout_seconds=60)
     engine = await litellm.probe(http, "chat", Past(), 0.0)
     await http.aclose()
     assert engine.phase is EnginePhase.READY and "`bearer`" in engine.reason
 
 
 async def test_the_key_of_one_address_goes_to_no_other(server: Server) -> None:
-    http = client(None, base_url="http://127.0.0.1:1", timeout_seconds=5, login=login())
+    http = client(None, base_url="http://127.0.0.1:1", timeout_seconds=60, login=login())
     await request(http, "GET", f"{url(server)}/metrics")
     await http.aclose()
     assert server.seen == [""]
@@ -156,7 +156,7 @@ class Eye:
         def make(base: str, name: str) -> httpx.AsyncClient:
             settings = EngineLogin(bearer=bearer)
             login = Login("host.box: one", settings, self.clock, environment, optional=True) if bearer else None
-            return client(None, base_url=base, timeout_seconds=10, login=login)
+            return client(None, base_url=base, timeout_seconds=60, login=login)
 
         self.source = EnginesSource("box", (mode,), {kind: load_engine(kind)}, make, self.clock)
 

@@ -91,7 +91,7 @@ def carry_out(plan: Plan) -> End:
     hands, state = effects.Hands(request, events.put), machine.begin(request)
     events.put(Began(time.monotonic()))
     while True:
-        state, asked = machine.advance(state, events.get(timeout=20))
+        state, asked = machine.advance(state, events.get(timeout=60))
         for effect in asked:
             if isinstance(effect, End):
                 return effect

@@ -93,7 +93,7 @@ def daemon(argv: list[str], store: Store) -> Iterator[Store]:
         yield store
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def web_config(folder: Path, authority: Authority, *, client_certificate: bool = False) -> Path:
@@ -121,7 +121,7 @@ def prometheus(
     (folder / "prometheus.yml").write_text(json.dumps(_scrapes(targets)))
     (folder / "past.om").write_text(past(now, 1.0))
     promtool = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "past.om", "tsdb"]
-    subprocess.run(promtool, cwd=folder, check=True, capture_output=True, timeout=30)
+    subprocess.run(promtool, cwd=folder, check=True, capture_output=True, timeout=60)
     argv = [
         "prometheus",
         f"--config.file={folder}/prometheus.yml",
@@ -139,7 +139,7 @@ def prometheus(
             yield store
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
         return
     with daemon(argv, store):
         yield store

@@ -16,6 +16,8 @@ from sovtui.ports.errors import NotYet, Unreachable
 from tests.adapters.figures.estate import NOW, Room, config, spark
 from tests.fakes.world import FakeClock
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 NAS = BackupConfig(name="nas", service="backup-nas.service")
 BEFORE = NOW - timedelta(hours=3)
 

@@ -53,7 +53,7 @@ def make(answer: object, library: bool, clock: FakeClock, live: object = matrix)
     loop = asyncio.get_running_loop()
 
     def adapter() -> LinkAdapter:
-        return LinkAdapter(loop, http, timeout_seconds=2)
+        return LinkAdapter(loop, http, timeout_seconds=60)
 
     prometheus = source(made, live, clock)  # type: ignore[arg-type]
     return HistorySource(made, prometheus, http, clock, make_adapter=adapter if library else None), Room(made)
@@ -127,7 +127,7 @@ async def test_many_engines_are_asked_for_in_addresses_that_a_proxy_takes(librar
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(serve), base_url="http://prometheus:9090")
     loop = asyncio.get_running_loop()
-    make_adapter = (lambda: LinkAdapter(loop, http, timeout_seconds=2)) if library else None
+    make_adapter = (lambda: LinkAdapter(loop, http, timeout_seconds=60)) if library else None
     history = HistorySource(made, source(made, matrix, clock), http, clock, make_adapter=make_adapter)
     room = Room(made)
     assert await history.poll(room.state, room.put) == "filled" and room.events

@@ -120,6 +120,7 @@ async def test_a_chip_that_shares_the_hosts_memory(memory: object) -> None:
     assert readings["gpu.use_ratio"].value == 0.93
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_a_lost_gpu_is_unknown_with_the_drivers_word() -> None:
     readings = await read(Driver(Handle=NVMLError_GpuIsLost("GPU is lost")))
     assert len(readings) == 6
@@ -148,6 +149,7 @@ class Split(Driver):
         return SimpleNamespace(total=size << 30, used=size << 29)
 
 
+@pytest.mark.truth(of="one-shot commands and states")
 async def test_each_instance_of_a_split_gpu_has_its_own_memory() -> None:
     events: list[Event] = []
     source = NvmlSource("here", FakeClock(), load=lambda: Split(Use=NVMLError_NotSupported("Not Supported")))
@@ -204,14 +206,14 @@ async def test_a_driver_that_was_reloaded_is_started_again() -> None:
 async def test_a_driver_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "HUNG_SECONDS", 0.05)
     release = threading.Event()
-    driver = Driver(Count=lambda: (release.wait(5), 1)[1])
+    driver = Driver(Count=lambda: (release.wait(60), 1)[1])
     source = NvmlSource("here", FakeClock(), load=lambda: driver)
     for _ in range(2):
         with pytest.raises(TimedOut):
             await source.poll(STATE, lambda _: None)
     assert driver.calls.count("Count") == 1  # one thread waits, no second one is started
     release.set()
-    monkeypatch.setattr(nvml, "HUNG_SECONDS", 5.0)
+    monkeypatch.setattr(nvml, "HUNG_SECONDS", 60.0)
     await source.poll(STATE, lambda _: None)
     await source.aclose()
 

@@ -68,7 +68,7 @@ def past(answer: Callable[[httpx.Request], httpx.Response], *, library: bool = F
     clock = FakeClock()
     http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://prometheus:9090")
     loop = asyncio.get_running_loop()
-    adapter = (lambda: LinkAdapter(loop, http, timeout_seconds=2)) if library else None
+    adapter = (lambda: LinkAdapter(loop, http, timeout_seconds=60)) if library else None
     ranges = Ranges("http://prometheus:9090", http, 2.0, make_adapter=adapter)
     return RangePast(made, ENGINES, source(made, matrix, clock), ranges, clock), Room(made)
 

@@ -70,7 +70,7 @@ async def test_llamacpp(store: tuple[str, dict[str, int]]) -> None:
     assert told["engine.itl_mean_seconds"] == pytest.approx(0.163978 / 700, rel=0.05)
     assert told["engine.prefix_hit_ratio"] == pytest.approx(3 / 286, rel=0.05)
     assert told["engine.accept_ratio"] is None and told["engine.kv_use_ratio"] is None  # no drafts, no such series: not zero
-    assert abs((told["time"] or 0) - time.time()) < 5
+    assert abs((told["time"] or 0) - time.time()) < 60
 
 
 @pytest.mark.parametrize(

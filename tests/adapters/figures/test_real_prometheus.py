@@ -65,7 +65,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Confi
 
 
 def sources(url: str, made: Config) -> PrometheusSource:
-    return PrometheusSource(made, ENGINES, http_client(None, base_url=url, timeout_seconds=5), RealClock())
+    return PrometheusSource(made, ENGINES, http_client(None, base_url=url, timeout_seconds=60), RealClock())
 
 
 async def test_one_query_tells_everything(store: tuple[str, Config], capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,10 +153,10 @@ async def test_history_fills_the_curves(store: tuple[str, Config], library: bool
     url, made = store
     source, room = sources(url, made), Room(made, RealClock().now())
     loop = asyncio.get_running_loop()
-    http = http_client(None, base_url=url, timeout_seconds=5)
+    http = http_client(None, base_url=url, timeout_seconds=60)
 
     def adapter() -> LinkAdapter:
-        return LinkAdapter(loop, http, timeout_seconds=5)
+        return LinkAdapter(loop, http, timeout_seconds=60)
 
     history = HistorySource(made, source, http, RealClock(), make_adapter=adapter if library else None)
     assert await history.poll(room.state, room.put) == "filled"
@@ -167,7 +167,7 @@ async def test_history_fills_the_curves(store: tuple[str, Config], library: bool
     assert ("memory.available_bytes", "") in curves and ("gpu.use_ratio", "0") in curves
     points = curves["engine.decode_tok_s", "sglang-0.5.23"]
     assert points[-1][1] == pytest.approx(175.2, rel=0.25)  # the window may not be full yet
-    assert abs(points[-1][0] - time.time()) < 10
+    assert abs(points[-1][0] - time.time()) < 60
     assert [at for at, _ in points] == sorted(at for at, _ in points)
 
 

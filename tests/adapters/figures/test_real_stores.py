@@ -125,7 +125,7 @@ async def test_the_past_is_the_same_from_each(estate: Estate, which: str, librar
     loop, http = asyncio.get_running_loop(), made._client
 
     def adapter() -> LinkAdapter:
-        return LinkAdapter(loop, http, timeout_seconds=5)
+        return LinkAdapter(loop, http, timeout_seconds=60)
 
     history = HistorySource(config, made, http, RealClock(), make_adapter=adapter if library else None)
     assert await history.poll(room.state, room.put) == "filled"
@@ -198,7 +198,7 @@ async def test_alertmanager_behind_login_and_prefix(estate: Estate) -> None:
         url=store.url, ca_file=str(store.ca), user=stores.USER, password=Secret(file=str(estate.password))
     )
     login = Login("alertmanager", settings, RealClock())
-    http = client(None, base_url=settings.url, timeout_seconds=5, login=login, ca_file=settings.ca_file)
+    http = client(None, base_url=settings.url, timeout_seconds=60, login=login, ca_file=settings.ca_file)
     ends = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     body = [{"labels": {"alertname": "Full", "severity": "warning"}, "endsAt": ends}]
     assert (await request(http, "POST", "/api/v2/alerts", json=body)).status_code == 200
@@ -209,7 +209,7 @@ async def test_alertmanager_behind_login_and_prefix(estate: Estate) -> None:
     assert alert.state is AlertState.ACKNOWLEDGED
     assert await alerts.unacknowledge(alert)
     await alerts.aclose()
-    bare = client(None, base_url=settings.url, timeout_seconds=5, ca_file=settings.ca_file)
+    bare = client(None, base_url=settings.url, timeout_seconds=60, ca_file=settings.ca_file)
     with pytest.raises(Refused, match=r"Alertmanager refuses us \(401"):
         await Alertmanager(bare, RealClock()).list()
     await bare.aclose()

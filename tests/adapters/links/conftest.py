@@ -285,7 +285,7 @@ async def sshd(home: Path) -> AsyncIterator[Sshd]:
             SSHD, "-D", "-e", "-f", str(place / "config"), stderr=log, start_new_session=True
         )
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -313,7 +313,7 @@ async def linked(dialer: Any, ask: Any = None) -> AsyncIterator[Link]:
         await link.aclose()
 
 
-async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)

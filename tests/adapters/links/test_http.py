@@ -124,7 +124,7 @@ async def http(request: pytest.FixtureRequest, web: Web, serve: ServerMaker) -> 
     """The same client over every way."""
     base = f"http://127.0.0.1:{web.port}"
     if request.param == "direct":
-        async with client(None, base_url=base, timeout_seconds=5) as made:
+        async with client(None, base_url=base, timeout_seconds=60) as made:
             yield made
         return
     server = await serve()
@@ -134,7 +134,7 @@ async def http(request: pytest.FixtureRequest, web: Web, serve: ServerMaker) -> 
         async def get_link() -> Link:
             return link
 
-        async with client(get_link, base_url=base, timeout_seconds=5) as made:
+        async with client(get_link, base_url=base, timeout_seconds=60) as made:
             yield made
 
 
@@ -160,7 +160,7 @@ async def test_head_and_body_go_together(web: Web):
             return stream
 
         link.open_tcp = watched  # type: ignore[method-assign]
-        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60) as http:
             await request(http, "POST", "/small", content=b"x" * 100)
             assert len(written) == 1 and written[0].endswith(b"x" * 100)
             await request(http, "POST", "/large", content=b"y" * 100_000)
@@ -272,7 +272,7 @@ async def test_what_is_still_being_connected_is_closed_with_the_client(web: Web)
     async def get_link() -> Link:
         return link
 
-    http = client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5)
+    http = client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60)
     asking = asyncio.create_task(get_json(http, "/x"))
     await begun.wait()
     await http.aclose()
@@ -297,7 +297,7 @@ async def test_what_is_being_connected_over_a_link_that_is_replaced_goes_over_th
     async def get_link() -> Link:
         return links[-1]
 
-    async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+    async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60) as http:
         asking = asyncio.create_task(request(http, "POST", "/act"))
         await begun.wait()
         links.append(LocalLink("spark"))
@@ -325,7 +325,7 @@ async def test_gzip_only_where_ssh_does_not_compress(web: Web, serve: ServerMake
         async def get_link() -> Link:
             return link
 
-        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60) as http:
             assert (await get_json(http, "/z"))["path"] == "/z"
     assert web.requests[0][1]["accept-encoding"] == asked
 
@@ -339,7 +339,7 @@ async def test_a_replaced_link_takes_its_connections_along(web: Web, serve: Serv
     async def get_link() -> Link:
         return links[-1]
 
-    async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+    async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60) as http:
         await get_json(http, "/one")
         server.connections[0].abort()
         await links[0].wait_lost()
@@ -360,7 +360,7 @@ async def test_a_link_lost_during_a_request_is_said_so(web: Web, serve: ServerMa
         async def get_link() -> Link:
             return link
 
-        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+        async with client(get_link, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60) as http:
             asking = asyncio.create_task(get_json(http, "/slow"))
             await until(lambda: bool(web.requests))
             server.connections[0].abort()
@@ -383,15 +383,15 @@ async def test_https_goes_over_a_link_and_checks_the_certificate(
 
         base = f"https://127.0.0.1:{web.port}"
         way = get_link if kind == "ssh" else None
-        async with client(way, base_url=base, timeout_seconds=5) as http:
+        async with client(way, base_url=base, timeout_seconds=60) as http:
             with pytest.raises(Refused, match="certificate of 127"):
                 await get_json(http, "/x")
         monkeypatch.setenv("SSL_CERT_FILE", str(cert[0]))
-        async with client(way, base_url=base, timeout_seconds=5) as http:
+        async with client(way, base_url=base, timeout_seconds=60) as http:
             big = "y" * 300_000
             assert (await get_json(http, "/x", method="POST", content=big))["body"] == big
             assert (await get_json(http, "/x"))["path"] == "/x"
-        async with client(way, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+        async with client(way, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60) as http:
             with pytest.raises((Unreachable, Malformed)):
                 await get_json(http, "/x")
     await web.stop()
@@ -404,7 +404,7 @@ def session_of(adapter: LinkAdapter) -> requests.Session:
 
 
 async def test_a_synchronous_library_goes_over_the_same_client(http: httpx.AsyncClient, web: Web):
-    adapter = LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=5)
+    adapter = LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=60)
 
     def work() -> Any:
         with session_of(adapter) as session:
@@ -438,7 +438,7 @@ async def test_a_synchronous_request_can_be_given_up(http: httpx.AsyncClient, we
 
 async def test_the_loop_itself_must_not_wait(http: httpx.AsyncClient):
     with pytest.raises(RuntimeError, match="thread"):
-        session_of(LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=5)).get(f"{http.base_url}/x")
+        session_of(LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=60)).get(f"{http.base_url}/x")
 
 
 async def test_head_and_body_of_a_request_go_in_one_piece(serve: ServerMaker, web: Web):
@@ -469,7 +469,7 @@ async def test_head_and_body_of_a_request_go_in_one_piece(serve: ServerMaker, we
         async def get() -> Link:
             return link
 
-        async with client(get, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=5) as http:
+        async with client(get, base_url=f"http://127.0.0.1:{web.port}", timeout_seconds=60) as http:
             await http.post("/json", content=b"query=1" * 100)
             assert len(pieces) == 1
             await http.post("/json", content=b"x" * 100_000)
@@ -512,7 +512,7 @@ def test_asking_needs_no_anyio():
         "            print(type(error).__name__, 'anyio.abc' in sys.modules)\n"
         "asyncio.run(by_itself())\n"
     )
-    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, timeout=60, check=True)
     said, loaded, own = done.stdout.splitlines()
     assert "nothing listens on 127.0.0.1:1" in said and loaded == "[]"
     assert own == "ConnectError True", "with a network of its own httpx gets the real one"

@@ -74,7 +74,7 @@ def asking(
 ) -> httpx.AsyncClient:
     settings = PrometheusConfig(url=f"http://127.0.0.1:{web.port}", **words)
     login = Login("prometheus", settings, clock or FakeClock(), environment)
-    return client(None, base_url=settings.url, timeout_seconds=5, login=login)
+    return client(None, base_url=settings.url, timeout_seconds=60, login=login)
 
 
 async def test_basic_bearer_and_headers_are_sent(web: Guarded, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ async def test_a_login_goes_to_its_own_address_only(web: Guarded) -> None:
 
 async def test_the_synchronous_library_carries_the_login_too(web: Guarded) -> None:
     async with asking(web, environment={"TOKEN": VALUE}, bearer=Secret(env="TOKEN")) as http:
-        adapter = LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=5)
+        adapter = LinkAdapter(asyncio.get_running_loop(), http, timeout_seconds=60)
 
         def work() -> tuple[bool, dict[str, Any]]:
             with requests.Session() as session:
@@ -313,7 +313,7 @@ async def told(files: tuple[Path, Path], ca_file: Path | str) -> str:
     login = Login("alertmanager", settings, FakeClock())
     web.status = 200
     try:
-        async with client(None, base_url=settings.url, timeout_seconds=5, login=login, ca_file=settings.ca_file) as http:
+        async with client(None, base_url=settings.url, timeout_seconds=60, login=login, ca_file=settings.ca_file) as http:
             await get_json(http, "/x")
     except Refused as error:
         return error.sentence()
@@ -360,7 +360,7 @@ async def test_a_ca_file_that_is_put_right_is_read_again(tmp_path: Path) -> None
     web.status = 200
     server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(ours.sign()))
     base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with client(None, base_url=base, timeout_seconds=5, ca_file=str(file)) as http:
+    async with client(None, base_url=base, timeout_seconds=60, ca_file=str(file)) as http:
         with pytest.raises(Refused, match="not known here"):
             await get_json(http, "/x")
         file.write_bytes(ours.ca.read_bytes())
@@ -373,7 +373,7 @@ async def test_each_of_several_questions_at_once_hears_what_is_wrong_with_the_ce
     web = Guarded()
     server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(Authority(tmp_path).sign()))
     base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with client(None, base_url=base, timeout_seconds=5) as http:
+    async with client(None, base_url=base, timeout_seconds=60) as http:
         for delay in (0.0, 0.001, 0.003, 0.005, 0.01):
 
             async def later(number: int, seconds: float = delay) -> str:

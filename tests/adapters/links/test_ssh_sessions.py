@@ -49,9 +49,9 @@ async def test_the_most_patient_makes_way_and_only_as_many_as_are_needed() -> No
     for patience in (2, 4, 3):
         await sessions.take(patience)
         sessions.hold(patience, leaver(sessions, patience, left))
-    await asyncio.wait_for(sessions.take(0), 5)
+    await asyncio.wait_for(sessions.take(0), 60)
     assert left == [4]
-    await asyncio.wait_for(sessions.take(2), 5)
+    await asyncio.wait_for(sessions.take(2), 60)
     assert left == [4, 3]
     third = asyncio.create_task(sessions.take(2))  # no one there is more patient than this
     await soon()
@@ -69,7 +69,7 @@ async def test_one_that_waits_when_something_patient_comes_in_is_not_forgotten()
     waiting = asyncio.create_task(sessions.take(0))
     await soon()
     sessions.hold(4, leaver(sessions, 4, left))  # its session is there only now
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
     assert left == [4]
 
 

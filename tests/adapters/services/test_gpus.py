@@ -14,6 +14,8 @@ from sovtui.core.reading import Status, fresh
 from sovtui.core.state import Host, State, initial, reduce
 from sovtui.core.told import needless, untold
 
+pytestmark = pytest.mark.truth(of="one-shot commands and states")
+
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 MIB = 1 << 20
 CARD = {"id": "0", "use": 93, "power": 412.3, "heat": 66, "used": 29810 * MIB, "total": 32607 * MIB, "clock": 2602000000}
@@ -38,6 +40,7 @@ class Room:
         return found.ok, found.reason
 
 
+@pytest.mark.truth("a GPU without an exporter is told by nvidia-smi")
 def test_a_card() -> None:
     room = Room()
     host = room.line(gpus=[CARD])

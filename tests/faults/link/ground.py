@@ -31,7 +31,7 @@ def far(number: int) -> str:
 
 
 def run(*argv: str, check: bool = True) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     if check and done.returncode:
         raise OSError(f"{shlex.join(argv)}: {done.stderr.strip()}")
     return done.stdout

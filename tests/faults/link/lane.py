@@ -104,7 +104,7 @@ class Lane:
         argv = ["ssh", "-F", str(self.ssh_config), "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", self.name, "true"]
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(*argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
         if process.returncode:
             raise OSError(f"ssh {self.name} true: {errors.decode().strip()}")
         return time.monotonic() - began

@@ -120,7 +120,7 @@ async def _through(
 
     await asyncio.gather(*(work(lane) for lane in made.lanes.values()))
     await _settled(made)
-    result.after, result.tasks = await Size.at_rest(), _more(names)
+    result.after, result.tasks = await Size.at_rest(result.before), _more(names)
 
 
 async def _in_box(
@@ -145,7 +145,7 @@ async def _in_box(
         if end and time.monotonic() > end:
             break
     await _settled(made)
-    after = await Size.at_rest()
+    after = await Size.at_rest(before)
     if result.before is None or after.tasks > before.tasks or after.descriptors > before.descriptors:
         result.before, result.after, result.tasks = before, after, _more(names_before)
 
@@ -178,18 +178,18 @@ async def losses(client: Client, folder: Path, count: int, told: Callable[[str],
             await _losses(lane, count // 10)
             told(f"{(part + 1) * (count // 10):5} losses: {Size.now()}")
         await _settled(made)
-        result.after, result.tasks = await Size.at_rest(), _more(names)
+        result.after, result.tasks = await Size.at_rest(result.before), _more(names)
     return result
 
 
 async def _losses(lane: Lane, count: int) -> None:
     for _ in range(count):
-        if not await lane.until(lambda: lane.host.link.phase is LinkPhase.UP, 45):
+        if not await lane.until(lambda: lane.host.link.phase is LinkPhase.UP, 90):
             raise OSError(f"it did not come back: {lane.host.link.reason}")
         since = lane.host.link.since
         await asyncio.sleep(lane.dice.choice((0.0, 0.0, 0.02, 0.1)))
         lane.proxy.cut()
-        if not await lane.until(lambda: lane.host.link.phase is not LinkPhase.UP or lane.host.link.since != since, 10):  # noqa: B023
+        if not await lane.until(lambda: lane.host.link.phase is not LinkPhase.UP or lane.host.link.since != since, 90):  # noqa: B023
             raise OSError("a cut was not noticed")
 
 

@@ -8,6 +8,7 @@ import gc
 import os
 import random
 import shutil
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.faults.link.lane import Lane
 from tests.faults.link.proxy import Proxy
 
 DIRECT, NAMED, JUMP = "direct", "named", "jump"
+LEAKED_SECONDS = 60.0
+"""What is still held after so long is held for good."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,26 @@ class Size:
         return cls(len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), rss_kib, record_kib)
 
     @classmethod
-    async def at_rest(cls) -> Size:
-        """The least of a few looks: what measures a round trip just now is no leak."""
+    async def at_rest(cls, before: Size | None = None) -> Size:
+        """The least of a few looks: what measures a round trip just now is no leak.
+
+        What is just being opened or closed is none either, however long a busy machine takes for it. So the first size is taken once
+        it is the same twice; and what is more than `before` is looked at again for as long as `LEAKED_SECONDS`: a leak stays.
+        """
+        end = time.monotonic() + LEAKED_SECONDS
+        last = await cls._least()
+        while time.monotonic() < end:
+            if before is not None and last.tasks <= before.tasks and last.descriptors <= before.descriptors:
+                break
+            now = await cls._least()
+            same = (now.tasks, now.descriptors) == (last.tasks, last.descriptors)
+            last = now
+            if before is None and same:
+                break
+        return last
+
+    @classmethod
+    async def _least(cls) -> Size:
         looks = []
         for _ in range(10):
             looks.append(cls.now())
@@ -76,7 +97,7 @@ class Scene:
     client: Client
 
     async def live(self) -> bool:
-        every = [lane.until(lane.live, 45) for lane in self.lanes.values()]
+        every = [lane.until(lane.live, 90) for lane in self.lanes.values()]
         return all(await asyncio.gather(*every))
 
 

@@ -67,9 +67,9 @@ async def _follow(made: Scene, cuts: int) -> tuple[int, int, int, Wrong]:
     acting = asyncio.create_task(hub.execute(hub.plan("switch", Wish(LANE, "qwen")), progress))
     count = await _cut(lane, cuts, acting)
     outcome = await asyncio.wait_for(acting, 90)
-    await lane.until(lane.live, 30)
+    await lane.until(lane.live, 90)
     last = len(heard)
-    await lane.until(lambda: len(heard) > last + 5, 20)
+    await lane.until(lambda: len(heard) > last + 5, 90)
     if listening.done():
         wrong.append(f"the log ended: {listening.exception()}")
     listening.cancel()
@@ -96,7 +96,7 @@ async def _follow(made: Scene, cuts: int) -> tuple[int, int, int, Wrong]:
 async def _cut(lane: Lane, cuts: int, acting: asyncio.Task[object]) -> int:
     """As often as it is asked for while the action runs; each time the link has been up for a moment or two."""
     for count in range(cuts):
-        if not await lane.until(lambda: lane.host.link.phase is LinkPhase.UP, 30) or acting.done():
+        if not await lane.until(lambda: lane.host.link.phase is LinkPhase.UP, 90) or acting.done():
             return count
         await asyncio.sleep(lane.dice.uniform(0.1, 0.7))
         lane.proxy.cut()
