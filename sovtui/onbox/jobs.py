@@ -2,7 +2,7 @@
 
 `systemctl` has no dry run of a job, so its manager is asked for the relations along which it makes them: `systemctl show`, wave by wave.
 Stops and restarts go on along the first groups, a start along the third, and what it starts stops what it conflicts with. A job that would
-change nothing carries nothing on: systemd drops it, and with it what only that one had asked for. Seen with systemd 252.
+change nothing carries nothing on: systemd drops it, and with it what only that one had asked for. Seen with systemd 252, 255 and 257.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _USED_BY = ("RequiredBy", "RequisiteOf", "BoundBy", "WantedBy", "UpheldBy")
 _STARTED = ("active", "reloading", "refreshing")
 """States that a start does not change."""
 _PROPERTIES = ",".join(dict.fromkeys(("Id", "ActiveState", "StopWhenUnneeded", *_STOPS, *_PULLS, *_AGAINST, *_USES, *_USED_BY)))
-_RESTART_STOPS = 254
-"""From this version on a restart stops for good what `PropagatesStopTo=` names."""
+_GRACEFUL = 254
+"""From this version on `PropagatesStopTo=` is followed from the unit itself that is asked for alone, also where it is restarted."""
 SECONDS = 15.0
 Ask = Callable[[Sequence[str]], Sequence["Facts"]]
 
@@ -57,7 +57,7 @@ def takes(needs: Sequence[Need], names: Sequence[str] = ()) -> tuple[tuple[Take,
         if not wanted:
             continue
         try:
-            version = _version(kind) if any(need.verb == "restart" for need in wanted) else 0
+            version = _version(kind)
             known = [name for name in dict.fromkeys((*names, *(n.service for n in wanted))) if kind_of(name)[0] == kind]
             found += closure(wanted, known, lambda units, kind=kind: _facts(kind, units), version, kind)  # type: ignore[misc]
         except OSError as problem:
@@ -131,6 +131,7 @@ def _jobs(need: Need, units: _Units, version: int) -> list[tuple[str, str]]:
     while wave:
         units.learn(unit for _, unit in wave)
         following = []
+        told = version < _GRACEFUL or not jobs
         for verb, name in wave:
             facts = units.known[name]
             changes = units.active(name) not in _STARTED if verb == "start" else units.up(name)
@@ -138,13 +139,13 @@ def _jobs(need: Need, units: _Units, version: int) -> list[tuple[str, str]]:
                 continue
             jobs[verb, facts.id] = None
             if verb == "stop":
-                following += [("stop", x) for x in facts.all(_STOPS)]
+                following += [("stop", x) for x in facts.all(_STOPS if told else _RESTARTS)]
                 continue
             following += [("start", x) for x in facts.all(_PULLS)]
             following += [("stop", x) for x in facts.all(_AGAINST)]
             if verb == "restart":
                 following += [("restart", x) for x in facts.all(_RESTARTS)]
-                following += [("stop", x) for x in facts.all(("PropagatesStopTo",)) if version >= _RESTART_STOPS]
+                following += [("stop", x) for x in facts.all(("PropagatesStopTo",)) if told and version >= _GRACEFUL]
         wave = following
     for verb, unit in jobs:
         units.after(verb, unit)
