@@ -26,7 +26,7 @@ def watched(s: Switching, seen: Looked) -> tuple[Switching, Effects, str, str]:
     effects: Effects = ()
     for service in s.request.mode(s.mode).services:
         unit, before = seen.unit(service), s.own.unit(service)
-        up = unit.serving and unit.sub != "auto-restart"
+        up = unit.serving and not unit.restarting
         down = dict(s.down)
         if service not in s.launched and _started(unit, before, service in down):
             effects = (*effects, Follow(service))
@@ -56,7 +56,7 @@ def _started(unit: Unit, before: Unit, was_down: bool) -> bool:
 
 
 def _dead(s: Switching, unit: Unit, service: str) -> str:
-    if unit.restarts > dict(s.base).get(service, 0) or unit.sub == "auto-restart":
+    if unit.restarts > dict(s.base).get(service, 0) or unit.restarting:
         return f"{service} died and was restarted{judge.how(unit)}"
     since = dict(s.down).get(service)
     if since is None:
