@@ -159,6 +159,14 @@ class ActionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """We have asked this action to end."""
+
+    host: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ActionNoticed:
     """The box says which action holds its lock now; an empty id means none."""
 
@@ -200,6 +208,7 @@ Event = (
     | PulsesSeen
     | BackupsSeen
     | ActionChanged
+    | CancelAsked
     | ActionNoticed
     | ReceiptsSeen
     | ReceiptsUnread

@@ -21,6 +21,7 @@ from sovtui.core.events import (
     ActivitySeen,
     AlertsSeen,
     BackupsSeen,
+    CancelAsked,
     ClockSeen,
     Curve,
     EngineSeen,
@@ -106,6 +107,8 @@ class Host:
     """They have been read once, or it is known that they cannot be."""
     fell_silent: Mapping[str, tuple[Engine, datetime]] = field(default_factory=dict)
     """By mode name, of an engine that gives no answer now: what it last answered, and when it was first found silent."""
+    cancelling: str = ""
+    """Id of the action that this client has last asked to end."""
 
     def reading(self, figure: str, subject: str = "") -> Reading:
         """The figure, or an unknown one: never None, never zero for nothing."""
@@ -267,6 +270,7 @@ HostEvent = (
     | EngineSeen
     | BackupsSeen
     | ActionChanged
+    | CancelAsked
     | ActionNoticed
     | ReceiptsSeen
     | ReceiptsUnread
@@ -314,6 +318,8 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
                 host.receipts if run.running else tuple(sorted((run, *rest), key=lambda r: r.began_at, reverse=True))[:RECEIPTS]
             )
             return replace(host, action=run, receipts=receipts)
+        case CancelAsked(_, run_id):
+            return replace(host, cancelling=run_id)
         case ActionNoticed(_, run_id):
             return host if host.noticed == run_id else replace(host, noticed=run_id)
         case ReceiptsSeen(_, runs):

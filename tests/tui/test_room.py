@@ -86,8 +86,7 @@ async def test_wide_shows_everything_at_once(stage):
 
 
 @BOTH_ENDS
-async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size, monkeypatch):
-    monkeypatch.setattr("sovtui.tui.screens.confirm.ARMED_AFTER_SECONDS", 600.0)  # this machine may be slow
+async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size):
     async with stage(size=size) as s:
         await s.press("2")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
@@ -96,7 +95,7 @@ async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, 
         assert "would be cut off" in " ".join(words.split())
         await s.press("2")
         assert isinstance(s.screen, ConfirmScreen), "a key held down must not confirm at once"
-        s.screen.arm()
+        await s.read()
         await s.press("2")
         await s.until(lambda: bool(s.hub.executed))
         assert s.hub.executed[0].wish.target == "mistral"
@@ -107,7 +106,7 @@ async def test_escape_leaves_a_question_without_doing_anything(stage):
     async with stage() as s:
         await s.press("r")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
-        s.screen.arm()
+        await s.read()
         await s.press("escape")
         assert s.screen is s.room and s.hub.executed == []
 
@@ -117,7 +116,7 @@ async def test_enter_confirms_a_restart_of_the_chosen_unit(stage):
         s.room.show_pane("services")
         await s.press("down", "r")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
-        s.screen.arm()
+        await s.read()
         await s.press("enter")
         await s.until(lambda: bool(s.hub.executed))
         assert s.hub.executed[0].wish.target == s.pane("services").cursor == "container:open-webui"

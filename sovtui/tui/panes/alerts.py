@@ -158,13 +158,14 @@ class AlertsPane(ListPane):
         note = alert.summary
         if alert.silences and alert.state is AlertState.ACKNOWLEDGED:
             silence = alert.silences[0]
-            note = f"{silence.author}: {silence.comment}, until {short_moment(silence.ends_at, view.state.now)}"
-        lines = wrap(note or "no summary", max(8, width - 2))
-        shown = (
-            lines[:3]
-            if alert.fingerprint == self.cursor and self.size.height < self.DETAIL_FROM
-            else [cut(note or "no summary", width - 2)]
-        )
+            note = f"until {short_moment(silence.ends_at, view.state.now)}, {silence.author}: {silence.comment}"
+        lines, height = wrap(note or "no summary", max(8, width - 2)), self.size.height
+        shown = [cut(note or "no summary", width - 2)]
+        free = height - len(self.head(view, width)) - len(view.state.alerts)
+        if alert.fingerprint == self.cursor and height < self.DETAIL_FROM:
+            shown = lines[: max(1, min(3, free))]
+        elif free < len(view.state.alerts):
+            shown = []  # where not all have room for two lines, more of them are seen
         words = f"{alert.name} {alert.severity} {word_of(alert)} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
 

@@ -70,8 +70,12 @@ class ServicesPane(ListPane):
     TITLE = "Services"
     SHORT = "Serv"
 
+    def stays(self, view: View) -> bool:
+        return any(service.active != "unknown" for service in view.host.services.values()) if view.host else False
+
     def want(self, view: View, width: int) -> Want:
-        return Want(2 + max(1, min(10, len(view.host.services) if view.host else 1)), least=5, stretch=1)
+        rows = max(1, len(view.host.services) if view.host else 1)
+        return Want(2 + min(10, rows), least=2 + min(5, rows), stretch=1)
 
     def badge(self, view: View) -> tuple[str, str]:
         services = list(view.host.services.values()) if view.host else []

@@ -65,10 +65,10 @@ class DetailScreen(Dialog[str]):
     def touches(self) -> Sequence[Touch]:
         acts = [Touch(key.name, key.key, key.title.lower()[:LABEL_CELLS], not key.refused) for key in self._keys]
         scroll = self.query_one("#text", VerticalScroll)
-        more = [Touch("down", "↓", "more")] if scroll.max_scroll_y > scroll.scroll_y else []
-        back = [Touch("up", "↑", "back")] if not more and scroll.scroll_y > 0 else []
+        more, back = scroll.max_scroll_y > scroll.scroll_y, scroll.scroll_y > 0
+        page = Touch("up", "↑", "back") if back and not more else Touch("down", "↓", "more", enabled=more)  # always in its place
         room = max(1, self.size.width // NarrowAnswers.LEAST_CELLS - 1)
-        return (*[*more, *back, *acts][: room - 1], Touch("leave", "esc", "close", current=True))
+        return (*[page, *acts][: room - 1], Touch("leave", "esc", "close", current=True))
 
     def answer(self, id: str) -> None:
         if id in ("down", "up"):
