@@ -54,6 +54,7 @@ def test_acknowledge_in_the_room(operator: Operator, box: Box, tmp_path: Path) -
     terminal = Terminal(operator, tmp_path, 120, 40)
     try:
         terminal.wait("MyAlert", 40)
+        time.sleep(1.2)  # what has just come is not acted on
         terminal.press("a")
         terminal.wait("Acknowledge", 10)
         terminal.type("seen it")

@@ -171,9 +171,7 @@ async def test_a_mode_whose_row_has_just_moved_is_not_switched_to(stage, states)
 async def test_a_key_is_about_what_was_chosen_when_it_was_looked_at(stage, states):
     """A unit that fails comes first: for a moment the key does nothing, and in front the cursor stays where it was."""
     state = states("healthy")
-    worse = with_services(
-        state, replace(next(iter(state.hosts.values())).services["aide-check.timer"], active="failed")
-    )
+    worse = with_services(state, replace(next(iter(state.hosts.values())).services["aide-check.timer"], active="failed"))
     async with stage(state) as s:
         first = s.pane("services").chosen(s.room.view)
         s.hub.put(worse)

@@ -555,6 +555,7 @@ async def test_a_host_key_is_accepted_by_y_only(stage):
 
         asked = asyncio.create_task(s.hub.ask(Question("host-key", "Unknown host key", "SHA256:abc\nis it yours?")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         assert "SHA256:abc" in s.screen.query_one("Written").plain
         await s.press("enter")
         assert isinstance(s.screen, AskScreen), "Enter alone accepts no key"
@@ -568,16 +569,19 @@ async def test_a_secret_is_masked_and_can_be_refused(stage):
 
         asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "for id_ed25519")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         await s.press(*"geheim")
         assert s.screen.query_one(Input).password and "geheim" not in s.app.export_screenshot()
         await s.press("enter")
         assert await asked == "geheim"
         asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "again")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         await s.press("escape")
         assert await asked is None
         asked = asyncio.create_task(s.hub.ask(Question("shown", "Login to spark", "One-time code:")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         await s.press(*"123456")
         assert "123456" in s.app.export_screenshot()  # the server said that it may be seen
         await s.press("enter")

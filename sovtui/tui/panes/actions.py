@@ -12,7 +12,7 @@ from sovtui.core.receipts import outcome_word, step_word
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
-from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread
+from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread, tell_apart
 
 JUST_ENDED_SECONDS = 60.0
 """How long an ended action stays in front."""
@@ -168,7 +168,9 @@ class ActionsPane(ListPane):
         took = text.duration(run.seconds) if run.seconds is not None else text.UNKNOWN_SIGN
         what = f"{run.kind} {run.target}".strip()
         right = row((pad(took, 10, RIGHT), "label"), (pad(age, 9, RIGHT), "label"))
-        line = spread(row((f"{word}  ", role), what, (f"  {run.who}" if width >= 48 else "", "label")), right, width)
+        whats = tuple(dict.fromkeys(f"{one.kind} {one.target}".strip() for one in view.host.receipts)) if view.host else ()
+        shown = tell_apart(tuple(dict.fromkeys((*whats, what))), max(8, width - right.cells - len(word) - 3))[what]
+        line = spread(row((f"{word}  ", role), shown, (f"  {run.who}" if width >= 48 else "", "label")), right, width)
         return Item(run.id, (line,), f"{what} {outcome_word(run)} {run.who} {run.reason}")
 
     def stays(self, view: View) -> bool:

@@ -11,7 +11,7 @@ from sovtui.core.model import Alert, AlertState
 from sovtui.core.state import State
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
-from sovtui.tui.present import BLANK, Row, Span, cut, facts, pad, paragraph, row, spread, wrap
+from sovtui.tui.present import BLANK, Row, Span, cut, facts, pad, paragraph, row, spread, tell_apart, wrap
 
 STATES = (
     AlertState.ACTIVE,
@@ -150,8 +150,10 @@ class AlertsPane(ListPane):
         sign = sign_of(alert)
         since = text.age((view.state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
         right = row((word_of(alert), role), (pad(f" {since}", 5, "right"), "label"))
+        names = tuple(dict.fromkeys(one.name for one in view.state.alerts))
+        name = tell_apart(names, max(0, width - right.cells - 3))[alert.name]
         first = spread(
-            row((f"{sign} ", role), (alert.name, "strong" if alert.state is AlertState.ACTIVE and not alert.pulse else "plain")),
+            row((f"{sign} ", role), (name, "strong" if alert.state is AlertState.ACTIVE and not alert.pulse else "plain")),
             right,
             width,
         )

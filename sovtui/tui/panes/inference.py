@@ -34,6 +34,7 @@ from sovtui.tui.present import (
     reading_role,
     row,
     spread,
+    tell_apart,
     value,
 )
 
@@ -317,6 +318,7 @@ class InferencePane(Pane):
         if len(views) == 1 and not switchable(host.spec) and subject(host) is not None:
             return []  # it is told in full, and there is nothing to choose
         rows = []
+        titles = tuple(dict.fromkeys(found.mode.title for found in views))
         for found in views:
             mode, heat_role = found.mode, live(host, engines.role(found))
             word = f"{found.word} {text.STALE_SIGN}" if heat_role == "stale" else found.word
@@ -326,12 +328,13 @@ class InferencePane(Pane):
                 if found.heat is Heat.COLD:
                     fits, need_role = FORECASTS.get(forecast_view(host, mode)[0], ("", "label"))
                     need = f"{need} {fits}".rstrip()
-            left = row((pad(mode.key or " ", 2), "key"), (engines.sign(found) + " ", heat_role), mode.title)
             right = row((pad(word, max(9, len(word))), heat_role), (pad(need, NEED_CELLS, RIGHT), need_role))
             if width < 52:
                 right = row((f" {word}", heat_role)) if not need else row((f" {need}", need_role))
                 if found.heat is not Heat.COLD:
                     right = row((f" {word}", heat_role))
+            title = tell_apart(titles, max(0, width - right.cells - 5))[mode.title]
+            left = row((pad(mode.key or " ", 2), "key"), (engines.sign(found) + " ", heat_role), title)
             rows.append(spread(left, right, width))
         if not views:
             return [] if host.spec.beside else [row((cut("no modes are configured", width), "label"))]
