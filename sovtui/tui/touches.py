@@ -48,7 +48,7 @@ LOOK = Slot("logs", {"log": "pause"})
 ONLY = Slot("logs", {"services": "restart", "alerts": "acknowledge", "backups": "open", "actions": "open", "log": "pause"})
 """In its place where there is no other for the pane in front: looks only, or asks."""
 SLOTS = (
-    Slot("drop-caches", {"services": "restart", "alerts": "acknowledge", "backups": "backup", "log": "wrap"}),
+    Slot("drop-caches", {"services": "restart", "alerts": "acknowledge", "backups": "backup", "actions": "open", "log": "wrap"}),
     Slot("issues", dict.fromkeys(("services", "alerts", "backups", "actions"), "open") | {"log": "fold"}),
     Slot("travel", dict.fromkeys(("services", "alerts", "actions", "log"), "filter")),
     Slot("acknowledge", {"log": "last-error"}),
@@ -100,11 +100,11 @@ class _Bar:
 
     def slots(self, there: Sequence[Slot]) -> list[Touch]:
         """What each of these is for, in the pane in front."""
-        usual = {slot.usual for slot in there}
-        found = []
-        for slot in there:
+        usual, found = {slot.usual for slot in there}, []
+        for index, slot in enumerate(there):
             id = slot.panes.get(self._current, slot.usual)
-            found.append(self.of(slot.usual if id in usual else id))
+            elsewhere = usual | {later.panes.get(self._current, "") for later in there[index + 1 :]}
+            found.append(self.of(slot.usual if id in elsewhere else id))
         return found
 
     def of(self, id: str) -> Touch:

@@ -161,12 +161,12 @@ class AlertsPane(ListPane):
         if alert.silences and alert.state is AlertState.ACKNOWLEDGED:
             silence = alert.silences[0]
             note = f"until {short_moment(silence.ends_at, view.state.now)}, {silence.author}: {silence.comment}"
-        lines, height = wrap(note or "no summary", max(8, width - 2)), self.size.height
+        lines = wrap(note or "no summary", max(8, width - 2))
         shown = [cut(note or "no summary", width - 2)]
-        free = height - len(self.head(view, width)) - len(view.state.alerts)
-        if alert.fingerprint == self.cursor and height < self.DETAIL_FROM:
+        free = self.room - len(self.head(view, width)) - len(view.state.alerts)
+        if alert.fingerprint == self.cursor and self.room < self.DETAIL_FROM:
             shown = lines[: max(1, min(3, free))]
-        elif free < len(view.state.alerts):
+        elif self.room and free < len(view.state.alerts):
             shown = []  # where not all have room for two lines, more of them are seen
         words = f"{alert.name} {alert.severity} {word_of(alert)} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)

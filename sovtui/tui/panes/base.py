@@ -247,6 +247,8 @@ class ListPane(Pane):
         """All entries of a view: the keys ask again for what has just been drawn."""
         self._top = 0
         self._owners: list[str] = []
+        self.room = 0
+        """Rows there are for the list as it was last drawn, with what stands above it."""
 
     def items(self, view: View, width: int) -> list[Item]:
         """All entries in their order."""
@@ -301,6 +303,7 @@ class ListPane(Pane):
         return [item for item in items if wanted in (item.text or " ".join(r.plain for r in item.rows)).casefold()]
 
     def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
+        self.room = height
         head = self.head(view, width)
         everything = self.items(view, width - 1)
         self._made = (view, everything)

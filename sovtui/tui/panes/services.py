@@ -75,7 +75,7 @@ class ServicesPane(ListPane):
 
     def want(self, view: View, width: int) -> Want:
         rows = max(1, len(view.host.services) if view.host else 1)
-        return Want(2 + min(10, rows), least=2 + min(5, rows), stretch=1)
+        return Want(2 + min(10, rows), least=2 + min(3, rows), stretch=1)
 
     def badge(self, view: View) -> tuple[str, str]:
         services = list(view.host.services.values()) if view.host else []
