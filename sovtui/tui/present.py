@@ -44,6 +44,8 @@ ROLES = (
 """Every role there is; each is a component class `lines--ROLE` of the stylesheet."""
 
 LEFT, RIGHT = "left", "right"
+_BETWEEN = "-_.:/ "
+"""What is between the words of a name."""
 _ONE_CELL_EACH = re.compile(r"[ -~\xa0-\xac\xae-\u02ff\u2010-\u2026\u2190-\u21ff\u2248\u2264\u2265\u2500-\u25fc\u2714\u2716]*")
 """Latin, and the signs and blocks that the screen itself draws."""
 
@@ -122,13 +124,16 @@ def tell_apart(names: tuple[str, ...], cells: int) -> Mapping[str, str]:
 
 
 def _apart(group: Sequence[str], cells: int) -> dict[str, str]:
-    """Cut in the middle: as much of the end as is needed, else from where they begin to differ."""
-    for tail in range((cells - 1) // 2, cells - 1):
-        found = {name: middle(name, cells, tail) for name in group}
-        if len(set(found.values())) == len(group):
-            return found
+    """Cut in the middle: the word in which they differ and what follows, else as much of the end as is needed, else from there on."""
     shortest = min(map(len, group))
     differ = next((i for i in range(shortest) if len({name[i] for name in group}) > 1), shortest)
+    word = max(group[0].rfind(sign, 0, differ) + 1 for sign in _BETWEEN)
+    tails = [{name: len(name) - word for name in group}] if max(map(len, group)) - word <= cells - 3 else []
+    tails += [dict.fromkeys(group, tail) for tail in range((cells - 1) // 2, cells - 1)]
+    for tail in tails:
+        found = {name: middle(name, cells, tail[name]) for name in group}
+        if len(set(found.values())) == len(group):
+            return found
     return {name: cut("…" + name[differ:], cells) for name in group}
 
 

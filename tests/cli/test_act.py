@@ -161,7 +161,7 @@ def test_cancel_says_what_it_does_now_and_refuses_where_nothing_would_come_of_it
     command.options = {"receipts": {"spark": (begun,)}}
     told = command("cancel")
     assert told.code == 0 and command.hub is not None and command.hub.cancelled == [("spark", ID)]
-    assert "What it has started is stopped, and Mistral" in told.err and "is brought back" in told.err
+    assert "What it has started is stopped, and mistral" in told.err and "is brought back" in told.err
     back = replace(begun, steps=(*begun.steps, Step("undo-start", "running", NOW)))
     command.options = {"receipts": {"spark": (back,)}}
     told = command("cancel")

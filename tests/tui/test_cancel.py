@@ -12,6 +12,7 @@ from sovtui.core.model import Step
 from sovtui.core.state import State, reduce
 from sovtui.tui.screens.choose import ChooseScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
+from sovtui.tui.screens.dialog import Written
 from sovtui.tui.screens.help import HelpScreen
 from sovtui.tui.widgets.keybar import KeyBar
 
@@ -55,7 +56,7 @@ async def test_key_menu_palette_and_help_offer_it(stage):
         assert any(choice.title == "Cancel: switch mistral" and choice.key == "x" for choice in s.screen.choices)
         await s.press("q")
         await s.press("?")
-        assert isinstance(s.screen, HelpScreen) and "Ask the action that runs to end" in s.screen.query_one("Written").plain
+        assert isinstance(s.screen, HelpScreen) and "Ask the action that runs to end" in s.screen.query_one(Written).plain
         await s.press("q", "x")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
     async with stage("healthy") as s:
@@ -79,6 +80,7 @@ async def test_once_asked_it_is_said_and_not_asked_again(stage, states):
 
 def going_back(state: State) -> State:
     host = state.hosts["spark"]
+    assert host.action is not None
     steps = (*(replace(step, state="failed") for step in host.action.steps), Step("undo-stop", "running", state.now))
     return replace(state, hosts={**state.hosts, "spark": replace(host, action=replace(host.action, steps=steps))})
 

@@ -8,10 +8,14 @@ import pytest
 from textual.geometry import Region
 
 from sovtui.actions.spec import Verdict, Wish
+from sovtui.core import text
 from sovtui.core.model import Service
 from sovtui.core.state import State
 from sovtui.ports.link import Question
+from sovtui.runtime.hub import LogLine
 from sovtui.tui.arrange import ORDER
+from sovtui.tui.panes.base import ListPane
+from sovtui.tui.present import tell_apart
 from sovtui.tui.screens.ask import AskScreen
 from sovtui.tui.screens.choose import ChooseScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
@@ -264,3 +268,64 @@ async def test_what_was_not_asked_about_is_asked_about_before_it_is_done(stage, 
         await s.read()
         await s.press("enter")
         await s.until(lambda: bool(s.hub.executed))
+
+
+# what is cut
+
+
+def test_names_that_would_look_the_same_once_cut_keep_what_tells_them_apart():
+    names = ("ctr:creative-audio-tts", "ctr:creative-audio-music", "ctr:creative-image", "gitea")
+    shown = tell_apart(names, 16)
+    assert len(set(shown.values())) == 4 and all(len(words) <= 16 for words in shown.values())
+    assert shown["ctr:creative-audio-tts"].endswith("tts") and shown["ctr:creative-audio-music"].endswith("music")
+    assert shown["gitea"] == "gitea" and shown["ctr:creative-image"] == "ctr:creative-im…"
+    for cells in (8, 12, 20):  # they differ in the middle, and go on in the same way for longer than there is room
+        alike = tell_apart(tuple(f"container:stack-{n}-with-a-very-long-common-end" for n in "abc"), cells)
+        assert len(set(alike.values())) == 3 and all(len(words) <= cells for words in alike.values())
+    assert tell_apart(("one", "two"), 0) == {"one": "", "two": ""}
+
+
+async def test_on_a_phone_two_services_are_never_one(stage, states):
+    state = states("healthy")
+    twins = [Service(f"container:creative-audio-{end}", "active") for end in ("synthesis", "separation")]
+    async with stage(with_services(state, *twins), SIZES["phone"]) as s:
+        s.room.show_pane("services")
+        rows = [line for line in s.text("services").splitlines() if "synthesis" in line or "separation" in line]
+        assert len(rows) == 2 and "synthesis" in rows[1] and "separation" in rows[0]
+
+
+async def test_on_a_phone_a_line_keeps_its_time_and_an_acknowledgement_its_end(stage, states):
+    at = states("healthy").now
+    long = LogLine(at, "one line that says so much that it goes on below its time " * 2, "error")
+    async with stage(size=SIZES["phone"], lines=[long]) as s:
+        s.room.show_pane("alerts")
+        assert next(line for line in s.text("alerts").splitlines() if "ops@thinclient" in line).strip().startswith("until ")
+        s.room.show_pane("log")
+        await s.until(lambda: "one line" in s.text("log"))
+        first, second, *_ = [line for line in s.text("log").splitlines() if line.strip()]
+        assert first.startswith(f"{text.clock(at)} ✖ one line") and second.startswith("  ") and second[2] != " "
+
+
+@pytest.mark.parametrize("estate", ["spark", "mesh", "modes"])
+async def test_no_list_shows_one_entry_of_many_while_others_have_empty_rows(stage, states, estate):
+    async with stage("healthy", SIZES["normal"], estate=estate) as s:
+        for scenario in ("healthy", "alerting"):
+            s.hub.put(states(scenario, estate))
+            for host in s.hub.state.hosts:
+                s.room.go_to_host(host)
+                await s.pilot.pause()
+                there = [pane for pane in s.room._panes.values() if pane.display]
+                for pane in there:
+                    if not isinstance(pane, ListPane) or not pane._items:
+                        continue
+                    seen = len(set(pane._owners) - {""})
+                    column = [other for other in there if other.region.x == pane.region.x and other is not pane]
+                    empty = sum(other.size.height - len(other.plain.rstrip().splitlines()) for other in column)
+                    assert seen >= min(2, len(pane._items)) or not empty, (
+                        scenario,
+                        host,
+                        pane.NAME,
+                        seen,
+                        len(pane._items),
+                        empty,
+                    )

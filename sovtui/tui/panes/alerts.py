@@ -163,11 +163,13 @@ class AlertsPane(ListPane):
             note = f"until {short_moment(silence.ends_at, view.state.now)}, {silence.author}: {silence.comment}"
         lines = wrap(note or "no summary", max(8, width - 2))
         shown = [cut(note or "no summary", width - 2)]
-        free = self.room - len(self.head(view, width)) - len(view.state.alerts)
+        count = len(view.state.alerts)
+        room = self.room - len(self.head(view, width)) if self.room else 3 * count
+        short = room < 2 * count  # then only the chosen one says more than its name, and more of them are seen
         if alert.fingerprint == self.cursor and self.room < self.DETAIL_FROM:
-            shown = lines[: max(1, min(3, free))]
-        elif self.room and free < len(view.state.alerts):
-            shown = []  # where not all have room for two lines, more of them are seen
+            shown = lines[: max(1, min(3, room - count if short else 1 + room - 2 * count))]
+        elif short:
+            shown = []
         words = f"{alert.name} {alert.severity} {word_of(alert)} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
 
