@@ -37,8 +37,8 @@ class Conductor:
         self._push = push
         self._tell = tell
         self._asking = False
-        self._waits: set[str] = set()
-        """Hosts whose action is followed to its end here already."""
+        self._under_way: set[tuple[str, Where]] = set()
+        """Hosts whose action is followed to its end here, or is being asked to end."""
 
     async def act(self, action: str, wish: Wish, key: str = "", *, careful: bool = False) -> None:
         """Carry out one wish, asking first where the plan says so; where thumbs press keys (`careful`) also before all is unloaded."""
@@ -48,6 +48,8 @@ class Conductor:
         if plan.verdict is Verdict.NO:
             self._tell(_sentence(plan.reason), "warning")
             return
+        if plan.where is not Where.ALERTS and (wish.host, plan.where) in self._under_way:
+            return  # a key that is held down, or pressed again before the box has answered: nothing is done twice
         if plan.verdict is Verdict.ASK:
             self._asking = True
             try:
@@ -93,23 +95,20 @@ class Conductor:
         return again if _agreed(again) <= _agreed(plan) else await self._ask(again, key, careful)
 
     async def _execute(self, plan: Plan) -> None:
-        host = plan.wish.host
-        mine = plan.where is Where.BOX and host not in self._waits
+        host, under_way = plan.wish.host, (plan.wish.host, plan.where)
+        self._under_way.add(under_way)
         try:
-            if mine:
-                self._waits.add(host)
             outcome = await self._hub.execute(plan)
             if plan.where is Where.RUNNING and not outcome.exit_code:
                 self._tell(f"{plan.title}: asked. The actions pane shows what it does", "begun")
-                if host in self._waits:
+                if (host, Where.BOX) in self._under_way:
                     return  # how it ends is told where it was begun
                 outcome = await self._hub.follow(host, plan.wish.target)
         except PortError as error:
             self._tell(error.sentence(), "error")
             return
         finally:
-            if mine:
-                self._waits.discard(host)
+            self._under_way.discard(under_way)
         severity = {0: "information", 4: "warning", 5: "warning"}.get(outcome.exit_code, "error")
         self._tell(outcome.message or plan.title, severity)
 

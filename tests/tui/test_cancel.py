@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from sovtui.actions.spec import Where
+from sovtui.actions.spec import Plan, Where
 from sovtui.core.events import CancelAsked
 from sovtui.core.model import Step
 from sovtui.core.state import State, reduce
+from sovtui.runtime.hub import Outcome
 from sovtui.tui.screens.choose import ChooseScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
 from sovtui.tui.screens.dialog import Written
@@ -109,3 +112,25 @@ async def test_what_cancelling_would_do_has_changed_since_it_was_asked(stage, st
         await s.press("x")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen) and s.screen is not first)
         assert s.hub.executed == [] and "brought back" in " ".join(s.screen.query_one("Written").plain.split())
+
+
+async def test_a_key_that_is_held_down_does_nothing_twice(stage):
+    """Before the box has answered, the state does not say yet that something runs."""
+    async with stage() as s:
+        answer = asyncio.Event()
+
+        async def slow(plan: Plan, progress: Any = None, *, wait: bool = True) -> Outcome:
+            s.hub.executed.append(plan)
+            await answer.wait()
+            return Outcome(0, "done")
+
+        s.hub.execute = slow
+        await s.press("c")
+        await s.until(lambda: bool(s.hub.executed))
+        await s.press("c", "c", "c")
+        await s.pilot.pause(0.5)
+        assert len(s.hub.executed) == 1
+        answer.set()
+        await s.until(lambda: "done" in "".join(s.toasts()).lower())
+        await s.press("c")
+        await s.until(lambda: len(s.hub.executed) == 2)
