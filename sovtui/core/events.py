@@ -189,23 +189,17 @@ class ReceiptsUnread:
     host: str
 
 
-Event = (
-    Tick
-    | SpecChanged
-    | Samples
+HostEvent = (
+    Samples
     | Curve
     | LinkChanged
     | PathSeen
     | ClockSeen
     | MeteredSeen
     | TrafficSeen
-    | SourceChanged
     | ServicesSeen
     | ActivitySeen
     | EngineSeen
-    | AlertsSeen
-    | FiringSeen
-    | PulsesSeen
     | BackupsSeen
     | ActionChanged
     | CancelAsked
@@ -213,3 +207,6 @@ Event = (
     | ReceiptsSeen
     | ReceiptsUnread
 )
+"""What concerns one host."""
+
+Event = HostEvent | Tick | SpecChanged | SourceChanged | AlertsSeen | FiringSeen | PulsesSeen

@@ -27,6 +27,7 @@ from sovtui.core.events import (
     EngineSeen,
     Event,
     FiringSeen,
+    HostEvent,
     LinkChanged,
     MeteredSeen,
     PathSeen,
@@ -255,26 +256,6 @@ def _take_alerts(state: State, event: AlertsSeen) -> State:
         pulses=pulses,
     )
     return replace(new, alerts=merged(alerts, state.alerts, new.firing, event.hushes)) if event.untold else new
-
-
-HostEvent = (
-    Samples
-    | Curve
-    | LinkChanged
-    | PathSeen
-    | ClockSeen
-    | MeteredSeen
-    | TrafficSeen
-    | ServicesSeen
-    | ActivitySeen
-    | EngineSeen
-    | BackupsSeen
-    | ActionChanged
-    | CancelAsked
-    | ActionNoticed
-    | ReceiptsSeen
-    | ReceiptsUnread
-)
 
 
 def _reduce_host(host: Host, event: HostEvent) -> Host:

@@ -28,7 +28,7 @@ BELONGS: Mapping[str, Sequence[str]] = {
     "services": ("open", "restart", "filter", "logs"),
     "alerts": ("open", "acknowledge", "filter", "unacknowledge"),
     "backups": ("open", "backup"),
-    "actions": ("open", "filter"),
+    "actions": ("open", "cancel", "filter"),
     "log": ("pause", "wrap", "filter", "fold", "last-error", "action-start"),
 }
 """What is about the pane in front."""

@@ -194,8 +194,9 @@ class Room(Scene):
             if key.name == name:
                 self.press(key)
                 return
-        if name in self._specs:
-            self.tell(f"{self._specs[name].title}: there is nothing for it now.", "begun")
+        spec = self._specs.get(name.partition(" ")[0])
+        if spec is not None:
+            self.tell(f"{spec.title}: there is nothing for it now.", "begun")
 
     def press(self, key: Key) -> None:
         """Do what a key says."""
