@@ -329,3 +329,20 @@ async def test_no_list_shows_one_entry_of_many_while_others_have_empty_rows(stag
                         len(pane._items),
                         empty,
                     )
+
+
+async def test_what_took_the_place_of_the_chosen_entry_is_not_opened_for_it(stage, states):
+    """The alert that was looked at has ended just as Enter was pressed."""
+    state = states("healthy")
+    async with stage(state) as s:
+        s.room.show_pane("alerts")
+        await s.press("down")
+        gone = s.pane("alerts").cursor
+        s.hub.put(replace(state, alerts=tuple(alert for alert in state.alerts if alert.fingerprint != gone)))
+        await s.pilot.pause()
+        assert s.pane("alerts").cursor not in ("", gone)
+        await s.press("enter")
+        assert s.screen is s.room and s.toasts() == [CHANGED]
+        await s.read()
+        await s.press("enter")
+        await s.until(lambda: isinstance(s.screen, DetailScreen))

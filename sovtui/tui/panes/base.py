@@ -216,6 +216,10 @@ class Later(Sequence[Row]):
         return (self._make(),)[index]
 
 
+CURSOR = -1
+"""In place of a line: what Enter opens."""
+
+
 class ListPane(Pane):
     """A pane with a cursor. The cursor stays on its entry when the order changes."""
 
@@ -290,7 +294,7 @@ class ListPane(Pane):
         return self.cursor if self._held and self.cursor in ids else ids[0] if ids else ""
 
     def meant(self) -> Mapping[int, str]:
-        return {y: owner for y, owner in enumerate(self._owners) if owner}
+        return {y: owner for y, owner in enumerate(self._owners) if owner} | {CURSOR: self.cursor}
 
     def stays(self, view: View) -> bool:
         """Whether the cursor stays on its entry once the pane is in front, also where nobody has put it there."""
@@ -363,11 +367,13 @@ class ListPane(Pane):
     def hold(self, id: str) -> None:
         """Stay on this entry whatever comes before it, as if it had been chosen by hand."""
         self.cursor, self._held = id, True
+        self.steady.trust()
 
     def _choose(self, id: str) -> None:
         if id:
             self.cursor, self._held = id, True
             self.redraw()
+            self.steady.settle(CURSOR)
             self.post_message(self.Moved())
 
     def _go(self, id: str) -> None:

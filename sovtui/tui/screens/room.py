@@ -27,7 +27,7 @@ from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
 from sovtui.tui.linkfacts import METERED, link_rows
 from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
-from sovtui.tui.panes.base import ListPane, Pane, View
+from sovtui.tui.panes.base import CURSOR, ListPane, Pane, View
 from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import LogPane
 from sovtui.tui.screens.choose import Choice, ChooseScreen
@@ -264,6 +264,9 @@ class Room(Scene):
         pane, view = self._panes[self.current], self.view
         if view is None or not isinstance(pane, ListPane) or not pane.chosen(view):
             self.action_zoom()
+            return
+        if not pane.steady.holds(CURSOR):
+            self._too_soon()
             return
         mine = BELONGS.get(self.current, ())
         keys = [key for key in self._keys if key.id in (*mine, "copy") and key.id not in ("open", "filter")]
