@@ -15,6 +15,8 @@ from sovtui.tui.screens.dialog import Answers, Dialog, Written
 from sovtui.tui.widgets.keybar import Touch
 
 LABEL_CELLS = 9
+FRAME_CELLS = 4
+"""Beside the answers: the frame and what keeps off it."""
 
 
 class NarrowAnswers(Answers):
@@ -67,7 +69,7 @@ class DetailScreen(Dialog[str]):
         scroll = self.query_one("#text", VerticalScroll)
         more, back = scroll.max_scroll_y > scroll.scroll_y, scroll.scroll_y > 0
         page = Touch("up", "↑", "back") if back and not more else Touch("down", "↓", "more", enabled=more)  # always in its place
-        room = max(1, self.size.width // NarrowAnswers.LEAST_CELLS - 1)
+        room = max(1, (self.size.width - FRAME_CELLS) // NarrowAnswers.LEAST_CELLS)
         return (*[page, *acts][: room - 1], Touch("leave", "esc", "close", current=True))
 
     def answer(self, id: str) -> None:
