@@ -41,11 +41,6 @@ class Steady:
         """The operator has moved it, and knows where everything is; also what is shown next."""
         self._meant = None
 
-    def settle(self, place: Hashable) -> None:
-        """The operator has changed what this place means, and knows of it."""
-        if self._meant is not None and place in self._meant:
-            self._meant[place] = (self._meant[place][0], float("-inf"))
-
     def press(self) -> None:
         """A finger, a button or a key has gone down."""
         self._pressed = moment()

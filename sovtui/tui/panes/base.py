@@ -216,10 +216,6 @@ class Later(Sequence[Row]):
         return (self._make(),)[index]
 
 
-CURSOR = -1
-"""In place of a line: what Enter opens."""
-
-
 class ListPane(Pane):
     """A pane with a cursor. The cursor stays on its entry when the order changes."""
 
@@ -251,6 +247,8 @@ class ListPane(Pane):
         """All entries of a view: the keys ask again for what has just been drawn."""
         self._top = 0
         self._owners: list[str] = []
+        self.aim = Steady()
+        """What Enter opens."""
         self.room = 0
         """Rows there are for the list as it was last drawn, with what stands above it."""
 
@@ -294,7 +292,17 @@ class ListPane(Pane):
         return self.cursor if self._held and self.cursor in ids else ids[0] if ids else ""
 
     def meant(self) -> Mapping[int, str]:
-        return {y: owner for y, owner in enumerate(self._owners) if owner} | {CURSOR: self.cursor}
+        return {y: owner for y, owner in enumerate(self._owners) if owner}
+
+    def watch_filter(self) -> None:
+        for known in (self.steady, self.aim):
+            known.trust()  # whoever types sees what is left
+        self.redraw()
+
+    def redraw(self) -> None:
+        super().redraw()
+        if self.display and self._items:
+            self.aim.show({"": self.cursor})
 
     def stays(self, view: View) -> bool:
         """Whether the cursor stays on its entry once the pane is in front, also where nobody has put it there."""
@@ -367,13 +375,12 @@ class ListPane(Pane):
     def hold(self, id: str) -> None:
         """Stay on this entry whatever comes before it, as if it had been chosen by hand."""
         self.cursor, self._held = id, True
-        self.steady.trust()
+        self.aim.trust()
 
     def _choose(self, id: str) -> None:
         if id:
-            self.cursor, self._held = id, True
+            self.hold(id)
             self.redraw()
-            self.steady.settle(CURSOR)
             self.post_message(self.Moved())
 
     def _go(self, id: str) -> None:

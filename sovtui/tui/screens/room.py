@@ -27,7 +27,7 @@ from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
 from sovtui.tui.linkfacts import METERED, link_rows
 from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
-from sovtui.tui.panes.base import CURSOR, ListPane, Pane, View
+from sovtui.tui.panes.base import ListPane, Pane, View
 from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import LogPane
 from sovtui.tui.screens.choose import Choice, ChooseScreen
@@ -265,7 +265,7 @@ class Room(Scene):
         if view is None or not isinstance(pane, ListPane) or not pane.chosen(view):
             self.action_zoom()
             return
-        if not pane.steady.holds(CURSOR):
+        if not pane.aim.holds(""):
             self._too_soon()
             return
         mine = BELONGS.get(self.current, ())
