@@ -27,7 +27,7 @@ from .conftest import SIZES, Stage
 
 pytestmark = pytest.mark.screen
 
-SCENARIOS = ("healthy", "switching", "failed", "link-down", "alerting", "empty")
+SCENARIOS = ("healthy", "troubled", "switching", "failed", "link-down", "alerting", "empty")
 LAYOUTS = ((120, 40), (80, 24), (79, 20), (44, 80), (44, 60), (44, 38), (60, 50))
 
 
@@ -174,7 +174,7 @@ async def test_a_mode_whose_row_has_just_moved_is_not_switched_to(stage, states)
 
 async def test_a_key_is_about_what_was_chosen_when_it_was_looked_at(stage, states):
     """A unit that fails comes first: for a moment the key does nothing, and in front the cursor stays where it was."""
-    state = states("healthy")
+    state = states("troubled")
     worse = with_services(state, replace(next(iter(state.hosts.values())).services["aide-check.timer"], active="failed"))
     async with stage(state) as s:
         first = s.pane("services").chosen(s.room.view)
@@ -333,7 +333,7 @@ async def test_no_list_shows_one_entry_of_many_while_others_have_empty_rows(stag
 
 async def test_what_took_the_place_of_the_chosen_entry_is_not_opened_for_it(stage, states):
     """The alert that was looked at has ended just as Enter was pressed."""
-    state = states("healthy")
+    state = states("troubled")
     async with stage(state) as s:
         s.room.show_pane("alerts")
         await s.press("down")
