@@ -25,6 +25,8 @@ class Where(StrEnum):
     """An on-box machine does it, with a receipt."""
     ALERTS = "alerts"
     """Alertmanager's silences."""
+    RUNNING = "running"
+    """The action that runs there: it is asked to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Wish:
 
     host: str
     target: str = ""
-    """Mode, backup, service, alert fingerprint, engine or `ENGINE/MODEL`, by the action."""
+    """Mode, backup, service, alert fingerprint, engine, `ENGINE/MODEL` or an action's id, by the action."""
     options: Mapping[str, str] = field(default_factory=dict)
     """`comment`, `for` (seconds: of a silence, or how long a model stays), `consent` (`all`: the operator has said yes to whatever may be lost)."""
 
@@ -72,7 +74,7 @@ class Spec:
     help: str
     """One sentence."""
     target: str
-    """What it applies to: `mode`, `service`, `backup`, `alert`, `model` (`ENGINE/MODEL`), `engine`, or empty for the host itself."""
+    """What it applies to: `mode`, `service`, `backup`, `alert`, `model` (`ENGINE/MODEL`), `engine`, `run` (an action's id), or empty for the host itself."""
     plan: Callable[[State, Config, Wish], Plan]
     dangerous: bool = True
     """Changes something: not offered in read-only mode."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from sovtui.actions.cancel import outlook
 from sovtui.cli import documents, output
 from sovtui.cli.diagnostics import Narrator, link_told, say, sentence
 from sovtui.cli.exits import Exit, Failure
@@ -125,25 +126,31 @@ async def follow(session: Session, run_id: str) -> int:
     """Attaches to an action: the one named, else the running one, else the newest."""
     named = session.named_host()
     async with session.hub(named) as hub:
-        host, full = await _whose(session, hub, named, run_id)
+        host, run = await _whose(session, hub, named, run_id)
         narrator = Narrator()
         with link_told(hub, host):
-            return (await followed(hub.follow(host, full, narrator), narrator, host, full)).exit_code
+            return (await followed(hub.follow(host, run.id, narrator), narrator, host, run.id)).exit_code
 
 
 async def cancel(session: Session, run_id: str) -> int:
-    """Asks the running action, or the one named, to end safely."""
+    """Asks the running action, or the one named, to end safely; says first what that does now."""
     named = session.named_host()
     async with session.hub(named) as hub:
         if hub.state.read_only:
             raise Failure(Exit.REFUSED, "sovtui was started read-only. Start it without --read-only to change anything.")
-        host, full = await _whose(session, hub, named, run_id)
-        outcome = await hub.cancel(host, full)
+        host, run = await _whose(session, hub, named, run_id)
+        if run.running:
+            settings = session.config.host[host]
+            seen = outlook(run, hub.state.hosts[host].spec, rollback=settings.switch.rollback)
+            if seen.refused:
+                raise Failure(Exit.REFUSED, sentence(f"{run.id} cannot be cancelled any more: {seen.refused}"))
+            say(seen.reason)
+        outcome = await hub.cancel(host, run.id)
         say(sentence(outcome.message))
         return outcome.exit_code
 
 
-async def _whose(session: Session, hub: Hub, named: str | None, run_id: str) -> tuple[str, str]:
+async def _whose(session: Session, hub: Hub, named: str | None, run_id: str) -> tuple[str, ActionRun]:
     boxes = [named] if named else [n for n, h in session.config.host.items() if h.role == "box"] or [session.box()]
     failures: list[Failure] = []
     known: list[tuple[str, ActionRun]] = []
@@ -153,17 +160,16 @@ async def _whose(session: Session, hub: Hub, named: str | None, run_id: str) -> 
         except Failure as failure:
             failures.append(failure)
     if run_id:
-        exact = [(h, r.id) for h, r in known if r.id == run_id] or [(h, r.id) for h, r in known if r.id.startswith(run_id)]
+        exact = [(h, r) for h, r in known if r.id == run_id] or [(h, r) for h, r in known if r.id.startswith(run_id)]
         if len(exact) == 1:
             return exact[0]
         if len(exact) > 1:
-            raise Failure(Exit.USAGE, f"Several actions begin with `{run_id}`:", *(f"  {r}" for _, r in exact))
-    running = [(h, r.id) for h, r in known if r.running]
+            raise Failure(Exit.USAGE, f"Several actions begin with `{run_id}`:", *(f"  {r.id}" for _, r in exact))
+    running = [(h, r) for h, r in known if r.running]
     if not run_id and running:
         return running[0]
     if not run_id and known:
-        newest = max(known, key=lambda k: k[1].began_at)
-        return newest[0], newest[1].id
+        return max(known, key=lambda k: k[1].began_at)
     if failures:
         raise failures[0]
     if not run_id:

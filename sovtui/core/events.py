@@ -159,6 +159,14 @@ class ActionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """We have asked this action to end."""
+
+    host: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ActionNoticed:
     """The box says which action holds its lock now; an empty id means none."""
 
@@ -181,26 +189,24 @@ class ReceiptsUnread:
     host: str
 
 
-Event = (
-    Tick
-    | SpecChanged
-    | Samples
+HostEvent = (
+    Samples
     | Curve
     | LinkChanged
     | PathSeen
     | ClockSeen
     | MeteredSeen
     | TrafficSeen
-    | SourceChanged
     | ServicesSeen
     | ActivitySeen
     | EngineSeen
-    | AlertsSeen
-    | FiringSeen
-    | PulsesSeen
     | BackupsSeen
     | ActionChanged
+    | CancelAsked
     | ActionNoticed
     | ReceiptsSeen
     | ReceiptsUnread
 )
+"""What concerns one host."""
+
+Event = HostEvent | Tick | SpecChanged | SourceChanged | AlertsSeen | FiringSeen | PulsesSeen

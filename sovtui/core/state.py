@@ -21,11 +21,13 @@ from sovtui.core.events import (
     ActivitySeen,
     AlertsSeen,
     BackupsSeen,
+    CancelAsked,
     ClockSeen,
     Curve,
     EngineSeen,
     Event,
     FiringSeen,
+    HostEvent,
     LinkChanged,
     MeteredSeen,
     PathSeen,
@@ -106,6 +108,8 @@ class Host:
     """They have been read once, or it is known that they cannot be."""
     fell_silent: Mapping[str, tuple[Engine, datetime]] = field(default_factory=dict)
     """By mode name, of an engine that gives no answer now: what it last answered, and when it was first found silent."""
+    cancelling: str = ""
+    """Id of the action that this client has last asked to end."""
 
     def reading(self, figure: str, subject: str = "") -> Reading:
         """The figure, or an unknown one: never None, never zero for nothing."""
@@ -254,25 +258,6 @@ def _take_alerts(state: State, event: AlertsSeen) -> State:
     return replace(new, alerts=merged(alerts, state.alerts, new.firing, event.hushes)) if event.untold else new
 
 
-HostEvent = (
-    Samples
-    | Curve
-    | LinkChanged
-    | PathSeen
-    | ClockSeen
-    | MeteredSeen
-    | TrafficSeen
-    | ServicesSeen
-    | ActivitySeen
-    | EngineSeen
-    | BackupsSeen
-    | ActionChanged
-    | ActionNoticed
-    | ReceiptsSeen
-    | ReceiptsUnread
-)
-
-
 def _reduce_host(host: Host, event: HostEvent) -> Host:
     match event:
         case Samples(_, samples):
@@ -314,6 +299,8 @@ def _reduce_host(host: Host, event: HostEvent) -> Host:
                 host.receipts if run.running else tuple(sorted((run, *rest), key=lambda r: r.began_at, reverse=True))[:RECEIPTS]
             )
             return replace(host, action=run, receipts=receipts)
+        case CancelAsked(_, run_id):
+            return replace(host, cancelling=run_id)
         case ActionNoticed(_, run_id):
             return host if host.noticed == run_id else replace(host, noticed=run_id)
         case ReceiptsSeen(_, runs):

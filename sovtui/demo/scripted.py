@@ -15,7 +15,7 @@ from sovtui.actions import all_specs
 from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.config.schema import Config
 from sovtui.core.clean import clean
-from sovtui.core.events import LinkChanged
+from sovtui.core.events import CancelAsked, LinkChanged
 from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import ActionRun, Link, LinkPhase
 from sovtui.core.receipts import outcome_word, step_word
@@ -126,6 +126,8 @@ class DemoHub:
             return Outcome(plan.exit_code, plan.reason)
         if plan.where is Where.ALERTS:
             return self._silence(plan)
+        if plan.where is Where.RUNNING:
+            return await self.cancel(plan.wish.host, plan.wish.target)
         host = plan.wish.host
         if host in self.world.down or self._silent:
             return Outcome(3, f"{host} cannot be reached. Nothing was started; try again when the link is up")
@@ -161,6 +163,7 @@ class DemoHub:
     async def cancel(self, host: str, run_id: str) -> Outcome:
         if not self._stage.cancel(host, run_id):
             return Outcome(4, f"{run_id} does not run")
+        self._store.put(CancelAsked(host, run_id))
         return Outcome(0, f"{run_id} is being cancelled. `sovtui follow {run_id}` shows how it ends")
 
     async def receipts(self, host: str) -> tuple[ActionRun, ...]:

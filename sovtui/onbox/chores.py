@@ -231,7 +231,8 @@ def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
     if not trouble:
         s = _seen(s, unit)
     if s.cancelled and not s.stopping:
-        return replace(s, stopping=True), (Run("stop", unit.name), Wait(POLL))
+        told = Step(s.step, "running", None, f"{s.cancelled}: {unit.name} is stopped before its end")
+        return replace(s, stopping=True), (told, Run("stop", unit.name), Wait(POLL))
     ended = s.returned and (not unit.up or _has_exited(unit))
     if trouble or not ended:
         return s, (Wait(POLL),)

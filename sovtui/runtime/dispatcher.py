@@ -17,7 +17,7 @@ from sovtui.actions.spec import Plan, Verdict, Where
 from sovtui.config.schema import Config
 from sovtui.core import outside, receipts
 from sovtui.core.clean import Clean, clean
-from sovtui.core.events import ActionChanged, ReceiptsSeen
+from sovtui.core.events import ActionChanged, CancelAsked, ReceiptsSeen
 from sovtui.core.model import ActionRun
 from sovtui.core.receipts import step_word
 from sovtui.core.text import duration
@@ -68,6 +68,8 @@ class Dispatcher:
         try:
             if plan.where is Where.ALERTS:
                 return await self._alert(plan)
+            if plan.where is Where.RUNNING:
+                return await self.cancel(plan.wish.host, plan.wish.target)
             return await self._start(plan, progress, wait)
         except Unreachable as error:
             return Outcome(3, f"{plan.title}: {error.sentence()}")
@@ -216,6 +218,7 @@ class Dispatcher:
             return Outcome(3, f"{host} cannot be asked to cancel {run_id}: {error or 'no answer in time'}")
         except PortError as error:
             return Outcome(4, error.sentence())
+        self._store.put(CancelAsked(host, run_id))
         return Outcome(0, f"{run_id} is being cancelled. `sovtui follow {run_id}` shows how it ends")
 
     async def _ask_to_cancel(self, host: str, run_id: str) -> None:

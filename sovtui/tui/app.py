@@ -27,7 +27,7 @@ from textual.timer import Timer
 from sovtui.config.surroundings import look, served
 from sovtui.core.clean import one_line
 from sovtui.tui import heap, themes
-from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, WIDE_FROM
+from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, THREE_ROWS_FROM, TWO_ROWS_FROM, WIDE_FROM
 from sovtui.tui.ending import QUIT_SECONDS, Ending
 from sovtui.tui.narrow import narrow
 from sovtui.tui.palette import RoomProvider
@@ -70,7 +70,7 @@ class ControlRoom(App[None]):
     ENABLE_COMMAND_PALETTE = True
     ALLOW_SELECT = False
     HORIZONTAL_BREAKPOINTS = [(0, "-phone"), (PHONE_BELOW, "-normal"), (WIDE_FROM, "-wide")]  # noqa: RUF012  # declared as an instance variable by Textual
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (HEIGHT_OF_THUMBS, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (HEIGHT_OF_THUMBS, "-tall"), (TWO_ROWS_FROM, "-taller"), (THREE_ROWS_FROM, "-tallest")]  # noqa: RUF012
 
     room: Room
     """There from the moment when the hub is."""

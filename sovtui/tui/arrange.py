@@ -16,8 +16,8 @@ LEAST = (38, 14)
 """Below this many columns or rows a plain message is shown instead."""
 HEIGHT_OF_THUMBS = 24
 """Below this many rows (a keyboard is up) tabs and keys are one row high."""
-TWO_ROWS_OF_TILES_FROM = 50
-"""From this many rows on the phone's key bar has two rows of tiles."""
+TWO_ROWS_FROM, THREE_ROWS_FROM = 50, 66
+"""From this many rows on the phone's key bar has two, and three, rows of tiles."""
 LOG_BELOW_FROM = 34
 """Rows for panes from which the log of the wide layout has the whole width."""
 LOG_ROWS = 8
@@ -46,10 +46,14 @@ def kind_of(width: int) -> Kind:
     return Kind.PHONE if width < PHONE_BELOW else Kind.NORMAL if width < WIDE_FROM else Kind.WIDE
 
 
+def tile_rows(height: int) -> int:
+    """Rows of tiles on a phone of this height."""
+    return 1 + (height >= TWO_ROWS_FROM) + (height >= THREE_ROWS_FROM)
+
+
 def bars(kind: Kind, height: int, *, roomy: bool, notice: int, filtering: bool, travel: int = 0, next: int = 0) -> dict[str, int]:
     """Rows of everything that is not a pane, by the part's id."""
     thumbs = kind is Kind.PHONE and height >= HEIGHT_OF_THUMBS
-    tile_rows = 2 if height >= TWO_ROWS_OF_TILES_FROM else 1
     return {
         "next": next,
         "status": {Kind.WIDE: 1, Kind.NORMAL: 2, Kind.PHONE: 3}[kind],
@@ -57,7 +61,7 @@ def bars(kind: Kind, height: int, *, roomy: bool, notice: int, filtering: bool, 
         "notice": notice,
         "tabs": 0 if kind is not Kind.PHONE or not roomy else 3 if thumbs else 1,
         "filter": 1 if filtering and roomy else 0,
-        "keys": 0 if not roomy else 3 * tile_rows if thumbs else 1,
+        "keys": 0 if not roomy else 3 * tile_rows(height) if thumbs else 1,
     }
 
 

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from textual.screen import Screen
 
-from sovtui.actions.spec import Plan, Verdict, Wish
+from sovtui.actions.spec import Plan, Verdict, Where, Wish
+from sovtui.core.modes import Heat, mode_views
 from sovtui.ports.errors import PortError
 from sovtui.runtime.hub import Hub, Outcome
+from sovtui.tui.keymap import NONE
 from sovtui.tui.screens.acknowledge import AcknowledgeScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
 
@@ -35,19 +37,23 @@ class Conductor:
         self._push = push
         self._tell = tell
         self._asking = False
+        self._under_way: set[tuple[str, Where]] = set()
+        """Hosts whose action is followed to its end here, or is being asked to end."""
 
-    async def act(self, action: str, wish: Wish, key: str = "") -> None:
-        """Carry out one wish, asking first where the plan says so."""
+    async def act(self, action: str, wish: Wish, key: str = "", *, careful: bool = False) -> None:
+        """Carry out one wish, asking first where the plan says so; where thumbs press keys (`careful`) also before all is unloaded."""
         if self._asking:
             return
-        plan = self._hub.plan(action, wish)
+        plan = self._plan(action, wish, careful)
         if plan.verdict is Verdict.NO:
             self._tell(_sentence(plan.reason), "warning")
             return
+        if plan.where is not Where.ALERTS and (wish.host, plan.where) in self._under_way:
+            return  # a key that is held down, or pressed again before the box has answered: nothing is done twice
         if plan.verdict is Verdict.ASK:
             self._asking = True
             try:
-                agreed = await self._ask(plan, key)
+                agreed = await self._ask(plan, key, careful)
             finally:
                 self._asking = False
             if agreed is None:
@@ -57,8 +63,20 @@ class Conductor:
             self._tell(f"{plan.title} …", "begun")
         await self._execute(plan, key)
 
-    async def _ask(self, plan: Plan, key: str) -> Plan | None:
-        """The plan as agreed, or None. It is made anew after the answer: the world may have changed meanwhile."""
+    def _plan(self, action: str, wish: Wish, careful: bool) -> Plan:
+        plan = self._hub.plan(action, wish)
+        host = self._hub.state.hosts.get(wish.host)
+        if not careful or (action, wish.target) != ("switch", NONE) or plan.verdict is not Verdict.GO or host is None:
+            return plan
+        loaded = [view for view in mode_views(host) if view.heat is not Heat.COLD]
+        if not loaded:
+            return plan
+        known = [view.mode.title or view.mode.name for view in loaded if view.heat is not Heat.UNKNOWN]
+        why = f"{' and '.join(known)} is stopped" if known else "Whatever is loaded is stopped"
+        return replace(plan, verdict=Verdict.ASK, reason=f"{why}: no model will be loaded then.")
+
+    async def _ask(self, plan: Plan, key: str, careful: bool) -> Plan | None:
+        """The plan as agreed, or None. It is made anew after the answer; what was not asked about is asked about then."""
         wish = plan.wish
         if plan.action == "acknowledge":
             settings = self._hub.config.alertmanager
@@ -70,11 +88,11 @@ class Conductor:
             wish = replace(wish, options={**wish.options, **options})
         elif not await self._push(ConfirmScreen(plan, key)):
             return None
-        again = self._hub.plan(plan.action, wish)
+        again = self._plan(plan.action, wish, careful)
         if again.verdict is Verdict.NO:
             self._tell(_sentence(again.reason), "warning")
             return None
-        return again
+        return again if _agreed(again) <= _agreed(plan) else await self._ask(again, key, careful)
 
     async def _execute(self, plan: Plan, key: str = "") -> None:
         outcome = await self._told(plan)
@@ -97,14 +115,30 @@ class Conductor:
 
     async def _told(self, plan: Plan) -> Outcome | None:
         """Carried out and told; None where it could not be."""
+        host, under_way = plan.wish.host, (plan.wish.host, plan.where)
+        self._under_way.add(under_way)
         try:
             outcome = await self._hub.execute(plan)
+            if plan.where is Where.RUNNING and not outcome.exit_code:
+                self._tell(f"{plan.title}: asked. The actions pane shows what it does", "begun")
+                if (host, Where.BOX) in self._under_way:
+                    return None  # how it ends is told where it was begun
+                outcome = await self._hub.follow(host, plan.wish.target)
         except PortError as error:
             self._tell(error.sentence(), "error")
             return None
+        finally:
+            self._under_way.discard(under_way)
         severity = {0: "information", 4: "warning", 5: "warning"}.get(outcome.exit_code, "error")
         self._tell(outcome.message or plan.title, severity)
         return outcome
+
+
+def _agreed(plan: Plan) -> set[str]:
+    """What is consented to with it, and what cancelling would do."""
+    consent = plan.request.get("consent") or {}
+    steps = set(plan.steps) if plan.where is Where.RUNNING else set()
+    return {what for what, yes in consent.items() if yes} | steps
 
 
 def _sentence(words: str) -> str:

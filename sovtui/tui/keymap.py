@@ -179,6 +179,9 @@ def _applies(view: View, spec: Spec, target: str) -> bool:
 def _titles(view: View, spec: Spec, target: str) -> tuple[str, str]:
     """(for the key bar, in full)."""
     short = SHORT.get(spec.id, spec.id.split("-")[0])
+    run = view.host.action if view.host is not None else None
+    if spec.target == "run" and run is not None:
+        return short, f"{spec.title}: {run.kind} {run.target}".rstrip()
     if spec.target == "alert":
         alert = next((a for a in view.state.alerts if a.fingerprint == target), None)
         return short, f"{spec.title}: {alert.name if alert else target}"

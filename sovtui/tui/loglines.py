@@ -17,6 +17,8 @@ from sovtui.tui.present import Row, row, wrap
 SKIPPED = "skipped"
 """The level of the line that stands for those that could not be kept."""
 ROLES = {"error": "bad", "warning": "warn", "debug": "label", SKIPPED: "warn"}
+BESIDE_FROM = 60
+"""From this width on a long line goes on beside its time."""
 SIGNS = {"error": "✖ ", "warning": "▲ ", SKIPPED: "… "}
 
 
@@ -29,15 +31,20 @@ def engine_of(host: Host, service: str) -> str:
 
 
 def line_rows(line: LogLine, width: int, *, wraps: bool, pan: int = 0, head: int = 0) -> list[Row]:
-    """One line with its time, where there is room for it, and the sign of its level; without its first `head` characters."""
+    """One line with its time and the sign of its level; without its first `head` characters. Where it is narrow what follows is below both."""
     role = ROLES.get(line.level, "plain")
     at = text.clock(line.at) if line.at else ""
-    stamp = f"{at} " if at and width >= 60 else ""
+    stamp = f"{at} " if at else ""
     sign = SIGNS.get(line.level, "  ")
     room = max(1, width - len(stamp) - 2)
     if not wraps:
         return [row((stamp, "label"), (sign, role), (line.text[head + pan :], role))]
-    lines = wrap(line.text[head:], room)[:12]
+    words = line.text[head:]
+    if width < BESIDE_FROM and stamp:
+        first = wrap(words, room)[0]
+        rest = wrap(words[len(first) :].lstrip(" "), max(1, width - 2))[:11] if len(first) < len(words) else []
+        return [row((stamp, "label"), (sign, role), (first, role)), *(row(("  ", role), (part, role)) for part in rest)]
+    lines = wrap(words, room)[:12]
     blank = " " * len(stamp)
     return [row((blank if i else stamp, "label"), ("  " if i else sign, role), (part, role)) for i, part in enumerate(lines)]
 

@@ -7,9 +7,10 @@ are, never parsed: no markup.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from rich.cells import cell_len as _cell_len
 from rich.cells import set_cell_size
@@ -43,6 +44,8 @@ ROLES = (
 """Every role there is; each is a component class `lines--ROLE` of the stylesheet."""
 
 LEFT, RIGHT = "left", "right"
+_BETWEEN = "-_.:/ "
+"""What is between the words of a name."""
 _ONE_CELL_EACH = re.compile(r"[ -~\xa0-\xac\xae-\u02ff\u2010-\u2026\u2190-\u21ff\u2248\u2264\u2265\u2500-\u25fc\u2714\u2716]*")
 """Latin, and the signs and blocks that the screen itself draws."""
 
@@ -94,6 +97,44 @@ def cut(words: str, cells: int) -> str:
     if cell_len(words) <= cells:
         return words
     return set_cell_size(words, cells - 1).rstrip(" ") + "…"
+
+
+def middle(words: str, cells: int, tail: int) -> str:
+    """At most `cells` wide: its beginning, an ellipsis, and about `tail` cells of its end."""
+    if cell_len(words) <= cells or cells < 4:
+        return cut(words, cells)
+    tail = max(1, min(tail, cells - 2))
+    end = words[-tail:]
+    while cell_len(end) > tail:
+        end = end[1:]
+    return set_cell_size(words, cells - 1 - cell_len(end)).rstrip(" ") + "…" + end
+
+
+@lru_cache(maxsize=128)
+def tell_apart(names: tuple[str, ...], cells: int) -> Mapping[str, str]:
+    """Each name in at most `cells`. Of names that would be the same once cut, the part in which they differ stays."""
+    shown = {name: cut(name, cells) for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, words in shown.items():
+        alike.setdefault(words, []).append(name)
+    for group in alike.values():
+        if len(group) > 1 and cells >= 4:
+            shown.update(_apart(group, cells))
+    return shown
+
+
+def _apart(group: Sequence[str], cells: int) -> dict[str, str]:
+    """Cut in the middle: the word in which they differ and what follows, else as much of the end as is needed, else from there on."""
+    shortest = min(map(len, group))
+    differ = next((i for i in range(shortest) if len({name[i] for name in group}) > 1), shortest)
+    word = max(group[0].rfind(sign, 0, differ) + 1 for sign in _BETWEEN)
+    tails = [{name: len(name) - word for name in group}] if max(map(len, group)) - word <= cells - 3 else []
+    tails += [dict.fromkeys(group, tail) for tail in range((cells - 1) // 2, cells - 1)]
+    for tail in tails:
+        found = {name: middle(name, cells, tail[name]) for name in group}
+        if len(set(found.values())) == len(group):
+            return found
+    return {name: cut("…" + name[differ:], cells) for name in group}
 
 
 def pad(words: str, cells: int, align: str = LEFT) -> str:

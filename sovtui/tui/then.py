@@ -66,7 +66,11 @@ BY_ID = {move.id: move for move in MOVES}
 THUMBS = {
     1: ("then-back", "then-on", "then-live"),
     2: ("then-back-1m", "then-back", "then-on", "then-on-1m", "then-list", "then-before", "then-live"),
-}
+    3: (
+        "then-back-10m", "then-back-1m", "then-on-1m", "then-on-10m", "then-before", "then-back", "then-on", "then-after",
+        "then-oldest", "then-list", "then-live",
+    ),
+}  # fmt: skip
 """Tap targets on a phone, by rows of tiles."""
 ON_A_LINE = {
     "then-live": 60, "then-back": 58, "then-on": 58, "then-list": 57, "then-back-1m": 55, "then-on-1m": 55,
@@ -106,16 +110,16 @@ def touches(all_keys: Sequence[Key], *, thumbs: bool, tiles: int) -> list[Touch]
     by_id = {key.id: key for key in all_keys if key.id in BY_ID}
     wanted = THUMBS[tiles] if thumbs else [move.id for move in (MOVES[-1], *MOVES) if move.id in ON_A_LINE]
     found = [
-        Touch(id, by_id[id].key, by_id[id].title, current=id == "then-live", weight=ON_A_LINE[id]) for id in dict.fromkeys(wanted)
+        Touch(id, by_id[id].key, by_id[id].title, current=id == "then-live", weight=ON_A_LINE.get(id, 0))
+        for id in dict.fromkeys(wanted)
     ]
     if thumbs:
         return [*found, MORE]
     for key in all_keys:
         if key.id in BY_ID or key.id in ("zoom", "palette", "travel"):
             continue
-        shown = f"({key.key})" if key.refused else key.key or "·"
         weight = 20 if key.id == "help" else 6 if key.refused else 5
-        found.append(Touch(key.name, shown, cut(key.title.lower(), 9), not key.refused, weight=weight))
+        found.append(Touch(key.name, key.key or "·", cut(key.title.lower(), 9), not key.refused, weight=weight))
     return [*found, MORE]
 
 

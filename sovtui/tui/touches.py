@@ -1,68 +1,198 @@
-"""Which touch targets the key bar and the tabs offer, and in which order. Pure."""
+"""Which touch targets the key bar and the tabs offer, and where. Pure.
+
+A place belongs to an action: to the same one in every state of the host. What can not be done now is shown as off where it is
+otherwise. Only the last places are for what the pane in front can do; they change with the pane, and with nothing else, except that
+the log's place is that of cancelling while something runs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
-from sovtui.core.modes import hot_modes
-from sovtui.tui.keymap import Key
+from sovtui.actions import all_specs
+from sovtui.core.modes import hot_modes, switchable
+from sovtui.core.state import Host
+from sovtui.tui.keymap import LOCAL, NONE, SCREEN, SHORT, Key, key_of
 from sovtui.tui.panes.base import Pane, View
-from sovtui.tui.present import cut
+from sovtui.tui.present import cell_len, cut, tell_apart
 from sovtui.tui.widgets.keybar import Touch
 
 MORE = Touch("more", "≡", "more", weight=99)
 """The way to everything that has no room."""
-WEIGHTS = {
-    "switch": 9,
-    "help": 8,
-    "drop-caches": 7,
-    "acknowledge": 6,
-    "unacknowledge": 6,
-    "logs": 5,
-    "backup": 4,
-    "quit": 3,
-    "host": 1,
-    "issues": 4,
-    "link": 1,
-    "metered": 0,
-    "copy": 2,
-    "travel": 4,
-}
-"""What stays on a key bar that is too short for all; 3 for what is not here."""
+BLANK = Touch("", "", "")
+CANCEL = "cancel"
 BELONGS: Mapping[str, Sequence[str]] = {
     "memory": ("drop-caches",),
-    "services": ("open", "restart", "logs", "filter"),
-    "alerts": ("acknowledge", "unacknowledge", "open", "filter"),
+    "services": ("open", "restart", "filter", "logs"),
+    "alerts": ("open", "acknowledge", "filter", "unacknowledge"),
     "backups": ("open", "backup"),
-    "actions": ("open", "filter"),
-    "log": ("pause", "filter", "wrap", "fold", "last-error", "action-start"),
+    "actions": ("open", "cancel", "filter"),
+    "log": ("pause", "wrap", "filter", "fold", "last-error", "action-start"),
 }
-"""What comes first while its pane is in front, after the modes; on a phone before them."""
-ELSEWHERE = ("zoom", "palette", "jump", "load", "pin", "unload", "free")
-"""Not on the key bar."""
+"""What is about the pane in front."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place that is for one thing in each pane."""
+
+    usual: str
+    panes: Mapping[str, str]
+    """Where it is for something else: an empty text for nothing."""
+
+
+LOOK = Slot("logs", {"log": "pause"})
+"""Looks only, whatever the pane; while something runs that can be cancelled, this is where."""
+ONLY = Slot("logs", {"services": "restart", "alerts": "acknowledge", "backups": "open", "actions": "open", "log": "pause"})
+"""In its place where there is no other for the pane in front: looks only, or asks."""
+SLOTS = (
+    Slot("drop-caches", {"services": "restart", "alerts": "acknowledge", "backups": "backup", "actions": "open", "log": "wrap"}),
+    Slot("issues", dict.fromkeys(("services", "alerts", "backups", "actions"), "open") | {"log": "fold"}),
+    Slot("travel", dict.fromkeys(("services", "alerts", "actions", "log"), "filter")),
+    Slot("acknowledge", {"log": "last-error"}),
+    Slot("backup", {"alerts": "unacknowledge", "log": "action-start"}),
+    Slot("host", {}),
+    Slot("metered", {}),
+    Slot("link", {}),
+)
+"""What there is no room for is left out from the end. What a later one is for is in that one's place, if it is there."""
 LABEL_CELLS = 9
+MODE_CELLS = (9, 8, 7, 6)
+"""Of the names of modes on a row of words, where more of them fit so."""
 FULL_TITLES_FROM = 77
 
 
-def key_touches(keys: Iterable[Key], view: View, current: str, *, phone: bool) -> list[Touch]:
-    """The key bar for the pane in front. On a phone the mode that is hot needs no target: there is nothing to switch."""
-    first = BELONGS.get(current, ())
-    hot = [mode.name for mode in hot_modes(view.host)] if view.host else []
-    touches = []
-    for key in keys:
-        lit = key.id == "switch" and key.target in hot
-        if key.id in ELSEWHERE or (key.id == "open" and "open" not in first) or (lit and phone and len(hot) == 1):
-            continue
-        shown = f"({key.key})" if key.refused else key.key or "·"
-        label = cut(key.title.lower(), LABEL_CELLS)
-        weight = (10 if phone else 8) if key.id in first else WEIGHTS.get(key.id, 3)
-        touches.append(Touch(key.name, shown, label, not key.refused, lit, weight=weight))
+@cache
+def _known() -> Mapping[str, tuple[str, str]]:
+    """Id to its key, if nobody has given it another, and its short word: of all actions and keys of the screen and of panes."""
+    found = {spec.id: (spec.key, SHORT.get(spec.id, spec.id.split("-")[0])) for spec in all_specs().values()}
+    found |= {id: (key, title) for id, key, title, _ in SCREEN}
+    return found | {id: (key, title) for _, id, key, title, _ in LOCAL}
 
-    def place(touch: Touch) -> tuple[bool, int]:
-        id = touch.id.split()[0]
-        return not phone and id != "switch", first.index(id) if id in first else len(first)
 
-    return [*sorted(touches, key=place), MORE]
+def _label(id: str) -> str:
+    return cut(_known()[id][1].lower(), LABEL_CELLS)
+
+
+def _default_key(id: str) -> str:
+    return _known()[id][0]
+
+
+class _Bar:
+    """The targets of one host and one pane."""
+
+    def __init__(self, keys: Iterable[Key], view: View, current: str) -> None:
+        self._keys = tuple(keys)
+        self._view, self._current = view, current
+        self._hot = [mode.name for mode in hot_modes(view.host)] if view.host else []
+
+    def modes(self, cells: int = LABEL_CELLS) -> list[Touch]:
+        """In their order, and `none`."""
+        host, view = self._view.host, self._view
+        if host is None or view.state.read_only or not switchable(host.spec):
+            return []
+        names = (*(mode.name for mode in host.spec.modes), NONE)
+        labels = tell_apart(names, cells)
+        default = {mode.name: mode.key for mode in host.spec.modes} | {NONE: "0"}
+        return [self._touch("switch", default[name], labels[name], name) for name in names]
+
+    def slots(self, there: Sequence[Slot]) -> list[Touch]:
+        """What each of these is for, in the pane in front."""
+        usual, found = {slot.usual for slot in there}, []
+        for index, slot in enumerate(there):
+            id = slot.panes.get(self._current, slot.usual)
+            elsewhere = usual | {later.panes.get(self._current, "") for later in there[index + 1 :]}
+            found.append(self.of(slot.usual if id in elsewhere else id))
+        return found
+
+    def of(self, id: str) -> Touch:
+        """One of the actions or of the screen's keys, in the place that is its own."""
+        if not self.possible(id):
+            return BLANK
+        return self._touch(id, key_of(id, _default_key(id), self._view.config.screen.keys), _label(id))
+
+    def look(self, slot: Slot) -> Touch:
+        """Cancelling while something runs that can be cancelled, else what the slot is for."""
+        if any(key.id == CANCEL and not key.refused for key in self._keys):
+            return replace(self.of(CANCEL), current=True)
+        return self.of(slot.panes.get(self._current, slot.usual))
+
+    def _touch(self, id: str, default: str, label: str, target: str = "") -> Touch:
+        key = next((key for key in self._keys if key.id == id and (not target or key.target == target)), None)
+        if key is None:
+            return Touch(id, default or "·", label, enabled=False)
+        lit = id == "switch" and key.target in self._hot
+        return Touch(key.name, key.key or "·", label, not key.refused, lit)
+
+    def possible(self, id: str) -> bool:
+        """Whether it can ever be done on this host, so that its place is kept."""
+        spec, host, view = all_specs().get(id), self._view.host, self._view
+        if spec is None:
+            return id != "host" or len(view.state.hosts) > 1
+        if host is None or (spec.dangerous and view.state.read_only):
+            return False
+        return id == CANCEL or _kinds(host, view).get(spec.target, False)
+
+
+def _kinds(host: Host, view: View) -> dict[str, bool]:
+    return {
+        "": host.spec.role == "box" or bool(host.spec.modes),
+        "service": bool(host.services or host.spec.services),
+        "backup": bool(host.backups or host.spec.backups),
+        "alert": view.config.alertmanager is not None,
+    }
+
+
+def tile_touches(keys: Iterable[Key], view: View, current: str, columns: int, rows: int) -> list[Touch]:
+    """As many tiles as there are places: the modes from the first one on, the pane's own, and at the end log or cancel, and the menu."""
+    bar, count = _Bar(keys, view, current), columns * rows
+    modes = bar.modes()[: max(0, count - (2 if rows == 1 else 3))]
+    there = [slot for slot in SLOTS if bar.possible(slot.usual) or slot.panes][: max(0, count - 2 - len(modes))]
+    free = [BLANK] * (count - 2 - len(modes) - len(there))
+    return [*modes, *bar.slots(there), *free, bar.look(LOOK if there else ONLY), MORE]
+
+
+def line_touches(keys: Iterable[Key], view: View, current: str, width: int) -> list[Touch]:
+    """A row of words: modes, what there is room for, log or cancel, help and the menu. Each has the width of the longest it may say."""
+    bar = _Bar(keys, view, current)
+    touches, slots = _line(bar, view, width, LOOK)
+    return touches if slots else _line(bar, view, width, ONLY)[0]
+
+
+def _line(bar: _Bar, view: View, width: int, last: Slot) -> tuple[list[Touch], bool]:
+    """`last` is what there is beside cancelling. Also whether the first of the slots has room."""
+    look = replace(bar.look(last), cells=_widest((CANCEL, last.usual, *last.panes.values()), view))
+    end = [look, bar.of("help"), MORE]
+    modes = next((found for cells in MODE_CELLS if _sum(found := bar.modes(cells)) + _sum(end) <= width), bar.modes())
+    if _sum(modes) + _sum(end) > width:
+        end = [look, MORE]
+    room = width - _sum(end)
+    while _sum(modes) > room:
+        modes.pop()
+    room -= _sum(modes)
+    there: list[tuple[Slot, int]] = []
+    for slot in SLOTS if last is LOOK else ():
+        ids = [id for id in (slot.usual, *slot.panes.values()) if bar.possible(id)]
+        if ids and (cells := _widest(ids, view)) <= room:
+            there.append((slot, cells))
+            room -= cells
+    slots = [replace(touch, cells=cells) for touch, (_, cells) in zip(bar.slots([slot for slot, _ in there]), there, strict=True)]
+    return [*modes, *slots, *end], any(slot is SLOTS[0] for slot, _ in there)
+
+
+def _sum(touches: Sequence[Touch]) -> int:
+    return sum(map(_cells, touches))
+
+
+def _cells(touch: Touch) -> int:
+    return touch.cells or cell_len(touch.key) + cell_len(touch.label) + 2
+
+
+def _widest(ids: Iterable[str], view: View) -> int:
+    keys = view.config.screen.keys
+    return max(cell_len(key_of(id, _default_key(id), keys) or "·") + cell_len(_label(id)) + 2 for id in ids)
 
 
 def tab_touches(panes: Mapping[str, Pane], view: View, current: str, width: int) -> list[Touch]:

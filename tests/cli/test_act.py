@@ -14,7 +14,7 @@ import pytest
 from sovtui.cli.diagnostics import Narrator, link_told
 from sovtui.core import receipts
 from sovtui.core.events import ActionChanged, EngineSeen, Event, LinkChanged, ServicesSeen
-from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part, Service
+from sovtui.core.model import Engine, EnginePhase, Link, LinkPhase, Part, Service, Step
 from sovtui.core.reach import Verdict
 from sovtui.ports.errors import Unreachable
 from sovtui.runtime.hub import Hub, LogLine, Outcome
@@ -181,6 +181,21 @@ def test_follow(command: Command) -> None:
     assert told.code == 2 and "sovtui actions" in told.err
     command.options = {"receipts": {"spark": Unreachable("the link died")}}
     assert command("follow").code == 3
+
+
+def test_cancel_says_what_it_does_now_and_refuses_where_nothing_would_come_of_it(command: Command) -> None:
+    begun = replace(run(), steps=(Step("preflight", "done", NOW, 1.0, "mistral is hot"), Step("stop", "running", NOW)))
+    command.options = {"receipts": {"spark": (begun,)}}
+    told = command("cancel")
+    assert told.code == 0 and command.hub is not None and command.hub.cancelled == [("spark", ID)]
+    assert "What it has started is stopped, and mistral" in told.err and "is brought back" in told.err
+    back = replace(begun, steps=(*begun.steps, Step("undo-start", "running", NOW)))
+    command.options = {"receipts": {"spark": (back,)}}
+    told = command("cancel")
+    assert told.code == 4 and "going back already" in told.err and command.hub.cancelled == []
+    restarting = replace(run(), kind="restart", target="x.service", steps=(Step("restart", "running", NOW),))
+    command.options = {"receipts": {"spark": (restarting,)}}
+    assert command("cancel").code == 4
 
 
 def test_acknowledge(command: Command) -> None:

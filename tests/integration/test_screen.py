@@ -50,8 +50,7 @@ def test_acknowledge_in_the_room(operator: Operator, box: Box, tmp_path: Path) -
     terminal = Terminal(operator, tmp_path, 120, 40)
     try:
         terminal.wait("MyAlert")
-        terminal.press("a")
-        terminal.wait("Acknowledge")
+        terminal.act("a", lambda: "Acknowledge" in terminal.screen(), "the question")
         terminal.type("seen it")
         terminal.press("Enter")
         wait_for(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,11 +62,9 @@ def test_the_key_of_a_mode_whose_core_is_stuck_ends_it_and_brings_it_back(operat
         box.systemctl("kill", "--signal=SIGUSR2", UNIT)
         screen.wait("qwen hung")
         assert box.http(30001, "/health")[0] == 200
-        screen.press("1")
-        screen.wait("Start Qwen 3.6 on testbox anew")
+        screen.act("1", lambda: "Start Qwen 3.6 on testbox anew" in screen.screen(), "the question")
         screen.wait("hangs: it was ready and no longer answers")
-        time.sleep(0.6)
-        screen.press("1")
+        screen.act("1", lambda: "Start Qwen 3.6 on testbox anew" not in screen.screen(), "the start")
         screen.until(lambda: main_pid(box) not in (before, "0") and ready(box, "qwen"), 120, "the mode's new life")
         screen.wait("qwen (resident|hot|busy)")
     finally:

@@ -19,6 +19,7 @@ from sovtui.ports.link import Ask
 from sovtui.runtime.hub import LogLine, Outcome, Progress
 from sovtui.tui.app import ControlRoom
 from sovtui.tui.pictures import Still
+from sovtui.tui.steady import STEADY_SECONDS
 from sovtui.tui.widgets.lines import Lines
 from tests.fakes.looptime import loop_time
 
@@ -85,6 +86,10 @@ class Stage:
     def __init__(self, app: ControlRoom, hub: Scripted, pilot: Pilot[Any]) -> None:
         self.app, self.hub, self.pilot = app, hub, pilot
         self.room = app.room
+
+    async def read(self) -> None:
+        """So long that what is pressed now is meant for what is there."""
+        await self.pilot.pause(STEADY_SECONDS + 0.1)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)

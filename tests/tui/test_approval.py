@@ -22,6 +22,7 @@ def text(s) -> str:
 async def opened(s) -> asyncio.Task[str | None]:
     asked = asyncio.create_task(s.hub.ask(QUESTION))
     await s.until(lambda: isinstance(s.screen, ApprovalScreen) and bool(text(s).strip()))
+    await s.read()
     return asked
 
 

@@ -39,6 +39,7 @@ async def opened(s: Stage, key: str) -> OptionList:
 async def tap(s: Stage, options: OptionList, index: int) -> None:
     """On the entry itself, which is as many rows high as its words want."""
     options.scroll_home(animate=False)
+    await s.read()
     await s.pilot.click(options, offset=(8, options._index_to_line[index]))
     await s.pilot.pause()
 

@@ -219,6 +219,7 @@ async def test_dialogs_keep_to_their_cells(stage: Any, states: Any) -> None:
                     ("services", ("r",), ConfirmScreen),
                 ):
                     s.room.show_pane(pane)
+                    await s.read()
                     await settle(s)
                     await s.press(*keys)
                     await s.until(lambda kind=kind: isinstance(s.screen, kind))

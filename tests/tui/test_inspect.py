@@ -130,7 +130,7 @@ async def test_a_detail_can_be_read_to_its_end_by_taps(stage: Any) -> None:
         s.room.show_pane("actions")
         await s.press("enter")
         await s.until(lambda: isinstance(s.screen, DetailScreen))
-        await s.pilot.pause(0.1)
+        await s.read()
         text, answers = s.screen.query_one("#text"), s.screen.query_one("#answers")
         for _ in range(30):
             places = {id: region for region, id in answers._places}

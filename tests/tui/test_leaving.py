@@ -45,7 +45,7 @@ async def menu(s: Stage) -> None:
 async def tap(s: Stage, bar: str, id: str) -> None:
     found = s.screen.query_one(bar, KeyBar)
     await s.until(lambda: any(name == id for _, name in found._places))
-    await s.pilot.pause(0.1)  # a dialog is laid out more than once: where it stays
+    await s.read()
     region = next(region for region, name in found._places if name == id)
     await s.pilot.click(bar, offset=(region.x + region.width // 2, region.y + region.height // 2))
     await s.pilot.pause()
@@ -75,6 +75,7 @@ async def opened(s: Stage, name: str) -> Any:
     before = len(s.hub.executed)
     made = await DIALOGS[name](s)
     await s.until(lambda: isinstance(s.screen, Dialog))
+    await s.read()
     return made, before
 
 

@@ -49,6 +49,7 @@ class Thumb:
 
     async def _at(self, widget: str, region: Region) -> None:
         self.count += 1
+        await self._stage.read()
         await self._stage.pilot.click(widget, offset=(region.x + region.width // 2, region.y + region.height // 2))
         await self._stage.pilot.pause(0.05)
 
@@ -70,7 +71,7 @@ class Fingers:
 async def armed(s: Stage) -> None:
     """Once the question may be answered: a held key must not answer it, which takes the screen a moment."""
     await s.until(lambda: isinstance(s.screen, ConfirmScreen))
-    s.screen.arm()
+    await s.read()
 
 
 @PHONES

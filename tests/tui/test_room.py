@@ -86,8 +86,7 @@ async def test_wide_shows_everything_at_once(stage):
 
 
 @BOTH_ENDS
-async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size, monkeypatch):
-    monkeypatch.setattr("sovtui.tui.screens.confirm.ARMED_AFTER_SECONDS", 600.0)  # this machine may be slow
+async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, size):
     async with stage(size=size) as s:
         await s.press("2")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
@@ -96,7 +95,7 @@ async def test_a_mode_key_asks_while_work_runs_and_the_same_key_confirms(stage, 
         assert "would be cut off" in " ".join(words.split())
         await s.press("2")
         assert isinstance(s.screen, ConfirmScreen), "a key held down must not confirm at once"
-        s.screen.arm()
+        await s.read()
         await s.press("2")
         await s.until(lambda: bool(s.hub.executed))
         assert s.hub.executed[0].wish.target == "mistral"
@@ -107,7 +106,7 @@ async def test_escape_leaves_a_question_without_doing_anything(stage):
     async with stage() as s:
         await s.press("r")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
-        s.screen.arm()
+        await s.read()
         await s.press("escape")
         assert s.screen is s.room and s.hub.executed == []
 
@@ -117,7 +116,7 @@ async def test_enter_confirms_a_restart_of_the_chosen_unit(stage):
         s.room.show_pane("services")
         await s.press("down", "r")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
-        s.screen.arm()
+        await s.read()
         await s.press("enter")
         await s.until(lambda: bool(s.hub.executed))
         assert s.hub.executed[0].wish.target == s.pane("services").cursor == "container:open-webui"
@@ -574,6 +573,7 @@ async def test_a_host_key_is_accepted_by_y_only(stage):
 
         asked = asyncio.create_task(s.hub.ask(Question("host-key", "Unknown host key", "SHA256:abc\nis it yours?")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         assert "SHA256:abc" in s.screen.query_one("Written").plain
         await s.press("enter")
         assert isinstance(s.screen, AskScreen), "Enter alone accepts no key"
@@ -587,16 +587,19 @@ async def test_a_secret_is_masked_and_can_be_refused(stage):
 
         asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "for id_ed25519")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         await s.press(*"geheim")
         assert s.screen.query_one(Input).password and "geheim" not in s.app.export_screenshot()
         await s.press("enter")
         assert await asked == "geheim"
         asked = asyncio.create_task(s.hub.ask(Question("secret", "Passphrase", "again")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         await s.press("escape")
         assert await asked is None
         asked = asyncio.create_task(s.hub.ask(Question("shown", "Login to spark", "One-time code:")))
         await s.until(lambda: isinstance(s.screen, AskScreen))
+        await s.read()
         await s.press(*"123456")
         assert "123456" in s.app.export_screenshot()  # the server said that it may be seen
         await s.press("enter")

@@ -152,13 +152,14 @@ async def test_the_wide_key_bar_shows_what_is_off(travelling):
     async with travelling(size=(200, 40)) as s:
         await s.press("t")
         words = s.bar("keys")
-        assert "← -10s" in words and "m events" in words and "(c) drop" in words and "? help" in words
+        assert "← -10s" in words and "m events" in words and "(c)drop" in words and "? help" in words
 
 
 async def test_a_phone_has_tiles_for_all_of_it(travelling):
     async with travelling(size=SIZES["phone"]) as s:
         s.room.run_screen("travel")
         await s.pilot.pause()
+        await s.read()
         bar = s.room.query_one("#keys", KeyBar)
         places = {id: region for region, id in bar._places}
         assert {"then-back", "then-on", "then-back-1m", "then-on-1m", "then-list", "then-live", "more"} <= places.keys()

@@ -12,17 +12,17 @@ from sovtui.core.receipts import outcome_word, step_word
 from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
-from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread
+from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread, tell_apart
 
 JUST_ENDED_SECONDS = 60.0
 """How long an ended action stays in front."""
 _STEP_SIGNS = {"running": ("◐", "accent"), "done": ("✔", "ok"), "failed": ("✖", "bad"), "skipped": ("–", "label")}
 
 
-def outcome_span(run: ActionRun) -> Span:
+def outcome_span(run: ActionRun, *, cancelling: bool = False) -> Span:
     """Sign and word for how an action ended, or that it runs."""
     if run.running:
-        return "◐ running", "accent"
+        return ("◐ being cancelled", "warn") if cancelling else ("◐ running", "accent")
     if run.outcome == "done":
         return "✔ done", "ok"
     return (f"▲ {outcome_word(run)}", "warn") if run.outcome in ("warned", "skipped") else (f"✖ {outcome_word(run)}", "bad")
@@ -65,7 +65,8 @@ def run_span(host: Host, now: datetime) -> Span | None:
     if run is None or not run.running:
         return None
     step = f": {step_word(run.steps[-1].name)}" if run.steps else ""
-    words = f"◐ {run.kind} {run.target}".rstrip() + step
+    doing = "cancelling " if host.cancelling == run.id else ""
+    words = f"◐ {doing}{run.kind} {run.target}".rstrip() + step
     if host.link.phase is LinkPhase.UP or host.link.since is None:
         return words, "accent"
     return f"{words} {text.STALE_SIGN}{text.age((now - host.link.since).total_seconds())}", "stale"
@@ -134,7 +135,7 @@ class ActionsPane(ListPane):
         took = row(
             (text.duration(elapsed(run, now)), "strong"), *((("  by ", "label"), (run.who, "label")) if width >= 60 else ())
         )
-        rows = [spread(row(outcome_span(run), "  ", (what, "strong")), took, width)]
+        rows = [spread(row(outcome_span(run, cancelling=host.cancelling == run.id), "  ", (what, "strong")), took, width)]
         if run.reason:
             rows += paragraph(run.reason, width, "bad" if outcome_span(run)[1] == "bad" else "plain", indent=2)[:4]
         height = self.size.height or 12
@@ -167,8 +168,13 @@ class ActionsPane(ListPane):
         took = text.duration(run.seconds) if run.seconds is not None else text.UNKNOWN_SIGN
         what = f"{run.kind} {run.target}".strip()
         right = row((pad(took, 10, RIGHT), "label"), (pad(age, 9, RIGHT), "label"))
-        line = spread(row((f"{word}  ", role), what, (f"  {run.who}" if width >= 48 else "", "label")), right, width)
+        whats = tuple(dict.fromkeys(f"{one.kind} {one.target}".strip() for one in view.host.receipts)) if view.host else ()
+        shown = tell_apart(tuple(dict.fromkeys((*whats, what))), max(8, width - right.cells - len(word) - 3))[what]
+        line = spread(row((f"{word}  ", role), shown, (f"  {run.who}" if width >= 48 else "", "label")), right, width)
         return Item(run.id, (line,), f"{what} {outcome_word(run)} {run.who} {run.reason}")
+
+    def stays(self, view: View) -> bool:
+        return not acting(view.host, view.state.now)
 
     def chosen(self, view: View) -> str:
         """What runs or has just ended is before the list, and what one means."""

@@ -11,7 +11,7 @@ from sovtui.core.model import Alert, AlertState
 from sovtui.core.state import State
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
-from sovtui.tui.present import BLANK, Row, Span, cut, facts, pad, paragraph, row, spread, wrap
+from sovtui.tui.present import BLANK, Row, Span, cut, facts, pad, paragraph, row, spread, tell_apart, wrap
 
 STATES = (
     AlertState.ACTIVE,
@@ -150,21 +150,26 @@ class AlertsPane(ListPane):
         sign = sign_of(alert)
         since = text.age((view.state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
         right = row((word_of(alert), role), (pad(f" {since}", 5, "right"), "label"))
+        names = tuple(dict.fromkeys(one.name for one in view.state.alerts))
+        name = tell_apart(names, max(0, width - right.cells - 3))[alert.name]
         first = spread(
-            row((f"{sign} ", role), (alert.name, "strong" if alert.state is AlertState.ACTIVE and not alert.pulse else "plain")),
+            row((f"{sign} ", role), (name, "strong" if alert.state is AlertState.ACTIVE and not alert.pulse else "plain")),
             right,
             width,
         )
         note = alert.summary
         if alert.silences and alert.state is AlertState.ACKNOWLEDGED:
             silence = alert.silences[0]
-            note = f"{silence.author}: {silence.comment}, until {short_moment(silence.ends_at, view.state.now)}"
+            note = f"until {short_moment(silence.ends_at, view.state.now)}, {silence.author}: {silence.comment}"
         lines = wrap(note or "no summary", max(8, width - 2))
-        shown = (
-            lines[:3]
-            if alert.fingerprint == self.cursor and self.size.height < self.DETAIL_FROM
-            else [cut(note or "no summary", width - 2)]
-        )
+        shown = [cut(note or "no summary", width - 2)]
+        count = len(view.state.alerts)
+        room = self.room - len(self.head(view, width)) if self.room else 3 * count
+        short = room < 2 * count  # then only the chosen one says more than its name, and more of them are seen
+        if alert.fingerprint == self.cursor and self.room < self.DETAIL_FROM:
+            shown = lines[: max(1, min(3, room - count if short else 1 + room - 2 * count))]
+        elif short:
+            shown = []
         words = f"{alert.name} {alert.severity} {word_of(alert)} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
 

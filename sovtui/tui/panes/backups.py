@@ -9,7 +9,7 @@ from sovtui.core.state import State
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.actions import outcome_span
 from sovtui.tui.panes.base import Copy, Item, ListPane, View
-from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread
+from sovtui.tui.present import BLANK, RIGHT, Row, Span, facts, pad, paragraph, row, spread, tell_apart
 
 _SIGNS = {"ok": "●", "late": "▲", "failed": "✖", "skipped": "▲", "running": "◐"}
 
@@ -45,7 +45,8 @@ class BackupsPane(ListPane):
 
     def items(self, view: View, width: int) -> list[Item]:
         assert view.host is not None
-        return [Item(b.name, (self._row(view, b, width),)) for b in view.host.backups.values()]
+        names = tuple(view.host.backups)
+        return [Item(b.name, (self._row(view, b, width, names),)) for b in view.host.backups.values()]
 
     def story(self, view: View, id: str, width: int) -> list[Row]:
         host, now = view.host, view.state.now
@@ -89,7 +90,7 @@ class BackupsPane(ListPane):
         line = f"backup {id} on {view.host_name}: {judge(backup, view.state)[0]}, last success {last}"
         return [Copy("its state", line), Copy("its service", backup.service), Copy("its last error", log=backup.service)]
 
-    def _row(self, view: View, backup: Backup, width: int) -> Row:
+    def _row(self, view: View, backup: Backup, width: int, names: tuple[str, ...]) -> Row:
         word, role = judge(backup, view.state)
         sign = _SIGNS.get(word, "?")
         if backup.last_success_at is not None:
@@ -108,4 +109,5 @@ class BackupsPane(ListPane):
             right = row((pad(word, 5), role), (pad(age, 8, RIGHT), "plain"), (pad(limit, 7, RIGHT), "label"))
         else:
             right = row((pad(word, 8), role), (pad(age, 8, RIGHT), "plain"), (pad(limit, 8, RIGHT), "label"))
-        return spread(row((f"{sign} ", role), backup.name, (f"  {note}" if note else "", "label")), right, width)
+        name = tell_apart(names, max(0, width - right.cells - 3))[backup.name]
+        return spread(row((f"{sign} ", role), name, (f"  {note}" if note else "", "label")), right, width)

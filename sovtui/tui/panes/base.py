@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from sovtui.core.state import Host, State
 from sovtui.tui.arrange import Want
 from sovtui.tui.inert import inert
 from sovtui.tui.present import Row, cut, row, wrap
+from sovtui.tui.steady import Steady
 from sovtui.tui.widgets.lines import Lines
 
 
@@ -77,8 +78,13 @@ class Pane(Lines, can_focus=True):
             super().__init__()
             self.name = name
 
+    class TooSoon(Message):
+        """Something was tapped that was not there a moment ago."""
+
     def __init__(self) -> None:
         super().__init__(id=self.NAME)
+        self.steady = Steady()
+        """What each line stands for, where a tap on it does something."""
         self.view: View | None = None
         """The newest."""
         self.brought = False
@@ -106,6 +112,10 @@ class Pane(Lines, can_focus=True):
     def copies(self, view: View) -> list[Copy]:
         """What is worth copying now, the likeliest first."""
         return []
+
+    def meant(self) -> Mapping[int, str]:
+        """What a tap on each line is about; without those on which one does nothing."""
+        return {}
 
     def first(self) -> None:
         """Go to the first line."""
@@ -154,6 +164,7 @@ class Pane(Lines, can_focus=True):
             self.show([row(("no host is configured", "nothing"))])
             return
         self.show(self.rows(view, size.width, size.height))
+        self.steady.show(self.meant())
 
     _title = _letter = ""
 
@@ -162,6 +173,12 @@ class Pane(Lines, can_focus=True):
 
     def on_show(self) -> None:
         self.redraw()
+
+    def on_hide(self) -> None:
+        self.steady.trust()
+
+    def on_mouse_down(self) -> None:
+        self.steady.press()
 
     def on_focus(self, event: events.Focus) -> None:
         self._tapped_from_outside = not self.brought and not event.from_app_focus
@@ -230,6 +247,10 @@ class ListPane(Pane):
         """All entries of a view: the keys ask again for what has just been drawn."""
         self._top = 0
         self._owners: list[str] = []
+        self.aim = Steady()
+        """What Enter opens."""
+        self.room = 0
+        """Rows there are for the list as it was last drawn, with what stands above it."""
 
     def items(self, view: View, width: int) -> list[Item]:
         """All entries in their order."""
@@ -270,6 +291,23 @@ class ListPane(Pane):
         ids = [item.id for item in self._kept(items)]
         return self.cursor if self._held and self.cursor in ids else ids[0] if ids else ""
 
+    def meant(self) -> Mapping[int, str]:
+        return {y: owner for y, owner in enumerate(self._owners) if owner}
+
+    def watch_filter(self) -> None:
+        for known in (self.steady, self.aim):
+            known.trust()  # whoever types sees what is left
+        self.redraw()
+
+    def redraw(self) -> None:
+        super().redraw()
+        if self.display and self._items:
+            self.aim.show({"": self.cursor})
+
+    def stays(self, view: View) -> bool:
+        """Whether the cursor stays on its entry once the pane is in front, also where nobody has put it there."""
+        return True
+
     def _kept(self, items: list[Item]) -> list[Item]:
         if not self.filter:
             return items
@@ -277,6 +315,7 @@ class ListPane(Pane):
         return [item for item in items if wanted in (item.text or " ".join(r.plain for r in item.rows)).casefold()]
 
     def rows(self, view: View, width: int, height: int) -> Sequence[Row]:
+        self.room = height
         head = self.head(view, width)
         everything = self.items(view, width - 1)
         self._made = (view, everything)
@@ -291,7 +330,7 @@ class ListPane(Pane):
             return [*head, *self.nothing(view, width)]
         ids = [item.id for item in self._items]
         if not self._held or self.cursor not in ids:
-            self.cursor, self._held = ids[0], False
+            self.cursor, self._held = ids[0], self.has_focus and self.stays(view)
         detail = self.detail(view, self.cursor, width) if height >= self.DETAIL_FROM else []
         room = max(1, height - len(head) - (len(detail) + 1 if detail else 0))
         flat = [(item.id, item.rows, index) for item in self._items for index in range(len(item.rows))]
@@ -328,7 +367,7 @@ class ListPane(Pane):
         if not ids:
             return
         at = ids.index(self.cursor) if self.cursor in ids else 0
-        self._choose(ids[max(0, min(len(ids) - 1, at + by))])
+        self._go(ids[max(0, min(len(ids) - 1, at + by))])
 
     def first(self) -> None:
         self.action_move(-9999)
@@ -336,12 +375,18 @@ class ListPane(Pane):
     def hold(self, id: str) -> None:
         """Stay on this entry whatever comes before it, as if it had been chosen by hand."""
         self.cursor, self._held = id, True
+        self.aim.trust()
 
     def _choose(self, id: str) -> None:
         if id:
-            self.cursor, self._held = id, True
+            self.hold(id)
             self.redraw()
             self.post_message(self.Moved())
+
+    def _go(self, id: str) -> None:
+        """As chosen with a key or a wheel: whoever does that sees it move."""
+        self.steady.trust()
+        self._choose(id)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
@@ -357,6 +402,9 @@ class ListPane(Pane):
         if place is None or not 0 <= place.y < len(self._owners):
             return
         owner = self._owners[place.y]
+        if not self.steady.holds(place.y):
+            self.post_message(self.TooSoon())
+            return
         if owner and owner == self.cursor and not came:
             self.post_message(self.Opened())
         self._choose(owner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from textual import events
@@ -34,6 +34,7 @@ from sovtui.tui.present import (
     reading_role,
     row,
     spread,
+    tell_apart,
     value,
 )
 
@@ -145,9 +146,16 @@ class InferencePane(Pane):
         came, self._tapped_from_outside = self._tapped_from_outside, False
         if place is None or came or view is None or view.host is None or not self._modes_at <= place.y < len(self.shown):
             return
-        names = [*(mode.name for mode in view.host.spec.modes), "none"]
-        if view.host.spec.modes and place.y - self._modes_at < min(len(names), self._modes_shown):
-            self.post_message(self.Switched(names[place.y - self._modes_at]))
+        mode = self.meant().get(place.y)
+        if mode is not None:
+            self.post_message(self.Switched(mode) if self.steady.holds(place.y) else self.TooSoon())
+
+    def meant(self) -> Mapping[int, str]:
+        host = self.view.host if self.view is not None else None
+        if host is None or not host.spec.modes:
+            return {}
+        names = [*(mode.name for mode in host.spec.modes), "none"][: self._modes_shown]
+        return {self._modes_at + index: name for index, name in enumerate(names)}
 
     _modes_at = 10**6
     """The row of the first mode."""
@@ -164,7 +172,7 @@ class InferencePane(Pane):
         rows += len(self._engine(host, found, width, view.state.now, roomy=True)) if host and found and hot else 1
         rows += len(host.spec.modes) + 1 + engines.rows_wanted(view, host, found, width) if host else 1
         besides = len(host.spec.beside) if host else 0
-        return Want(rows, least=min(17, 11 + 3 * besides) if besides else 10)
+        return Want(rows, least=min(14, 11 + 3 * besides) if besides else 10)
 
     def badge(self, view: View) -> tuple[str, str]:
         if view.host is None:
@@ -310,6 +318,7 @@ class InferencePane(Pane):
         if len(views) == 1 and not switchable(host.spec) and subject(host) is not None:
             return []  # it is told in full, and there is nothing to choose
         rows = []
+        titles = tuple(dict.fromkeys(found.mode.title for found in views))
         for found in views:
             mode, heat_role = found.mode, live(host, engines.role(found))
             word = f"{found.word} {text.STALE_SIGN}" if heat_role == "stale" else found.word
@@ -319,12 +328,13 @@ class InferencePane(Pane):
                 if found.heat is Heat.COLD:
                     fits, need_role = FORECASTS.get(forecast_view(host, mode)[0], ("", "label"))
                     need = f"{need} {fits}".rstrip()
-            left = row((pad(mode.key or " ", 2), "key"), (engines.sign(found) + " ", heat_role), mode.title)
             right = row((pad(word, max(9, len(word))), heat_role), (pad(need, NEED_CELLS, RIGHT), need_role))
             if width < 52:
                 right = row((f" {word}", heat_role)) if not need else row((f" {need}", need_role))
                 if found.heat is not Heat.COLD:
                     right = row((f" {word}", heat_role))
+            title = tell_apart(titles, max(0, width - right.cells - 5))[mode.title]
+            left = row((pad(mode.key or " ", 2), "key"), (engines.sign(found) + " ", heat_role), title)
             rows.append(spread(left, right, width))
         if not views:
             return [] if host.spec.beside else [row((cut("no modes are configured", width), "label"))]

@@ -12,7 +12,7 @@ from sovtui.core.state import Host
 from sovtui.tui.arrange import Want
 from sovtui.tui.panes.actions import outcome_span
 from sovtui.tui.panes.base import Copy, Item, Later, ListPane, View
-from sovtui.tui.present import RIGHT, Row, Span, facts, pad, paragraph, row, spread
+from sovtui.tui.present import RIGHT, Row, Span, facts, pad, paragraph, row, spread, tell_apart
 
 RANK = {
     "failed": 0, "missing": 1, "activating": 2, "deactivating": 3, "reloading": 3, "active": 5, "inactive": 6, "unknown": 7,
@@ -69,8 +69,12 @@ class ServicesPane(ListPane):
     TITLE = "Services"
     SHORT = "Serv"
 
+    def stays(self, view: View) -> bool:
+        return any(service.active != "unknown" for service in view.host.services.values()) if view.host else False
+
     def want(self, view: View, width: int) -> Want:
-        return Want(2 + max(1, min(10, len(view.host.services) if view.host else 1)), least=5, stretch=1)
+        rows = max(1, len(view.host.services) if view.host else 1)
+        return Want(2 + min(10, rows), least=2 + min(3, rows), stretch=1)
 
     def badge(self, view: View) -> tuple[str, str]:
         services = list(view.host.services.values()) if view.host else []
@@ -97,7 +101,11 @@ class ServicesPane(ListPane):
     def items(self, view: View, width: int) -> list[Item]:
         assert view.host is not None
         services = sorted(view.host.services.values(), key=rank)
-        return [Item(s.name, Later(partial(self._row, view, s, width)), f"{s.name} {s.active} {s.description}") for s in services]
+        names = tuple(_short(s.name, width) for s in services)
+        return [
+            Item(s.name, Later(partial(self._row, view, s, width, names)), f"{s.name} {s.active} {s.description}")
+            for s in services
+        ]
 
     def lead(self, view: View, id: str, width: int) -> list[Row]:
         service = view.host.services.get(id) if view.host else None
@@ -158,7 +166,8 @@ class ServicesPane(ListPane):
             Copy("its last error", log=id),
         ]
 
-    def _row(self, view: View, service: Service, width: int) -> Row:
+    def _row(self, view: View, service: Service, width: int, names: tuple[str, ...]) -> Row:
+        """`names`: of all services, as short as they are here: no two of them may look the same."""
         role = ROLES.get(service.active, "nothing")
         state = service.active if service.active != "unknown" else text.UNKNOWN_SIGN
         sign = SIGNS.get(service.active, "?")
@@ -180,12 +189,17 @@ class ServicesPane(ListPane):
         if stale:
             role, old = "stale", (view.state.now - service.at).total_seconds() if service.at else None
             state += f" {text.STALE_SIGN}{text.age(old)}" if old is not None and width >= 52 else f" {text.STALE_SIGN}"
-        short = service.name
-        if width < 52:
-            short = short.removesuffix(".service").replace("container:", "ctr:", 1).replace("compose:", "cmp:", 1)
         right = row(
             (pad(state, 16 if width >= 52 else 13), role),
             (pad(since, 4, RIGHT), "stale" if stale else "label"),
             (pad(restarts, 5 if width >= 52 else 4, RIGHT), restarts_role),
         )
-        return spread(row((f"{sign} ", role), short), right, width)
+        name = tell_apart(names, max(0, width - right.cells - 3))[_short(service.name, width)]
+        return spread(row((f"{sign} ", role), name), right, width)
+
+
+def _short(name: str, width: int) -> str:
+    """Where it is narrow without what can be guessed."""
+    if width >= 52:
+        return name
+    return name.removesuffix(".service").replace("container:", "ctr:", 1).replace("compose:", "cmp:", 1)

@@ -19,6 +19,7 @@ class ApprovalScreen(Dialog[str]):
     """Never answers: whoever asked takes it away. Escape gives up the login."""
 
     BINDINGS: ClassVar[list[BindingType]] = []
+    UNASKED = True
     FILLS_PHONE: ClassVar[bool] = True
 
     def __init__(self, question: Question, ascii_only: bool = False) -> None:

@@ -20,6 +20,7 @@ class AskScreen(Dialog[str]):
     """Answers `yes`, the secret, or None. Enter alone never accepts a host key: `y` does."""
 
     BINDINGS: ClassVar[list[BindingType]] = []
+    UNASKED = True
     AUTO_FOCUS = "Input"
 
     def __init__(self, question: Question) -> None:
@@ -51,13 +52,19 @@ class AskScreen(Dialog[str]):
 
     def answer(self, id: str) -> None:
         if id == "yes":
-            self.dismiss(self.query_one("#secret", Input).value if self._typed else "yes")
+            self._answer(self.query_one("#secret", Input).value if self._typed else "yes")
         else:
             super().answer(id)
 
+    def _answer(self, words: str) -> None:
+        if self.settled:
+            self.dismiss(words)
+        else:
+            self.too_soon()
+
     @on(Input.Submitted)
     def _submitted(self, message: Input.Submitted) -> None:
-        self.dismiss(message.value)
+        self._answer(message.value)
 
     def on_key(self, event: events.Key) -> None:
         if not self._typed and event.character in ("y", "n"):

@@ -10,6 +10,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -17,6 +18,7 @@ from sovtui.tui.inert import inert
 from sovtui.tui.keymap import matches
 from sovtui.tui.present import cell_len, wrap
 from sovtui.tui.screens.dialog import Dialog
+from sovtui.tui.steady import Steady
 from sovtui.tui.widgets.keybar import Touch
 
 INDENT = 5
@@ -34,6 +36,25 @@ class Choice:
     enabled: bool = True
 
 
+class Listed(OptionList):
+    """A list whose entries a tap only takes where they have been for a moment."""
+
+    class TooSoon(Message):
+        """An entry was tapped that was not there a moment ago."""
+
+    def __init__(self, *options: Option) -> None:
+        super().__init__(*options)
+        self.steady = Steady()
+
+    def on_mouse_down(self) -> None:
+        self.steady.press()
+
+    async def _on_click(self, event: events.Click) -> None:
+        if not self.steady.holds(event.style.meta.get("option")):
+            event.prevent_default()
+            self.post_message(self.TooSoon())
+
+
 class ChooseScreen(Dialog[str]):
     """Answers the id of what was chosen, or None. `make` gives the choices anew when what is told has changed."""
 
@@ -48,6 +69,8 @@ class ChooseScreen(Dialog[str]):
         self._heading = title
         self.choices = tuple(choices)
         self._make = make
+        self._keys = Steady()
+        """What its keys stand for: an entry that comes while it is open moves them on."""
         self._cells = 0
         """Cells of a line, once they are known: then what is longer goes on below itself."""
 
@@ -55,10 +78,24 @@ class ChooseScreen(Dialog[str]):
         return self._heading
 
     def fields(self) -> ComposeResult:
-        yield OptionList(*_options(self.choices))
+        yield Listed(*_options(self.choices))
 
     def touches(self) -> Sequence[Touch]:
         return (Touch("leave", "q", "Leave"),)
+
+    def on_mount(self) -> None:
+        self.query_one(Listed).steady.moved()
+        self._steady()
+
+    def _steady(self) -> None:
+        """Note what each entry and each key stands for."""
+        self.query_one(Listed).steady.show({index: choice.id for index, choice in enumerate(self.choices)})
+        self._keys.show({choice.key: choice.id for choice in self.choices if choice.key})
+
+    @on(Listed.TooSoon)
+    def _entry_too_soon(self, message: Listed.TooSoon) -> None:
+        message.stop()
+        self.too_soon()
 
     def renew(self) -> None:
         """Show what is told now. The highlight stays on its entry."""
@@ -69,6 +106,7 @@ class ChooseScreen(Dialog[str]):
         at = listed.highlighted
         chosen = self.choices[at].id if at is not None else ""
         old, self.choices = self.choices, new
+        self._steady()
         if [choice.id for choice in old] == [choice.id for choice in new]:
             for index, (before, after) in enumerate(zip(old, new, strict=True)):
                 if before != after:
@@ -109,7 +147,10 @@ class ChooseScreen(Dialog[str]):
         for choice in self.choices:
             if choice.key and choice.enabled and matches(choice.key, event.key, event.character):
                 event.stop()
-                self.dismiss(choice.id)
+                if self._keys.holds(choice.key):
+                    self.dismiss(choice.id)
+                else:
+                    self.too_soon()
                 return
 
 

@@ -12,10 +12,11 @@ from sovtui.actions.spec import Plan
 from sovtui.tui.keymap import matches
 from sovtui.tui.present import BLANK, Row, paragraph, row
 from sovtui.tui.screens.dialog import Dialog
+from sovtui.tui.steady import moment
 from sovtui.tui.widgets.keybar import Touch
 
-ARMED_AFTER_SECONDS = 0.4
-"""The key that opened the dialog confirms it only after this: a key held down must not confirm by repeating."""
+QUIET_SECONDS = 0.4
+"""A key that is held down repeats within this, at first within two thirds of a second: it does not confirm however long it is held."""
 
 
 def plan_rows(plan: Plan, width: int) -> list[Row]:
@@ -42,14 +43,8 @@ class ConfirmScreen(Dialog[bool]):
         super().__init__()
         self.plan = plan
         self.key = key
-        self._armed = False
-
-    def on_mount(self) -> None:
-        self.set_timer(ARMED_AFTER_SECONDS, self.arm)
-
-    def arm(self) -> None:
-        """From now on the answer counts."""
-        self._armed = True
+        self._pressed = float("-inf")
+        """When its key was last pressed and did not count."""
 
     def heading(self) -> str:
         return f"{self.plan.title}?"
@@ -68,8 +63,11 @@ class ConfirmScreen(Dialog[bool]):
             super().answer(id)
 
     def action_yes(self) -> None:
-        if self._armed:
+        if self.settled and moment() - self._pressed >= QUIET_SECONDS:
             self.dismiss(True)
+        else:
+            self._pressed = moment()
+            self.too_soon()
 
     def on_key(self, event: events.Key) -> None:
         if matches(self.key, event.key, event.character):

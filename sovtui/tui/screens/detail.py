@@ -15,6 +15,8 @@ from sovtui.tui.screens.dialog import Answers, Dialog, Written
 from sovtui.tui.widgets.keybar import Touch
 
 LABEL_CELLS = 9
+FRAME_CELLS = 4
+"""Beside the answers: the frame and what keeps off it."""
 
 
 class NarrowAnswers(Answers):
@@ -65,10 +67,10 @@ class DetailScreen(Dialog[str]):
     def touches(self) -> Sequence[Touch]:
         acts = [Touch(key.name, key.key, key.title.lower()[:LABEL_CELLS], not key.refused) for key in self._keys]
         scroll = self.query_one("#text", VerticalScroll)
-        more = [Touch("down", "↓", "more")] if scroll.max_scroll_y > scroll.scroll_y else []
-        back = [Touch("up", "↑", "back")] if not more and scroll.scroll_y > 0 else []
-        room = max(1, self.size.width // NarrowAnswers.LEAST_CELLS - 1)
-        return (*[*more, *back, *acts][: room - 1], Touch("leave", "esc", "close", current=True))
+        more, back = scroll.max_scroll_y > scroll.scroll_y, scroll.scroll_y > 0
+        page = Touch("up", "↑", "back") if back and not more else Touch("down", "↓", "more", enabled=more)  # always in its place
+        room = max(1, (self.size.width - FRAME_CELLS) // NarrowAnswers.LEAST_CELLS)
+        return (*[page, *acts][: room - 1], Touch("leave", "esc", "close", current=True))
 
     def answer(self, id: str) -> None:
         if id in ("down", "up"):

@@ -18,6 +18,7 @@ from textual.widgets import Input, OptionList
 from sovtui.tui.arrange import PHONE_BELOW
 from sovtui.tui.inert import inert
 from sovtui.tui.present import Row
+from sovtui.tui.steady import CHANGED, STEADY_SECONDS, moment
 from sovtui.tui.widgets.keybar import KeyBar, Touch
 from sovtui.tui.widgets.lines import LOOKS, Sheet
 
@@ -67,6 +68,10 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     AUTO_FOCUS: ClassVar[str | None] = ""
     TITLE = ""
     ANSWERS: ClassVar[type[Answers]] = Answers
+    UNASKED: ClassVar[bool] = False
+    """It comes by itself: also its closing is an answer that a key on its way must not give."""
+    _opened = float("inf")
+    _told = False
     FILLS_PHONE: ClassVar[bool] = False
     """On a phone it takes the whole screen."""
 
@@ -95,7 +100,25 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
             yield self.ANSWERS(id="answers")
 
     def on_mount(self) -> None:
+        self._opened = moment()
+        self.query_one("#answers", Answers).steady.moved()  # a finger that was on its way does not answer
         self.reoffer()
+
+    @property
+    def settled(self) -> bool:
+        """It has been there long enough to have been read: what is pressed now is meant for it."""
+        return moment() - self._opened >= STEADY_SECONDS
+
+    def too_soon(self) -> None:
+        """Say, once, why nothing happens."""
+        if not self._told:
+            self._told = True
+            self.notify(CHANGED, timeout=2.0, markup=False)
+
+    @on(KeyBar.TooSoon)
+    def _tapped_too_soon(self, message: KeyBar.TooSoon) -> None:
+        message.stop()
+        self.too_soon()
 
     def on_resize(self, event: events.Resize) -> None:
         self.query_one("#answers", Answers).styles.height = answer_rows(event.size)
@@ -123,7 +146,10 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
             self.action_leave()
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        if self.UNASKED and not self.settled:
+            self.too_soon()
+        else:
+            self.dismiss(None)
 
     def scroll_text(self, by: int) -> None:
         self.query_one("#text", Widget).scroll_relative(y=by, animate=False)

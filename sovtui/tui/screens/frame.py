@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.layout import Layout
 from textual.message import Message
 from textual.screen import Screen
@@ -21,7 +22,6 @@ from sovtui.tui.panes import pane_classes
 from sovtui.tui.panes.actions import acting
 from sovtui.tui.panes.base import Pane, View
 from sovtui.tui.present import Row
-from sovtui.tui.touches import MORE
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.lines import LOOKS, Lines
 from sovtui.tui.widgets.timeline import TimelineBar
@@ -78,6 +78,10 @@ class Frame(Screen[None]):
         self.first = ORDER[0]
         """The pane in front of the others: what is served, or what matters of a host where nothing is."""
         self._laid: object = None
+        self._own = False
+        """What is drawn is another host, because the operator wanted that."""
+        self._were: dict[str, Region] = {}
+        """Where the parts that can be tapped are."""
         self._travel_height = 0
         """Rows that say which moment is shown; none while it is now."""
 
@@ -109,7 +113,7 @@ class Frame(Screen[None]):
         small = Lines(id="small")
         field.display = small.display = False
         yield field
-        yield KeyBar(id="keys", more=MORE)
+        yield KeyBar(id="keys")
         yield small
 
     def on_resize(self) -> None:
@@ -142,8 +146,8 @@ class Frame(Screen[None]):
     def _roomy(self) -> bool:
         return self.size.width >= LEAST[0] and self.size.height >= LEAST[1]
 
-    def lay_out(self) -> None:
-        """Give every part its place; does nothing if all places stay the same."""
+    def lay_out(self, *, own: bool = False) -> None:
+        """Give every part its place; does nothing if all places stay the same. `own`: the operator has asked for it."""
         view, size = self.view, self.size
         if view is None or not size.width or not self.is_mounted:
             return
@@ -176,6 +180,7 @@ class Frame(Screen[None]):
         body = self.query_one(Body)
         body.display = roomy
         self.query_one("#small").display = not roomy
+        self._shift(heights, regions, own)
         body.placed.regions = regions
         if self.current in regions:
             self._panes[self.current].display = True
@@ -185,11 +190,24 @@ class Frame(Screen[None]):
             pane.display = name in regions
         self._panes[self.current].refresh(layout=True)  # of a child: the body keeps what it arranged until one of those asks
 
+    def _shift(self, heights: Mapping[str, int], regions: Mapping[str, Region], own: bool) -> None:
+        """What is somewhere else from now on is not tapped by whoever aimed at what was there."""
+        above = ("next", "status", "travel", "notice")
+        top = sum(heights[id] for id in above)
+        places = {"tabs": Region(0, top, 1, heights["tabs"]), "keys": Region(0, 0, 1, heights["keys"])}
+        places |= {name: region.translate((0, top + heights["tabs"])) for name, region in regions.items()}
+        bars = {id: self.query_one(f"#{id}", KeyBar) for id in ("tabs", "keys")}
+        for name, place in places.items():
+            before, part = self._were.get(name), bars.get(name) or self._every[name]
+            if self._were and place != before:
+                (part.steady.trust if own else part.steady.moved)()
+        self._were = places
+
     def show_pane(self, name: str) -> None:
         """Make a pane the current one and visible. One that is not there for this host: the first."""
         name = name if name in self._panes else self.first
         self.current = self._lead = name
-        self.lay_out()
+        self.lay_out(own=True)
         pane = self._panes[name]
         if pane.display:
             self._focus(pane)

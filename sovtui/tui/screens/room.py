@@ -18,7 +18,7 @@ from sovtui.core.issues import Issue, issues
 from sovtui.core.metered import Wish as Metered
 from sovtui.core.model import LinkPhase
 from sovtui.runtime.hub import Hub
-from sovtui.tui.arrange import HEIGHT_OF_THUMBS, TWO_ROWS_OF_TILES_FROM, Kind
+from sovtui.tui.arrange import HEIGHT_OF_THUMBS, Kind, tile_rows
 from sovtui.tui.conduct import Conductor
 from sovtui.tui.estate import PANES, host_choices, issue_choices
 from sovtui.tui.inspector import Inspector
@@ -27,15 +27,16 @@ from sovtui.tui.keymap import Key, actions, local_keys, matches, screen_keys
 from sovtui.tui.linkfacts import METERED, link_rows
 from sovtui.tui.offers import every_key, farewell, menu_choices, target_choices
 from sovtui.tui.palette import Command
-from sovtui.tui.panes.base import ListPane, View
+from sovtui.tui.panes.base import ListPane, Pane, View
 from sovtui.tui.panes.inference import InferencePane
 from sovtui.tui.panes.log import LogPane
 from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.frame import StatusBar
 from sovtui.tui.screens.help import HelpScreen, mode_keys
 from sovtui.tui.screens.scene import Scene
+from sovtui.tui.steady import CHANGED, Steady
 from sovtui.tui.then import touches as then_touches
-from sovtui.tui.touches import BELONGS, MORE, key_touches, tab_touches
+from sovtui.tui.touches import BELONGS, MORE, line_touches, tab_touches, tile_touches
 from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.timeline import TimelineBar
 
@@ -54,6 +55,8 @@ class Room(Scene):
         super().__init__(hub)
         self._specs = all_specs()
         self._keys: list[Key] = []
+        self._steady = Steady()
+        """What each key would do."""
         self._list: ChooseScreen | None = None
         """What is open and wants to be told anew."""
         self._conductor = Conductor(hub, self._push, self.tell)
@@ -76,7 +79,7 @@ class Room(Scene):
                 found[target] = pane.chosen(view)
         return found
 
-    def _offer(self, view: View) -> None:
+    def _offer(self, view: View, *, moved: bool = False) -> None:
         overrides = view.config.screen.keys
         self._keys = self.travel.keys(
             [
@@ -86,15 +89,19 @@ class Room(Scene):
             ]
         )
         tall = self.kind is Kind.PHONE and self.size.height >= HEIGHT_OF_THUMBS
-        tiles = 2 if self.size.height >= TWO_ROWS_OF_TILES_FROM else 1
-        bar = self.query_one("#keys", KeyBar)
+        tiles, bar = tile_rows(self.size.height), self.query_one("#keys", KeyBar)
+        columns = max(1, self.size.width // bar.LEAST_CELLS)
+        self._steady.show({key.key: key.name for key in self._keys if key.key and key.id in self._specs}, own=self._own or moved)
         if self.jumping:
             touches = [STAY] if self.kind is Kind.PHONE else jump_touches(self.letters, self._panes, self.current)
+            columns = 0
         elif self.travel.on:
             touches = then_touches(self._keys, thumbs=tall, tiles=tiles)
+        elif tall:
+            touches = tile_touches(self._keys, view, self.current, columns, tiles)
         else:
-            touches = key_touches(self._keys, view, self.current, phone=self.kind is Kind.PHONE)
-        bar.offer(touches, tall=tall, tiles=tiles)
+            touches = line_touches(self._keys, view, self.current, self.size.width)
+        bar.offer(touches, tall=tall, columns=columns if tall else 0, own=moved)
         if self.kind is Kind.PHONE:
             tabs = tab_touches(self._panes, view, self.current, self.size.width)
             self.query_one("#tabs", TabBar).offer(jump_tabs(self.letters, tabs) if self.jumping else tabs, tall=tall)
@@ -106,7 +113,16 @@ class Room(Scene):
     def _moved(self, message: ListPane.Moved) -> None:
         message.stop()
         if self.view is not None:
-            self._offer(self.view)
+            self._offer(self.view, moved=True)
+
+    def go_to_host(self, name: str) -> None:
+        self._own = True
+        for pane in self._every.values():
+            pane.steady.trust()
+        try:
+            super().go_to_host(name)
+        finally:
+            self._own = False
 
     # keys and touches
 
@@ -130,8 +146,17 @@ class Room(Scene):
             if matches(key.key, event.key, event.character):
                 event.stop()
                 event.prevent_default()
-                self.press(key)
+                self._steady.press()
+                if key.id in self._specs and not self._steady.holds(key.key):
+                    self._too_soon()
+                else:
+                    self.press(key)
                 return
+
+    @on(KeyBar.TooSoon)
+    @on(Pane.TooSoon)
+    def _too_soon(self) -> None:
+        self.tell(CHANGED, "begun")
 
     @on(KeyBar.Touched)
     def _touched(self, message: KeyBar.Touched) -> None:
@@ -169,6 +194,9 @@ class Room(Scene):
             if key.name == name:
                 self.press(key)
                 return
+        spec = self._specs.get(name.partition(" ")[0])
+        if spec is not None:
+            self.tell(f"{spec.title}: there is nothing for it now.", "begun")
 
     def press(self, key: Key) -> None:
         """Do what a key says."""
@@ -189,7 +217,7 @@ class Room(Scene):
             target = await self._push(ChooseScreen(f"{spec.title}: which?", target_choices(self.view, spec)))
             if not target:
                 return
-        await self._conductor.act(key.id, Wish(self.host_name, target), key.key)
+        await self._conductor.act(key.id, Wish(self.host_name, target), key.key, careful=self.kind is Kind.PHONE)
 
     def run_screen(self, id: str) -> None:
         """What concerns the screen alone."""
@@ -236,6 +264,9 @@ class Room(Scene):
         pane, view = self._panes[self.current], self.view
         if view is None or not isinstance(pane, ListPane) or not pane.chosen(view):
             self.action_zoom()
+            return
+        if not pane.aim.holds(""):
+            self._too_soon()
             return
         mine = BELONGS.get(self.current, ())
         keys = [key for key in self._keys if key.id in (*mine, "copy") and key.id not in ("open", "filter")]

@@ -110,7 +110,7 @@ class Scene(Frame):
         kind = self.kind
         told, axis = self.travel.rows(self.size.width, kind)
         self._travel_height = len(told)
-        self.lay_out()
+        self.lay_out(own=self._own)
         self.query_one("#travel", TimelineBar).tell(told, axis)
         self.query_one("#next", Lines).show(self._next_rows(view))
         self.query_one("#status", Lines).show(status_rows(view, self.size.width, kind))

@@ -10,6 +10,7 @@ from textual.geometry import Region
 from textual.message import Message
 
 from sovtui.tui.present import Row, Span, cell_len, cut, pad, row
+from sovtui.tui.steady import Steady
 from sovtui.tui.widgets.lines import Lines
 
 
@@ -25,10 +26,20 @@ class Touch:
     badge: Span = ("", "label")
     weight: int = 5
     """Where room is short, those of least weight are left out."""
+    cells: int = 0
+    """On a bar of one row it takes so many whatever it says; 0: as many as it needs."""
+
+    @property
+    def blank(self) -> bool:
+        """A place that is kept free."""
+        return not self.id and not self.label
 
 
 class KeyBar(Lines):
-    """Shows as many targets as fit. `thumbs`: rows per target, 1 or 3. `tiles`: rows of targets."""
+    """Shows targets, of one row or, where it is `tall`, of three each; as many as fit, or where `columns` says exactly those.
+
+    A tap on a place that meant something else a moment ago does nothing but say so.
+    """
 
     LEAST_CELLS = 10
     GAP_CELLS = 0
@@ -46,31 +57,35 @@ class KeyBar(Lines):
         def control(self) -> KeyBar:
             return self.bar
 
-    def __init__(self, *, id: str | None = None, more: Touch | None = None) -> None:
+    class TooSoon(Message):
+        """A target was tapped that was something else a moment ago."""
+
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.touches: tuple[Touch, ...] = ()
         self.tall = False
-        self.tiles = 1
-        self._more = more
+        self.columns = 0
+        self.steady = Steady()
         self._places: list[tuple[Region, str]] = []
 
-    def offer(self, touches: Sequence[Touch], *, tall: bool, tiles: int = 1) -> None:
-        """Show these from now on."""
-        offered = (tuple(touches), tall, tiles)
-        if offered != (self.touches, self.tall, self.tiles):
-            self.touches, self.tall, self.tiles = offered
-            self._draw()
+    def offer(self, touches: Sequence[Touch], *, tall: bool, columns: int = 0, own: bool = False) -> None:
+        """Show these from now on. `columns`: places on a row of tiles. `own`: that another thing was chosen is known to who chose it."""
+        offered = (tuple(touches), tall, columns)
+        if offered != (self.touches, self.tall, self.columns):
+            self.touches, self.tall, self.columns = offered
+            self._draw(own)
 
     def on_resize(self) -> None:
         self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self, own: bool = False) -> None:
         wide = self.size.width
         if not wide or not self.touches:
             self._places = []
             self.show([])
             return
         self.show(self._tiles(wide) if self.tall else self._line(wide))
+        self.steady.show(dict(self._places), own=own)
 
     def _line(self, wide: int) -> list[Row]:
         """One row; what does not fit is left out, the least weight first."""
@@ -85,31 +100,30 @@ class KeyBar(Lines):
             if x and gap:
                 spans.append((" " * gap, "plain"))
                 x += gap
-            role = "off" if not touch.enabled else "strong" if touch.current else "plain"
-            parts: list[Span] = [(f" {touch.key}", "key" if touch.enabled else "off"), (f" {touch.label}", role)]
-            cells = sum(cell_len(words) for words, _ in parts)
-            self._places.append((Region(x, 0, cells, 1), touch.id))
+            parts, cells = _key(touch), self._cells(touch)
+            if not touch.blank:
+                self._places.append((Region(x, 0, cells, 1), touch.id))
             spans += parts
+            rest = cells - sum(cell_len(words) for words, _ in parts)
+            spans.append((" " * rest, "plain"))
             x += cells
-        return [Row(tuple(spans))]
+        return [row(*spans)]
+
+    def _cells(self, touch: Touch) -> int:
+        return touch.cells or cell_len(touch.key) + cell_len(touch.label) + 2
 
     def _line_cells(self, touches: Sequence[Touch]) -> int:
-        return sum(cell_len(t.key) + cell_len(t.label) + 2 for t in touches)
+        return sum(self._cells(touch) for touch in touches)
 
     def _tiles(self, wide: int) -> list[Row]:
-        each = max(1, wide // self.LEAST_CELLS) if self.LEAST_CELLS else len(self.touches)
         touches = list(self.touches)
-        if self.LEAST_CELLS and len(touches) > each * self.tiles:
-            keep = each * self.tiles - (1 if self._more else 0)
-            touches = [t for t in touches if t != self._more][:keep] + ([self._more] if self._more else [])
-        elif not self.LEAST_CELLS:
-            each = len(touches)
+        if not self.columns and self.LEAST_CELLS:
+            touches = touches[: max(1, wide // self.LEAST_CELLS)]
+        columns = self.columns or len(touches)
         rows: list[Row] = []
         self._places = []
-        for start in range(0, len(touches), each):
-            line = touches[start : start + each]
-            columns = len(line) if start == 0 else min(each, len(touches))
-            rows += self._tile_row(line, wide, columns, len(rows))
+        for start in range(0, len(touches), columns):
+            rows += self._tile_row(touches[start : start + columns], wide, columns, len(rows))
         return rows
 
     def _tile_row(self, line: Sequence[Touch], wide: int, columns: int, y: int) -> list[Row]:
@@ -119,14 +133,19 @@ class KeyBar(Lines):
         for index, touch in enumerate(line):
             x = wide * index // columns
             cells = wide * (index + 1) // columns - x
-            self._places.append((Region(x, y, cells, 3), touch.id))
+            if not touch.blank:
+                self._places.append((Region(x, y, cells, 3), touch.id))
             edge = ("▏", "label")
             role = "off" if not touch.enabled else "strong" if touch.current else "plain"
-            sign, sign_role = touch.badge if touch.badge[0] else (touch.key, "key" if touch.enabled else "off")
+            key = touch.key if touch.enabled or not touch.key else f"({touch.key})"
+            sign, sign_role = touch.badge if touch.badge[0] else (key, "key" if touch.enabled else "off")
             upper += [edge, (_middle(sign, cells - 1), sign_role)]
             middle += [edge, (_middle(touch.label, cells - 1), role)]
             lower += [edge, (_middle("▔" * (cells - 3) if touch.current else "", cells - 1), "accent")]
         return [Row(tuple(upper)), Row(tuple(middle)), Row(tuple(lower))]
+
+    def on_mouse_down(self) -> None:
+        self.steady.press()
 
     def on_click(self, event: events.Click) -> None:
         place = event.get_content_offset(self)
@@ -135,7 +154,7 @@ class KeyBar(Lines):
         for region, id in self._places:
             if region.contains(place.x, place.y):
                 event.stop()
-                self.post_message(self.Touched(self, id))
+                self.post_message(self.Touched(self, id) if self.steady.holds(region) else self.TooSoon())
                 return
 
 
@@ -157,6 +176,15 @@ class TabBar(KeyBar):
                 label = touch.label.upper() if touch.current else touch.label
             spans.append((pad(label, cells), "strong" if touch.current else "plain"))
         return [row(*spans)]
+
+
+def _key(touch: Touch) -> list[Span]:
+    """` c drop`, or `(c)drop` where it is off: as wide, so that nothing beside it moves."""
+    if touch.blank:
+        return []
+    if not touch.enabled:
+        return [(f"({touch.key})", "off"), (touch.label, "off")]
+    return [(f" {touch.key}", "key"), (f" {touch.label}", "strong" if touch.current else "plain")]
 
 
 def _middle(words: str, cells: int) -> str:
