@@ -132,7 +132,7 @@ async def test_what_the_box_has_named_is_asked_about_and_then_done(stage):
         await s.press("c")
         await s.until(lambda: isinstance(s.screen, ConfirmScreen))
         assert "also stops sidecar.service" in " ".join(s.screen.query_one("Written").plain.split())
-        s.screen.arm()
+        await s.read()
         s.hub.outcome = Outcome(0, "done")
         await s.press("enter")
         await s.until(lambda: len(s.hub.executed) == 2)
