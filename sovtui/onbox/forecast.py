@@ -76,7 +76,8 @@ def forecast(
         return Forecast(UNKNOWN, f"what {title} needs is not configured.")
     free = pool.gpu_free if pool.on_card else pool.available
     if free is None:
-        return Forecast(UNKNOWN, f"{title} needs {size(wanted)}; how much memory is available is not known.")
+        kind = "GPU memory is free" if pool.unified is False else "memory is available"
+        return Forecast(UNKNOWN, f"{title} needs {size(wanted)}; how much {kind} is not known.")
     reserve = 0.0 if pool.on_card else reserve
     known = sum(x.held for x in back if x.held is not None)
     blind = [x.name for x in back if x.held is None]

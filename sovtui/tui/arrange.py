@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from textual.geometry import NULL_OFFSET, Region, Size, Spacing
@@ -24,6 +24,8 @@ LOG_ROWS = 8
 """Then it has at least so many, and more only where the columns need them less."""
 SERVICES_ROWS = 12
 """As many of the services come before more of the log."""
+FEWER_SERVICES_ROWS = 8
+"""Down to so many they make room on a phone for what would else not be there: alerts, backups."""
 
 ORDER = ("inference", "memory", "services", "alerts", "backups", "actions", "log")
 """Panes in the order in which they matter; tab goes through them so."""
@@ -130,8 +132,14 @@ def _phone(whole: Region, wants: Mapping[str, Want], current: str, acting: bool,
     if current in ("log", "actions"):
         return _stack(whole, [current], wants)
     left = whole.height - wants[current].rows - sum(wants[name].rows for name in below)
+    wants = dict(wants)
     for name in order(first)[:5]:
-        if name != current and wants[name].rows <= left:
+        if name == current:
+            continue
+        short, services = max(0, wants[name].rows - left), wants["services"]
+        if short and "services" in below and services.rows - short >= FEWER_SERVICES_ROWS:
+            wants["services"], left, short = replace(services, rows=services.rows - short), left + short, 0
+        if not short:
             below.append(name)
             left -= wants[name].rows
     return _stack(whole, [current, *below], wants)

@@ -14,6 +14,7 @@ from functools import cache
 from sovtui.actions import all_specs
 from sovtui.core.modes import hot_modes, switchable
 from sovtui.core.state import Host
+from sovtui.tui.arrange import ORDER
 from sovtui.tui.keymap import LOCAL, NONE, SCREEN, SHORT, Key, key_of
 from sovtui.tui.panes.base import Pane, View
 from sovtui.tui.present import cell_len, cut, tell_apart
@@ -157,29 +158,64 @@ def tile_touches(keys: Iterable[Key], view: View, current: str, columns: int, ro
 def line_touches(keys: Iterable[Key], view: View, current: str, width: int) -> list[Touch]:
     """A row of words: modes, what there is room for, log or cancel, help and the menu. Each has the width of the longest it may say."""
     bar = _Bar(keys, view, current)
-    touches, slots = _line(bar, view, width, LOOK)
-    return touches if slots else _line(bar, view, width, ONLY)[0]
+    touches, slots = max((_line(bar, view, width, LOOK, cells) for cells in MODE_CELLS[:2]), key=lambda found: len(found[0]))
+    touches = touches if slots else _line(bar, view, width, ONLY)[0]
+    modes = sum(touch.id.startswith("switch") for touch in touches)
+    if modes > 1 and _sum(touches) + modes - 1 <= width:  # where there is no room: all of them are off at once, read as a list
+        touches[: modes - 1] = [_wider(touch) for touch in touches[: modes - 1]]
+    return touches
 
 
-def _line(bar: _Bar, view: View, width: int, last: Slot) -> tuple[list[Touch], bool]:
-    """`last` is what there is beside cancelling. Also whether the first of the slots has room."""
+def _line(bar: _Bar, view: View, width: int, last: Slot, most: int = LABEL_CELLS) -> tuple[list[Touch], bool]:
+    """`last` is what there is beside cancelling. `most`: cells of a mode's name. Also whether the first of the slots has room."""
     look = replace(bar.look(last), cells=_widest((CANCEL, last.usual, *last.panes.values()), view))
-    end = [look, bar.of("help"), MORE]
-    modes = next((found for cells in MODE_CELLS if _sum(found := bar.modes(cells)) + _sum(end) <= width), bar.modes())
-    if _sum(modes) + _sum(end) > width:
-        end = [look, MORE]
-    room = width - _sum(end)
+    names = [cells for cells in MODE_CELLS if cells <= most]
+    room = width - (last is ONLY)  # it may be off
+    ends = [look, bar.of("help"), MORE], [look, MORE]
+    tries = ((end, bar.modes(cells)) for end in ends for cells in names)
+    end, modes = next((found for found in tries if _sum(found[0]) + _sum(found[1]) <= room), (ends[-1], bar.modes()))
+    room -= _sum(end)
     while _sum(modes) > room:
         modes.pop()
     room -= _sum(modes)
+    if last is ONLY and modes:
+        modes[-1] = _wider(modes[-1])
     there: list[tuple[Slot, int]] = []
+    apart: list[int] = []
+    """Of these, a cell is before them."""
     for slot in SLOTS if last is LOOK else ():
         ids = [id for id in (slot.usual, *slot.panes.values()) if bar.possible(id)]
-        if ids and (cells := _widest(ids, view)) <= room:
+        if not ids:
+            continue
+        cells = _widest(ids, view)
+        gap = _runs_together(there[-1] if there else None, slot, view)
+        if cells + gap <= room:
+            apart += [len(there)] * gap
             there.append((slot, cells))
-            room -= cells
+            room -= cells + gap
     slots = [replace(touch, cells=cells) for touch, (_, cells) in zip(bar.slots([slot for slot, _ in there]), there, strict=True)]
-    return [*modes, *slots, *end], any(slot is SLOTS[0] for slot, _ in there)
+    found = [*modes, *slots]
+    for index in apart:
+        if before := len(modes) + index:
+            found[before - 1] = _wider(found[before - 1])
+    return [*found, *end], any(slot is SLOTS[0] for slot, _ in there)
+
+
+def _runs_together(before: tuple[Slot, int] | None, slot: Slot, view: View) -> int:
+    """1 where what is before a slot (without one: a mode) may be as wide as its place while the slot says `(a)ack`, else 0."""
+
+    def said(slot: Slot, pane: str) -> str:
+        return slot.panes.get(pane, slot.usual)
+
+    for pane in ORDER:
+        if said(slot, pane) in all_specs() and (before is None or _widest((said(before[0], pane),), view) >= before[1]):
+            return 1
+    return 0
+
+
+def _wider(touch: Touch) -> Touch:
+    """With a cell between it and the next."""
+    return replace(touch, cells=_cells(touch) + 1)
 
 
 def _sum(touches: Sequence[Touch]) -> int:

@@ -54,6 +54,7 @@ CARD = Pool(90 * G, 40 * G, 2 * G, 32 * G, unified=False)
         ),
         (33, CARD, (Holding("a", 40 * G),), {}, TOO_SMALL, "short by 1.0 GiB"),
         (40, Pool(None), (), {}, UNKNOWN, "how much memory is available is not known"),
+        (40, Pool(None, unified=False), (), {}, UNKNOWN, "how much GPU memory is free is not known"),
         (70, Pool(80 * G, 60 * G), (), {"drop_caches": False}, FITS, "it fits"),
         (90, Pool(80 * G, 60 * G), (), {}, TOO_SMALL, "short by 10.0 GiB"),
     ],

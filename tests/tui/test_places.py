@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from textual.geometry import Region
@@ -346,3 +347,31 @@ async def test_what_took_the_place_of_the_chosen_entry_is_not_opened_for_it(stag
         await s.read()
         await s.press("enter")
         await s.until(lambda: isinstance(s.screen, DetailScreen))
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)], ids=lambda s: f"{s[0]}x{s[1]}")
+@pytest.mark.parametrize("estate", ["spark", "mesh", "modes"])
+async def test_what_is_off_does_not_run_into_the_word_before_it(stage, states, size, estate):
+    """`t rewind(a)ack` was read as one word."""
+    async with stage("healthy", size, estate=estate) as s:
+        for scenario in ("healthy", "alerting", "empty"):
+            s.hub.put(states(scenario, estate))
+            for pane in ORDER:
+                s.room.show_pane(pane)
+                bar = s.room.query_one("#keys", KeyBar)
+                words = s.bar("keys")
+                for touch, after in pairwise(bar.touches):
+                    if touch.enabled and not after.enabled:
+                        assert f"{touch.label}({after.key})" not in words, words
+
+
+async def test_on_a_phone_what_fires_is_there_before_the_tenth_service_that_is_well(stage, states):
+    async with stage("alerting", SIZES["phone"], estate="mesh") as s:
+        assert s.room.pane("alerts").display and "HostUnreachable" in s.text("alerts")
+        assert len(s.text("services").splitlines()) >= 6
+
+
+async def test_a_word_is_not_cut_where_a_sign_says_it(stage, states):
+    async with stage("empty", SIZES["normal"], estate="mesh") as s:
+        line = next(line for line in s.text("backups").splitlines() if "stacks" in line)
+        assert "unkn" not in line and line.count("?") == 3, "its sign, its state, its age"

@@ -106,6 +106,7 @@ class BackupsPane(ListPane):
         if width < 48:
             note = ""
         if width < 36:
+            word = text.UNKNOWN_SIGN if word == "unknown" else word
             right = row((pad(word, 5), role), (pad(age, 8, RIGHT), "plain"), (pad(limit, 7, RIGHT), "label"))
         else:
             right = row((pad(word, 8), role), (pad(age, 8, RIGHT), "plain"), (pad(limit, 8, RIGHT), "label"))
