@@ -24,7 +24,7 @@ LOG_ROWS = 8
 """Then it has at least so many, and more only where the columns need them less."""
 SERVICES_ROWS = 12
 """As many of the services come before more of the log."""
-FEWER_SERVICES_ROWS = 8
+FEWER_SERVICES_ROWS = 7
 """Down to so many they make room on a phone for what would else not be there: alerts, backups."""
 
 ORDER = ("inference", "memory", "services", "alerts", "backups", "actions", "log")

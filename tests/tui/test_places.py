@@ -18,7 +18,7 @@ from sovtui.tui.arrange import ORDER
 from sovtui.tui.panes.base import ListPane
 from sovtui.tui.present import tell_apart
 from sovtui.tui.screens.ask import AskScreen
-from sovtui.tui.screens.choose import ChooseScreen
+from sovtui.tui.screens.choose import Choice, ChooseScreen
 from sovtui.tui.screens.confirm import ConfirmScreen
 from sovtui.tui.screens.detail import DetailScreen
 from sovtui.tui.steady import CHANGED
@@ -375,3 +375,21 @@ async def test_a_word_is_not_cut_where_a_sign_says_it(stage, states):
     async with stage("empty", SIZES["normal"], estate="mesh") as s:
         line = next(line for line in s.text("backups").splitlines() if "stacks" in line)
         assert "unkn" not in line and line.count("?") == 3, "its sign, its state, its age"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda room: ChooseScreen("Which?", [Choice("one", "One")]),
+        lambda room: room._help(),
+        lambda room: ConfirmScreen(room._hub.plan("switch", Wish(room.host_name, "mistral")), "2"),
+    ],
+    ids=["list", "help", "question"],
+)
+async def test_what_is_left_before_it_has_opened_is_only_left(stage, make):
+    """Escape on its way while a list opened ended the control room."""
+    async with stage("healthy", SIZES["phone"]) as s:
+        s.app.push_screen(make(s.room))
+        await s.app.pop_screen()
+        await s.pilot.pause()
+        assert s.app.crash is None and s.screen is s.room

@@ -94,6 +94,8 @@ class AlertsPane(ListPane):
     DETAIL_FROM = 14
 
     def want(self, view: View, width: int) -> Want:
+        if view.config.alertmanager is None:
+            return Want(3, least=3, stretch=2)  # one line says so
         head = len(self.head(view, width))
         return Want(2 + max(2, min(13, 1 + 2 * len(view.state.alerts) + head)), least=4, stretch=2)
 

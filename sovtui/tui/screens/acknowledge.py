@@ -76,6 +76,10 @@ class AcknowledgeScreen(Dialog[Mapping[str, str]]):
             yield field
         yield Choices(id="choices")
 
+    @property
+    def made(self) -> bool:
+        return super().made and bool(self.query("#choices"))
+
     def reoffer(self) -> None:
         super().reoffer()
         tall = self.size.height >= THUMBS_FROM

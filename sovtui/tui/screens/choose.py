@@ -84,8 +84,13 @@ class ChooseScreen(Dialog[str]):
         return (Touch("leave", "q", "Leave"),)
 
     def on_mount(self) -> None:
-        self.query_one(Listed).steady.moved()
-        self._steady()
+        if self.made:
+            self.query_one(Listed).steady.moved()
+            self._steady()
+
+    @property
+    def made(self) -> bool:
+        return super().made and bool(self.query(Listed))
 
     def _steady(self) -> None:
         """Note what each entry and each key stands for."""
@@ -100,7 +105,7 @@ class ChooseScreen(Dialog[str]):
     def renew(self) -> None:
         """Show what is told now. The highlight stays on its entry."""
         new = tuple(self._make()) if self._make is not None else self.choices
-        if new == self.choices or not self.is_mounted:
+        if new == self.choices or not self.is_mounted or not self.made:
             return
         listed = self.query_one(OptionList)
         at = listed.highlighted
@@ -121,6 +126,8 @@ class ChooseScreen(Dialog[str]):
         self.call_after_refresh(self._fit)
 
     def _fit(self) -> None:
+        if not self.made:
+            return
         listed = self.query_one(OptionList)
         cells = listed.scrollable_content_region.width - 2
         if cells == self._cells or cells <= INDENT:

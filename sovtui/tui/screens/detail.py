@@ -53,7 +53,7 @@ class DetailScreen(Dialog[str]):
 
     def renew(self) -> None:
         """What is told has changed. Where the reader is stays."""
-        if not self.is_mounted:
+        if not self.is_mounted or not self.made:
             return
         written = self.query_one(Written)
         if written.size.width:

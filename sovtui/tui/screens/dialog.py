@@ -100,9 +100,15 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
             yield self.ANSWERS(id="answers")
 
     def on_mount(self) -> None:
-        self._opened = moment()
-        self.query_one("#answers", Answers).steady.moved()  # a finger that was on its way does not answer
-        self.reoffer()
+        if self.made:
+            self._opened = moment()
+            self.query_one("#answers", Answers).steady.moved()  # a finger that was on its way does not answer
+            self.reoffer()
+
+    @property
+    def made(self) -> bool:
+        """Its parts are there. They never come where Escape was on its way while it opened; all events come all the same."""
+        return bool(self.query("#answers"))
 
     @property
     def settled(self) -> bool:
@@ -121,6 +127,8 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         self.too_soon()
 
     def on_resize(self, event: events.Resize) -> None:
+        if not self.made:
+            return
         self.query_one("#answers", Answers).styles.height = answer_rows(event.size)
         whole = self.FILLS_PHONE and event.size.width < PHONE_BELOW
         self.set_class(whole, "-fills")
