@@ -80,6 +80,15 @@ def question(taken: Iterable[Take], lacking: Iterable[str], back: Iterable[str] 
     return "; ".join(told)
 
 
+def woken(takes: Iterable[Take], stopped: Iterable[str]) -> tuple[str, ...]:
+    """What may start again by itself what is `stopped`, each a clause."""
+    return tuple(
+        f"{take.service} starts {take.by} again when somebody uses it, unless it is one of the services of its mode and stops too"
+        for take in takes
+        if take.verb == "wake" and take.by in stopped
+    )
+
+
 def _word(verb: str) -> str:
     return _DOES.get(verb, verb)
 
@@ -157,7 +166,11 @@ def _start(s: W, told: JobsTold) -> tuple[W, Effects, bool]:
     if told.reason:
         s = replace(s, bring_bad=(*s.bring_bad, *((x, told.reason) for x in s.bring_open)), bring_open=())
     kept = (*judge.all_services(s.request), *s.request.hold, s.request.service)
-    bad = {t.by: f"that also {_word(t.verb)} {t.service}" for t in told.takes if t.verb != "uphold" and t.service in kept}
+    bad = {
+        t.by: f"that also {_word(t.verb)} {t.service}"
+        for t in told.takes
+        if t.verb not in ("uphold", "wake") and t.service in kept
+    }
     s = replace(s, bring_bad=(*s.bring_bad, *bad.items()))
     s = replace(s, bring_open=_left(s, s.bring_open))
     if bad and s.bring_open:
