@@ -31,6 +31,8 @@ def outlook(run: ActionRun, spec: HostSpec, *, rollback: bool) -> Outlook:
     if not run.running:
         return Outlook("it has ended already")
     begun = [step.name for step in run.steps if step.state != "skipped"]
+    if "bring-back" in begun:
+        return Outlook("it is done but for what is started again, which went down with it")
     match run.kind:
         case "switch":
             return _switch(run, spec, begun, rollback)

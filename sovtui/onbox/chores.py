@@ -145,6 +145,9 @@ def _on_look(s: Chore, seen: Looked, verb: str) -> Result:
     if seen.reason:
         return finish(s, "failed", f"the box cannot be looked at: {seen.reason}")
     why = judge.cannot_start(unit, request.host)
+    kind, name = kind_of(unit.name)
+    if not why and verb == "start" and kind in ("system", "user") and not name.endswith(".service"):
+        why = f"{name} is no service: whether a backup ran is told of the service that does it alone, so name that one"
     if not why and verb == "start" and _has_exited(unit):
         return finish(s, "skipped", f"skipped, because {_ALREADY}")
     if not why and verb == "start" and unit.up:
@@ -238,9 +241,12 @@ def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
         return s, (Wait(POLL),)
     if s.stopping:
         return close(s, "cancelled", f"{s.cancelled}: {unit.name} was stopped before its end")
-    if s.refused or unit.active == "failed" or unit.result not in ("", "success") or not s.ran:
-        how = f"{unit.name} failed ({unit.result}, status {unit.status})" if unit.active == "failed" and s.ran else s.refused
-        return replace(s, phase="explain", reason=how), (Explain(unit.name),)
+    failed = unit.active == "failed" or unit.result not in ("", "success")
+    if not failed and s.ran and (_has_exited(unit) or (unit.oneshot and not s.refused)):
+        return _ended_well(s)  # also where only a later try of its own (`Restart=`) did
+    if failed or s.refused or not s.ran or kind_of(unit.name)[0] in ("system", "user"):
+        how = f"{unit.name} failed{judge.how(unit)}" if unit.active == "failed" and s.ran else s.refused
+        return replace(s, phase="explain", reason=how), (Explain(unit.name, True, unit.oneshot),)
     return _ended_well(s)
 
 
@@ -277,10 +283,13 @@ def _on_restart(s: Chore, unit: Unit, trouble: str) -> Result:
 def _on_explained(s: Chore, answer: Explained) -> Result:
     skipped = answer.skipped or (s.unit.skipped if s.unit.skipped_at >= s.asked else "")
     if skipped and not s.ran:
-        down = "" if s.request.kind == "backup" or s.unit.up else f"; {s.unit.name} was stopped and does not run now"
+        was = "was stopped and" if s.was.up else "did not run before and"
+        down = "" if s.request.kind == "backup" or s.unit.up else f"; {s.unit.name} {was} does not run now"
         return close(s, "skipped", f"skipped, because {skipped}{down}")
-    if s.request.kind == "backup" and not s.reason and s.unit.active != "failed":
-        if answer.ran:
+    if s.request.kind == "backup" and s.unit.active != "failed" and (answer.well or not s.reason):
+        if answer.well is False:
+            return close(s, "failed", f"{s.unit.name} was stopped by somebody else before its end")
+        if answer.ran or s.ran:
             return _ended_well(s)
         if s.was.invocation and s.unit.invocation == s.was.invocation:
             return close(s, "skipped", "skipped, because systemd made no new run of it")
@@ -288,4 +297,5 @@ def _on_explained(s: Chore, answer: Explained) -> Result:
         return close(s, "warned", f"it was started, but whether it ran is not known: systemd keeps no record, and {why}")
     find = signatures.last_error if s.request.kind == "backup" else signatures.find_cause
     cause = find(answer.lines) or (answer.reason and f"its journal is of no help: {answer.reason}")
-    return close(s, "failed", f"{s.reason}: {cause}" if cause else s.reason)
+    reason = s.reason.partition(" See 'journalctl")[0].rstrip(".")
+    return close(s, "failed", f"{reason}: {cause}" if cause else reason)

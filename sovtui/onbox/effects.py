@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from sovtui.onbox import box, jobs, journal, load, runs, services, web
 from sovtui.onbox.authority import Authority
@@ -104,12 +105,14 @@ class Hands:
             since = time.time() - ago - 0.5  # by the clock as it goes now
             for _ in range(AWAITED):  # the last lines of a process reach the journal a moment after its end
                 time.sleep(0.3)
-                told = runs.story(effect.service, since)
-                if told.ran is not None or told.problem or kind_of(effect.service)[0] not in ("system", "user"):
+                told = runs.story(effect.service, since, effect.oneshot)
+                tells = told.well if told.ran and effect.over else told.ran
+                if tells is not None or told.problem or kind_of(effect.service)[0] not in ("system", "user"):
                     break
             lines, reason = journal.recent(effect.service, since)
             told = runs.named(effect.service, told)
-            self._post(Explained(time.monotonic(), effect.service, tuple(lines), reason or told.problem, told.skipped, told.ran))
+            answer = Explained(time.monotonic(), effect.service, tuple(lines), reason or told.problem, told.skipped)
+            self._post(replace(answer, ran=told.ran, well=told.well))
         elif isinstance(effect, Weigh):
             try:
                 self._post(load.weigh(effect))

@@ -24,7 +24,9 @@ _USES = ("Requires", "Requisite", "BindsTo", "Wants", "Upholds")
 _USED_BY = ("RequiredBy", "RequisiteOf", "BoundBy", "WantedBy", "UpheldBy")
 _STARTED = ("active", "reloading", "refreshing")
 """States that a start does not change."""
-_PROPERTIES = ",".join(dict.fromkeys(("Id", "ActiveState", "StopWhenUnneeded", *_STOPS, *_PULLS, *_AGAINST, *_USES, *_USED_BY)))
+_PROPERTIES = ",".join(
+    dict.fromkeys(("Id", "ActiveState", "StopWhenUnneeded", "TriggeredBy", *_STOPS, *_PULLS, *_AGAINST, *_USES, *_USED_BY))
+)
 _GRACEFUL = 254
 """From this version on `PropagatesStopTo=` is followed from the unit itself that is asked for alone, also where it is restarted."""
 SECONDS = 15.0
@@ -82,6 +84,9 @@ def closure(needs: Sequence[Need], names: Sequence[str], ask: Ask, version: int 
     for need in needs:
         upholding = units.of(kind_of(need.service)[1], ("UpheldBy",)) if need.verb == "stop" else ()
         found.update({("uphold", x): need for x in upholding if units.known[x].up and x not in units.stopped})
+        waking = units.of(kind_of(need.service)[1], ("TriggeredBy",)) if need.verb == "stop" else ()
+        waking = tuple(x for x in waking if x.endswith((".socket", ".path")))  # a timer's time may be held, and is shown
+        found.update({("wake", x): need for x in waking if units.known[x].up and x not in units.stopped})
     prefix = "user:" if kind == "user" else ""
     return [
         Take(called.get(unit, prefix + unit), verb, need.verb, need.service)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, Union
 
-from sovtui.onbox import box, containers
+from sovtui.onbox import box, containers, runs
 from sovtui.onbox.plan import kind_of
 
 MAX_TEXT = 8000
@@ -55,7 +55,8 @@ def argv(service: str, lines: int, since: float | None, follow: bool, until: flo
         if since is not None:
             words += ["--since", f"{since:.3f}"]
         return ["sh", "-c", 'exec "$@" 2>&1', "sh", *words, *(["--follow"] if follow else []), "--", name]
-    words = ["journalctl", "--user-unit" if kind == "user" else "--unit", name, "--output=json", "--all", "--no-pager"]
+    unit = "--user-unit" if kind == "user" else "--unit"
+    words = ["journalctl", unit, runs.own_name(service), "--output=json", "--all", "--no-pager"]
     words.append("--output-fields=" + _FIELDS)
     words += [f"--after-cursor={after}", "--no-tail"] if after else [f"--lines={lines}"]
     if since is not None:

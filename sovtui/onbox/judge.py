@@ -283,7 +283,8 @@ def readiness(
 def how(unit: Unit) -> str:
     if unit.result in ("", "success"):
         return ""
-    return f" ({unit.result}, status {unit.status})" if unit.result == "exit-code" else f" ({unit.result})"
+    own = unit.result == "exit-code" and unit.status  # else it was another command of the unit that failed
+    return f" ({unit.result}, status {unit.status})" if own else f" ({unit.result})"
 
 
 def running_now(request: Request, looked: Looked) -> str:

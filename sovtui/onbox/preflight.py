@@ -177,7 +177,7 @@ def on_jobs(s: Switching, told: JobsTold) -> Result:
     taken = taking.goes(told.takes, (*s.to_stop, *s.hold, *target.services))
     needs = (*judge.needs(request, s.previous, s.to_stop, target, seen, s.hold), *(Need("start", x) for x in with_it))
     rights = CheckRights(needs, request.drop_caches and not target.command, taking.wishes(taken))
-    return replace(s, phase="rights", taken=taken), (rights,)
+    return replace(s, phase="rights", taken=taken, woken=taking.woken(told.takes, s.to_stop)), (rights,)
 
 
 def on_rights(s: Switching, answer: Rights) -> Result:
@@ -191,9 +191,10 @@ def on_weigh(s: Switching, weighed: Weighed) -> Result:
     """Refuse what would be lost or would not fit and was not agreed to: nothing has been touched yet."""
     consent, first = s.request.consent, s.first or Looked(s.now, ())
     told = weighing.fits(s.request, s.to_stop, first, weighed)
+    goes = taking.question(s.taken, s.lacking, judge.undone(s.request, s.target, s.previous))
     wanted = (
         "" if consent.busy else weighing.busy(weighed),
-        "" if consent.takes else taking.question(s.taken, s.lacking, judge.undone(s.request, s.target, s.previous)),
+        "" if consent.takes else "; ".join(filter(None, (goes, *s.woken))),
         told.sentence if told.bad and not consent.not_fitting else "",
     )
     why = ". ".join(w[0].upper() + w[1:].rstrip(".") if i and w else w.rstrip(".") for i, w in enumerate(filter(None, wanted)))

@@ -15,15 +15,16 @@ from typing import Any, Optional
 from sovtui.onbox import box
 from sovtui.onbox.plan import kind_of
 
-_STARTING, _DONE, _NOT_DONE, _SKIPPED, _ENDED, _STOPPED = (
+_STARTING, _DONE, _NOT_DONE, _SKIPPED, _ENDED, _STOPPED, _FAILED = (
     "7d4958e842da4a758f6c1cdc7b36dcc5",
     "39f53479d3a045ac8e11786248231fbf",
     "be02cf6855d2428ba40df7e9d022f03d",
     "0e4284a0caca4bfc81c0bb6786972673",
     "7ad2d189f7e94e70a38c781354912448",
     "9d1aaa27d60140bd96365438aad20286",
+    "d9b373ed55a64feb8242e02dbe79a49c",
 )
-"""systemd's own numbers of its messages: a start begins, is over, did not succeed; ExecCondition= unmet; ended well; was stopped."""
+"""systemd's own numbers of its messages: a start begins, is over, did not succeed; ExecCondition= unmet; ended well; was stopped; failed."""
 _FIELDS = "MESSAGE,MESSAGE_ID,JOB_TYPE,JOB_RESULT,INVOCATION_ID,USER_INVOCATION_ID,_PID,_COMM"
 _ARGV = re.compile(r"argv\[\]=(.*?) ; .*?status=(\d+)")
 EXEC_CONDITION = "its ExecCondition= was not met"
@@ -47,6 +48,8 @@ class Story:
     problem: str = ""
     asserted: bool = False
     """It was skipped for an assertion."""
+    well: Optional[bool] = None
+    """Whether the newest run ended well; None where it does not tell."""
 
 
 def kept(p: Mapping[str, str], active: str, moment: Any) -> dict[str, Any]:
@@ -72,10 +75,23 @@ def kept(p: Mapping[str, str], active: str, moment: Any) -> dict[str, Any]:
     return {"ended": ended, "skipped": why, "skipped_at": moment(at), "kept": record or active not in ("inactive", "missing")}
 
 
+OWN: dict[str, str] = {}
+"""The names under which units are kept that were looked at: of an alias it is another one."""
+
+
+def own_name(service: str) -> str:
+    """The name under which the journal has a unit: it tells nothing of an alias."""
+    kind, name = kind_of(service)
+    if service not in OWN:
+        argv = ["systemctl", *(["--user"] if kind == "user" else []), "show", "-p", "Id", "--value", "--", name]
+        OWN[service] = box.command(argv, 10.0)[1].strip() or name
+    return OWN[service]
+
+
 def exec_condition(shown: str) -> str:
     """With the command that said no, as `show` prints them."""
     commands = _ARGV.findall(shown)
-    argv = next((words for words, status in commands if status != "0"), commands[0][0] if commands else "")
+    argv = next((words for words, status in commands if status != "0"), commands[0][0] if len(commands) == 1 else "")
     return f"{EXEC_CONDITION} ({argv})" if argv else EXEC_CONDITION
 
 
@@ -102,12 +118,13 @@ def unmet(service: str, asserted: bool = False) -> str:
 
 def story(service: str, since: Optional[float] = None, oneshot: bool = True) -> Story:
     """What the journal tells; nothing of what is no unit."""
-    kind, name = kind_of(service)
+    kind = kind_of(service)[0]
     if kind not in ("system", "user"):
         return Story()
-    argv = ["journalctl", "--user-unit" if kind == "user" else "--unit", name, "--quiet", "--no-pager", "--all", "--reverse"]
+    unit = "--user-unit" if kind == "user" else "--unit"
+    argv = ["journalctl", unit, own_name(service), "--quiet", "--no-pager", "--all", "--reverse"]
     argv += ["--output=json", f"--lines={MOST}", f"--output-fields={_FIELDS}", *([f"--since=@{since:.6f}"] if since else [])]
-    argv += [f"MESSAGE_ID={one}" for one in (_STARTING, _DONE, _NOT_DONE, _SKIPPED, _ENDED, _STOPPED)]
+    argv += [f"MESSAGE_ID={one}" for one in (_STARTING, _DONE, _NOT_DONE, _SKIPPED, _ENDED, _STOPPED, _FAILED)]
     code, out, err = box.command(argv, 15.0)
     entries = [_entry(line) for line in reversed(out.splitlines())]
     mine = [e for e in entries if e and (e["pid"] == "1" if kind == "system" else e["comm"] == "systemd")]
@@ -135,10 +152,10 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
     A start that is skipped keeps the number of the run before, or has none; a run has one of its own. Only where the run before lies too
     far back to be among the entries its words have to tell.
     """
-    begun, over, no, stopped = set(), set(), set(), set()
+    begun, over, no, stopped, failed = set(), set(), set(), set(), set()
     ended: dict[str, float] = {}
     ran: Optional[bool] = None
-    why, at, asserted = "", None, False
+    why, at, asserted, newest = "", None, False, ""
     for e in entries:
         asserted = e["result"] == "assert" or (asserted and not e["result"])
         run, text = e["run"], e["text"].rstrip(".")
@@ -151,20 +168,24 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
             ended[run] = e["at"]
         elif e["id"] == _STOPPED or e["job"] == "stop":
             stopped.add(run)
+        elif e["id"] == _FAILED:
+            failed.add(run)
         elif e["result"] == "assert":
             ran, why, at = False, text[:1].lower() + text[1:], e["at"]
         elif e["id"] == _NOT_DONE:
-            ran, why = run in begun, ""
+            ran, why, newest = run in begun, "", run
+            failed.add(run)
         elif e["job"] == "start" and run not in no:
             if not run or run in over or (run not in begun and _UNMET.search(text)):
                 ran, why, at = False, text.partition(" was skipped because ")[2] or text, e["at"]
             else:
                 over.add(run)
-                ran, why = True, ""
+                ran, why, newest = True, "", run
                 if oneshot:
                     ended[run] = e["at"]
-    good = [when for run, when in ended.items() if run and (oneshot or run not in stopped)]
-    return Story(ran, why, at if why else None, max(good, default=None), problem, asserted)
+    good = {run: when for run, when in ended.items() if run and (oneshot or run not in stopped)}
+    well = True if newest in good else False if newest and newest in failed | stopped else None
+    return Story(ran, why, at if why else None, max(good.values(), default=None), problem, asserted, well if ran else None)
 
 
 def named(service: str, found: Story) -> Story:

@@ -79,6 +79,7 @@ def _unit(name: str, block: str) -> Told:
     get = p.get
     active = get("ActiveState", "unknown")
     load = get("LoadState", "")
+    runs.OWN[name] = get("Id") or kind_of(name)[1]
     if load == "not-found" and active == "inactive":
         active = "missing"
     elif active in ("inactive", "failed") and get("Job", "") not in ("", "0"):

@@ -49,7 +49,7 @@ _ERROR = re.compile(r"(?:\w*Error|\bException): ")
 _LOOSE = re.compile(r"\b(?:error|fatal|failed|cannot|unable|denied|killed)\b", re.IGNORECASE)
 _SYSTEMD = re.compile(
     r"^(?:Started|Starting|Stopped|Stopping|Finished|Deactivated|Failed to start)\b"
-    r"|: (?:Deactivated|Consumed|Scheduled restart|Failed with result|Main process exited|Control process exited)"
+    r"|: (?:Triggering On|Job .* failed with result|Deactivated|Consumed|Scheduled restart|Failed with result|Main process exited|Control process exited)"
 )
 _BOUNDARY = re.compile(r"^Start(?:ed|ing) .*\S")
 _PROGRESS: tuple[tuple[str, str], ...] = (

@@ -44,6 +44,8 @@ class Switching(Work):
     hung: tuple[str, ...] = ()
     """Services that may not heed a stop; `killed` those that did not."""
     killed: tuple[str, ...] = ()
+    woken: tuple[str, ...] = ()
+    """What may start again by itself what is stopped, in clauses."""
     drained: int = 0
     probes: tuple[LoadProbe, ...] = ()
     """Who was asked how much there is to do."""

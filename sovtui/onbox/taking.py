@@ -80,6 +80,15 @@ def question(taken: Iterable[Take], lacking: Iterable[str], back: Iterable[str] 
     return "; ".join(told)
 
 
+def woken(takes: Iterable[Take], stopped: Iterable[str]) -> tuple[str, ...]:
+    """What may start again by itself what is `stopped`, each a clause."""
+    return tuple(
+        f"{take.service} starts {take.by} again when somebody uses it, unless it is one of the services of its mode and stops too"
+        for take in takes
+        if take.verb == "wake" and take.by in stopped
+    )
+
+
 def _word(verb: str) -> str:
     return _DOES.get(verb, verb)
 
@@ -130,13 +139,18 @@ def advance(s: W, event: object) -> tuple[W, Effects, bool]:
             return _over(s, event)
         s = replace(s, phase="bring-jobs", bring_open=_left(s, down))
         return s, (ask(s.request, (Need("start", x) for x in s.bring_open)),), False
-    if ((s.bring_open and down) or event.reason) and s.now - s.since < LIMIT:
+    if ((s.bring_open and _unproved(s, event)) or event.reason) and s.now - s.since < LIMIT:
         return s, (Wait(POLL),), False
     return _over(s, event)
 
 
 def _down(s: W, seen: Looked) -> tuple[str, ...]:
     return tuple(x for x in s.bring if not seen.unit(x).serving)
+
+
+def _unproved(s: W, seen: Looked) -> tuple[str, ...]:
+    """What does not run, or still starts: until its start has returned it may fail."""
+    return tuple(x for x in s.bring if x in _down(s, seen) or (x in s.bring_open and seen.unit(x).active != "active"))
 
 
 def _left(s: W, services: Iterable[str]) -> tuple[str, ...]:
@@ -157,7 +171,11 @@ def _start(s: W, told: JobsTold) -> tuple[W, Effects, bool]:
     if told.reason:
         s = replace(s, bring_bad=(*s.bring_bad, *((x, told.reason) for x in s.bring_open)), bring_open=())
     kept = (*judge.all_services(s.request), *s.request.hold, s.request.service)
-    bad = {t.by: f"that also {_word(t.verb)} {t.service}" for t in told.takes if t.verb != "uphold" and t.service in kept}
+    bad = {
+        t.by: f"that also {_word(t.verb)} {t.service}"
+        for t in told.takes
+        if t.verb not in ("uphold", "wake") and t.service in kept
+    }
     s = replace(s, bring_bad=(*s.bring_bad, *bad.items()))
     s = replace(s, bring_open=_left(s, s.bring_open))
     if bad and s.bring_open:
@@ -167,10 +185,11 @@ def _start(s: W, told: JobsTold) -> tuple[W, Effects, bool]:
 
 
 def _over(s: W, seen: Looked) -> tuple[W, Effects, bool]:
-    down = s.bring if seen.reason else _down(s, seen)
+    down = s.bring if seen.reason else _unproved(s, seen)
     known = dict(s.bring_bad)
     late = f"it does not run after {span(s.now - s.since)}" if s.bring_open else "it did not stay up"
-    bad = tuple((x, known.get(x) or seen.reason or late) for x in down)
+    starts = f"it still starts after {span(s.now - s.since)}"
+    bad = tuple((x, known.get(x) or seen.reason or (starts if seen.unit(x).serving else late)) for x in down)
     never = [x for x in down if judge.cannot_start(seen.unit(x), s.request.host)]  # told once, and never again
     up = tuple(x for x in s.bring if x not in down or (x in never and not seen.reason))
     why = trouble(replace(s, bring_bad=bad))

@@ -134,7 +134,7 @@ class Take:
 
     service: str
     verb: str
-    """`stop`, `restart`, `start` (of one that does not run), or `uphold`: it starts again what is stopped."""
+    """`stop`, `restart`, `start` (of one that does not run), `uphold`: it starts again what is stopped, or `wake`: once it is used."""
     job: str
     by: str
     """The job that does so, and the service whose own it is."""

@@ -49,6 +49,9 @@ class Explain:
     """The journal of a service since it was last started by this action."""
 
     service: str
+    over: bool = False
+    """Its run is over: the journal is to tell how it ended."""
+    oneshot: bool = True
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,8 @@ class Explained:
     skipped: str = ""
     """Why the start was no run, to follow "skipped, because"; empty where it was one, or nobody tells."""
     ran: Optional[bool] = None
+    well: Optional[bool] = None
+    """Whether its newest run ended well, as systemd's journal tells."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sovtui.actions import all_specs
 from sovtui.actions.cancel import outlook
 from sovtui.actions.spec import Verdict, Where, Wish
 from sovtui.core.events import CancelAsked
-from sovtui.core.model import ActionRun
+from sovtui.core.model import ActionRun, Step
 from sovtui.core.modes import hot_modes
 from sovtui.core.state import State, reduce
 from sovtui.demo.feed import PICTURE_TIME, Feed, stage_of
@@ -105,6 +105,18 @@ def test_a_smaller_action_does_what_was_said(action: str, target: str, word: str
         assert word in told.reason and told.ended.outcome == "cancelled"
     else:
         assert "cannot be taken back" in told.refused and told.ended.outcome == "done"
+
+
+@pytest.mark.parametrize("kind", ["switch", "backup", "restart"])
+def test_what_only_starts_again_what_went_down_is_not_cancelled(kind: str) -> None:
+    feed = stage_of("spark", "switching", PICTURE_TIME)
+    feed.pull()
+    host = feed.state.hosts[HOST]
+    assert host.action is not None
+    names = ("preflight", "verify" if kind == "switch" else kind, "bring-back")
+    steps = tuple(Step(name, "running" if name == "bring-back" else "done", PICTURE_TIME) for name in names)
+    told = outlook(replace(host.action, kind=kind, steps=steps), host.spec, rollback=True)
+    assert "done but for what is started again" in told.refused and not told.reason
 
 
 def test_it_is_offered_only_while_something_runs_and_asked_only_once() -> None:

@@ -104,6 +104,7 @@ BESIDE = {
     "bridge": "[Unit]\nRequires=sidecar.service\nAfter=sidecar.service\n",
     "cpu-only": f"[Unit]\nConflicts={MISTRAL}\n",
 }
+SOCKET = f"[Socket]\nListenStream=/run/wake.sock\nService={QWEN}\n"
 NAMES = tuple(f"{name}.service" for name in BESIDE)
 RULES = "".join(f"ops ALL=(root) NOPASSWD: /usr/bin/systemctl start {name}\n" for name in NAMES)
 SCRIPT = f"""#!/bin/sh
@@ -183,6 +184,24 @@ def test_a_floor_that_would_go_along_is_refused(operator: Operator, box: Box) ->
     dry = operator.run("switch", "mistral", "--dry-run")
     assert dry.returncode == 1 and "verdict: no" in dry.stdout, dry.stdout
     assert (loaded(box), up(box)) == (["qwen"], [*NAMES])
+
+
+def test_what_a_socket_would_start_again_is_asked_about(operator: Operator, box: Box) -> None:
+    box.write("/run/systemd/system/wake.socket", SOCKET)
+    box.systemctl("daemon-reload")
+    box.systemctl("start", "wake.socket")
+    box.systemctl("start", QWEN)
+    try:
+        for words in (("switch", "none"), ("switch", "mistral", "--dry-run")):
+            done = operator.run(*words)
+            said = " ".join((done.stdout + done.stderr).split())
+            assert f"wake.socket starts {QWEN} again when somebody uses it" in said, said
+        assert loaded(box) == ["qwen"]
+        operator.ok("switch", "none", "--yes")
+    finally:
+        box.systemctl("stop", "wake.socket")
+        box.remove("/run/systemd/system/wake.socket")
+        box.systemctl("daemon-reload")
 
 
 def test_a_mode_without_services_is_refused_while_it_is_hot(operator: Operator, box: Box) -> None:

@@ -39,6 +39,10 @@ max_age = "26h"
 [[host.testbox.backup]]
 name = "trim"
 service = "{TRIM}"
+
+[[host.testbox.backup]]
+name = "alias"
+service = "another-name.service"
 """
 OURS = {
     "spent.timer": "[Timer]\nUnit=true.service\nOnCalendar=2001-01-01\n",
@@ -57,13 +61,19 @@ def operator(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ope
     one = Operator.at(box, tmp_path_factory.mktemp("operator"), config=CONFIG)
     for name, text in OURS.items():
         box.write(f"{UNITS}/{name}", text)
+    box.root(["ln", "-s", box.show(SAVE, "FragmentPath")["FragmentPath"], f"{UNITS}/another-name.service"])
     box.systemctl("daemon-reload")
     box.systemctl("start", "spent.timer", "daily.timer", "boot.timer")
     box.write("/etc/sudoers.d/truth-units", one.ok("doctor", "--sudoers").stdout, mode="440")
     box.root(["visudo", "-cq"])
     yield one
     box.systemctl("stop", *OURS, SAVE, check=False)
-    box.remove("/etc/sudoers.d/truth-units", *(f"{UNITS}/{name}" for name in OURS), *(f"{UNITS}/{u}.d" for u in (SAVE, EXPORTER)))
+    box.remove(
+        "/etc/sudoers.d/truth-units",
+        "/run/tried",
+        *(f"{UNITS}/{name}" for name in (*OURS, "another-name.service")),
+        *(f"{UNITS}/{u}.d" for u in (SAVE, EXPORTER)),
+    )
     box.systemctl("daemon-reload")
     box.systemctl("reset-failed", check=False)
     box.systemctl("start", EXPORTER)
@@ -109,6 +119,19 @@ STARTS = {
     "Assert…=": Start("[Unit]\nAssertPathExists=/nope\n", "skipped", "skipped, because AssertPathExists=/nope was not met"),
     "a failure": Start("[Service]\nExecStart=\nExecStart=/bin/false\n", "failed", "failed (exit-code, status 1)", "failed"),
     "Condition…= after a failure": Start(NOPE, "skipped", "because of an unmet condition check", "failed"),
+    "Restart= after a failure": Start(
+        "[Service]\nRestart=on-failure\nRestartSec=100ms\n"
+        "ExecStart=\nExecStart=/bin/sh -c 'test -e /run/tried || { touch /run/tried; exit 1; }'\n",
+        "done",
+        "ended well",
+        "success",
+    ),
+    "stopped by somebody": Start(
+        "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sh -c 'systemctl stop --no-block %n; sleep 600'\n",
+        "failed",
+        "was stopped by somebody else before its end",
+        "failed",
+    ),
     "RemainAfterExit=": Start("[Service]\nRemainAfterExit=yes\n", "done", "ended well", "success"),
     "RemainAfterExit= again": Start("[Service]\nRemainAfterExit=yes\n", "skipped", "it is active already", "success"),
 }
@@ -143,6 +166,10 @@ async def test_a_start_that_ended_well_is_not_a_run(operator: Operator, box: Box
                 wrong.append((name, "the last good one moved", backup("save")))
             last = backup("save").last_success_at
         assert not wrong, wrong
+        box.systemctl("stop", SAVE)
+        drop_in(box, SAVE, "")
+        named = await start("backup", "alias")
+        assert named.exit_code == 0, f"its journal is kept under its own name: {named.message}"
         trimmed = await start("backup", "trim")
         assert trimmed.exit_code == 1 and "(ConditionVirtualization=!container)" in trimmed.message, "a unit as Debian has it"
         drop_in(box, EXPORTER, NOPE)

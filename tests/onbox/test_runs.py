@@ -138,6 +138,29 @@ def test_the_journal_tells_runs_from_skips() -> None:
     assert told(begun, over, ended, oneshot=False) == (True, "", 3.0)
     assert told(begun, over, ended, stopped, oneshot=False) == (True, "", None), "it was stopped before its end"
 
+    def well(*of: dict[str, Any], oneshot: bool = True) -> bool | None:
+        return runs.told(entries(*of), oneshot).well
+
+    assert well(begun, over) and well(*failed, begun, over), "a later try of its own has done it"
+    assert well(begun, over, *failed) is False
+    assert well(begun, over, unmet) is None, "there was no run"
+    assert well(begun, over, oneshot=False) is None and well(begun, over, ended, oneshot=False)
+    assert well(begun, over, ended, stopped, oneshot=False) is False
+    assert well(begun, over, {"id": runs._FAILED, "run": "one"}, oneshot=False) is False
+
+
+def test_only_the_command_that_said_no_is_named() -> None:
+    shown = "{ path=/bin/true ; argv[]=/bin/true ; status=0/0 }\n{ path=/bin/no ; argv[]=/bin/no ; status=%s/0 }"
+    assert runs.exec_condition(shown % 1) == f"{runs.EXEC_CONDITION} (/bin/no)"
+    assert runs.exec_condition(shown % 0) == runs.EXEC_CONDITION, "a unit that systemd has forgotten does not tell which"
+
+
+def test_a_backup_is_done_by_a_service() -> None:
+    world = box()
+    world.services["job.timer"] = world.services["job.service"]
+    story = play(world, request("backup", to="nas", service="job.timer"))
+    assert story.outcome == "failed" and "job.timer is no service" in story.reason and not world.commands
+
 
 RUN = """LoadState=loaded
 ActiveState=inactive

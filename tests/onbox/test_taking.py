@@ -113,6 +113,18 @@ def test_what_does_not_come_back_is_a_warning_and_stays_owed() -> None:
     assert f"{AGENT} was stopped too and does not run again: Access denied" in back.reason
 
 
+@pytest.mark.parametrize(("seconds", "fate", "outcome"), [(20.0, "", "done"), (5.0, "fail", "warned"), (600.0, "", "warned")])
+def test_what_still_starts_is_not_told_to_run(seconds: float, fate: str, outcome: str) -> None:
+    world = with_agent(PartOf=("a.service",))
+    there = play(world, request(consent=YES))
+    agent = world.services[AGENT]
+    agent.notify, agent.load_seconds, agent.fate = True, seconds, fate
+    back = play(world, replace(request(to="a"), owed=tuple(there.owed)))
+    assert back.outcome == outcome, back.reason
+    assert outcome != "done" or agent.active == "active", "it was waited for"
+    assert seconds < 600 or f"{AGENT} was stopped too and does not run again: it still starts after" in back.reason
+
+
 def test_what_would_start_another_mode_is_not_brought_back() -> None:
     world = box()
     world.services[AGENT] = Service(AGENT, near={"Requires": ("b.service",)})
