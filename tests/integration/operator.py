@@ -138,7 +138,7 @@ class Operator:
 
     def newest_receipt(self) -> list[dict[str, Any]]:
         """The lines of the newest receipt, read on the box itself and not through sovtui."""
-        command = "cd ~ops/.local/state/sovtui/actions && cat $(ls -d */receipt.jsonl | sort | tail -1)"
+        command = "cd ~ops/.local/state/sovtui/actions && cat $(find . -name receipt.jsonl -size +0 | sort | tail -1)"
         return [json.loads(line) for line in self.box.root(["bash", "-c", command]).stdout.splitlines()]
 
 

@@ -41,7 +41,7 @@ def test_a_dead_box_is_explained_from_the_management_host(pair: tuple[Box, Box],
         assert "last known state" not in terminal.screen()
         died = time.time()
         spark.down()
-        terminal.wait(r"link down|silent")
+        terminal.wait(r"link down|silent|not ssh")  # who answers at its address now is for the network around to say
         terminal.wait(r"last known state", 90)
         screen = terminal.wait(r"HostSilent")
         assert re.search(r"HostSilent\s+critical since \d+:\d+:\d+", screen), screen

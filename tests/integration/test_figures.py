@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -53,20 +54,23 @@ def test_decode_agrees_with_a_client_that_counts(box: Box, tmp_path: Path, mode:
     )
     time.sleep(22)  # longer than the window of the rate
     figures = []
-    for _ in range(3):
+    for _ in range(5):
         engine = next(e for e in operator.host()["engines"] if e["mode"] == mode)
         figures.append((time.time(), engine["figures"]["engine.decode_tok_s"]))
     stamps = json.loads(load.communicate(timeout=120)[0])  # it ends with its standard input
+    shares = []
     for at, decode in figures:
         assert decode["status"] == "fresh", decode
-        # A busy machine makes the engine uneven, and one look's window is some seconds of this time: it lies between the least and the most.
         counted = [
             sum(end - span < stamp <= end for stamp in stamps) / span
             for span in (2, 5, 15)
             for end in (at - 4, at - 3, at - 2, at - 1, at)
         ]
-        assert 0.95 * min(counted) <= decode["value"] <= 1.05 * max(counted), (decode, counted)
         assert min(counted) > 0
+        # 1 where it lies between the least and the most of this time: the window of a look is some seconds of it.
+        shares.append(decode["value"] / min(max(decode["value"], min(counted)), max(counted)))
+    # A machine that stands still in the middle of one look makes that one wrong, upwards or downwards: the one in the middle is right.
+    assert statistics.median(shares) == pytest.approx(1.0, rel=0.05), (shares, figures)
     empty(box)
 
 

@@ -52,9 +52,10 @@ def test_acknowledge_in_the_room(operator: Operator, box: Box, tmp_path: Path) -
         terminal.wait("MyAlert")
         terminal.act("a", lambda: "Acknowledge" in terminal.screen(), "the question")
         terminal.type("seen it")
-        terminal.press("Enter")
-        wait_for(
-            lambda: any(a["status"]["silencedBy"] for a in box.alerts() if a["labels"].get("what") == "disk"), 60, "the silence"
+        terminal.act(
+            "Enter",
+            lambda: any(a["status"]["silencedBy"] for a in box.alerts() if a["labels"].get("what") == "disk"),
+            "the silence",
         )
         operator.ok("unack", "MyAlert", "--yes")
         assert not any(a["status"]["silencedBy"] for a in box.alerts() if a["labels"].get("what") == "disk")

@@ -90,17 +90,15 @@ def test_the_screen_asks_key_password_and_code(terminal: Callable[..., Terminal]
     flat = re.sub(r"[^\w:+/=.]+", "", screen)
     line = subprocess.run(["ssh-keygen", "-lf", f"{guarded.host_key}.pub"], capture_output=True, text=True, check=True).stdout
     assert line.split()[1] in flat
-    seat.press("y")
-    seat.wait(r"Password:")
+    seat.act("y", lambda: "Password:" in seat.screen(), "the login")  # what has just opened takes no answer
     seat.type("correct horse")
     assert "horse" not in seat.screen()
-    seat.press("Enter")
-    seat.wait(r"Verification code:")
+    seat.act("Enter", lambda: "Verification code:" in seat.screen(), "the next question")
     code = code_now()
     seat.type(code)
     seat.wait(code)  # the server said that it may be seen
-    seat.press("Enter")
-    screen = seat.wait(r"spark says:")
+    seat.act("Enter", lambda: "spark says:" in seat.screen(), "the link")
+    screen = seat.screen()
     assert "link up" in screen and "Authorized use only. Red" in re.sub(r"[^\w.]+", " ", screen), screen
     seat.press("q")
 

@@ -62,9 +62,9 @@ def test_the_key_of_a_mode_whose_core_is_stuck_ends_it_and_brings_it_back(operat
         box.systemctl("kill", "--signal=SIGUSR2", UNIT)
         screen.wait("qwen hung")
         assert box.http(30001, "/health")[0] == 200
-        screen.act("1", lambda: "Start Qwen 3.6 on testbox anew" in screen.screen(), "the question")
+        screen.act("1", lambda: "Start Qwen 3.6 on testbox again" in screen.screen(), "the question")
         screen.wait("hangs: it was ready and no longer answers")
-        screen.act("1", lambda: "Start Qwen 3.6 on testbox anew" not in screen.screen(), "the start")
+        screen.act("1", lambda: "Start Qwen 3.6 on testbox again" not in screen.screen(), "the start")
         screen.until(lambda: main_pid(box) not in (before, "0") and ready(box, "qwen"), 120, "the mode's new life")
         screen.wait("qwen (resident|hot|busy)")
     finally:

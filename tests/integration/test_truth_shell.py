@@ -176,7 +176,7 @@ def test_every_command_on_a_box_with_such_a_shell(operator: Operator, box: Box, 
     assert followed.returncode == 1 and run_id in followed.stderr, followed.stderr
     doctor = operator.run("doctor")
     assert "does not run" not in doctor.stdout and "Traceback" not in doctor.stdout + doctor.stderr
-    assert re.search(r"rights: ops lacks 3 of \d+ rights: it says “a password is required”", doctor.stdout), doctor.stdout
+    assert re.search(r"rights: ops lacks 6 of \d+ rights: it says “a password is required”", doctor.stdout), doctor.stdout
     if rc == WORST:
         return  # the rest is no different, and each command waits for the shell once
     box.tune("vllm-qwen36")

@@ -183,7 +183,7 @@ async def test_a_tablets_page_is_tapped_and_turned(tab: Tab, address: str) -> No
     await tab.settled()
     left, _, right, bottom, wide, high = await tab.drawn()
     assert left >= 0 and wide - 20 < right <= wide and bottom <= high
-    await tab.tap(wide / 8, bottom - 30)  # the first of the thumb-high keys: the next mode
+    await tab.tap(wide * 3 / 8, bottom - 30)  # the second of the thumb-high keys: the second mode
     await tab.until(b"switch mistral")
     seen = len(tab.seen)
     await tab.ask("Emulation.setDeviceMetricsOverride", width=840, height=420, deviceScaleFactor=0, mobile=True)

@@ -162,14 +162,14 @@ async def test_wrong_logins_and_certificates_are_said_in_words(estate: Estate) -
     for settings, said in (
         (
             replace(good, password=wrong),
-            "refuses us (401: Unauthorized). It does not accept user `ops` with the password from the",
+            "denies access (401: Unauthorized). It does not accept user `ops` with the password from the",
         ),
-        (replace(good, user="", password=None), "refuses us (401: Unauthorized). It wants a login: set `user`"),
+        (replace(good, user="", password=None), "denies access (401: Unauthorized). It wants a login: set `user`"),
         (replace(good, ca_file=""), "is from a CA that is not known here"),
         (replace(good, url=good.url.replace("/prom", "")), "Put the path prefix into the url"),
         (replace(estate.settings(estate.victoriametrics), password=wrong), "It does not accept user `ops`"),
         (estate.settings(estate.strict), "wants a certificate of the client's"),
-        (tenant(estate, "nobody"), "refuses us (401: bad token). It does not accept the token from the command `sh -c"),
+        (tenant(estate, "nobody"), "denies access (401: bad token). It does not accept the token from the command `sh -c"),
     ):
         config = Config(host={"spark": estate.host}, prometheus=settings)
         made = source(config)
@@ -210,7 +210,7 @@ async def test_alertmanager_behind_login_and_prefix(estate: Estate) -> None:
     assert await alerts.unacknowledge(alert)
     await alerts.aclose()
     bare = client(None, base_url=settings.url, timeout_seconds=60, ca_file=settings.ca_file)
-    with pytest.raises(Refused, match=r"Alertmanager refuses us \(401"):
+    with pytest.raises(Refused, match=r"Alertmanager denies access \(401"):
         await Alertmanager(bare, RealClock()).list()
     await bare.aclose()
 
