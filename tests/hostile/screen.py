@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
+from sovtui.tui.screens.frame import FILTER_HINT
 from tests.bench.terminal import Terminal
 
 LETTERS = "abcdefghijklmnoprstuvwxy"
@@ -145,9 +146,9 @@ class Screen:
         """
         ran, starved = self._scheduled()
         at = self.terminal.press(keys)
-        while time.monotonic() - at < WAIT_SECONDS:
-            if re.search(shown, str(self.look())):
-                break
+        while not re.search(shown, str(self.look()), re.MULTILINE):
+            if time.monotonic() - at > WAIT_SECONDS:
+                return WAIT_SECONDS
             time.sleep(0.002)
         took = time.monotonic() - at
         now_ran, now_starved = self._scheduled()
@@ -167,12 +168,12 @@ class Screen:
 
     def begin_typing(self) -> float:
         self._typed = ""
-        return self.key(b"/", "only what holds")
+        return self.key(b"/", rf"^ {re.escape(FILTER_HINT)} *$")
 
     def type(self) -> float:
         """One letter more, or all of them away again."""
         self._typed += LETTERS[len(self._typed) % len(LETTERS)]
-        waited = self.key(self._typed[-1].encode(), re.escape(self._typed))
+        waited = self.key(self._typed[-1].encode(), rf"^ {re.escape(self._typed)} *$")
         if len(self._typed) >= 8:
             self.terminal.press(b"\x7f" * len(self._typed))
             self._typed = ""
@@ -180,9 +181,10 @@ class Screen:
         return waited
 
     def end_typing(self) -> None:
+        """Close the filter and go back; the filter is seen to be closed first, as a key sent before goes into the field that closes."""
+        self.key(b"\x1b", rf"\A(?!(?s:.*)^ (?:{re.escape(FILTER_HINT)}|{re.escape(self._typed)}) *$)")
         self.terminal.press(b"\x1b")
-        time.sleep(0.1)
-        self.terminal.press(b"\x1b")
+        time.sleep(0.2)  # a lone Escape is due after half of it: the next key's wait is its own
 
     def logged(self) -> str:
         """What went wrong inside since it was last asked for; empty: nothing."""

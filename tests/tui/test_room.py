@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from textual.command import CommandPalette
+from textual.events import Key
 from textual.widgets import Input
 
 from sovtui.actions import all_specs
@@ -271,6 +272,15 @@ async def test_escape_in_the_filter_clears_it(stage):
         await s.press("slash", "x", "y", "escape")
         assert s.pane("alerts").filter == "" and s.pane("alerts").has_focus
         assert not s.room.query_one("#filter", Input).display
+
+
+async def test_a_key_right_after_escape_comes_after_it(stage):
+    async with stage() as s:
+        s.room.show_pane("services")
+        for key, character in (("escape", "\x1b"), ("slash", "/")):
+            s.app.post_message(Key(key, character))
+        await s.press("x")
+        assert s.room.query_one("#filter", Input).display, "Escape undid what was typed after it"
 
 
 async def test_zoom_and_back(stage):

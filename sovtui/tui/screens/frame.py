@@ -26,6 +26,8 @@ from sovtui.tui.widgets.keybar import KeyBar, TabBar
 from sovtui.tui.widgets.lines import LOOKS, Lines
 from sovtui.tui.widgets.timeline import TimelineBar
 
+FILTER_HINT = "filter …"
+"""In the filter field while it is empty."""
 JUMP = "g"
 """Pressed twice it goes to the first line; no pane has it as its letter."""
 
@@ -108,7 +110,7 @@ class Frame(Screen[None]):
         yield Lines(id="notice")
         yield TabBar(id="tabs")
         yield Body(*self._every.values())
-        field = Input(placeholder="filter …", id="filter")
+        field = Input(placeholder=FILTER_HINT, id="filter")
         field.cursor_blink = False
         small = Lines(id="small")
         field.display = small.display = False
