@@ -208,7 +208,7 @@ def held_in(lines: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 def leftovers(but: str = "") -> tuple[str, ...]:
     """What some action held and nobody has released, by this user's receipts."""
     lines: list[dict[str, Any]] = []
-    for action in actions():
+    for action in reversed(actions()):
         path = os.path.join(folder(action), "receipt.jsonl")
         if action != but and _mentions(path, b'"t":"held"', b'"t":"released"'):
             lines += [line for line in read(folder(action)) if line["t"] in ("held", "released")]
@@ -224,19 +224,20 @@ def ordered(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
     def place(line: dict[str, Any]) -> tuple[bool, str, float, str]:
         boot, up = str(line.get("boot", "")), line.get("up")
-        return boot == now, last[boot], float(up) if isinstance(up, (int, float)) else 0.0, str(line.get("at", ""))
+        known = isinstance(up, (int, float))  # of two in one millisecond the one that was read first is first
+        return boot == now, last[boot], float(up or 0.0) if known else 0.0, "" if known else str(line.get("at", ""))
 
     return sorted(every, key=place)
 
 
 def owed(mode: str) -> tuple[str, ...]:
-    """What went down with that mode by this user's receipts and has not been seen to run since. In the order of this host's clock."""
+    """What went down with that mode by this user's receipts and has not been seen to run since."""
     lines: list[dict[str, Any]] = []
-    for action in actions():
+    for action in reversed(actions()):
         if _mentions(os.path.join(folder(action), "receipt.jsonl"), b'"t":"took"', b'"t":"brought"'):
             lines += [line for line in read(folder(action)) if line["t"] in ("took", "brought")]
     names: dict[str, str] = {}
-    for line in sorted(lines, key=lambda line: str(line.get("at", ""))):
+    for line in ordered(lines):
         for name in line.get("services", ()):
             if line["t"] == "took":
                 names[str(name)] = str(line.get("mode", ""))

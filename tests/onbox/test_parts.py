@@ -598,13 +598,18 @@ def test_room_behind_the_receipt_is_its_own_and_is_given_back(state: Path) -> No
     assert len(receipt.read(str(state))) == 301
 
 
-def test_what_is_held_is_told_in_the_order_of_what_happened(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("apart_seconds", [1.0, 0.0])
+def test_what_is_held_is_told_in_the_order_of_what_happened(
+    state: Path, monkeypatch: pytest.MonkeyPatch, apart_seconds: float
+) -> None:
+    """Whatever the clock says, and however soon one comes after the other."""
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
     now = time.time()
     for number, (at, what) in enumerate(
         ((now, "held"), (now - 3600, "released"), (now - 7200, "held"), (now - 3000, "released"))
     ):
         monkeypatch.setattr(time, "time", lambda at=at: at)  # the clock is set back, twice
+        monkeypatch.setattr(time, "monotonic", lambda number=number: 100.0 + number * apart_seconds)
         folder = Path(receipt.folder(f"20261120T16130{number}Z-switch-ab12"))
         folder.mkdir(parents=True)
         writer = receipt.Writer(str(folder))
