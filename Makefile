@@ -41,7 +41,7 @@ screen: $(VENV)/.dev ## the control room, key by key, picture by picture
 
 integration: $(VENV)/.dev
 	@sh tests/box/packages.sh
-	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m integration --durations=15
+	@$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m integration --durations=15
 
 truth: $(VENV)/.dev ## what sovtui claims of a box, and whether it is so, as a table; DEBIAN=13 or DEBIAN="12 13" for other releases
 	@sh tests/box/packages.sh
