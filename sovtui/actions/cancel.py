@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sovtui.actions.guards import UNREACHABLE, USAGE, find, refuse, unknown_name
+from sovtui.actions.guards import USAGE, bar, find, refuse, unknown_name
 from sovtui.actions.spec import Plan, Spec, Verdict, Where, Wish
 from sovtui.config.schema import Config
-from sovtui.core.model import ActionRun, HostSpec, LinkPhase
+from sovtui.core.model import ActionRun, HostSpec
 from sovtui.core.state import Host, State
 
 _TOUCHES = ("stop", "gone", "memory", "drop-caches", "start", "ready", "proof", "verify")
@@ -98,11 +98,9 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
     if run is None or not run.running or wish.target not in ("", run.id):
         return refuse("cancel", wish, title, f"nothing that could be cancelled runs on {wish.host} now")
     title = f"Cancel {run.kind} {run.target}".rstrip() + f" on {wish.host}"
-    if state.read_only:
-        return refuse("cancel", wish, title, "sovtui was started read-only. Start it without --read-only to change anything")
-    if host.link.phase is not LinkPhase.UP:
-        why = host.link.reason or f"the link is {host.link.phase}"
-        return refuse("cancel", wish, title, f"{wish.host} cannot be reached: {why}", UNREACHABLE)
+    barred = bar("cancel", title, state, wish, host)
+    if barred is not None:
+        return barred
     if host.cancelling == run.id:
         return refuse("cancel", wish, title, "it has been asked to end already; the actions pane shows what it does")
     seen = outlook(run, host.spec, rollback=settings.switch.rollback)

@@ -35,11 +35,9 @@ def on_box(action: str, title: str, state: State, config: Config, wish: Wish) ->
     if found is None:
         return refuse(action, wish, title, unknown_name("host", wish.host, config.host), USAGE)
     host, _ = found
-    if state.read_only:
-        return refuse(action, wish, title, "sovtui was started read-only. Start it without --read-only to change anything")
-    if host.link.phase is not LinkPhase.UP:
-        why = host.link.reason or f"the link is {host.link.phase}"
-        return refuse(action, wish, title, f"{wish.host} cannot be reached: {why}", UNREACHABLE)
+    barred = bar(action, title, state, wish, host)
+    if barred is not None:
+        return barred
     run = host.action
     if run is not None and run.running:
         step = f", at step {step_word(run.steps[-1].name)}" if run.steps else ""
@@ -49,6 +47,16 @@ def on_box(action: str, title: str, state: State, config: Config, wish: Wish) ->
             action, wish, title, f"{run.who} runs {what} on {wish.host} since {since}{step}. Follow it or wait for its end"
         )
     return found
+
+
+def bar(action: str, title: str, state: State, wish: Wish, host: Host) -> Plan | None:
+    """Why nothing at all may be done on this host now; None if it may."""
+    if state.read_only:
+        return refuse(action, wish, title, "sovtui was started read-only. Start it without --read-only to change anything")
+    if host.link.phase is not LinkPhase.UP:
+        why = host.link.reason or f"the link is {host.link.phase}"
+        return refuse(action, wish, title, f"{wish.host} cannot be reached: {why}", UNREACHABLE)
+    return None
 
 
 def unknown_name(what: str, name: str, known: object) -> str:

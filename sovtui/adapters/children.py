@@ -57,3 +57,4 @@ async def end(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_END_SECONDS):
             await process.wait()
+    process._transport.close()  # type: ignore[attr-defined]  # else the end of a pipe waits for its end

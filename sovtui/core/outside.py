@@ -29,6 +29,8 @@ class Most:
 USUAL = Most()
 """For what an engine or a supervisor tells: the longest real one is LiteLLM's list of deployments, 1.8 MB."""
 
+MOST_LABELS, MOST_TEXT = 64, 4096
+"""Labels of one series or alert, and characters of one: an alert's go back as they are into the silence that acknowledges it."""
 _DIGITS = 19
 """Of a number of 64 bits."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
@@ -116,13 +118,14 @@ def _skip(text: str, at: int) -> int:
 def weigh(raw: bytes | str, most: Most) -> None:
     """Raises `TooMuch` if it is more than that; looks at nothing else."""
     if len(raw) > most.bytes:
-        raise TooMuch(f"it is longer than {_size(most.bytes)}")
+        raise TooMuch(f"it is longer than {in_words(most.bytes)}")
     items = sum(raw.count(one) for one in "{[,") if isinstance(raw, str) else sum(raw.count(one) for one in b"{[,")
     if items > most.items:
         raise TooMuch(f"it holds more than {most.items} values")
 
 
-def _size(size: int) -> str:
+def in_words(size: int) -> str:
+    """A limit in bytes."""
     return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
@@ -156,6 +159,13 @@ def table(value: object) -> Mapping[str, Any]:
 def texts(value: object) -> list[str]:
     """The texts of a list; nothing for anything else."""
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def is_labels(value: object) -> bool:
+    """Whether these are the labels of a series or an alert: texts, neither too many nor too long."""
+    if not isinstance(value, Mapping) or len(value) > MOST_LABELS:
+        return False
+    return all(isinstance(told, str) and max(len(key), len(told)) <= MOST_TEXT for key, told in value.items())
 
 
 def moment(value: object) -> datetime | None:

@@ -67,6 +67,11 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+def systemctl(kind: str, *args: str) -> list[str]:
+    """Asks a manager: `kind` is `system` or `user`."""
+    return ["systemctl", *(["--user"] if kind == "user" else []), "--no-pager", *args]
+
+
 def journal_unreadable() -> str:
     """Why this user does not see the journal of system units; empty where he does.
 

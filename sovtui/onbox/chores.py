@@ -86,10 +86,7 @@ _BRINGING = ("bring-look", "bring-jobs", "bring")
 def _brought(s: Chore, effects: Effects, over: bool) -> Result:
     if not over:
         return s, effects
-    why = taking.trouble(s)
-    if why:
-        s = replace(s, reason=f"{s.reason.rstrip('.')}. {why}", outcome="warned" if s.outcome == "done" else s.outcome)
-    return replace(s, phase="after"), (*effects, Measure())
+    return replace(taking.with_trouble(s), phase="after"), (*effects, Measure())
 
 
 def _advance(s: Chore, event: Event) -> Result:

@@ -45,10 +45,7 @@ def on_bring(s: Switching, event: Event) -> Result:
     s, effects, over = taking.advance(s, event)
     if not over:
         return s, effects
-    why = taking.trouble(s)
-    if why:
-        s = replace(s, reason=f"{s.reason.rstrip('.')}. {why}", outcome="warned" if s.outcome == "done" else s.outcome)
-    return plus(effects, _closing(s))
+    return plus(effects, _closing(taking.with_trouble(s)))
 
 
 def _closing(s: Switching) -> Result:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from sovtui.onbox import box
 from sovtui.onbox.plan import kind_of
-from sovtui.onbox.services import systemctl
 from sovtui.onbox.things import UP, Need, Take
 
 _RESTARTS = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf")
@@ -167,7 +166,7 @@ def _jobs(need: Need, units: _Units, version: int) -> list[tuple[str, str]]:
 
 def _facts(kind: str, units: Sequence[str]) -> list[Facts]:
     """OSError with a sentence where its manager does not tell."""
-    code, out, err = box.command(systemctl(kind, "show", "-p", _PROPERTIES, "--", *units), SECONDS)
+    code, out, err = box.command(box.systemctl(kind, "show", "-p", _PROPERTIES, "--", *units), SECONDS)
     blocks = [block for block in out.split("\n\n") if block.strip()]
     if code or len(blocks) != len(units):
         who = f"the user manager of {box.user()}" if kind == "user" else "systemd"
@@ -188,6 +187,6 @@ def _list(text: str) -> tuple[str, ...]:
 
 def _version(kind: str) -> int:
     """0 where it is not told."""
-    word = box.command(systemctl(kind, "show", "-p", "Version", "--value"), SECONDS)[1]
+    word = box.command(box.systemctl(kind, "show", "-p", "Version", "--value"), SECONDS)[1]
     digits = "".join(c if c.isdigit() else " " for c in word).split()
     return int(digits[0]) if digits else 0

@@ -130,8 +130,11 @@ class Writer:
 
 def make_room(directory: str) -> None:
     """Room for a receipt that is to be written. OSError where there is none."""
-    _set_aside(descriptor := _opened(directory), os.path.join(directory, "reserve"))
-    os.close(descriptor)
+    descriptor = _opened(directory)
+    try:
+        _set_aside(descriptor, os.path.join(directory, "reserve"))
+    finally:
+        os.close(descriptor)
 
 
 def tidy(directory: str) -> None:
@@ -207,12 +210,7 @@ def held_in(lines: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 
 def leftovers(but: str = "") -> tuple[str, ...]:
     """What some action held and nobody has released, by this user's receipts."""
-    lines: list[dict[str, Any]] = []
-    for action in reversed(actions()):
-        path = os.path.join(folder(action), "receipt.jsonl")
-        if action != but and _mentions(path, b'"t":"held"', b'"t":"released"'):
-            lines += [line for line in read(folder(action)) if line["t"] in ("held", "released")]
-    return held_in(ordered(lines))
+    return held_in(_kept("held", "released", but))
 
 
 def ordered(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -232,18 +230,24 @@ def ordered(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def owed(mode: str) -> tuple[str, ...]:
     """What went down with that mode by this user's receipts and has not been seen to run since."""
-    lines: list[dict[str, Any]] = []
-    for action in reversed(actions()):
-        if _mentions(os.path.join(folder(action), "receipt.jsonl"), b'"t":"took"', b'"t":"brought"'):
-            lines += [line for line in read(folder(action)) if line["t"] in ("took", "brought")]
     names: dict[str, str] = {}
-    for line in ordered(lines):
+    for line in _kept("took", "brought"):
         for name in line.get("services", ()):
             if line["t"] == "took":
                 names[str(name)] = str(line.get("mode", ""))
             else:
                 names.pop(str(name), None)
     return tuple(name for name, of in names.items() if of == mode)
+
+
+def _kept(kind: str, end: str, but: str = "") -> list[dict[str, Any]]:
+    """The lines of two kinds in all receipts, but for those of one action, in the order in which they were written."""
+    lines: list[dict[str, Any]] = []
+    for action in reversed(actions()):
+        path = os.path.join(folder(action), "receipt.jsonl")
+        if action != but and _mentions(path, *(f'"t":"{word}"'.encode() for word in (kind, end))):
+            lines += [line for line in read(folder(action)) if line["t"] in (kind, end)]
+    return ordered(lines)
 
 
 def _mentions(path: str, *words: bytes) -> bool:

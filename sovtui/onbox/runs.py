@@ -83,7 +83,7 @@ def own_name(service: str) -> str:
     """The name under which the journal has a unit: it tells nothing of an alias."""
     kind, name = kind_of(service)
     if service not in OWN:
-        argv = ["systemctl", *(["--user"] if kind == "user" else []), "show", "-p", "Id", "--value", "--", name]
+        argv = box.systemctl(kind, "show", "-p", "Id", "--value", "--", name)
         OWN[service] = box.command(argv, 10.0)[1].strip() or name
     return OWN[service]
 
@@ -192,7 +192,7 @@ def named(service: str, found: Story) -> Story:
     """With the condition by its name, where systemd tells it and the journal does not."""
     kind, name = kind_of(service)
     if found.skipped == EXEC_CONDITION:
-        argv = ["systemctl", *(["--user"] if kind == "user" else []), "show", "-p", "ExecCondition", "--value", "--", name]
+        argv = box.systemctl(kind, "show", "-p", "ExecCondition", "--value", "--", name)
         return replace(found, skipped=exec_condition(box.command(argv, 10.0)[1]))
     if found.skipped and not re.search(r"\w=", found.skipped):
         return replace(found, skipped=unmet(service, found.asserted) or found.skipped)

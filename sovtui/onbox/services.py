@@ -52,7 +52,7 @@ def states(names: Sequence[str]) -> dict[str, str]:
         members = {kind_of(name)[1]: name for name in names if kind_of(name)[0] == kind}
         if not members:
             continue
-        argv = systemctl(kind, "list-units", "--all", "--plain", "--no-legend", "--full", "--", *members)
+        argv = box.systemctl(kind, "list-units", "--all", "--plain", "--no-legend", "--full", "--", *members)
         for line in box.command(argv, 10.0)[1].splitlines():
             words = line.split()
             if words and words[0] in members:
@@ -60,12 +60,8 @@ def states(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def systemctl(kind: str, *args: str) -> list[str]:
-    return ["systemctl", *(["--user"] if kind == "user" else []), "--no-pager", *args]
-
-
 def _units(kind: str, names: list[str]) -> tuple[dict[str, Told], str]:
-    argv = systemctl(kind, "show", "-p", _PROPERTIES, "--", *[kind_of(name)[1] for name in names])
+    argv = box.systemctl(kind, "show", "-p", _PROPERTIES, "--", *[kind_of(name)[1] for name in names])
     code, out, err = box.command(argv, 10.0)
     blocks = [block for block in out.split("\n\n") if block.strip()]
     if code or len(blocks) != len(names):

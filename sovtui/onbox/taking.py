@@ -101,12 +101,17 @@ def _names(services: list[str]) -> str:
 
 def another(request: Request, takes: Iterable[Take]) -> str:
     """Why a smaller action may not be: it would start another mode. Empty if it would not."""
-    mine = {x for mode in request.modes if request.service in mode.services for x in mode.services}
+    mine = _kin(request, request.service)
     for take in takes:
         whose = [m.name for m in request.modes if take.service in m.services and take.service not in mine]
         if take.verb == "start" and whose and take.job != "stop":
             return f"{_ING[take.job]} {take.by} also starts {take.service} of {whose[0]}, as their units say: switch to {whose[0]} instead"
     return ""
+
+
+def _kin(request: Request, service: str) -> set[str]:
+    """The services of all modes that have this one."""
+    return {x for mode in request.modes if service in mode.services for x in mode.services}
 
 
 # -- at the end: what ran before runs again ----------------------------------------------------------
@@ -160,7 +165,7 @@ def _left(s: W, services: Iterable[str]) -> tuple[str, ...]:
 
 def _beside(request: Request, service: str, seen: Looked) -> str:
     """Why a mode's own service may not be started: another mode runs."""
-    mine = {x for mode in request.modes if service in mode.services for x in mode.services}
+    mine = _kin(request, service)
     others = [x for mode in request.modes for x in mode.services if x not in mine and x not in request.floor]
     up = [x for x in others if seen.unit(x).up] if mine else []
     return f"{up[0]} of {judge.owner(request, up[0])} runs" if up else ""
@@ -201,6 +206,14 @@ def _over(s: W, seen: Looked) -> tuple[W, Effects, bool]:
 def trouble(s: W) -> str:
     """Of what was to run again: what does not, and why; empty if all does."""
     return "; ".join(f"{x} was stopped too and does not run again: {why}" for x, why in s.bring_bad)
+
+
+def with_trouble(s: W) -> W:
+    """What is said of the action, with what does not run again: then it is done, but not all of it."""
+    why = trouble(s)
+    if not why:
+        return s
+    return replace(s, reason=f"{s.reason.rstrip('.')}. {why}", outcome="warned" if s.outcome == "done" else s.outcome)
 
 
 def notes(request: Request, taken: Iterable[Take], previous: str) -> tuple[Took, ...]:

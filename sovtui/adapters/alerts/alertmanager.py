@@ -40,10 +40,6 @@ TOLD_AGAIN_SECONDS = 75.0
 MOST = outside.Most(bytes=3 << 20, items=150_000)
 """A list of three thousand alerts, about."""
 MOST_ALERTS = 1000
-MOST_LABELS = 64
-"""Of one alert, and notes."""
-MOST_TEXT = 4096
-"""Characters of a label's value: it goes back as it is into the silence that acknowledges its alert."""
 MOST_SILENCES = 20
 """Of one alert."""
 READ_BACK_TRIES = 12
@@ -150,10 +146,10 @@ class Alertmanager:
         found = []
         for m in outside.rows(matchers):
             name, value = m.get("name"), m.get("value")
-            if not isinstance(name, str) or not isinstance(value, str) or len(value) > MOST_TEXT:
+            if not isinstance(name, str) or not isinstance(value, str) or len(value) > outside.MOST_TEXT:
                 return None  # without one of its matchers it would hush more than it does
             found.append(Matcher(name, value, m.get("isRegex") is True, m.get("isEqual") is not False))
-        return Hush(silence, tuple(found)) if 0 < len(found) <= MOST_LABELS and len(found) == len(matchers) else None
+        return Hush(silence, tuple(found)) if 0 < len(found) <= outside.MOST_LABELS and len(found) == len(matchers) else None
 
     async def acknowledge(self, alert: Alert, *, author: str, comment: str, duration: timedelta) -> str:
         comment = clean(comment, 500).strip()
@@ -344,16 +340,13 @@ _REFUSAL = outside.Most(bytes=64 << 10, items=1000)
 
 def _is_alert(row: object) -> bool:
     """Whether it is an alert that can be shown and acknowledged: labels of text, all of them told."""
-    labels = row.get("labels") if isinstance(row, dict) else None
-    if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
-        return False
-    return all(isinstance(value, str) and max(len(key), len(value)) <= MOST_TEXT for key, value in labels.items())
+    return isinstance(row, dict) and outside.is_labels(row.get("labels"))
 
 
 def _alert(row: Mapping[str, Any], silences: Mapping[str, Silence], skew: timedelta, pulses: Iterable[str]) -> Alert:
     labels: Mapping[str, str] = row["labels"]
     status = _status(row)
-    told = [(k, outside.text(v)) for k, v in builtins.list(outside.table(row.get("annotations")).items())[:MOST_LABELS]]
+    told = [(k, outside.text(v)) for k, v in builtins.list(outside.table(row.get("annotations")).items())[: outside.MOST_LABELS]]
     notes = {key: words[: 8 * MAX_CHARS] for key, words in told if words}
     mine = _silenced(row)
     state = AlertState.ACTIVE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,8 +28,6 @@ MOST = outside.Most(bytes=4 << 20, items=300_000)
 """An instant vector of fifty hosts with two hundred units each is half of that."""
 MOST_PER_QUESTION = 2000
 """Series: a host has two hundred units, or a hundred disks."""
-MOST_LABELS, MOST_TEXT = 64, 4096
-"""Of one series, and characters of a label."""
 
 
 class BadQuery(Malformed):
@@ -166,11 +164,12 @@ def _series(row: object) -> Series | None:
         value = float(row["value"][1])
     except (TypeError, ValueError):
         return None
-    return Series(labels, value) if is_labels(labels) else None
+    return Series(labels, value) if outside.is_labels(labels) else None
 
 
-def is_labels(labels: object) -> bool:
-    """Whether these are labels: texts, neither too many nor too long."""
-    if not isinstance(labels, Mapping) or len(labels) > MOST_LABELS:
-        return False
-    return all(isinstance(value, str) and max(len(key), len(value)) <= MOST_TEXT for key, value in labels.items())
+def matrix(rows: Iterable[Any]) -> Iterator[tuple[dict[str, str], list[Any]]]:
+    """Labels and samples of the rows of a range query; one that is no such row is passed over."""
+    for row in rows:
+        labels, values = (row.get("metric"), row.get("values")) if isinstance(row, dict) else (None, None)
+        if isinstance(labels, dict) and isinstance(values, list) and outside.is_labels(labels):
+            yield labels, values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from sovtui.adapters.figures.answers import Series, device_of, machine_of, mine
-from sovtui.adapters.figures.api import is_labels
+from sovtui.adapters.figures.api import matrix
 from sovtui.adapters.figures.prometheus import PrometheusSource
 from sovtui.adapters.figures.questions import Question, curve_questions, joined, split
 from sovtui.adapters.figures.ranges import MOST_BYTES, Ranges, numbers
@@ -110,11 +110,8 @@ def curves(
     """The rows of a range query that are curves, up to `until`. `at`: a time of the server by this machine's clock."""
     found: dict[tuple[str, str, str], dict[float, float]] = {}
     by_question: dict[str, list[tuple[dict[str, str], list[Any]]]] = {}
-    for row in rows:
-        labels = row.get("metric", {}) if isinstance(row, dict) else {}
-        values = row.get("values") if isinstance(row, dict) else None
-        if isinstance(labels, dict) and isinstance(values, list) and is_labels(labels):
-            by_question.setdefault(str(labels.get("k", "")), []).append((labels, values))
+    for labels, values in matrix(rows):
+        by_question.setdefault(labels.get("k", ""), []).append((labels, values))
     for tag, series in by_question.items():
         q = by_tag.get(tag)
         if q is None:

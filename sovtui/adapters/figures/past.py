@@ -16,7 +16,7 @@ from typing import Any
 
 from sovtui.adapters.engines.base import EngineAdapter
 from sovtui.adapters.figures.answers import Series, machine_of, mine
-from sovtui.adapters.figures.api import is_labels
+from sovtui.adapters.figures.api import matrix
 from sovtui.adapters.figures.firing import identity, own
 from sovtui.adapters.figures.history import curves
 from sovtui.adapters.figures.prometheus import PrometheusSource
@@ -99,11 +99,8 @@ class RangeStretch:
         self._teller = Teller(config, adapters, prometheus.at)
         self._pulses = config.alertmanager.pulse if config.alertmanager is not None else ()
         self._lines: dict[str, list[_Line]] = {}
-        for row in rows:
-            labels = row.get("metric") if isinstance(row, dict) else None
-            values = row.get("values") if isinstance(row, dict) else None
-            if isinstance(labels, dict) and isinstance(values, list) and is_labels(labels):
-                self._lines.setdefault(labels.get("k", ""), []).append(_Line(labels, dict(numbers(values))))
+        for labels, values in matrix(rows):
+            self._lines.setdefault(labels.get("k", ""), []).append(_Line(labels, dict(numbers(values))))
         self._curves = curves(config, {q.tag: q for q in asked}, rows, prometheus.at)
         self._heard = {name: self._samples(name) for name in present.hosts}
         self.begin = prometheus.at(self._first)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sovtui.adapters import children
 from sovtui.adapters.links._ssh_knock import Progress, knock
 from sovtui.core.clean import Clean, clean
 from sovtui.core.reach import Stage
@@ -130,23 +131,25 @@ class Command:
 
     async def open(self) -> Road:
         ours, theirs = socket.socketpair()
-        pipe = asyncio.subprocess.PIPE
-        starting = asyncio.ensure_future(
-            asyncio.create_subprocess_exec(
-                *self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=pipe, start_new_session=True
-            )
-        )
-        starting.add_done_callback(lambda _: theirs.close())
+
+        async def start() -> asyncio.subprocess.Process:
+            pipe = asyncio.subprocess.PIPE
+            with theirs:
+                return await asyncio.create_subprocess_exec(
+                    *self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=pipe, start_new_session=True
+                )
+
+        async def end(process: asyncio.subprocess.Process) -> None:
+            _Running(process, ours, self._name).end()
+
         try:
-            process = await asyncio.shield(starting)
+            process = await children.begun(start(), end)
         except (OSError, ValueError) as error:
             ours.close()
             reason = clean(str(getattr(error, "strerror", None) or error), 200)
             raise Refused(f"the {self._name} cannot be started: {reason}", "Correct it in ssh_config.") from None
         except BaseException:
-            starting.add_done_callback(
-                lambda done: _Running(done.result(), ours, self._name).end() if _good(done) else ours.close()
-            )
+            ours.close()
             raise
         ours.setblocking(False)
         running = _Running(process, ours, self._name)
@@ -199,12 +202,8 @@ class _Running:
         except TimeoutError:
             pass
         finally:  # also where the program ends meanwhile: it waits for this
-            self._signal(signal.SIGKILL)
             self._hearing.cancel()
-            with contextlib.suppress(TimeoutError):  # something that made itself independent may hold its standard error
-                async with asyncio.timeout(END_SECONDS):
-                    await self._process.wait()
-            self._process._transport.close()  # type: ignore[attr-defined]  # else the end of a pipe waits for its end
+            await children.end(self._process)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -224,10 +223,6 @@ class _Running:
             size += len(part)
             while size - len(self._errors[0]) >= _MAX_SAID_BYTES:
                 size -= len(self._errors.popleft())
-
-
-def _good(done: asyncio.Future[Any]) -> bool:
-    return not done.cancelled() and done.exception() is None
 
 
 _tasks: set[asyncio.Task[Any]] = set()

@@ -22,7 +22,7 @@ import httpx
 from sovtui.adapters.links._http_transport import GetLink, LinkTransport
 from sovtui.adapters.links.login import Login
 from sovtui.core.clean import clean, clean_bytes
-from sovtui.core.outside import USUAL, Most, TooMuch, document, unix
+from sovtui.core.outside import USUAL, Most, TooMuch, document, in_words, unix
 from sovtui.ports.errors import (
     HostKeyError,
     Malformed,
@@ -104,7 +104,7 @@ async def request(
                 extensions={"login": "" if login is None or login.trouble is not None else str(login)},
             )
     except _TooBig:
-        raise Malformed(f"{name}{_via(http)} sends more than {_size(max_bytes)}") from None
+        raise Malformed(f"{name}{_via(http)} sends more than {in_words(max_bytes)}") from None
     except HostKeyError:
         raise
     except PortError as error:
@@ -154,11 +154,6 @@ async def _body(reply: httpx.Response, max_bytes: int) -> bytes:
 
 
 _UNPACKED = ("identity", "gzip", "x-gzip", "deflate")
-
-
-def _size(count: int) -> str:
-    """A limit in bytes, in words."""
-    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
 
 
 async def get_json(http: httpx.AsyncClient, path: str, *, method: str = "GET", most: Most = USUAL, **words: Any) -> Any:
