@@ -126,12 +126,8 @@ def test_second_operator_is_told_and_may_follow(operator: Operator, box: Box) ->
 @pytest.mark.truth(of="sudo, polkit, users")
 def test_missing_right_stops_nothing(operator: Operator, box: Box) -> None:
     operator.ok("switch", "mistral", "--yes")
-    sudoers = box.read("/etc/sudoers.d/sovtui")
-    box.write("/etc/sudoers.d/sovtui", "".join(x for x in sudoers.splitlines(True) if "start vllm-qwen36" not in x), mode="440")
-    try:
+    with box.rights(lambda sudoers: "".join(x for x in sudoers.splitlines(True) if "start vllm-qwen36" not in x)):
         done = operator.run("switch", "qwen", "--yes")
-    finally:
-        box.write("/etc/sudoers.d/sovtui", sudoers, mode="440")
     assert done.returncode in (1, 4)
     assert "ops may not run `systemctl start vllm-qwen36.service`" in done.stderr
     assert "#1000 ALL=(root) NOPASSWD: /usr/bin/systemctl start vllm-qwen36.service" in done.stderr

@@ -39,19 +39,17 @@ exit 0
 @pytest.fixture
 def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
     empty(box)
-    sudoers = box.read("/etc/sudoers.d/sovtui")
     for name, text in UNITS.items():
         box.write(f"/run/systemd/system/{name}", text)
     names = (TIMER, "floor.service", "tenant.service")
     more = "".join(f"ops ALL=(root) NOPASSWD: /usr/bin/systemctl {verb} {name}\n" for name in names for verb in ("start", "stop"))
-    box.write("/etc/sudoers.d/sovtui", sudoers + more, mode="440")
     box.write("/usr/local/bin/switch.sh", SCRIPT, mode="755")
     box.systemctl("daemon-reload")
-    yield Operator.at(box, tmp_path)
-    wait_for(lambda: not busy(box), 90, "the action's end")
-    box.systemctl("stop", *UNITS, check=False)
-    empty(box)
-    box.write("/etc/sudoers.d/sovtui", sudoers, mode="440")
+    with box.rights(lambda sudoers: sudoers + more):
+        yield Operator.at(box, tmp_path)
+        wait_for(lambda: not busy(box), 90, "the action's end")
+        box.systemctl("stop", *UNITS, check=False)
+        empty(box)
     box.root("rm -f /run/systemd/system/revive.* /run/systemd/system/floor.service /run/systemd/system/tenant.service")
     box.remove("/usr/local/bin/switch.sh")
     box.systemctl("daemon-reload")

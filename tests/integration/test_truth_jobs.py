@@ -117,23 +117,21 @@ sleep 600
 @pytest.fixture
 def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
     empty(box)
-    sudoers = box.read("/etc/sudoers.d/sovtui")
     for name, text in BESIDE.items():
         box.write(f"/run/systemd/system/{name}.service", text + SLEEPS)
-    box.write("/etc/sudoers.d/sovtui", sudoers + RULES, mode="440")
     box.write("/usr/local/bin/wait.sh", SCRIPT, mode="755")
     for unit in (QWEN, MISTRAL):
         box.tune(unit.removesuffix(".service"), load_seconds=0.2)
     box.systemctl("daemon-reload")
-    try:
-        yield Operator.at(box, tmp_path)
-    finally:
-        wait_for(lambda: not busy(box), 90, "the action's end")
-        box.systemctl("stop", *NAMES, check=False)
-        empty(box)
-        box.write("/etc/sudoers.d/sovtui", sudoers, mode="440")
-        box.remove("/usr/local/bin/wait.sh", *(f"/run/systemd/system/{name}" for name in NAMES))
-        box.systemctl("daemon-reload")
+    with box.rights(lambda sudoers: sudoers + RULES):
+        try:
+            yield Operator.at(box, tmp_path)
+        finally:
+            wait_for(lambda: not busy(box), 90, "the action's end")
+            box.systemctl("stop", *NAMES, check=False)
+            empty(box)
+            box.remove("/usr/local/bin/wait.sh", *(f"/run/systemd/system/{name}" for name in NAMES))
+            box.systemctl("daemon-reload")
 
 
 def up(box: Box) -> list[str]:

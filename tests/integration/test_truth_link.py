@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from sovtui import __main__ as program
-from sovtui.bootstrap import build_hub
-from sovtui.config.load import loads
 from sovtui.core.model import LinkPhase
 from sovtui.core.state import Host
 from sovtui.core.told import needless
 from sovtui.runtime.control import Control
 from sovtui.tui.panes.inference import heat_span
 from tests.box.box import Box, wait_for
+from tests.integration.hub import hub_of
 from tests.integration.operator import CONFIG, Operator, empty, ready
 
 MISTRAL = "sglang-mistral4.service"
@@ -47,20 +44,6 @@ def operator(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ope
     box.remove(FOLDER)
     box.systemctl("daemon-reload")
     empty(box)
-
-
-@contextlib.asynccontextmanager
-async def hub_of(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Control]:
-    """The hub as a screen has it, in this process."""
-    for name, value in operator.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    hub = build_hub(loads(operator.config_path.read_text(), engines=program._engines()))
-    await hub.start()
-    try:
-        yield hub
-    finally:
-        await hub.aclose()
 
 
 async def until(hub: Control, holds: Callable[[Host], bool], what: str) -> None:

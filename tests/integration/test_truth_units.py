@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +13,12 @@ import pytest
 
 from sovtui import __main__ as program
 from sovtui.actions.spec import Wish
-from sovtui.bootstrap import build_hub
 from sovtui.config.load import loads
 from sovtui.core.model import Backup
-from sovtui.runtime.control import Control
 from sovtui.runtime.hub import Outcome
 from tests.adapters.figures.estate import Room, source
 from tests.box.box import Box, wait_for
+from tests.integration.hub import hub_of
 from tests.integration.operator import Operator
 
 SAVE, TRIM, EXPORTER = "dpkg-db-backup.service", "fstrim.service", "prometheus-node-exporter.service"
@@ -79,20 +77,6 @@ def operator(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ope
     box.systemctl("start", EXPORTER)
 
 
-@contextlib.asynccontextmanager
-async def hub_of(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Control]:
-    for name, value in operator.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    hub = build_hub(loads(operator.config_path.read_text(), engines=program._engines()))
-    await hub.start()
-    try:
-        await hub.settle(60, whole=True)
-        yield hub
-    finally:
-        await hub.aclose()
-
-
 @dataclass(frozen=True)
 class Start:
     """One start of the backup, with a drop-in: what comes of it and what is said."""
@@ -141,6 +125,7 @@ async def test_a_start_that_ended_well_is_not_a_run(operator: Operator, box: Box
     """The unit is Debian's; nothing refers to it, so systemd forgets it at its end and only the journal tells."""
     wrong: list[object] = []
     async with hub_of(operator, monkeypatch) as hub:
+        await hub.settle(60, whole=True)
 
         async def start(what: str, name: str) -> Outcome:
             return await hub.execute(hub.plan(what, Wish("testbox", name)))
