@@ -6,22 +6,20 @@ import asyncio
 import time
 
 from tests.bench.slow_link import slow_link
+from tests.loopback import serving
 
 
 async def test_a_slow_link_is_late_both_ways_and_counts_what_passes() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
             writer.write(data)
-        writer.close()
-        await writer.wait_closed()
 
-    server = await asyncio.start_server(echo, "127.0.0.1", 0)
     passed = {True: 0, False: 0}
 
     def count(up: bool, size: int) -> None:
         passed[up] += size
 
-    async with slow_link("127.0.0.1", server.sockets[0].getsockname()[1], 0.2, count) as port:
+    async with serving(echo) as behind, slow_link("127.0.0.1", behind, 0.2, count) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         began = time.monotonic()
         writer.write(b"x" * 5000)
@@ -30,5 +28,3 @@ async def test_a_slow_link_is_late_both_ways_and_counts_what_passes() -> None:
         assert passed == {True: 5000, False: 5000}
         writer.close()
         await writer.wait_closed()
-    server.close()
-    await server.wait_closed()

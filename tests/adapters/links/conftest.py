@@ -20,6 +20,7 @@ import pytest
 from sovtui.adapters.links import _ssh_config
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.link import Link
+from tests.loopback import close_pipes
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +241,7 @@ async def serve(home: Path) -> AsyncIterator[ServerMaker]:
             if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
+            await close_pipes(child)
         await asyncio.gather(*(conn.wait_closed() for conn in server.connections))
         await server.listener.wait_closed()
 

@@ -27,6 +27,7 @@ from sovtui.config.schema import AlertmanagerConfig, PrometheusConfig, Secret
 from sovtui.ports.errors import Malformed, PortError, Refused, TimedOut
 from tests.adapters.links.certificates import DAY, Authority, server_context
 from tests.fakes.world import FakeClock
+from tests.loopback import serving
 
 VALUE = "s3cr3t-hunter2"
 
@@ -63,10 +64,8 @@ class Guarded:
 @pytest.fixture
 async def web() -> AsyncIterator[Guarded]:
     made = Guarded()
-    server = await asyncio.start_server(made, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    yield made
-    server.close()
+    async with serving(made) as made.port:
+        yield made
 
 
 def asking(
@@ -274,9 +273,7 @@ async def test_a_secret_that_a_server_sends_back_is_found_however_it_is_written(
 async def test_a_login_goes_to_its_own_address_only(web: Guarded) -> None:
     """Redirects are not followed, and an address that is not the configured one gets nothing."""
     other = Guarded()
-    server = await asyncio.start_server(other, "127.0.0.1", 0)
-    other.port = server.sockets[0].getsockname()[1]
-    async with asking(web, environment={"TOKEN": VALUE}, bearer=Secret(env="TOKEN")) as http:
+    async with serving(other) as other.port, asking(web, environment={"TOKEN": VALUE}, bearer=Secret(env="TOKEN")) as http:
         web.status, web.extra = 307, f"Location: http://127.0.0.1:{other.port}/x\r\n"
         with pytest.raises(Malformed, match="sends us on to"):
             await get_json(http, "/x")
@@ -285,7 +282,6 @@ async def test_a_login_goes_to_its_own_address_only(web: Guarded) -> None:
             await get_json(http, f"http://127.0.0.1:{other.port}/x")
         assert "authorization" not in other.seen[0]
         assert "authorization" in web.seen[0]
-    server.close()
 
 
 async def test_the_synchronous_library_carries_the_login_too(web: Guarded) -> None:
@@ -308,17 +304,15 @@ async def test_the_synchronous_library_carries_the_login_too(web: Guarded) -> No
 async def told(files: tuple[Path, Path], ca_file: Path | str) -> str:
     """What a request says: the sentence of its error, or `fine`."""
     web = Guarded()
-    server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(files))
-    settings = AlertmanagerConfig(url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", ca_file=str(ca_file))
-    login = Login("alertmanager", settings, FakeClock())
     web.status = 200
-    try:
-        async with client(None, base_url=settings.url, timeout_seconds=60, login=login, ca_file=settings.ca_file) as http:
-            await get_json(http, "/x")
-    except Refused as error:
-        return error.sentence()
-    finally:
-        server.close()
+    async with serving(web, ssl=server_context(files)) as port:
+        settings = AlertmanagerConfig(url=f"https://127.0.0.1:{port}", ca_file=str(ca_file))
+        login = Login("alertmanager", settings, FakeClock())
+        try:
+            async with client(None, base_url=settings.url, timeout_seconds=60, login=login, ca_file=settings.ca_file) as http:
+                await get_json(http, "/x")
+        except Refused as error:
+            return error.sentence()
     return "fine"
 
 
@@ -358,22 +352,23 @@ async def test_a_ca_file_that_is_put_right_is_read_again(tmp_path: Path) -> None
     file.write_bytes(Authority(tmp_path, "another CA").ca.read_bytes())
     web = Guarded()
     web.status = 200
-    server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(ours.sign()))
-    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with client(None, base_url=base, timeout_seconds=60, ca_file=str(file)) as http:
+    async with (
+        serving(web, ssl=server_context(ours.sign())) as port,
+        client(None, base_url=f"https://127.0.0.1:{port}", timeout_seconds=60, ca_file=str(file)) as http,
+    ):
         with pytest.raises(Refused, match="not known here"):
             await get_json(http, "/x")
         file.write_bytes(ours.ca.read_bytes())
         assert await get_json(http, "/x") == {"ok": True}
-    server.close()
 
 
 async def test_each_of_several_questions_at_once_hears_what_is_wrong_with_the_certificate(tmp_path: Path) -> None:
     """The first that fails must not take the connections of those beside it away."""
     web = Guarded()
-    server = await asyncio.start_server(web, "127.0.0.1", 0, ssl=server_context(Authority(tmp_path).sign()))
-    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with client(None, base_url=base, timeout_seconds=60) as http:
+    async with (
+        serving(web, ssl=server_context(Authority(tmp_path).sign())) as port,
+        client(None, base_url=f"https://127.0.0.1:{port}", timeout_seconds=60) as http,
+    ):
         for delay in (0.0, 0.001, 0.003, 0.005, 0.01):
 
             async def later(number: int, seconds: float = delay) -> str:
@@ -384,4 +379,3 @@ async def test_each_of_several_questions_at_once_hears_what_is_wrong_with_the_ce
 
             for sentence in await asyncio.gather(*(later(number) for number in range(8))):
                 assert "is from a CA that is not known here" in sentence
-    server.close()

@@ -16,6 +16,7 @@ from sovtui.adapters.links._ssh_quiet import quieten
 from sovtui.adapters.links.ssh import Dialer
 from sovtui.ports.errors import Refused, TimedOut, Unreachable
 from sovtui.ports.link import Link
+from tests.loopback import serving
 
 from .conftest import Gate, ServerMaker, Sshd, alive, linked, until
 
@@ -63,12 +64,9 @@ async def echo() -> AsyncIterator[int]:
         while data := await reader.read(1 << 16):
             writer.write(data)
             await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
+    async with serving(answer) as port:
+        yield port
 
 
 async def test_words_arrive_as_they_are(link: Link):
@@ -183,9 +181,8 @@ async def test_a_closed_tcp_stream_must_not_be_reused(link: Link):
         closed.set()
 
     closed = asyncio.Event()
-    server = await asyncio.start_server(close, "127.0.0.1", 0)
-    async with server:
-        stream = await link.open_tcp("127.0.0.1", server.sockets[0].getsockname()[1], timeout_seconds=60)
+    async with serving(close) as port:
+        stream = await link.open_tcp("127.0.0.1", port, timeout_seconds=60)
         await until(stream.readable_or_closed)
         assert await stream.read(100) == b"bye"
         assert await stream.read(100) == b""

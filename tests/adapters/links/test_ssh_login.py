@@ -19,6 +19,7 @@ from sovtui.core.reach import Verdict
 from sovtui.ports.errors import HostKeyError, Refused, TimedOut, Unreachable
 from tests.fakes.answers import Answers
 from tests.faults.link.proxy import Proxy
+from tests.loopback import serving
 
 from .conftest import ServerMaker, linked, until, write_key
 
@@ -349,9 +350,7 @@ async def test_a_silent_server_times_out():
         done.set()
 
     done = asyncio.Event()
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with serving(silent) as port:
         with pytest.raises(TimedOut, match=r"did not answer within 0\.1 s"):
             await Dialer("spark", f"ops@127.0.0.1:{port}", connect_timeout_seconds=0.1).dial(None)
         await done.wait()
@@ -374,9 +373,7 @@ async def test_what_is_not_ssh_is_said_so(reply: bytes, verdict: Verdict):
         done.set()
 
     done = asyncio.Event()
-    server = await asyncio.start_server(other, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with serving(other) as port:
         with pytest.raises(Unreachable, match=r"spark") as caught:  # it may get better by itself
             await Dialer("spark", f"ops@127.0.0.1:{port}").dial(None)
         await done.wait()
@@ -418,11 +415,11 @@ async def test_after_a_loss_another_login_is_begun_beside_one_that_is_silent(ser
             pass
         proxy.way.silent = True
         dialing = asyncio.ensure_future(dialer.dial(None))
-        await until(lambda: proxy.accepted == 2)
+        await until(lambda: proxy.logins == 2)
         proxy.way.silent = False
         async with asyncio.timeout(60):
             link = await dialing  # the one that was begun meanwhile: the first is silent for good
-        assert proxy.accepted == 3
+        assert proxy.logins == 3
         await link.aclose()
         await until(lambda: not proxy.pairs)
     finally:
@@ -438,6 +435,6 @@ async def test_a_first_login_that_is_silent_stays_alone(serve: ServerMaker, home
         with pytest.raises(TimedOut, match="takes connections") as caught:
             await server.dialer(port=proxy.port, connect_timeout_seconds=2.5).dial(None)
         assert caught.value.verdict is Verdict.HANGS
-        assert proxy.accepted == 1
+        assert proxy.logins == 1
     finally:
         await proxy.close()

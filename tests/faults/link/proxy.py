@@ -60,7 +60,8 @@ class Proxy:
         self.port = 0
         self.way = Way()
         self.pairs: set[Pair] = set()
-        self.accepted = 0
+        self.logins = 0
+        """Connections on which ssh was spoken. Others come too: a look at all that listens on this machine, for one."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -114,7 +115,6 @@ class Proxy:
             pair.reset_after = pair.passed + count
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -140,7 +140,10 @@ class Proxy:
             return
         if way.silent:
             pair.stalled |= {"up", "down"}
-            await _until_gone(reader, pair)
+            first = await reader.read(CHUNK)
+            self._note(first)
+            if first:
+                await _until_gone(reader, pair)
             return
         far_reader, pair.far = await asyncio.open_connection(*self._to)
         up = asyncio.create_task(self._pump(pair, reader, pair.far, "up", way))
@@ -153,6 +156,10 @@ class Proxy:
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
+
+    def _note(self, first: bytes) -> None:
+        if first.startswith(b"SSH-"):
+            self.logins += 1
 
     async def _pump(
         self, pair: Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str, way: Way
@@ -185,9 +192,13 @@ class Proxy:
                 await writer.drain()
 
         task = asyncio.create_task(deliver())
+        first = True
         try:
             while data := await reader.read(CHUNK if not way.bytes_per_second else 256):
                 self._heard(not down, len(data))
+                if not down and first:
+                    self._note(data)
+                first = False
                 queue.put_nowait((loop.time() + self.way.latency_seconds, data))
             if not pair.stalled:
                 queue.put_nowait((loop.time() + self.way.latency_seconds, b""))
