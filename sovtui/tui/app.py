@@ -29,6 +29,7 @@ from sovtui.core.clean import one_line
 from sovtui.tui import heap, themes
 from sovtui.tui.arrange import HEIGHT_OF_THUMBS, PHONE_BELOW, THREE_ROWS_FROM, TWO_ROWS_FROM, WIDE_FROM
 from sovtui.tui.ending import QUIT_SECONDS, Ending
+from sovtui.tui.keyqueue import KeyQueue
 from sovtui.tui.narrow import narrow
 from sovtui.tui.palette import RoomProvider
 from sovtui.tui.screens.opening import Opening
@@ -55,6 +56,8 @@ GIVE_BACK_SECONDS = 45.0
 """How often memory that is free is given back to the system."""
 CLOSE_SECONDS = 2.0
 """How long links and sources may take to close; then the program ends without them."""
+AT_ONCE = {"ctrl+c": "quit_now", "ctrl+q": "quit_now", "ctrl+z": "suspend_process"}
+"""Keys that never wait for those before them, and what they do."""
 
 
 class ControlRoom(App[None]):
@@ -62,11 +65,7 @@ class ControlRoom(App[None]):
 
     TITLE = "sovtui"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {RoomProvider}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c", "quit_now", show=False, priority=True),
-        Binding("ctrl+q", "quit_now", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding(key, action, show=False, priority=True) for key, action in AT_ONCE.items()]
     ENABLE_COMMAND_PALETTE = True
     ALLOW_SELECT = False
     HORIZONTAL_BREAKPOINTS = [(0, "-phone"), (PHONE_BELOW, "-normal"), (WIDE_FROM, "-wide")]  # noqa: RUF012  # declared as an instance variable by Textual
@@ -103,7 +102,14 @@ class ControlRoom(App[None]):
         self.theme = first if first in self.available_themes else "textual-dark"  # what is wrong with it is told in the room
         self._problems = ()
         self._asking = asyncio.Lock()
+        self._keys = KeyQueue(self, super().on_event)
         self._unsubscribe: Callable[[], None] | None = None
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and not event.is_forwarded and event.key not in AT_ONCE:
+            await self._keys.put(event)
+        else:
+            await super().on_event(event)
 
     def copy_to_clipboard(self, text: str) -> None:
         """One clean line, whatever it is and whoever copies it."""

@@ -19,6 +19,7 @@ from sovtui.core.reading import Reading, Status, fresh, unsupported
 from sovtui.core.state import State, reduce
 from sovtui.ports.link import Question
 from sovtui.runtime.hub import LogLine, Outcome
+from sovtui.tui import keyqueue
 from sovtui.tui.arrange import ORDER
 from sovtui.tui.offers import farewell
 from sovtui.tui.screens.acknowledge import AcknowledgeScreen
@@ -281,6 +282,25 @@ async def test_a_key_right_after_escape_comes_after_it(stage):
             s.app.post_message(Key(key, character))
         await s.press("x")
         assert s.room.query_one("#filter", Input).display, "Escape undid what was typed after it"
+
+
+@pytest.mark.parametrize("leave", ["q", "escape"])
+async def test_keys_typed_in_one_go_are_taken_by_the_screens_they_are_meant_for(stage, leave: str, monkeypatch):
+    """A bad link brings several at once."""
+    monkeypatch.setattr(keyqueue, "STALL_SECONDS", 300.0)  # however slow the machine is
+
+    def type_in_one_go(*keys: str) -> None:
+        for key in keys:
+            s.app.post_message(Key(key, {"slash": "/", "escape": "\x1b"}.get(key, key)))
+
+    async with stage() as s:
+        await s.press("i")
+        await s.until(lambda: s.screen is not s.room)
+        type_in_one_go(leave, "h")
+        await s.until(lambda: isinstance(s.screen, ChooseScreen) and "host" in s.screen.heading().lower())
+        type_in_one_go(leave, "i", leave, "h", leave, "slash", "x", "y")
+        await s.until(lambda: s.room.query_one("#filter", Input).value == "xy")
+        assert s.screen is s.room
 
 
 async def test_zoom_and_back(stage):
