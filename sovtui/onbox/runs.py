@@ -29,7 +29,8 @@ _FIELDS = "MESSAGE,MESSAGE_ID,JOB_TYPE,JOB_RESULT,INVOCATION_ID,USER_INVOCATION_
 _ARGV = re.compile(r"argv\[\]=(.*?) ; .*?status=(\d+)")
 EXEC_CONDITION = "its ExecCondition= was not met"
 CONDITION, ASSERT = "of an unmet condition check", "an assertion check was not met"
-_UNMET = re.compile(r" was skipped because |^Condition check resulted in ")
+_UNMET = re.compile(r"(.* (?:was skipped because|skipped,) )|Condition check resulted in ", re.S)
+_CHECK = "unmet condition check "
 MOST = 60
 """Entries of the journal that are looked at, the newest."""
 
@@ -176,8 +177,8 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
             ran, why, newest = run in begun, "", run
             failed.add(run)
         elif e["job"] == "start" and run not in no:
-            if not run or run in over or (run not in begun and _UNMET.search(text)):
-                ran, why, at = False, text.partition(" was skipped because ")[2] or text, e["at"]
+            if not run or run in over or (run not in begun and _UNMET.match(text)):
+                ran, why, at = False, _why(text), e["at"]
             else:
                 over.add(run)
                 ran, why, newest = True, "", run
@@ -186,6 +187,13 @@ def told(entries: Sequence[Mapping[str, Any]], oneshot: bool, problem: str = "")
     good = {run: when for run, when in ended.items() if run and (oneshot or run not in stopped)}
     well = True if newest in good else False if newest and newest in failed | stopped else None
     return Story(ran, why, at if why else None, max(good.values(), default=None), problem, asserted, well if ran else None)
+
+
+def _why(text: str) -> str:
+    """As systemd before 257 says it: "of an unmet condition check (ConditionX=y)"; since then without "of an" and brackets."""
+    found = _UNMET.match(text)
+    why = text[found.end() :] if found and found[1] else text
+    return f"of an {_CHECK}({why[len(_CHECK) :]})" if why.startswith(_CHECK) else why
 
 
 def named(service: str, found: Story) -> Story:

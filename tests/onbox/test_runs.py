@@ -110,7 +110,7 @@ def entries(*of: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_the_journal_tells_runs_from_skips() -> None:
-    """Entries as systemd 252 writes them."""
+    """Entries as systemd 252 writes them, and where it has changed since, 257."""
     begun = {"id": runs._STARTING, "job": "start", "run": "one", "text": "Starting x.service..."}
     over = {"id": runs._DONE, "job": "start", "result": "done", "run": "one", "text": "Finished x.service."}
     unmet = {**over, "text": f"x.service was skipped because {NOPE}."}
@@ -127,6 +127,12 @@ def test_the_journal_tells_runs_from_skips() -> None:
     assert told(begun, over) == (True, "", 2.0)
     assert told(begun, over, unmet) == (False, NOPE, 2.0), "with the number of the run before"
     assert told({**unmet, "run": ""}) == (False, NOPE, None)
+    newer = {**over, "text": "x, or skipped, y was skipped because z skipped, unmet condition check ConditionPathExists=/nope"}
+    assert told(begun, over, newer) == told(begun, over, unmet) and told(newer) == told(unmet), (
+        "systemd 257, and a hostile description"
+    )
+    none = {**over, "text": "x.service skipped, no trigger condition checks were met."}
+    assert told(none) == (False, "no trigger condition checks were met", None)
     assert told(over) == (True, "", 1.0), "a start that was not announced, as that of a simple service"
     assert told(unmet) == (False, NOPE, None), "the run before is too long ago to be read"
     assert told(begun, over, *again) == (False, runs.EXEC_CONDITION, 2.0)
