@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sovtui.onbox import box, containers, permission, rights, services
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox.names import kind_of
 from sovtui.onbox.things import Need, Unit
 
 _SYSTEMCTL = ("systemctl", "--no-ask-password")

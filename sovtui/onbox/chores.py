@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, signatures, taking
+from sovtui.onbox.names import kind_of
 from sovtui.onbox.phrases import size, span
-from sovtui.onbox.plan import Request, kind_of
+from sovtui.onbox.plan import Request
 from sovtui.onbox.things import NOBODY, Need, Unit
 from sovtui.onbox.words import (
     Began,

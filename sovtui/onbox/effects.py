@@ -10,7 +10,8 @@ from dataclasses import replace
 from sovtui.onbox import box, jobs, journal, load, runs, services, web
 from sovtui.onbox.authority import Authority
 from sovtui.onbox.hiding import Hider
-from sovtui.onbox.plan import Request, kind_of
+from sovtui.onbox.names import kind_of
+from sovtui.onbox.plan import Request
 from sovtui.onbox.script import Script
 from sovtui.onbox.things import Answer, Probe, Unit
 from sovtui.onbox.words import (

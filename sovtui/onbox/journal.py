@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Union
 
 from sovtui.onbox import box, containers, runs
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox.names import kind_of
 
 MAX_TEXT = 8000
 _FIELDS = "MESSAGE,PRIORITY,__REALTIME_TIMESTAMP"

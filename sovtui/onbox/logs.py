@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sovtui.onbox import box, journal
-from sovtui.onbox.plan import check_service
+from sovtui.onbox.names import check_service
 
 MISSED = 2000
 """Lines written while the link was down that are still told: as many as a screen keeps."""

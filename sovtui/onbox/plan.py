@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sovtui.onbox.names import BadRequest, check_id, check_service
+
 WHO_CAN = {"load": ("ollama", "llamaswap"), "unload": ("ollama", "llamaswap"), "pin": ("ollama",), "free": ("comfyui",)}
 """What is asked of an engine that loads and unloads by itself, and which can be asked."""
 MODEL_KINDS = tuple(WHO_CAN)
 KINDS = ("switch", "drop-caches", "backup", "restart", *MODEL_KINDS)
 NONE = "none"
 """The mode in which nothing runs."""
-_SERVICE = re.compile(r"(?!-)[A-Za-z0-9:_.@\\-]{1,255}\Z")
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[a-z-]{1,20}-[0-9a-z]{4,16}\Z")
 _WORD = re.compile(r"[^\x00-\x1f\x7f]{0,300}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _SWITCH = (
@@ -26,11 +26,6 @@ _MODE = (
     "name", "services", "url", "engine", "model", "may_stay", "needs_bytes", "weights_bytes", "loader_factor", "switch", "switch_env",
     "switch_timeout_s", "proof",
 )  # fmt: skip
-_SUFFIX = re.compile(r"\.(service|target|timer|socket|mount|path|scope|slice)\Z")
-
-
-class BadRequest(Exception):
-    """The request is not understood; `str` is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -108,38 +103,6 @@ class Request:
             if mode.name == name:
                 return mode
         return ModePlan(name)
-
-
-def kind_of(service: str) -> tuple[str, str]:
-    """`system`, `user`, `container` or `compose`, and the name its supervisor knows (a unit with its suffix)."""
-    for kind in ("container", "compose"):
-        if service.startswith(kind + ":"):
-            return kind, service[len(kind) + 1 :]
-    kind, name = ("user", service[len("user:") :]) if service.startswith("user:") else ("system", service)
-    return kind, name if _SUFFIX.search(name) else name + ".service"
-
-
-def supervisor_of(service: str) -> str:
-    """Who is asked about it: `system`, `user` or `container`."""
-    kind = kind_of(service)[0]
-    return "container" if kind == "compose" else kind
-
-
-def check_service(value: Any) -> str:
-    """The name of a service, or BadRequest."""
-    if not isinstance(value, str) or not _SERVICE.match(value):
-        raise BadRequest(f"{value!r} is not the name of a service")
-    name = kind_of(value)[1]
-    if name.startswith((".", "-")) or (":" in name and value.startswith(("user:", "container:", "compose:"))):
-        raise BadRequest(f"{value!r} is not the name of a service")
-    return value
-
-
-def check_id(value: Any) -> str:
-    """An action's id, or BadRequest; it is also the name of a directory."""
-    if not isinstance(value, str) or not _ID.match(value):
-        raise BadRequest(f"{value!r} is not the id of an action")
-    return value
 
 
 def parse(raw: Any) -> Request:

@@ -30,7 +30,7 @@ from sovtui.onbox import gpus as gpus_of
 from sovtui.onbox.activity import Activity
 from sovtui.onbox.disks import Disks
 from sovtui.onbox.glance import Glance
-from sovtui.onbox.plan import check_service, supervisor_of
+from sovtui.onbox.names import check_service, supervisor_of
 from sovtui.onbox.records import Records
 
 BEAT = 5.0

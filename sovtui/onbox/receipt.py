@@ -26,7 +26,7 @@ from typing import Any, Optional
 
 from sovtui.onbox import box, keeping
 from sovtui.onbox.hiding import Hider
-from sovtui.onbox.plan import check_id
+from sovtui.onbox.names import check_id
 
 OUTCOMES = ("done", "warned", "refused", "failed", "rolled-back", "rollback-failed", "cancelled", "skipped", "lost")
 """`warned`: done, but a check afterwards failed. `refused`: not agreed to, nothing touched. `skipped`: systemd did not run it. `lost` is never written: no end, and nobody is alive who could write it."""

@@ -16,7 +16,8 @@ from typing import Any
 from sovtui.onbox import box, keeping, lock, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.hiding import Hider
-from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
+from sovtui.onbox.names import BadRequest
+from sovtui.onbox.plan import Request, hidden, parse, without_values
 from sovtui.onbox.words import Began, Brought, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step, Took
 
 BUSY = 4

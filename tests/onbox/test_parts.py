@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from sovtui.onbox import journal, keeping, launch, lock, permission, receipt, rights, services, signatures
-from sovtui.onbox.plan import BadRequest, check_id, check_service, kind_of, parse
+from sovtui.onbox.names import BadRequest, check_id, check_service, kind_of
+from sovtui.onbox.plan import parse
 from sovtui.onbox.words import Step
 from tests.onbox.world import World, box, play, request
 

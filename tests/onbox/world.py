@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sovtui.onbox import jobs, machine
-from sovtui.onbox.plan import Request, kind_of, parse
+from sovtui.onbox.names import kind_of
+from sovtui.onbox.plan import Request, parse
 from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Take, Unit
 from sovtui.onbox.words import (
     ASKED,
