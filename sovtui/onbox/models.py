@@ -75,11 +75,11 @@ def advance(s: Errand, event: Event) -> Result:
         if s.cancelled:
             return s, ()
         s = replace(s, cancelled=event.words)
+        if s.phase in ("look", "list", "queue", "weigh", "before"):
+            return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
         return s, (Step(s.step, "running", None, f"{event.words}: its answer is waited for"),) if s.phase == "ask" else ()
     if isinstance(event, Line):
         return _on_line(s, event)
-    if s.cancelled and s.phase in ("look", "list", "queue", "weigh", "before"):
-        return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
     if s.phase == "look" and isinstance(event, Looked):
         return _on_look(s, event)
     if s.phase in ("list", "check", "undo-check") and isinstance(event, Called):

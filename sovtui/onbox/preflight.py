@@ -201,7 +201,8 @@ def on_weigh(s: Switching, weighed: Weighed) -> Result:
     if why:
         return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks=True)
     words = told.sentence.rstrip(".") if s.target.services and told.word != "unknown" else ""
-    return replace(s, phase="before", load=weighing.remaining(weighed), said=words), (Measure(),)
+    known = tuple(load.mode for load in weighed.loads if load.known)
+    return replace(s, phase="before", load=weighing.remaining(weighed), told=known, said=words), (Measure(),)
 
 
 def on_before(s: Switching, measured: Measured) -> Result:
@@ -240,11 +241,13 @@ def _enter_drain(s: Switching) -> Result:
     if not s.request.drain_timeout or not s.load or not s.probes:
         return enter_stop(s)
     s, effects = step(replace(s, phase="drain", drained=0), "drain", _left(s.load))
-    return s, (*effects, Weigh(s.probes))
+    return s, (*effects, Weigh(s.probes, seconds=s.request.drain_timeout))
 
 
 def on_drain(s: Switching, weighed: Weighed) -> Result:
     left = weighing.remaining(weighed)
+    if not all(weighed.load(mode).known for mode in s.told):
+        left = max(left, s.load)  # one that said how much it has to do and says nothing now has not ended it
     s = replace(s, drained=0 if left else s.drained + 1)
     if s.drained >= DRAINED:
         return then(s, "nothing runs any more", enter_stop)

@@ -6,15 +6,17 @@ import os
 import re
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sovtui.onbox import box, commandline, enginewords, lookanswers, lookcontainers, lookhost, lookports, lookswitches, lookunits
 from sovtui.onbox.containerline import Run
+from sovtui.onbox.deadline import each
 
 Told = dict[str, Any]
 AT_ONCE = 12
+SECONDS = 45.0
+"""How long all ports together may take."""
 ANY = 0
 """In place of a port: of one that is not known."""
 _PLACE = "com.docker.compose.project.working_dir"
@@ -209,10 +211,8 @@ def answering(
             if answer is not None:
                 answers.append(answer)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(waiting)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(45.0)
-    inner = {port for answer in answers for port in answer.get("children", ())}
-    return sorted((answer for answer in answers if answer["port"] not in inner), key=lambda answer: answer["port"])
+    each(SECONDS, [work] * min(AT_ONCE, len(waiting)))
+    waiting.clear()
+    known = list(answers)  # what is late tells no more
+    inner = {port for answer in known for port in answer.get("children", ())}
+    return sorted((answer for answer in known if answer["port"] not in inner), key=lambda answer: answer["port"])

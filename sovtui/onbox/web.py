@@ -1,7 +1,8 @@
-"""Ask an engine over HTTP: no proxy, short timeouts, bounded answers."""
+"""Ask an engine over HTTP: no proxy, bounded answers, one deadline from the look-up of its name to the last byte."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -9,6 +10,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from sovtui.onbox import asking
+from sovtui.onbox.deadline import within
 from sovtui.onbox.things import Answer, Probe
 
 MAX_BODY = 1 << 20
@@ -42,7 +44,7 @@ def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) 
 
 
 def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes, str]:
-    """Raises `socket.timeout` where the question is taken and nothing comes, or the connection neither taken nor refused."""
+    """TimeoutError where no whole answer comes in time, however much of it, or the connection is neither taken nor refused."""
     parts = urlsplit(url)
     base = parts.path.rstrip("/")
     base = base[: -len("/v1")] if base.endswith("/v1") else base
@@ -54,15 +56,32 @@ def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -
         connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
-    try:
+    sockets: list[socket.socket] = []
+
+    def talk() -> tuple[int, bytes, str]:
         headers = {"Accept": "application/json, text/plain", "Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        connection.request(method, base + path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_BODY), answer.getheader("Server") or ""
-    finally:
-        connection.close()
+        try:
+            connection.connect()
+            sockets.append(connection.sock)
+            connection.request(method, base + path, body, headers)
+            with connection.getresponse() as answer:
+                return answer.status, answer.read(MAX_BODY), answer.getheader("Server") or ""
+        finally:
+            connection.close()
+
+    def end() -> None:
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    return within(timeout, talk, end)
+
+
+def patience(probe: Probe) -> float:
+    """Seconds that `ask` takes at most."""
+    return probe.patience + max(asking.manner(probe.engine).patience, probe.patience)
 
 
 def ask(probe: Probe) -> Answer:
@@ -85,7 +104,7 @@ def _heard(url: str, path: str, timeout: float) -> tuple[int, bytes, bool]:
     """Status and body; and whether the question was taken, or neither taken nor refused, and nothing came."""
     try:
         return (*_ask("GET", url, path, timeout, None)[:2], False)
-    except socket.timeout:
+    except (TimeoutError, socket.timeout):
         return 0, b"", True
     except (OSError, ValueError, http.client.HTTPException):
         return 0, b"", False

@@ -1,6 +1,7 @@
 """What machines and the box say to each other: effects (asked for) and events (what came of it). Frozen, no I/O.
 
-Of the effects in `ASKED` at most one is open at any time; each is answered by exactly one event. `Run` is answered by `Ran` and
+Of the effects in `ASKED` at most one is open at any time; each is answered by exactly one event, in a time of its own, or not at all: the
+next one takes its place, so that neither a clock nor whoever cancels waits for it. `Run` is answered by `Ran` and
 `Command` by `CommandEnded` whenever the command ends; `Line` and `Cancelled` come unasked.
 """
 
@@ -16,6 +17,8 @@ from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Probe, Take, Unit
 class Look:
     services: tuple[str, ...]
     probes: tuple[Probe, ...] = ()
+    seconds: float | None = None
+    """So long engines are waited for at most; None: as long as each of them may take."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Weigh:
     """Whose memory is wanted; none: only the load."""
     known: tuple[str, ...] = ()
     """Whose GPU processes are not foreign."""
+    seconds: float | None = None
+    """As of a look."""
 
 
 @dataclass(frozen=True)
@@ -362,5 +367,7 @@ Event = Union[
     Cancelled,
 ]
 
+UNASKED = (Began, Ran, Line, CommandEnded, Cancelled)
+"""Events that answer no question."""
 EXITS = {"done": 0, "warned": 5, "refused": 4}
 """Exit code of an outcome; every other is 1."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +25,6 @@ from sovtui.core.state import State, initial, reduce
 from sovtui.onbox import effects, machine
 from sovtui.onbox.plan import parse
 from sovtui.onbox.words import ASKED, Began, End, Look, Looked
-from sovtui.onbox.words import Event as BoxEvent
 from sovtui.ports.errors import NotYet
 from tests.box.pretend_loader import Handler, Llamaswap
 from tests.fakes.world import FakeClock
@@ -87,16 +85,15 @@ async def swap() -> AsyncIterator[tuple[Llamaswap, Estate]]:
 def carry_out(plan: Plan) -> End:
     """As the box does it: the machine, and hands that really ask."""
     request = parse({"v": 1, "id": "20261120T200000Z-x-abcd", "who": "me", "host": "spark", **plan.request})
-    events: queue.Queue[BoxEvent] = queue.Queue()
-    hands, state = effects.Hands(request, events.put), machine.begin(request)
-    events.put(Began(time.monotonic()))
+    hands, state = effects.Hands(request), machine.begin(request)
+    hands.post(Began(time.monotonic()))
     while True:
-        state, asked = machine.advance(state, events.get(timeout=60))
+        state, asked = machine.advance(state, hands.take())
         for effect in asked:
             if isinstance(effect, End):
                 return effect
             if isinstance(effect, Look):
-                events.put(Looked(time.monotonic(), ()))  # no unit is named, and here may be no systemd
+                hands.post(Looked(time.monotonic(), ()))  # no unit is named, and here may be no systemd
             elif isinstance(effect, ASKED):
                 hands.perform(effect)
 
