@@ -50,8 +50,8 @@ def drive(play: Play, plan: dict[str, Any]) -> Script:
             match effect:
                 case words.Wait(seconds):
                     wait_until = box.now + seconds
-                case words.Step(name, told, seconds, detail):
-                    play.step(name, told, seconds, detail)
+                case words.Step(name, told, seconds, detail, before):
+                    play.step(name, told, seconds, detail, before)
                 case words.Kept(unit, text):
                     play.line(unit, text)
                 case words.Figures(when, values):

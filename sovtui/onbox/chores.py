@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sovtui.onbox import judge, signatures, taking
 from sovtui.onbox.names import kind_of
 from sovtui.onbox.phrases import size, span
-from sovtui.onbox.plan import Request
+from sovtui.onbox.plan import Consent, Request, covers
 from sovtui.onbox.things import NOBODY, Need, Unit
 from sovtui.onbox.words import (
     Began,
@@ -116,9 +116,10 @@ def _advance(s: Chore, event: Event) -> Result:
     if isinstance(event, Rights):
         if event.missing:
             return finish(s, "failed", "; ".join(event.missing))
-        why = "" if s.request.consent.takes else taking.question(s.taken, event.lacking)
-        if why:
-            return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks=True)
+        names, agreed = taking.named(s.taken, event.lacking), s.request.consent.takes
+        if not covers(agreed, names):
+            why = taking.question(s.taken, event.lacking)
+            return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", Consent(takes=names))
         return replace(s, phase="before"), (Measure(),)
     if isinstance(event, JobsTold):
         return _on_jobs(s, event, verb)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 from sovtui.onbox.names import BadRequest, check_id, check_service
 
@@ -48,16 +48,28 @@ class ModePlan:
     """A completion of one token must succeed."""
 
 
+Named = Union[bool, tuple[str, ...]]
+
+
+def covers(agreed: Named, names: Iterable[str]) -> bool:
+    return agreed is True or set(names) <= set(agreed or ())
+
+
 @dataclass(frozen=True)
 class Consent:
-    """What the operator has said yes to."""
+    """What the operator is asked, or has said yes to. Of what is named: these alone, or True for whatever it may be."""
 
-    busy: bool = False
+    busy: Named = ()
+    """That what these modes work on is lost or slowed down."""
     not_fitting: bool = False
     stuck: bool = False
     """That the mode itself is stopped, ended and started anew, should it hang."""
-    takes: bool = False
-    """That other units stop with what is stopped, or start anew with what is."""
+    takes: Named = ()
+    """That other units stop with what is stopped, or start anew with what is, each as `taking.named` names it."""
+
+    def told(self) -> dict[str, Any]:
+        """As it is in a request, and in the receipt of one that asks."""
+        return {key: value for key, value in vars(self).items() if value}
 
 
 @dataclass(frozen=True)
@@ -207,9 +219,18 @@ def _mode(raw: Any) -> ModePlan:
 def _consent(raw: Any) -> Consent:
     if not isinstance(raw, Mapping):
         raise BadRequest("the consent is not an object")
-    keys = ("busy", "not_fitting", "stuck", "takes")
-    _known(raw, keys, "consent")
-    return Consent(*(_flag(raw.get(key, False), key) for key in keys))
+    _known(raw, ("busy", "not_fitting", "stuck", "takes"), "consent")
+    busy, takes = (_named(raw.get(key, False), key) for key in ("busy", "takes"))
+    not_fitting, stuck = (_flag(raw.get(key, False), key) for key in ("not_fitting", "stuck"))
+    return Consent(busy, not_fitting, stuck, takes)
+
+
+def _named(value: Any, what: str) -> Named:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (list, tuple)) or len(value) > 2000:
+        raise BadRequest(f"{what} names nothing")
+    return tuple(_text(item, what) for item in value)
 
 
 def _environment(raw: Any) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from sovtui.onbox.clearing import enter_stop
 from sovtui.onbox.ending import finish, then
 from sovtui.onbox.failing import fail
 from sovtui.onbox.phrases import span
-from sovtui.onbox.plan import NONE
+from sovtui.onbox.plan import NONE, Consent, covers
 from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
 from sovtui.onbox.things import LoadProbe, Need, Probe
 from sovtui.onbox.words import (
@@ -129,7 +129,7 @@ def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
             "refused",
             f"{request.to} does not answer: {stuck}. Nothing was touched; confirm it to have it stopped, killed if it does not stop, "
             "and started again",
-            asks=True,
+            Consent(stuck=True),
         )
     foreign = tuple(x for x in judge.foreign(request, target) if not seen.unit(x).gone)
     loose = judge.loose(request, seen, target.name)
@@ -192,14 +192,21 @@ def on_weigh(s: Switching, weighed: Weighed) -> Result:
     consent, first = s.request.consent, s.first or Looked(s.now, ())
     told = weighing.fits(s.request, s.to_stop, first, weighed)
     goes = taking.question(s.taken, s.lacking, judge.undone(s.request, s.target, s.previous))
+    busy = tuple(load.mode for load in weighed.loads if load.total)
+    takes = taking.named(s.taken, s.lacking, s.woken)
+    asks = Consent(
+        () if covers(consent.busy, busy) else busy,
+        told.bad and not consent.not_fitting,
+        takes=() if covers(consent.takes, takes) else takes,
+    )
     wanted = (
-        "" if consent.busy else weighing.busy(weighed),
-        "" if consent.takes else "; ".join(filter(None, (goes, *s.woken))),
-        told.sentence if told.bad and not consent.not_fitting else "",
+        weighing.busy(weighed) if asks.busy else "",
+        "; ".join(filter(None, (goes, *s.woken))) if asks.takes else "",
+        told.sentence if asks.not_fitting else "",
     )
     why = ". ".join(w[0].upper() + w[1:].rstrip(".") if i and w else w.rstrip(".") for i, w in enumerate(filter(None, wanted)))
     if why:
-        return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks=True)
+        return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks)
     words = told.sentence.rstrip(".") if s.target.services and told.word != "unknown" else ""
     known = tuple(load.mode for load in weighed.loads if load.known)
     return replace(s, phase="before", load=weighing.remaining(weighed), told=known, said=words), (Measure(),)
@@ -210,9 +217,9 @@ def on_before(s: Switching, measured: Measured) -> Result:
     s = replace(s, available=available, available_before=available)
     detail = f"{s.previous} is hot" if s.previous else "no mode is hot"
     detail = f"{s.previous} hangs: {s.stuck}" if s.stuck else detail
-    s, ended = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail)
+    s, (ended,) = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail, s.previous)
     took = taking.notes(s.request, s.taken, s.previous)
-    return plus((Figures("before", measured.values), *ended, *took), _enter_hold(s))
+    return plus((Figures("before", measured.values), ended, *took), _enter_hold(s))
 
 
 def _enter_hold(s: Switching) -> Result:

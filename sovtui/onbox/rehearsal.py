@@ -34,7 +34,7 @@ def rehearse(raw: Mapping[str, Any]) -> dict[str, Any]:
     while True:
         for effect in effects:
             if isinstance(effect, End):
-                return {"t": "rehearsed", "outcome": effect.outcome, "reason": effect.reason, "asks": effect.asks}
+                return {"t": "rehearsed", "outcome": effect.outcome, "reason": effect.reason, "asks": effect.asks is not None}
             if isinstance(effect, _LOOKS):
                 hands.perform(effect)
             elif not isinstance(effect, _NOTES):

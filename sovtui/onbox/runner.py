@@ -124,7 +124,8 @@ class _Run:
             seconds = None if effect.seconds is None else round(effect.seconds, 3)
             detail = receipt.without_secrets(effect.detail)
             news = effect.state != "running" or self._info["step"] != effect.name
-            self._writer.write("step", sync=news, name=effect.name, state=effect.state, seconds=seconds, detail=detail)
+            more: dict[str, Any] = {} if effect.before is None else {"before": effect.before}
+            self._writer.write("step", sync=news, name=effect.name, state=effect.state, seconds=seconds, detail=detail, **more)
             if effect.state == "running" and news:
                 self._info["step"] = effect.name
                 self._held.tell(self._info)
@@ -143,7 +144,7 @@ class _Run:
         elif isinstance(effect, End):
             self._exit = effect.exit
             reason = receipt.without_secrets(effect.reason)
-            asks = {"asks": True} if effect.asks else {}
+            asks: dict[str, Any] = {"asks": effect.asks.told()} if effect.asks else {}
             self._writer.write(
                 "end", outcome=effect.outcome, reason=reason, seconds=round(effect.seconds, 3), exit=effect.exit, **asks
             )

@@ -202,8 +202,8 @@ def step(s: Switching, name: str, detail: str = "") -> tuple[Switching, Effects]
     return replace(s, step=name, since=s.now), (Step(name, "running", None, detail),)
 
 
-def done(s: Switching, detail: str) -> tuple[Switching, Effects]:
-    return replace(s, step=""), (Step(s.step, "done", s.now - s.since, detail),)
+def done(s: Switching, detail: str, before: str | None = None) -> tuple[Switching, Effects]:
+    return replace(s, step=""), (Step(s.step, "done", s.now - s.since, detail, before),)
 
 
 def plus(effects: Effects, result: Result) -> Result:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union
 
+from sovtui.onbox.plan import Consent
 from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Probe, Take, Unit
 
 
@@ -158,6 +159,8 @@ class Step:
     state: str
     seconds: float | None = None
     detail: str = ""
+    before: str | None = None
+    """Of a preflight that is done: the mode that was hot, empty where none was."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,8 @@ class End:
     reason: str
     seconds: float
     exit: int
-    asks: bool = False
-    """Refused only until somebody says yes."""
+    asks: Consent | None = None
+    """Refused only until somebody says yes to this."""
 
 
 Effect = Union[

@@ -502,7 +502,7 @@ def owners_script(world: World, command: Command, post: Callable[[Event], None])
     world.at(6.0, end)
 
 
-def request(kind: str = "switch", to: str = "b", consent: dict[str, bool] | None = None, **plan: Any) -> Request:
+def request(kind: str = "switch", to: str = "b", consent: dict[str, Any] | None = None, **plan: Any) -> Request:
     """A request to a box with two modes, a third that shares with the second, and a floor."""
     modes = [
         {"name": "a", "services": ["a.service"], "url": "http://x:1", "engine": "vllm", "model": "model-a"},

@@ -125,7 +125,7 @@ async def test_load_and_unload_from_the_plan_to_the_list_that_proves_it(swap: tu
     assert estate.parts() == {BIG: "ready"}
     estate.figure("engine.running", 0.0)
     plan = estate.plan("unload", BIG)
-    assert plan.verdict is Verdict.GO and plan.request["consent"] == {"busy": False}
+    assert plan.verdict is Verdict.GO and plan.request["consent"] == {}
     assert (await asyncio.to_thread(carry_out, plan)).reason == f"{BIG} is unloaded"
     await estate.look()
     assert estate.parts() == {}
@@ -140,7 +140,7 @@ async def test_an_unload_that_may_cut_requests_off_is_asked_first(swap: tuple[Ll
     estate.figure("engine.running", 2.0)
     plan = estate.plan("unload", SMALL)
     assert plan.reason == f"llama-swap is busy with 2 requests and does not wait for them: those of {SMALL} would be cut off."
-    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": True}
+    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": ["swap"]}
 
 
 async def test_what_does_not_fit_is_asked_with_what_might_make_way(swap: tuple[Llamaswap, Estate]) -> None:
@@ -161,7 +161,7 @@ async def test_what_does_not_fit_is_asked_with_what_might_make_way(swap: tuple[L
     for name, value in (("gpu.memory_total_bytes", 64.0 * 2**30), ("gpu.memory_used_bytes", 20.0 * 2**30)):
         estate.put(Samples("spark", (Sample(name, fresh(value, estate.clock.now(), "nvml"), "0"),)))
     plan = all_specs()["load"].plan(estate.state, estate.config, Wish("spark", f"b/{BIG}", {}))
-    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": False, "not_fitting": True}
+    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"not_fitting": True}
     assert "does not fit" in plan.reason and plan.reason.endswith(f"It may fit once {SMALL} has been unloaded.")
 
 
