@@ -6,11 +6,14 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 EVERY = 0.05
 """Seconds between two pieces: short beside every time that the code under test is given, which counts from the first."""
 HEAD = b"HTTP/1.1 200 OK\r\n"
+LONGEST = 90.0
+"""So long one that is asked goes on: far beyond every time that the code under test is given."""
 KINDS = {
     "silent": (b"", b""),
     "slow head": (b"", HEAD + b"Content-Length: 2\r\n"),
@@ -25,12 +28,12 @@ KINDS = {
 
 
 class Dripping:
-    """One of them. `left` is set once somebody who asked has hung up."""
+    """One of them. `left` is set once somebody who asked has hung up, `tired` where it gave up itself."""
 
     def __init__(self, kind: str, port: int = 0) -> None:
         self._first, self._piece = KINDS[kind]
         self._slow = kind == "slow head"
-        self._stop, self.left, self.asked = threading.Event(), threading.Event(), threading.Event()
+        self._stop, self.left, self.asked, self.tired = (threading.Event() for _ in range(4))
         self._server = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -48,7 +51,11 @@ class Dripping:
                 one.recv(65536)
                 self.asked.set()
                 one.sendall(self._first)
+                end = time.monotonic() + LONGEST
                 while not self._stop.is_set():
+                    if time.monotonic() > end:
+                        self.tired.set()
+                        return
                     for piece in [bytes([byte]) for byte in self._piece] if self._slow else [self._piece]:
                         one.sendall(piece)
                         with contextlib.suppress(TimeoutError):
