@@ -47,9 +47,7 @@ class Question(Generic[T]):
 
     def answer(self) -> T:
         """What the work returns or raises; TimeoutError, "did not answer within …", once its time is over."""
-        poll = select.poll()
-        poll.register(self._ended, 0)
-        poll.poll(None if self._until == math.inf else max(0.0, 1000 * (self._until - time.monotonic())))
+        heard(self._ended, 0, self._until - time.monotonic())
         os.close(self._ended)
         if not self._told:
             self._end()
@@ -59,6 +57,13 @@ class Question(Generic[T]):
             raise problem
         answer: T = told
         return answer
+
+
+def heard(descriptor: int, events: int, seconds: float) -> bool:
+    """Whether there is something to read from it, or its other end has gone, within so many seconds."""
+    poll = select.poll()
+    poll.register(descriptor, events)
+    return bool(poll.poll(None if seconds == math.inf else max(0.0, 1000 * seconds)))
 
 
 def within(seconds: Optional[float], do: Callable[[], T], end: Callable[[], object] = int) -> T:

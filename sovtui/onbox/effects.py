@@ -154,7 +154,7 @@ class Hands:
             event = load.prove(effect.url, effect.model, effect.timeout)
         else:
             assert isinstance(effect, Call)
-            status, body = web.call(effect.url, effect.path, effect.body, effect.timeout)
+            status, body, _ = web.full(effect.url, effect.path, effect.timeout, effect.body or None)
             event = Called(time.monotonic(), status, body.decode("utf-8", "replace"), time.time())
         self.post(event, number)
 

@@ -200,7 +200,8 @@ def prove(url: str, model: str, timeout: float = 120.0) -> Proved:
             model = str(json.loads(body)["data"][0]["id"]) if status == 200 else ""
         except (ValueError, KeyError, IndexError, TypeError):
             model = ""
-    status, body = web.post(url, "/v1/completions", {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}, timeout)
+    wish = json.dumps({"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0})
+    status, body, _ = web.full(url, "/v1/completions", timeout, wish)
     if status in (401, 403):
         return told(True, "not proved: it asks for a key", certain=False)
     if status == 200:

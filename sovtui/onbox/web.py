@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import socket
 import ssl
 from urllib.parse import urlsplit
@@ -18,27 +17,13 @@ MAX_BODY = 1 << 20
 
 def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
     """Status and body; status 0 where nobody answers."""
-    return _call("GET", url, path, timeout, None)[:2]
+    return full(url, path, timeout)[:2]
 
 
 def full(url: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes, str]:
-    """Status, body, and what names itself in the header `Server`; a POST where there is a body."""
-    return _call("GET" if body is None else "POST", url, path, timeout, None if body is None else body.encode())
-
-
-def post(url: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:
-    """The same with a JSON body."""
-    return _call("POST", url, path, timeout, json.dumps(body).encode())[:2]
-
-
-def call(url: str, path: str, body: str, timeout: float) -> tuple[int, bytes]:
-    """POST with a body that is JSON already, GET without one."""
-    return _call("POST" if body else "GET", url, path, timeout, body.encode() or None)[:2]
-
-
-def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes, str]:
+    """Status, body, and what names itself in the header `Server`; a POST where there is a body of JSON."""
     try:
-        return _ask(method, url, path, timeout, body)
+        return _ask("GET" if body is None else "POST", url, path, timeout, None if body is None else body.encode())
     except (OSError, ValueError, http.client.HTTPException):
         return 0, b"", ""
 

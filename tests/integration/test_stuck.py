@@ -26,13 +26,14 @@ def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
 
 
 DRIPS = """\
-import socket, sys, threading, time
+import contextlib, socket, threading, time
 def answer(one):
-    one.recv(65536)
-    one.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 99999\\r\\n\\r\\n")
-    while True:
-        one.sendall(b" ")
-        time.sleep(1)
+    with contextlib.suppress(OSError):
+        one.recv(65536)
+        one.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 99999\\r\\n\\r\\n")
+        while True:
+            one.sendall(b" ")
+            time.sleep(1)
 server = socket.create_server(("127.0.0.1", 30001))
 while True:
     threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()

@@ -139,6 +139,23 @@ def test_a_journal_that_hangs_or_never_ends_explains_nothing(tmp_path: Path, mon
         assert journal.recent("a.service", 0.0) == ([], "it did not answer within 0.1 s")
 
 
+def test_a_part_of_a_look_at_a_machine_that_hangs_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that reads a file on a disk which does not answer."""
+    never, told = threading.Event(), list[dict[str, Any]]()
+    parts = ("_gpus", "_units", "_containers", "_ports", "_scripts")
+    for name in parts:
+        monkeypatch.setattr(survey, name, lambda *words: never.wait())
+    monkeypatch.setattr(survey, "PART_SECONDS", SHORT / len(parts))
+    monkeypatch.setattr(survey, "_machine", lambda: {"t": "machine"})
+    monkeypatch.setattr(onbox, "end_with_client", lambda: None)
+    monkeypatch.setattr(onbox, "say", lambda *lines: told.extend(lines))
+    survey.survey({})
+    never.set()
+    assert [line["what"] for line in told if line.get("problem") == "it did not answer within 0.02 s"] == [
+        "GPUs", "units", "containers", "listening ports", "switch scripts",
+    ]  # fmt: skip
+
+
 # -- questions within questions ----------------------------------------------------------------------
 
 
@@ -177,7 +194,7 @@ QUESTIONS: list[tuple[Effect, Any, str, type[Event]]] = [
     (Explain("a.service"), runs, "story", Explained),
     (Weigh(()), load, "weigh", Weighed),
     (Prove("http://x", timeout=SHORT), load, "prove", Proved),
-    (Call("http://x", "/", timeout=SHORT), web, "call", Called),
+    (Call("http://x", "/", timeout=SHORT), web, "full", Called),
 ]
 
 
