@@ -54,7 +54,7 @@ from sovtui.onbox.words import (
 AWAITED = 10
 """How often the journal is asked at most until it tells of the start: on a busy machine it comes late."""
 _SECONDS = {Look: 20.0, CheckRights: 120.0, AskJobs: 30.0, Measure: 10.0, Drop: 300.0, Explain: 30.0, Weigh: 30.0}
-"""How long each question may take, all of it; that of an engine brings its own time, and a little more for what goes before it."""
+"""How long each question may take, all of it; that of an engine brings its own time, and a little more for what goes with it."""
 BEFORE = 5.0
 
 
@@ -122,6 +122,8 @@ class Hands:
             self.post(Tick(time.monotonic()), number)
             return
         seconds = effect.timeout + BEFORE if isinstance(effect, (Prove, Call)) else _SECONDS[type(effect)]
+        if isinstance(effect, (Look, Weigh)) and effect.seconds is not None:
+            seconds = min(seconds, effect.seconds + BEFORE)
         try:
             within(seconds, lambda: self._answer(effect, number))
         except TimeoutError as late:

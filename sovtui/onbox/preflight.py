@@ -89,7 +89,7 @@ def on_listen(s: Switching, again: Looked) -> Result:
     if judge.is_hot(s.target, seen):
         return replace(s, phase="pulse"), (Weigh(_target_probe(s)),)
     if judge.is_stuck(s.request, s.target, seen):
-        return _go_on(s, seen, s.request.stuck or "its port takes connections and nothing is answered")
+        return _go_on(s, seen, s.request.stuck or "its port takes connections and no whole answer comes")
     return _go_on(s, seen)
 
 

@@ -100,7 +100,7 @@ Result = tuple[Switching, Effects]
 def looking(s: Switching) -> Look:
     """What the phase has to see."""
     if s.phase == "gone":
-        return Look(s.to_stop, _gone_probes(s), left(s, s.request.stop_timeout))
+        return Look(s.to_stop, _gone_probes(s))
     if s.phase in ("start", "ready", "undo-start"):
         mode = s.request.mode(s.mode)
         beside = left_behind(s) if s.undoing else judge.foreign(s.request, mode)  # something may start one of them again
