@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sovtui.onbox import box as onbox
-from sovtui.onbox import deadline, effects, jobs, journal, load, preflight, runs, services, survey, web
+from sovtui.onbox import deadline, effects, jobs, journal, load, logs, preflight, runs, services, survey, web
 from sovtui.onbox.authority import Authority
 from sovtui.onbox.names import kind_of
 from sovtui.onbox.things import LoadProbe, Need, Probe, Unit
@@ -137,6 +137,14 @@ def test_a_journal_that_hangs_or_never_ends_explains_nothing(tmp_path: Path, mon
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         assert journal.recent("a.service", 0.0) == ([], "it did not answer within 0.1 s")
+    told = list[dict[str, Any]]()  # the one that never ends
+    monkeypatch.setattr(onbox, "say", lambda *lines: told.extend(lines))
+    monkeypatch.setattr(onbox, "end_with_client", lambda: None)
+    monkeypatch.setattr(logs, "SECONDS", SHORT)
+    logs.logs({"service": "user:a.service"})
+    assert [line["reason"] for line in told if line["t"] == "problem"] == [
+        "its journal did not answer within 0.1 s: lines may be missing"
+    ]
 
 
 def test_a_part_of_a_look_at_a_machine_that_hangs_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
