@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -185,10 +186,8 @@ class Hands:
             self._script = None
 
     def _look(self, effect: Look, number: int) -> None:
-        asked = []
-        for probe in effect.probes:
-            seconds = min(web.patience(probe), web.patience(probe) if effect.seconds is None else effect.seconds)
-            asked.append((probe, Question(seconds, partial(web.ask, probe))))
+        most = math.inf if effect.seconds is None else effect.seconds
+        asked = [(probe, Question(min(most, web.patience(probe)), partial(web.ask, probe))) for probe in effect.probes]
         units, reason, began = self._units(effect)
         answers = tuple(_heard(probe, question) for probe, question in asked)
         available = box.meminfo().get("MemAvailable")
