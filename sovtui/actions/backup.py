@@ -34,7 +34,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
             "kind": "backup",
             "target": wish.target,
             "plan": {"service": backup.service, **box_kept(settings)},
-            **consent(wish),
+            "consent": consent(wish),
         },
     )
 

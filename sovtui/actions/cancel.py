@@ -75,10 +75,8 @@ def _switch(run: ActionRun, spec: HostSpec, begun: list[str], rollback: bool) ->
 
 def _before(run: ActionRun, spec: HostSpec) -> str | None:
     """The title of the mode that was hot before, as its preflight told; empty: none was; None: it is not known."""
-    told = next((step.detail for step in run.steps if step.name == "preflight"), "")
-    if told.startswith("no mode is hot"):
-        return ""
-    return next((mode.title or mode.name for mode in spec.modes if told.startswith(f"{mode.name} is hot")), None)
+    told = next((step.before for step in run.steps if step.name == "preflight"), None)
+    return next((mode.title or mode.name for mode in spec.modes if mode.name == told), told)
 
 
 def running(host: Host) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sovtui.actions.guards import USAGE, nearest, on_box, refuse
-from sovtui.actions.request import ROUTERS, box_engine
+from sovtui.actions.request import ROUTERS, box_engine, consent
 from sovtui.actions.spec import Plan, Verdict, Wish
 from sovtui.config.schema import Config
 from sovtui.core.forecast import model_forecast
@@ -112,7 +112,7 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
         return refuse(
             action, wish, title, f"{model} is {'pinned' if there.pinned and engine.engine in PINNERS else 'loaded'} already"
         )
-    busy, memory = ([], "") if there is not None else (_busy(host, engine), "")
+    busy, memory = ({}, "") if there is not None else (_busy(host, engine), "")
     size = next((part.size_bytes for part in told.installed if part.name in spellings(model)), None)
     size = size or needed(host, engine, model)
     others = [part.name for part in told.parts if part.name not in spellings(model)] if engine.engine in CUTS else []
@@ -122,7 +122,6 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
         if engine.engine in CUTS:
             worse = f"It may fit once {', '.join(others)} has been unloaded." if others else ""
         memory = f"{fit.sentence} {worse}".strip() if fit.bad else ""
-    every = wish.options.get("consent") == "all"
     settings = config.host[wish.host]
     plan: dict[str, Any] = {**box_engine(host, engine), "model": model, "memory": settings.memory}
     plan["timeout_s"] = float(settings.switch.ready_timeout)
@@ -140,7 +139,7 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
         wish,
         title,
         Verdict.ASK if busy or memory else Verdict.GO,
-        " ".join([*busy, *([memory] if memory else [])]),
+        " ".join([*busy.values(), *([memory] if memory else [])]),
         steps=(
             *(("check what is busy, and whether it fits",) if there is None else ()),
             *(
@@ -156,7 +155,7 @@ def bring(action: str, verb: str, state: State, config: Config, wish: Wish) -> P
             "kind": action,
             "target": wish.target,
             "plan": plan,
-            "consent": {"busy": every or bool(busy), "not_fitting": every or bool(memory)},
+            "consent": consent(wish, busy, bool(memory)),
         },
     )
 
@@ -182,14 +181,15 @@ def cut_off(host: Host, engine: Mode, model: str) -> str:
     return ""
 
 
-def _busy(host: Host, engine: Mode) -> list[str]:
-    sentences = []
+def _busy(host: Host, engine: Mode) -> dict[str, str]:
+    """A sentence by mode or engine."""
+    told: dict[str, str] = {}
     for one in (*host.spec.modes, *host.spec.beside):
         if one.url == engine.url or one.engine in ROUTERS:
             continue
         view = mode_view(host, one)
         if view.heat is Heat.HOT and view.busy:
-            sentences.append(f"{one.title or one.name} is busy: it would be slowed down.")
+            told[one.name] = f"{one.title or one.name} is busy: it would be slowed down."
         elif view.heat is Heat.STARTING:
-            sentences.append(f"{one.title or one.name} is starting: the memory that it needs might be taken.")
-    return sentences
+            told[one.name] = f"{one.title or one.name} is starting: the memory that it needs might be taken."
+    return told

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from sovtui.actions.spec import Wish
+from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.config.schema import HostConfig, ModeConfig
 from sovtui.core.model import Mode
 from sovtui.core.state import Host
@@ -43,9 +45,40 @@ def box_kept(settings: HostConfig) -> dict[str, Any]:
     return {"modes": box_modes(settings), **{key: value for key, value in extra.items() if value}}
 
 
-def consent(wish: Wish) -> dict[str, Any]:
-    """What the operator has said yes to, of a smaller action."""
-    return {"consent": {"takes": True}} if wish.options.get("consent") == "all" else {}
+def consent(wish: Wish, busy: Iterable[str] = (), not_fitting: bool = False, stuck: bool = False) -> dict[str, Any]:
+    """What the operator is asked and then has said yes to, by name: here, and before where the box had asked.
+
+    `busy`: modes and engines whose work would be lost. Everything only where the operator has said so beforehand.
+    """
+    if wish.options.get("consent") == "all":
+        return dict.fromkeys(("busy", "not_fitting", "stuck", "takes"), True)
+    own = {"busy": tuple(busy), "not_fitting": not_fitting, "stuck": stuck}
+    return _together(own, wish.agreed)
+
+
+def _together(*consents: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for kind, what in (item for one in consents for item in one.items()):
+        if isinstance(what, bool) or isinstance(found.get(kind), bool):
+            found[kind] = what is True or found.get(kind) is True
+        else:
+            found[kind] = [*dict.fromkeys((*found.get(kind, ()), *what))]
+    return {kind: what for kind, what in found.items() if what}
+
+
+def agreed(plan: Plan) -> set[str]:
+    """All that is consented to with it, and what cancelling would do. More than was asked about is asked about first."""
+    found = {*plan.names, *(plan.steps if plan.where is Where.RUNNING else ())}
+    for kind, what in (plan.request.get("consent") or {}).items():
+        found |= {kind} if what is True else {f"{kind} {name}" for name in what}
+    return found
+
+
+def asked_anew(plan: Plan, asks: Mapping[str, Any], reason: str) -> Plan:
+    """The same, where the box refused it until somebody says yes to what it has named."""
+    wish = replace(plan.wish, agreed=_together(plan.wish.agreed, asks))
+    told = {**plan.request, "consent": _together(plan.request.get("consent") or {}, asks)}
+    return replace(plan, wish=wish, verdict=Verdict.ASK, reason=reason, request=told)
 
 
 def box_plan(settings: HostConfig, target: str) -> dict[str, Any]:

@@ -42,13 +42,14 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         title,
         Verdict.ASK,
         reason,
+        (f"busy {busy.mode.name}",) if busy is not None else (),
         steps=(f"restart {wish.target}", "wait until it is active and stays so"),
         commands=(command,) if command else (),
         request={
             "kind": "restart",
             "target": wish.target,
             "plan": {"service": wish.target, **box_kept(settings)},
-            **consent(wish),
+            "consent": consent(wish),
         },
     )
 

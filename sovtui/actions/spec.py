@@ -37,7 +37,9 @@ class Wish:
     target: str = ""
     """Mode, backup, service, alert fingerprint, engine, `ENGINE/MODEL` or an action's id, by the action."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """`comment`, `for` (seconds: of a silence, or how long a model stays), `consent` (`all`: the operator has said yes to whatever may be lost)."""
+    """`comment`, `for` (seconds: of a silence, or how long a model stays), `consent` (`all`: the operator has said yes beforehand to whatever may be lost)."""
+    agreed: Mapping[str, bool | tuple[str, ...]] = field(default_factory=dict)
+    """What the operator has said yes to after the box had named it; as `onbox.plan.Consent`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Plan:
     verdict: Verdict
     reason: str = ""
     """For ASK what would be lost, for NO why not: whole sentences."""
+    names: tuple[str, ...] = ()
+    """What of the reason the request's consent does not name, each always by the same word: what is new is asked about."""
     steps: tuple[str, ...] = ()
     """What will happen, in words, in order."""
     commands: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sovtui.actions.guards import USAGE, on_box, refuse, unit_command, unknown_name
-from sovtui.actions.request import box_plan
+from sovtui.actions.request import box_plan, consent
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config, HostConfig
 from sovtui.core.forecast import judge
@@ -44,9 +44,9 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
     hangs = stuck(target) if target is not None and target.mode.services else ""
     if hangs and target is not None:
         title = f"Start {target.mode.title} on {wish.host} again"
-    losses, memory = _losses(host, others), _memory(host, target)
+    lost, memory = _losses(host, others), _memory(host, target)
+    losses = list(lost.values())
     anew = [_anew(target, hangs)] if target is not None and hangs else []
-    every = wish.options.get("consent") == "all"
     return Plan(
         "switch",
         wish,
@@ -59,9 +59,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
             "kind": "switch",
             "target": wish.target,
             "plan": box_plan(settings, wish.target) | ({"stuck": hangs[:300]} if hangs else {}),
-            "consent": {"busy": every or bool(losses), "not_fitting": every or bool(memory)}
-            | ({"stuck": True} if every or hangs else {})
-            | ({"takes": True} if every else {}),
+            "consent": consent(wish, lost, bool(memory), bool(hangs)),
         },
     )
 
@@ -75,23 +73,25 @@ def _anew(view: ModeView, why: str) -> str:
     )
 
 
-def _losses(host: Host, others: list[ModeView]) -> list[str]:
-    sentences = []
+def _losses(host: Host, others: list[ModeView]) -> dict[str, str]:
+    """A sentence by mode."""
+    told: dict[str, str] = {}
     for view in others:
+        name = view.mode.name
         if view.heat is Heat.HOT and (why := stuck(view)):
-            sentences.append(f"{view.mode.title} hangs: {why}. Its requests are lost.")
+            told[name] = f"{view.mode.title} hangs: {why}. Its requests are lost."
         elif view.heat is Heat.HOT and view.busy:
             running = host.reading("engine.running", view.mode.name).fresh_value
             waiting = host.reading("engine.waiting", view.mode.name).fresh_value
-            told = [f"{count:.0f} {word}" for count, word in ((running, "running"), (waiting, "waiting")) if count]
+            counts = [f"{count:.0f} {word}" for count, word in ((running, "running"), (waiting, "waiting")) if count]
             one = sum(count or 0 for count in (running, waiting)) == 1
-            what = " and ".join(told) + (" request" if one else " requests") if told else "work"
-            sentences.append(f"{view.mode.title} is busy: {what} would be cut off.")
+            what = " and ".join(counts) + (" request" if one else " requests") if counts else "work"
+            told[name] = f"{view.mode.title} is busy: {what} would be cut off."
         elif view.heat is Heat.HOT and view.busy is None and view.mode.engine:
-            sentences.append(f"It is not known whether {view.mode.title} is busy: running requests would be cut off.")
+            told[name] = f"It is not known whether {view.mode.title} is busy: running requests would be cut off."
         elif view.heat is Heat.STARTING:
-            sentences.append(f"{view.mode.title} is starting: its start would be cancelled.")
-    return sentences
+            told[name] = f"{view.mode.title} is starting: its start would be cancelled."
+    return told
 
 
 def _memory(host: Host, target: ModeView | None) -> list[str]:

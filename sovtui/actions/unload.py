@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sovtui.actions.guards import refuse
 from sovtui.actions.loading import LOADERS, PINNERS, cut_off, found_on, in_memory, loaded_models, said
-from sovtui.actions.request import box_engine
+from sovtui.actions.request import box_engine, consent
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config
 from sovtui.core.state import State
@@ -30,12 +30,13 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         title,
         Verdict.ASK if pinned or loss else Verdict.GO,
         f"{model} is pinned: it is meant to stay." if pinned else loss,
+        (f"pinned {model}",) if pinned else (),
         steps=(f"ask it to unload {model}, {when}", "verify that it is unloaded"),
         request={
             "kind": "unload",
             "target": wish.target,
             "plan": {**box_engine(host, engine), "model": model},
-            "consent": {"busy": bool(loss) or wish.options.get("consent") == "all"},
+            "consent": consent(wish, [engine.name] if loss else ()),
         },
     )
 

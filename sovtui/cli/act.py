@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sovtui.actions.free import KINDS as FREED
 from sovtui.actions.loading import LOADERS
+from sovtui.actions.request import agreed, asked_anew
 from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.cli import output
 from sovtui.cli.diagnostics import Narrator, confirm, link_told, on_terminal, say, sentence
@@ -149,11 +150,7 @@ async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
                 sentence(f"{plan.title}: {plan.reason}"),
                 "Not done: there is no terminal to ask on. Use --yes to do it anyway.",
             )
-        say(sentence(f"{plan.title}: {plan.reason}"))
-        if not await confirm("Do it?"):
-            raise Failure(Exit.REFUSED, "Not done.")
-        plan = hub.plan(action, wish)  # the world went on while the question stood
-        _refused(plan)
+        plan = await _agreed(hub, plan, "Do it?")
     elif plan.verdict is Verdict.ASK:
         say(sentence(f"{plan.title}: {plan.reason}"))
     narrator = Narrator()
@@ -165,15 +162,28 @@ async def carry_out(hub: Hub, action: str, wish: Wish, how: How) -> int:
         return outcome.exit_code
     say(sentence(plan.title))
     with link_told(hub, wish.host):
-        outcome = await followed(hub.execute(plan, narrator), narrator, wish.host)
-        if outcome.run is None or not outcome.run.asks or how.yes or not on_terminal():
-            return outcome.exit_code
-        if not await confirm("Do it all the same?"):  # the box has named what nobody could know here
-            return outcome.exit_code
-        plan = hub.plan(action, replace(wish, options={**wish.options, "consent": "all"}))
-        _refused(plan)
-        narrator = Narrator()
-        return (await followed(hub.execute(plan, narrator), narrator, wish.host)).exit_code
+        while True:
+            outcome = await followed(hub.execute(plan, narrator), narrator, wish.host)
+            if outcome.run is None or not outcome.run.asks or how.yes or not on_terminal():
+                return outcome.exit_code
+            if not await confirm("Do it all the same?"):  # the box has named what nobody could know here
+                return outcome.exit_code
+            asked = asked_anew(plan, outcome.run.asks, outcome.run.reason)
+            plan, narrator = await _still_agreed(hub, asked), Narrator()
+
+
+async def _agreed(hub: Hub, plan: Plan, question: str) -> Plan:
+    say(sentence(f"{plan.title}: {plan.reason}"))
+    if not await confirm(question):
+        raise Failure(Exit.REFUSED, "Not done.")
+    return await _still_agreed(hub, plan)
+
+
+async def _still_agreed(hub: Hub, plan: Plan) -> Plan:
+    """The plan made anew, as the world went on while the question stood; what was not asked about is asked about now."""
+    again = hub.plan(plan.action, plan.wish)
+    _refused(again)
+    return again if agreed(again) <= agreed(plan) else await _agreed(hub, again, "Do it?")
 
 
 def _refused(plan: Plan) -> None:

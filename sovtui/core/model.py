@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -334,6 +335,8 @@ class Step:
     began_at: datetime
     seconds: float | None = None
     detail: str = ""
+    before: str | None = None
+    """Of a preflight: the name of the mode that was hot, empty where none was; None where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,8 +359,8 @@ class ActionRun:
     """`before.memory.available_bytes` and the like."""
     dropped_lines: int = 0
     """How many came before `lines` and are no longer held."""
-    asks: bool = False
-    """It was refused, and would go on if somebody said yes to what it names."""
+    asks: Mapping[str, bool | tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """It was refused, and would go on with this consent; as the box names it, empty where nothing is asked."""
 
     @property
     def running(self) -> bool:

@@ -53,7 +53,7 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
     if kind == "end":
         outcome = _raw(line, "outcome")
         outcome = outcome if outcome in OUTCOMES else "failed"
-        asks = outcome == "refused" and line.get("asks") is True
+        asks = _asks(line.get("asks")) if outcome == "refused" else {}
         told = replace(run, outcome=outcome, reason=_text(line, "reason"), seconds=_seconds(line), asks=asks)
         return _close(told, line)
     if kind == "rebooted" and run.outcome in _TELL_WHAT_RUNS:
@@ -61,6 +61,17 @@ def apply(run: ActionRun | None, line: Mapping[str, Any]) -> ActionRun | None:
     if kind == "lost" and run.running:
         return _close(replace(run, outcome="lost", reason=_text(line, "reason")), line)
     return run
+
+
+def _asks(told: object) -> dict[str, bool | tuple[str, ...]]:
+    """What it takes to go on. What a box names is given back to it as it is, and shown nowhere."""
+    found: dict[str, bool | tuple[str, ...]] = {}
+    for kind, what in told.items() if isinstance(told, Mapping) else ():
+        if kind in ("not_fitting", "stuck") and what is True:
+            found[kind] = True
+        elif kind in ("busy", "takes") and isinstance(what, list) and len(what) <= 2000:
+            found[kind] = tuple(name for name in what if isinstance(name, str))
+    return found
 
 
 def outcome_word(run: ActionRun) -> str:
@@ -110,12 +121,13 @@ def _step(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:
         return run
     at = _moment(line) or run.began_at
     detail, seconds = _text(line, "detail"), _seconds(line)
+    before = _text(line, "before") if isinstance(line.get("before"), str) else None
     steps = list(run.steps)
     for index in range(len(steps) - 1, -1, -1):
         if steps[index].name == name and steps[index].state == "running":
-            steps[index] = Step(name, state, steps[index].began_at, seconds, detail or steps[index].detail)
+            steps[index] = Step(name, state, steps[index].began_at, seconds, detail or steps[index].detail, before)
             return replace(run, steps=tuple(steps))
-    return replace(run, steps=(*steps[1 - MAX_STEPS :], Step(name, state, at, seconds, detail)))
+    return replace(run, steps=(*steps[1 - MAX_STEPS :], Step(name, state, at, seconds, detail, before)))
 
 
 def _figures(run: ActionRun, line: Mapping[str, Any]) -> ActionRun:

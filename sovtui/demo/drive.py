@@ -44,11 +44,14 @@ def drive(play: Play, plan: dict[str, Any]) -> Script:
             continue
         state, effects = machine.advance(state, events.popleft())
         for effect in effects:
+            if isinstance(effect, words.ASKED):  # it takes the place of the one before
+                wait_until, events = None, deque(event for event in events if isinstance(event, words.UNASKED))
+                box.forget()
             match effect:
                 case words.Wait(seconds):
                     wait_until = box.now + seconds
-                case words.Step(name, told, seconds, detail):
-                    play.step(name, told, seconds, detail)
+                case words.Step(name, told, seconds, detail, before):
+                    play.step(name, told, seconds, detail, before)
                 case words.Kept(unit, text):
                     play.line(unit, text)
                 case words.Figures(when, values):
@@ -110,6 +113,10 @@ class Simulated:
                 self._run(verb, service)
             case words.Follow(service):
                 self._followed.setdefault(service, self.world.journals.written(self.host, service))
+
+    def forget(self) -> None:
+        """Nobody waits for the answer to what was called."""
+        self._calls.clear()
 
     def unasked(self) -> Iterator[words.Event]:
         """Commands that have returned, and journal lines."""

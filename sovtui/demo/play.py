@@ -36,16 +36,17 @@ class Play:
         self.run = replace(self.run, lines=(*self.run.lines, told)[-LINES:])
         self.tell(t="line", unit=unit, text=told)
 
-    def step(self, name: str, state: str, seconds: float | None, detail: str) -> None:
+    def step(self, name: str, state: str, seconds: float | None, detail: str, before: str | None = None) -> None:
         """A step as a machine tells it: opens, changes or closes the last one."""
         steps, last = self.run.steps, self.run.steps[-1] if self.run.steps else None
         if last is not None and last.name == name and last.state == "running":
-            told = replace(last, state=state, seconds=seconds, detail=clean(detail) or last.detail)
+            told = replace(last, state=state, seconds=seconds, detail=clean(detail) or last.detail, before=before)
             steps = (*steps[:-1], told)
         else:
-            steps = (*steps, Step(name, state, self.world.now, seconds, clean(detail)))
+            steps = (*steps, Step(name, state, self.world.now, seconds, clean(detail), before))
         self.run = replace(self.run, steps=steps)
-        self.tell(t="step", name=name, state=state, seconds=seconds, detail=detail)
+        more = {} if before is None else {"before": before}
+        self.tell(t="step", name=name, state=state, seconds=seconds, detail=detail, **more)
 
     def figures(self, when: str, values: tuple[tuple[str, float], ...]) -> None:
         figures = tuple((f"{when}.{name}", value) for name, value in values)

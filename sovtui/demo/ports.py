@@ -17,7 +17,7 @@ from sovtui.demo.feed import clean_alerts, path_seen
 from sovtui.demo.journals import Line as JournalLine
 from sovtui.demo.stage import Stage
 from sovtui.demo.world import World
-from sovtui.onbox.plan import BadRequest
+from sovtui.onbox.names import BadRequest
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import Malformed, Unreachable
 from sovtui.ports.link import Ask, ByteStream, Completed, LineStream, Link, Patience

@@ -11,7 +11,7 @@ from sovtui.demo.drive import drive
 from sovtui.demo.estate import GIB
 from sovtui.demo.play import Play, Script
 from sovtui.demo.world import World
-from sovtui.onbox.plan import BadRequest
+from sovtui.onbox.names import BadRequest
 
 DONE, FAILED = "done", "failed"
 Records = list[dict[str, Any]]

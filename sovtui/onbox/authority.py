@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sovtui.onbox import box, containers, permission, rights, services
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox.deadline import each
+from sovtui.onbox.names import kind_of
 from sovtui.onbox.things import Need, Unit
 
 _SYSTEMCTL = ("systemctl", "--no-ask-password")
+SECONDS = 100.0
+"""How long all that are asked about at the same time may take."""
 _AT_ONCE = 4
 """So many commands are asked about at the same time."""
 
@@ -54,11 +56,7 @@ class Authority:
                     return
                 self._grants[key] = self._ask(key)
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(waiting)))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        each(SECONDS, [work] * min(_AT_ONCE, len(waiting)))
         return [self._grants.get(tuple(argv), Grant(known=False, words="sudo does not answer")) for argv in commands]
 
     def _ask(self, argv: tuple[str, ...]) -> Grant:

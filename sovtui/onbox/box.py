@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
+
+from sovtui.onbox.deadline import within
 
 
 def environment() -> dict[str, str]:
@@ -31,18 +35,33 @@ def environment() -> dict[str, str]:
 
 
 def command(argv: Sequence[str], timeout: float | None = 20.0, stdin: bytes = b"") -> tuple[int, str, str]:
-    """Run one command: exit status, output, errors. 127 where there is no such program, 124 where it took too long."""
-    try:
-        done = subprocess.run(
-            list(argv), input=stdin, capture_output=True, timeout=timeout, env=environment(), start_new_session=True
+    """Run one command: exit status, output, errors. 127 where there is no such program, 124 where it took too long.
+
+    It is killed then, with what it has started; sudo, which nobody but root may kill, is left to itself.
+    """
+    begun: list[subprocess.Popen[bytes]] = []
+    pipe = subprocess.PIPE
+
+    def run() -> tuple[bytes, bytes]:
+        begun.append(
+            subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe, env=environment(), start_new_session=True)
         )
+        return begun[0].communicate(stdin)
+
+    def end() -> None:
+        for one in begun:
+            with contextlib.suppress(OSError):
+                os.killpg(one.pid, signal.SIGKILL)
+
+    try:
+        out, err = within(timeout, run, end)
     except FileNotFoundError:
         return 127, "", f"{argv[0]}: not found"
     except PermissionError:
         return 126, "", f"{argv[0]}: permission denied"
-    except subprocess.TimeoutExpired:
-        return 124, "", f"{argv[0]} did not answer within {timeout:g} s"
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    except TimeoutError as late:
+        return 124, "", f"{argv[0]} {late}"
+    return begun[0].returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
 
 def docker() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sovtui.onbox import judge, signatures, taking
+from sovtui.onbox.names import kind_of
 from sovtui.onbox.phrases import size, span
-from sovtui.onbox.plan import Request, kind_of
+from sovtui.onbox.plan import Consent, Request, covers
 from sovtui.onbox.things import NOBODY, Need, Unit
 from sovtui.onbox.words import (
     Began,
@@ -99,7 +100,10 @@ def _advance(s: Chore, event: Event) -> Result:
         services = tuple(dict.fromkeys([service, *judge.all_services(s.request)]))
         return replace(s, phase="look"), (*begun, Look(services, judge.loose_probes(s.request)))
     if isinstance(event, Cancelled):
-        return replace(s, cancelled=event.words), ()
+        s = replace(s, cancelled=event.words)
+        if s.phase in ("look", "jobs", "rights", "before"):
+            return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
+        return _stop(s) if s.phase == "backup" and not s.stopping else (s, ())
     if isinstance(event, Line):
         keep = not signatures.is_noise(event.text) and not signatures.is_bar(event.text)
         return s, (Kept(event.service, event.text),) if keep else ()
@@ -107,16 +111,15 @@ def _advance(s: Chore, event: Event) -> Result:
         if event.verb != verb:
             return s, ()
         return replace(s, returned=True, refused="" if event.ok else event.reason or "no reason given"), ()
-    if s.cancelled and s.phase in ("look", "jobs", "rights", "before"):
-        return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
     if isinstance(event, Tick):
         return s, (Look((service,)),)
     if isinstance(event, Rights):
         if event.missing:
             return finish(s, "failed", "; ".join(event.missing))
-        why = "" if s.request.consent.takes else taking.question(s.taken, event.lacking)
-        if why:
-            return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks=True)
+        names, agreed = taking.named(s.taken, event.lacking), s.request.consent.takes
+        if not covers(agreed, names):
+            why = taking.question(s.taken, event.lacking)
+            return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", Consent(takes=names))
         return replace(s, phase="before"), (Measure(),)
     if isinstance(event, JobsTold):
         return _on_jobs(s, event, verb)
@@ -230,9 +233,6 @@ def _gain(before: tuple[tuple[str, float], ...], measured: Measured) -> str:
 def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
     if not trouble:
         s = _seen(s, unit)
-    if s.cancelled and not s.stopping:
-        told = Step(s.step, "running", None, f"{s.cancelled}: {unit.name} is stopped before its end")
-        return replace(s, stopping=True), (told, Run("stop", unit.name), Wait(POLL))
     ended = s.returned and (not unit.up or _has_exited(unit))
     if trouble or not ended:
         return s, (Wait(POLL),)
@@ -245,6 +245,11 @@ def _on_backup(s: Chore, unit: Unit, trouble: str) -> Result:
         how = f"{unit.name} failed{judge.how(unit)}" if unit.active == "failed" and s.ran else s.refused
         return replace(s, phase="explain", reason=how), (Explain(unit.name, True, unit.oneshot),)
     return _ended_well(s)
+
+
+def _stop(s: Chore) -> Result:
+    told = Step(s.step, "running", None, f"{s.cancelled}: {s.request.service} is stopped before its end")
+    return replace(s, stopping=True), (told, Run("stop", s.request.service), Wait(POLL))
 
 
 def _ended_well(s: Chore) -> Result:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sovtui.onbox import box, cgroups
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox.names import kind_of
 
 PROJECT = "com.docker.compose.project"
 """The label that every container of a project has; podman-compose sets it too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from typing import Any
 
 from sovtui.onbox import box
@@ -37,11 +38,10 @@ class Disks:
         return self._seen
 
     def _look_on(self) -> None:
-        wait = threading.Event()
         while True:
             self._seen = look()
             self._looked.set()
-            wait.wait(EVERY)
+            time.sleep(EVERY)
 
 
 def look() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from sovtui.onbox import judge, taking
+from sovtui.onbox.plan import Consent
 from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
 from sovtui.onbox.words import EXITS, Effects, End, Event, Figures, Look, Looked, Measure, Measured, Released, Step, Wait
 
@@ -107,7 +108,7 @@ def on_figures(s: Switching, measured: Measured) -> Result:
     return s, (Figures("after", measured.values), *effects)
 
 
-def finish(s: Switching, outcome: str, reason: str, asks: bool = False) -> Result:
+def finish(s: Switching, outcome: str, reason: str, asks: Consent | None = None) -> Result:
     """End now, or after the release where something is held."""
     if s.held and s.phase not in ("closing", "figures"):
         if outcome == "done" and s.step:

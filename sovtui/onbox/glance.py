@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sovtui.onbox import box, cgroups, services
-from sovtui.onbox.plan import supervisor_of
+from sovtui.onbox.names import supervisor_of
 
 ALL_EVERY = 20.0
 """Seconds after which everything is asked whatever the signs say: a timer's next run has none."""

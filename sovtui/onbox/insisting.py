@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from sovtui.onbox.names import kind_of
 from sovtui.onbox.phrases import span
-from sovtui.onbox.plan import kind_of
 from sovtui.onbox.switchstate import Result, Switching, run
 from sovtui.onbox.things import Unit
 from sovtui.onbox.words import Effects, Looked, Step

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sovtui.onbox import box
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox.names import kind_of
 from sovtui.onbox.things import UP, Need, Take
 
 _RESTARTS = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf")

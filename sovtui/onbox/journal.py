@@ -13,9 +13,12 @@ from datetime import datetime, timezone
 from typing import Any, Union
 
 from sovtui.onbox import box, containers, runs
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox.deadline import within
+from sovtui.onbox.names import kind_of
 
 MAX_TEXT = 8000
+SECONDS = 15.0
+"""How long a journal may take to tell what is in it."""
 _FIELDS = "MESSAGE,PRIORITY,__REALTIME_TIMESTAMP"
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)(d|h|m|s))")
 _FACTORS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -153,6 +156,10 @@ class Reader:
         if self._process.stdin:
             self._process.stdin.close()
 
+    def kill(self) -> None:
+        """The same of one that does not follow, and says nothing more."""
+        self._process.kill()
+
 
 class Together:
     """The logs of a project's containers as one, oldest first; when following, as they come. `named`: each line says whose it is."""
@@ -218,6 +225,10 @@ class Together:
         for _, reader in self._readers:
             reader.close()
 
+    def kill(self) -> None:
+        for _, reader in self._readers:
+            reader.kill()
+
 
 def _places(text: str) -> dict[str, str]:
     """By container."""
@@ -256,7 +267,10 @@ def recent(service: str, since: float, lines: int = 3000) -> tuple[list[str], st
     up = time.monotonic() - (time.time() - since) - 1
     try:
         told = reader(service, lines, since, follow=False)
-        found = [str(line["text"]) for line in told if (line.get("up") or up) >= up]
+        read = within(SECONDS, lambda: list(told), told.kill)
+    except TimeoutError as late:
+        return [], f"it {late}"
     except OSError as problem:
         return [], f"{problem.filename} cannot be run" if problem.filename else str(problem)
+    found = [str(line["text"]) for line in read if (line.get("up") or up) >= up]
     return found, "" if found else told.problem

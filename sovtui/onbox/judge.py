@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sovtui.onbox import asking
-from sovtui.onbox.plan import NONE, ModePlan, Request, kind_of
+from sovtui.onbox.names import kind_of
+from sovtui.onbox.plan import NONE, ModePlan, Request
 from sovtui.onbox.things import Answer, Need, Probe, Unit
 from sovtui.onbox.words import Looked
 

@@ -11,7 +11,8 @@ import time
 from typing import Any
 
 from sovtui.onbox import box, keeping, lock, memory, receipt, release
-from sovtui.onbox.plan import BadRequest, parse
+from sovtui.onbox.names import BadRequest
+from sovtui.onbox.plan import parse
 
 KEEP = 200
 """Receipts kept."""

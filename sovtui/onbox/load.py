@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 import time
+from functools import partial
 
 from sovtui.onbox import box, cgroups, queues, services, web
+from sovtui.onbox.deadline import each
 from sovtui.onbox.things import Load, LoadProbe
 from sovtui.onbox.words import Proved, Weigh, Weighed
 
 BUSY_USE = 15.0
 """Percent of GPU use, in each of three samples, that counts as work: a moving window alone makes as much by itself."""
 SAMPLES = 3
+SECONDS = 10.0
+"""How long all engines together may take."""
 _ENGINES = {
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:generation_tokens_total"),
     "sglang": (
@@ -38,20 +41,13 @@ _PROGRESS = {
 
 
 def weigh(effect: Weigh) -> Weighed:
-    """Never raises: what cannot be told is not known."""
+    """What cannot be told, or not in time, is not known."""
     found: dict[str, Load] = {}
 
     def ask(probe: LoadProbe) -> None:
-        try:
-            found[probe.mode] = of_engine(probe)
-        except Exception:  # noqa: BLE001 — whatever it answers, it tells no load
-            found[probe.mode] = Load(probe.mode)
+        found[probe.mode] = of_engine(probe)
 
-    threads = [threading.Thread(target=ask, args=(probe,), daemon=True) for probe in effect.probes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10.0)
+    each(SECONDS if effect.seconds is None else min(SECONDS, effect.seconds), [partial(ask, probe) for probe in effect.probes])
     processes = compute_processes()
     blind = [p for p in effect.probes if not found.get(p.mode, Load(p.mode)).known]
     held: tuple[tuple[str, float], ...] = ()
@@ -204,7 +200,8 @@ def prove(url: str, model: str, timeout: float = 120.0) -> Proved:
             model = str(json.loads(body)["data"][0]["id"]) if status == 200 else ""
         except (ValueError, KeyError, IndexError, TypeError):
             model = ""
-    status, body = web.post(url, "/v1/completions", {"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0}, timeout)
+    wish = json.dumps({"model": model, "prompt": "1", "max_tokens": 1, "temperature": 0})
+    status, body, _ = web.full(url, "/v1/completions", timeout, wish)
     if status in (401, 403):
         return told(True, "not proved: it asks for a key", certain=False)
     if status == 200:

@@ -186,7 +186,8 @@ def _readying(s: Switching, seen: Looked) -> Result:
         seconds = span(s.request.ready_timeout)
         if beside and not seen.reason:
             return fail(s, f"{beside} came back and could not be stopped within {seconds}")
-        return explain(s, seen.reason or f"{mode.name} was not ready within {seconds}", mode.services[0])
+        why = f"{mode.name} was not ready within {seconds}"
+        return explain(s, f"{why}: {seen.reason}" if seen.reason else why, mode.services[0])
     s, news = hinted(s, seen)
     return s, (*news, Wait(POLL))
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from sovtui.onbox import box, journal
-from sovtui.onbox.plan import check_service
+from sovtui.onbox.deadline import within
+from sovtui.onbox.names import check_service
 
+SECONDS = 60.0
+"""How long a journal may take to tell what is in it, where it is not followed."""
 MISSED = 2000
 """Lines written while the link was down that are still told: as many as a screen keeps."""
 MARK_EVERY = 40
@@ -41,8 +45,15 @@ def logs(request: Mapping[str, Any]) -> None:
     told = reader.problem
     if told:
         box.say({"t": "problem", "what": service, "reason": told})
-    for number, line in enumerate(reader if times["until"] is None else deque(reader, maxlen=lines)):
-        _tell(line, follow and number % MARK_EVERY == 0, number == 0)
+
+    def pour() -> None:
+        for number, line in enumerate(reader if times["until"] is None else deque(reader, maxlen=lines)):
+            _tell(line, follow and number % MARK_EVERY == 0, number == 0)
+
+    try:
+        within(None if follow else SECONDS, pour, reader.kill)
+    except TimeoutError as late:
+        box.say({"t": "problem", "what": service, "reason": f"its journal {late}: lines may be missing"})
     if reader.problem != told:
         box.say({"t": "problem", "what": service, "reason": reader.problem})
 
@@ -58,11 +69,18 @@ def _missed(service: str, lines: int, after: str, skip: int) -> str:
     """Tell what was written since a client was cut off, at least the last `MISSED` lines; the place from which to go on."""
     kept: deque[dict[str, Any]] = deque(maxlen=max(MISSED, lines))
     count = 0
-    for line in journal.reader(service, lines, None, False, named=True, after=after):
-        count += 1
-        after = line["place"] or after
-        if count > skip:
-            kept.append(line)
+    reader = journal.reader(service, lines, None, False, named=True, after=after)
+
+    def read() -> None:
+        nonlocal after, count
+        for line in reader:
+            count += 1
+            after = line["place"] or after
+            if count > skip:
+                kept.append(line)
+
+    with contextlib.suppress(TimeoutError):  # then those that came until then
+        within(SECONDS, read, reader.kill)
     if count - skip > len(kept):
         box.say({"t": "problem", "what": service, "reason": f"{count - skip - len(kept)} lines came meanwhile and are left out"})
     for number, line in enumerate(kept, 1):

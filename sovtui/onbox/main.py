@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sovtui.onbox import box
-from sovtui.onbox.plan import BadRequest
+from sovtui.onbox.names import BadRequest
 
 
 def main(argv: list[str], marker: str = "") -> int:

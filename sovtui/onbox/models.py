@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sovtui.onbox import judge, loaded, signatures
 from sovtui.onbox.forecast import Pool, forecast
 from sovtui.onbox.phrases import span
-from sovtui.onbox.plan import ModePlan, Request
+from sovtui.onbox.plan import Consent, ModePlan, Request, covers
 from sovtui.onbox.things import LoadProbe
 from sovtui.onbox.words import (
     Began,
@@ -75,11 +75,11 @@ def advance(s: Errand, event: Event) -> Result:
         if s.cancelled:
             return s, ()
         s = replace(s, cancelled=event.words)
+        if s.phase in ("look", "list", "queue", "weigh", "before"):
+            return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
         return s, (Step(s.step, "running", None, f"{event.words}: its answer is waited for"),) if s.phase == "ask" else ()
     if isinstance(event, Line):
         return _on_line(s, event)
-    if s.cancelled and s.phase in ("look", "list", "queue", "weigh", "before"):
-        return finish(s, "cancelled", f"{s.cancelled} before anything was changed")
     if s.phase == "look" and isinstance(event, Looked):
         return _on_look(s, event)
     if s.phase in ("list", "check", "undo-check") and isinstance(event, Called):
@@ -152,9 +152,10 @@ def _on_weighed(s: Errand, weighed: Weighed) -> Result:
     """Refuse what would slow others down, cut them off or would not fit and was not agreed to."""
     consent = s.request.consent
     busy = [x for x in weighed.loads if x.total]
-    if busy and not consent.busy:
+    names = tuple(x.mode for x in busy)
+    if not covers(consent.busy, names):
         told = "; ".join(f"{x.mode} is busy ({x.source})" for x in busy)
-        return finish(s, "refused", f"{told}. Nothing was touched; confirm it to go on", asks=True)
+        return finish(s, "refused", f"{told}. Nothing was touched; confirm it to go on", Consent(busy=names))
     if s.request.kind == "unload":
         return _enter_before(s)
     values = dict(weighed.values)
@@ -172,7 +173,8 @@ def _on_weighed(s: Errand, weighed: Weighed) -> Result:
         s.request.model, s.request.needs, pool, reserve=s.request.reserve, drop_caches=False, foreign=weighed.foreign
     )
     if told_fit.bad and not consent.not_fitting:
-        return finish(s, "refused", f"{told_fit.sentence.rstrip('.')}. Nothing was touched; confirm it to go on", asks=True)
+        why = f"{told_fit.sentence.rstrip('.')}. Nothing was touched; confirm it to go on"
+        return finish(s, "refused", why, Consent(not_fitting=True))
     words = told_fit.sentence.rstrip(".") if told_fit.word != "unknown" else ""
     return _enter_before(replace(s, detail=words))
 

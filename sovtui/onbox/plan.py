@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
+
+from sovtui.onbox.names import BadRequest, check_id, check_service
 
 WHO_CAN = {"load": ("ollama", "llamaswap"), "unload": ("ollama", "llamaswap"), "pin": ("ollama",), "free": ("comfyui",)}
 """What is asked of an engine that loads and unloads by itself, and which can be asked."""
@@ -13,8 +15,6 @@ MODEL_KINDS = tuple(WHO_CAN)
 KINDS = ("switch", "drop-caches", "backup", "restart", *MODEL_KINDS)
 NONE = "none"
 """The mode in which nothing runs."""
-_SERVICE = re.compile(r"(?!-)[A-Za-z0-9:_.@\\-]{1,255}\Z")
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[a-z-]{1,20}-[0-9a-z]{4,16}\Z")
 _WORD = re.compile(r"[^\x00-\x1f\x7f]{0,300}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _SWITCH = (
@@ -26,11 +26,6 @@ _MODE = (
     "name", "services", "url", "engine", "model", "may_stay", "needs_bytes", "weights_bytes", "loader_factor", "switch", "switch_env",
     "switch_timeout_s", "proof",
 )  # fmt: skip
-_SUFFIX = re.compile(r"\.(service|target|timer|socket|mount|path|scope|slice)\Z")
-
-
-class BadRequest(Exception):
-    """The request is not understood; `str` is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +48,28 @@ class ModePlan:
     """A completion of one token must succeed."""
 
 
+Named = Union[bool, tuple[str, ...]]
+
+
+def covers(agreed: Named, names: Iterable[str]) -> bool:
+    return agreed is True or set(names) <= set(agreed or ())
+
+
 @dataclass(frozen=True)
 class Consent:
-    """What the operator has said yes to."""
+    """What the operator is asked, or has said yes to. Of what is named: these alone, or True for whatever it may be."""
 
-    busy: bool = False
+    busy: Named = ()
+    """That what these modes work on is lost or slowed down."""
     not_fitting: bool = False
     stuck: bool = False
     """That the mode itself is stopped, ended and started anew, should it hang."""
-    takes: bool = False
-    """That other units stop with what is stopped, or start anew with what is."""
+    takes: Named = ()
+    """That other units stop with what is stopped, or start anew with what is, each as `taking.named` names it."""
+
+    def told(self) -> dict[str, Any]:
+        """As it is in a request, and in the receipt of one that asks."""
+        return {key: value for key, value in vars(self).items() if value}
 
 
 @dataclass(frozen=True)
@@ -108,38 +115,6 @@ class Request:
             if mode.name == name:
                 return mode
         return ModePlan(name)
-
-
-def kind_of(service: str) -> tuple[str, str]:
-    """`system`, `user`, `container` or `compose`, and the name its supervisor knows (a unit with its suffix)."""
-    for kind in ("container", "compose"):
-        if service.startswith(kind + ":"):
-            return kind, service[len(kind) + 1 :]
-    kind, name = ("user", service[len("user:") :]) if service.startswith("user:") else ("system", service)
-    return kind, name if _SUFFIX.search(name) else name + ".service"
-
-
-def supervisor_of(service: str) -> str:
-    """Who is asked about it: `system`, `user` or `container`."""
-    kind = kind_of(service)[0]
-    return "container" if kind == "compose" else kind
-
-
-def check_service(value: Any) -> str:
-    """The name of a service, or BadRequest."""
-    if not isinstance(value, str) or not _SERVICE.match(value):
-        raise BadRequest(f"{value!r} is not the name of a service")
-    name = kind_of(value)[1]
-    if name.startswith((".", "-")) or (":" in name and value.startswith(("user:", "container:", "compose:"))):
-        raise BadRequest(f"{value!r} is not the name of a service")
-    return value
-
-
-def check_id(value: Any) -> str:
-    """An action's id, or BadRequest; it is also the name of a directory."""
-    if not isinstance(value, str) or not _ID.match(value):
-        raise BadRequest(f"{value!r} is not the id of an action")
-    return value
 
 
 def parse(raw: Any) -> Request:
@@ -244,9 +219,18 @@ def _mode(raw: Any) -> ModePlan:
 def _consent(raw: Any) -> Consent:
     if not isinstance(raw, Mapping):
         raise BadRequest("the consent is not an object")
-    keys = ("busy", "not_fitting", "stuck", "takes")
-    _known(raw, keys, "consent")
-    return Consent(*(_flag(raw.get(key, False), key) for key in keys))
+    _known(raw, ("busy", "not_fitting", "stuck", "takes"), "consent")
+    busy, takes = (_named(raw.get(key, False), key) for key in ("busy", "takes"))
+    not_fitting, stuck = (_flag(raw.get(key, False), key) for key in ("not_fitting", "stuck"))
+    return Consent(busy, not_fitting, stuck, takes)
+
+
+def _named(value: Any, what: str) -> Named:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (list, tuple)) or len(value) > 2000:
+        raise BadRequest(f"{what} names nothing")
+    return tuple(_text(item, what) for item in value)
 
 
 def _environment(raw: Any) -> tuple[tuple[str, str], ...]:

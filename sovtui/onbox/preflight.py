@@ -9,7 +9,7 @@ from sovtui.onbox.clearing import enter_stop
 from sovtui.onbox.ending import finish, then
 from sovtui.onbox.failing import fail
 from sovtui.onbox.phrases import span
-from sovtui.onbox.plan import NONE
+from sovtui.onbox.plan import NONE, Consent, covers
 from sovtui.onbox.switchstate import POLL, Result, Switching, done, plus, run, step
 from sovtui.onbox.things import LoadProbe, Need, Probe
 from sovtui.onbox.words import (
@@ -89,7 +89,7 @@ def on_listen(s: Switching, again: Looked) -> Result:
     if judge.is_hot(s.target, seen):
         return replace(s, phase="pulse"), (Weigh(_target_probe(s)),)
     if judge.is_stuck(s.request, s.target, seen):
-        return _go_on(s, seen, s.request.stuck or "its port takes connections and nothing is answered")
+        return _go_on(s, seen, s.request.stuck or "its port takes connections and no whole answer comes")
     return _go_on(s, seen)
 
 
@@ -129,7 +129,7 @@ def _go_on(s: Switching, seen: Looked, stuck: str = "") -> Result:
             "refused",
             f"{request.to} does not answer: {stuck}. Nothing was touched; confirm it to have it stopped, killed if it does not stop, "
             "and started again",
-            asks=True,
+            Consent(stuck=True),
         )
     foreign = tuple(x for x in judge.foreign(request, target) if not seen.unit(x).gone)
     loose = judge.loose(request, seen, target.name)
@@ -192,16 +192,24 @@ def on_weigh(s: Switching, weighed: Weighed) -> Result:
     consent, first = s.request.consent, s.first or Looked(s.now, ())
     told = weighing.fits(s.request, s.to_stop, first, weighed)
     goes = taking.question(s.taken, s.lacking, judge.undone(s.request, s.target, s.previous))
+    busy = tuple(load.mode for load in weighed.loads if load.total)
+    takes = taking.named(s.taken, s.lacking, s.woken)
+    asks = Consent(
+        () if covers(consent.busy, busy) else busy,
+        told.bad and not consent.not_fitting,
+        takes=() if covers(consent.takes, takes) else takes,
+    )
     wanted = (
-        "" if consent.busy else weighing.busy(weighed),
-        "" if consent.takes else "; ".join(filter(None, (goes, *s.woken))),
-        told.sentence if told.bad and not consent.not_fitting else "",
+        weighing.busy(weighed) if asks.busy else "",
+        "; ".join(filter(None, (goes, *s.woken))) if asks.takes else "",
+        told.sentence if asks.not_fitting else "",
     )
     why = ". ".join(w[0].upper() + w[1:].rstrip(".") if i and w else w.rstrip(".") for i, w in enumerate(filter(None, wanted)))
     if why:
-        return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks=True)
+        return finish(s, "refused", f"{why}. Nothing was touched; confirm it to go on", asks)
     words = told.sentence.rstrip(".") if s.target.services and told.word != "unknown" else ""
-    return replace(s, phase="before", load=weighing.remaining(weighed), said=words), (Measure(),)
+    known = tuple(load.mode for load in weighed.loads if load.known)
+    return replace(s, phase="before", load=weighing.remaining(weighed), told=known, said=words), (Measure(),)
 
 
 def on_before(s: Switching, measured: Measured) -> Result:
@@ -209,9 +217,9 @@ def on_before(s: Switching, measured: Measured) -> Result:
     s = replace(s, available=available, available_before=available)
     detail = f"{s.previous} is hot" if s.previous else "no mode is hot"
     detail = f"{s.previous} hangs: {s.stuck}" if s.stuck else detail
-    s, ended = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail)
+    s, (ended,) = done(replace(s, said=""), f"{detail}; {s.said}" if s.said else detail, s.previous)
     took = taking.notes(s.request, s.taken, s.previous)
-    return plus((Figures("before", measured.values), *ended, *took), _enter_hold(s))
+    return plus((Figures("before", measured.values), ended, *took), _enter_hold(s))
 
 
 def _enter_hold(s: Switching) -> Result:
@@ -240,11 +248,13 @@ def _enter_drain(s: Switching) -> Result:
     if not s.request.drain_timeout or not s.load or not s.probes:
         return enter_stop(s)
     s, effects = step(replace(s, phase="drain", drained=0), "drain", _left(s.load))
-    return s, (*effects, Weigh(s.probes))
+    return s, (*effects, Weigh(s.probes, seconds=s.request.drain_timeout))
 
 
 def on_drain(s: Switching, weighed: Weighed) -> Result:
     left = weighing.remaining(weighed)
+    if not all(weighed.load(mode).known for mode in s.told):
+        left = max(left, s.load)  # one that said how much it has to do and says nothing now has not ended it
     s = replace(s, drained=0 if left else s.drained + 1)
     if s.drained >= DRAINED:
         return then(s, "nothing runs any more", enter_stop)

@@ -18,19 +18,19 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
-from sovtui.onbox import box, lock, services
+from sovtui.onbox import box, deadline, lock, services
 from sovtui.onbox import gpus as gpus_of
 from sovtui.onbox.activity import Activity
 from sovtui.onbox.disks import Disks
 from sovtui.onbox.glance import Glance
-from sovtui.onbox.plan import check_service, supervisor_of
+from sovtui.onbox.names import check_service, supervisor_of
 from sovtui.onbox.records import Records
 
 BEAT = 5.0
@@ -65,7 +65,7 @@ def probe(request: Mapping[str, Any]) -> None:
     sweep = Sweep(names, request.get("engines", ()), gpus, [name for name in names if name in request.get("records", ())])
     _tell(sweep.once())
     _tell(sweep.engines())  # whose processes are whose takes a moment to find out: the rest does not wait for it
-    gone.wait(SECOND_LOOK)
+    time.sleep(SECOND_LOOK)
     _tell(sweep.engines())  # what they use takes a second look
     while not gone.is_set():
         pace.wait()
@@ -85,7 +85,7 @@ class Pace:
     def __init__(self, seconds: float, gpus: gpus_of.Gpus) -> None:
         self._seconds = self._within(seconds)
         self._gpus = gpus
-        self._new = threading.Event()
+        self._ear, self._bell = os.pipe()  # an event of `threading` is waited for by the time of day
         self.heard = False
         """The wait was cut short by the client."""
 
@@ -94,7 +94,7 @@ class Pace:
             self.take(json.loads(line))
         except (ValueError, TypeError, AttributeError):
             return
-        self._new.set()
+        os.write(self._bell, b".")
 
     def take(self, wish: Mapping[str, Any]) -> None:
         """`interval` in seconds, `gpus` as yes or no."""
@@ -105,8 +105,9 @@ class Pace:
             self._gpus.want(wish["gpus"] is True)
 
     def wait(self) -> None:
-        self.heard = self._new.wait(self._seconds * SLACK)
-        self._new.clear()
+        self.heard = deadline.heard(self._ear, select.POLLIN, self._seconds * SLACK)
+        if self.heard:
+            os.read(self._ear, 4096)
 
     @staticmethod
     def _within(seconds: float) -> float:

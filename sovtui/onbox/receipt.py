@@ -1,7 +1,9 @@
 """The receipt: what an action did, as JSON lines, append-only. The one definition of its format, written and read.
 
     {"t":"begin","v":1,"id","kind","target","who","host","at","request":{...}}
-    {"t":"step","name","state":"running|done|failed|skipped","at","seconds","detail"}    "running" again: news of the same step
+    {"t":"step","name","state":"running|done|failed|skipped","at","seconds","detail","before"?}
+                                                                                         "running" again: news of the same step;
+                                                                                         "before": the mode that was hot, of a preflight
     {"t":"line","at","unit","text"}                                                      bounded
     {"t":"figures","at","when":"before|after","values":{name: number}}
     {"t":"held|released","at","services":[name]}                                         written before they are stopped; after their start
@@ -26,7 +28,7 @@ from typing import Any, Optional
 
 from sovtui.onbox import box, keeping
 from sovtui.onbox.hiding import Hider
-from sovtui.onbox.plan import check_id
+from sovtui.onbox.names import check_id
 
 OUTCOMES = ("done", "warned", "refused", "failed", "rolled-back", "rollback-failed", "cancelled", "skipped", "lost")
 """`warned`: done, but a check afterwards failed. `refused`: not agreed to, nothing touched. `skipped`: systemd did not run it. `lost` is never written: no end, and nobody is alive who could write it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 from sovtui.onbox import box, lock, machine, receipt
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.plan import parse
-from sovtui.onbox.words import AskJobs, Began, Call, CheckRights, End, Event, Kept, Look, Prove, Step, Wait, Weigh
+from sovtui.onbox.words import AskJobs, Began, Call, CheckRights, End, Kept, Look, Prove, Step, Wait, Weigh
 
 _LOOKS = (Look, CheckRights, AskJobs, Weigh, Prove, Call, Wait)
 """What a preflight does. Whatever else is asked for, with `Measure` as the first, belongs to what comes after it."""
@@ -30,15 +29,14 @@ def rehearse(raw: Mapping[str, Any]) -> dict[str, Any]:
     box.end_with_client()
     left = tuple(x for x in receipt.leftovers() if x in request.hold)
     request = replace(request, left=left, owed=receipt.owed(request.to))
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    hands = Hands(request, events.put)
+    hands = Hands(request)
     state, effects = machine.advance(machine.begin(request), Began(time.monotonic()))
     while True:
         for effect in effects:
             if isinstance(effect, End):
-                return {"t": "rehearsed", "outcome": effect.outcome, "reason": effect.reason, "asks": effect.asks}
+                return {"t": "rehearsed", "outcome": effect.outcome, "reason": effect.reason, "asks": effect.asks is not None}
             if isinstance(effect, _LOOKS):
                 hands.perform(effect)
             elif not isinstance(effect, _NOTES):
                 return {"t": "rehearsed", "outcome": "", "reason": str(getattr(state, "said", ""))}
-        state, effects = machine.advance(state, events.get())
+        state, effects = machine.advance(state, hands.take())

@@ -7,12 +7,16 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from sovtui.onbox import box, lock, receipt, services
 from sovtui.onbox.authority import Authority
+from sovtui.onbox.deadline import within
 from sovtui.onbox.plan import Request
 from sovtui.onbox.words import Effect, Released, Step
 
+SECONDS = 60.0
+"""How long the start of one may take: nobody can cancel it."""
 GUARDED = "SOVTUI_GUARDED"
 """Set where systemd runs the guard itself after the runner's end, whatever that was."""
 
@@ -34,16 +38,21 @@ def others(request: Request, write: Callable[[Effect], None]) -> Request:
 def start(names: tuple[str, ...], host: str = "") -> tuple[tuple[str, ...], str]:
     """Which of them run now, and why the others do not."""
     authority, good, bad = Authority(host), [], []
-    for name in names:
+
+    def one(name: str) -> tuple[bool, str]:
         if is_up(name):
-            good.append(name)
-            continue
+            return True, ""
+        ok, why = authority.control("start", name)
+        skipped = _skipped(name) if ok else ""
+        return ok and not skipped, f"skipped, because {skipped}" if skipped else why
+
+    for name in names:
         try:
-            ok, why = authority.control("start", name)
+            ok, why = within(SECONDS, partial(one, name))
+        except TimeoutError as late:
+            ok, why = False, f"its start {late}"
         except Exception as problem:  # noqa: BLE001 — the others are to be released all the same
             ok, why = False, f"{type(problem).__name__}: {problem}"
-        if ok and (skipped := _skipped(name)):
-            ok, why = False, f"skipped, because {skipped}"
         if ok:
             good.append(name)
         else:

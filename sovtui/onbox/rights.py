@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sovtui.onbox.plan import ModePlan, Request, kind_of, parse
+from sovtui.onbox.names import kind_of
+from sovtui.onbox.plan import ModePlan, Request, parse
 
 SYSTEMCTL = "/usr/bin/systemctl"
 DROP = ("/usr/bin/tee", "/proc/sys/vm/drop_caches")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import signal
 import sys
+import threading
 import time
 import traceback
 from dataclasses import replace
@@ -16,7 +16,8 @@ from typing import Any
 from sovtui.onbox import box, keeping, lock, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.hiding import Hider
-from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
+from sovtui.onbox.names import BadRequest
+from sovtui.onbox.plan import Request, hidden, parse, without_values
 from sovtui.onbox.words import Began, Brought, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step, Took
 
 BUSY = 4
@@ -69,15 +70,14 @@ class _Run:
         self._directory = directory
         self._request = request
         self._held = held
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         hide = Hider(hidden(request))
-        self._hands = Hands(request, self._events.put, hide)
+        self._hands = Hands(request, hide)
         self._writer = receipt.Writer(directory, hide)
         self._info = {"who": request.who, "id": request.id, "kind": request.kind, "target": request.target}
         self._info.update(since=box.now_text(), step="")
         self._exit = 1
         for number in (signal.SIGTERM, signal.SIGINT):  # before the first line: who reads that may send one
-            signal.signal(number, lambda *_: self._events.put(Cancelled(time.monotonic(), "signal")))
+            signal.signal(number, lambda *_: self._hands.post(Cancelled(time.monotonic(), "signal")))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         held.tell(self._info)
         self._writer.write(
@@ -100,7 +100,7 @@ class _Run:
 
     def _loop(self) -> None:
         state = machine.begin(self._request)
-        cancel, cancelled = os.path.join(self._directory, "cancel"), False
+        threading.Thread(target=self._watch, daemon=True).start()
         event: Event = Began(time.monotonic())
         while True:
             state, effects = machine.advance(state, event)
@@ -111,22 +111,21 @@ class _Run:
                     self._hands.perform(effect)
             if state.ended:
                 return
-            while True:
-                if not cancelled and os.path.exists(cancel):
-                    cancelled, event = True, Cancelled(time.monotonic(), "asked")
-                    break
-                try:
-                    event = self._events.get(timeout=0.5)
-                    break
-                except queue.Empty:
-                    continue
+            event = self._hands.take()
+
+    def _watch(self) -> None:
+        """Whether somebody asks it to end, at every moment, whatever is waited for. Sleeps by the monotonic clock."""
+        while not os.path.exists(os.path.join(self._directory, "cancel")):
+            time.sleep(0.5)
+        self._hands.post(Cancelled(time.monotonic(), "asked"))
 
     def _write(self, effect: Effect) -> None:
         if isinstance(effect, Step):
             seconds = None if effect.seconds is None else round(effect.seconds, 3)
             detail = receipt.without_secrets(effect.detail)
             news = effect.state != "running" or self._info["step"] != effect.name
-            self._writer.write("step", sync=news, name=effect.name, state=effect.state, seconds=seconds, detail=detail)
+            more: dict[str, Any] = {} if effect.before is None else {"before": effect.before}
+            self._writer.write("step", sync=news, name=effect.name, state=effect.state, seconds=seconds, detail=detail, **more)
             if effect.state == "running" and news:
                 self._info["step"] = effect.name
                 self._held.tell(self._info)
@@ -145,7 +144,7 @@ class _Run:
         elif isinstance(effect, End):
             self._exit = effect.exit
             reason = receipt.without_secrets(effect.reason)
-            asks = {"asks": True} if effect.asks else {}
+            asks: dict[str, Any] = {"asks": effect.asks.told()} if effect.asks else {}
             self._writer.write(
                 "end", outcome=effect.outcome, reason=reason, seconds=round(effect.seconds, 3), exit=effect.exit, **asks
             )

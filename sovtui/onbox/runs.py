@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from sovtui.onbox import box
-from sovtui.onbox.plan import kind_of
+from sovtui.onbox.names import kind_of
 
 _STARTING, _DONE, _NOT_DONE, _SKIPPED, _ENDED, _STOPPED, _FAILED = (
     "7d4958e842da4a758f6c1cdc7b36dcc5",

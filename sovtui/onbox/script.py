@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from sovtui.onbox import box
+from sovtui.onbox.deadline import within
 from sovtui.onbox.hiding import Hider
 from sovtui.onbox.words import Command
 
@@ -82,7 +83,8 @@ class Script:
         except subprocess.TimeoutExpired:
             self.end(f"did not end within {self._command.timeout:g} s and was ended, with all it started")
             status = self._process.wait()
-        self._reader.join(1.0)
+        with contextlib.suppress(TimeoutError):
+            within(1.0, self._reader.join)
         if self._ended:
             return False, self._ended
         if status < 0:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sovtui.onbox import box, cgroups, containers, runs
-from sovtui.onbox.plan import kind_of, supervisor_of
+from sovtui.onbox.names import kind_of, supervisor_of
 from sovtui.onbox.things import Unit
 
 _PROPERTIES = (

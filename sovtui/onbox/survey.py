@@ -6,15 +6,20 @@ import os
 import re
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sovtui.onbox import box, commandline, enginewords, lookanswers, lookcontainers, lookhost, lookports, lookswitches, lookunits
 from sovtui.onbox.containerline import Run
+from sovtui.onbox.deadline import each, within
 
 Told = dict[str, Any]
 AT_ONCE = 12
+SECONDS = 45.0
+"""How long all ports together may take."""
+PART_SECONDS = 90.0
+"""How long each part of the look may take."""
+T = TypeVar("T")
 ANY = 0
 """In place of a port: of one that is not known."""
 _PLACE = "com.docker.compose.project.working_dir"
@@ -30,10 +35,21 @@ def survey(request: Mapping[str, Any]) -> None:
     """Say every fact as a line; a `looked` line after each part says what was looked at, for whoever waits."""
     box.end_with_client()
     box.say(_machine())
-    _gpus()
-    units = _units()
-    _ports(units, _containers(units))
-    _scripts(units)
+    _part("GPUs", _gpus, None)
+    none: list[Told] = []
+    units = _part("units", _units, none)
+    containers = _part("containers", lambda: _containers(units), none)
+    _part("listening ports", lambda: _ports(units, containers), None)
+    _part("switch scripts", lambda: _scripts(units), None)
+
+
+def _part(what: str, do: Callable[[], T], otherwise: T) -> T:
+    """A part of it that hangs, as on a disk that does, is left out, and said to be."""
+    try:
+        return within(PART_SECONDS, do)
+    except TimeoutError as late:
+        _tell(what, [], 0, f"it {late}")
+        return otherwise
 
 
 def _gpus() -> None:
@@ -209,10 +225,8 @@ def answering(
             if answer is not None:
                 answers.append(answer)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(waiting)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(45.0)
-    inner = {port for answer in answers for port in answer.get("children", ())}
-    return sorted((answer for answer in answers if answer["port"] not in inner), key=lambda answer: answer["port"])
+    each(SECONDS, [work] * min(AT_ONCE, len(waiting)))
+    waiting.clear()
+    known = list(answers)  # what is late tells no more
+    inner = {port for answer in known for port in answer.get("children", ())}
+    return sorted((answer for answer in known if answer["port"] not in inner), key=lambda answer: answer["port"])

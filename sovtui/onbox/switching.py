@@ -10,7 +10,7 @@ from typing import Any
 
 from sovtui.onbox import clearing, ending, failing, loading, preflight, taking, undoing
 from sovtui.onbox.plan import Request
-from sovtui.onbox.switchstate import BLIND_LIMIT, POLL, Result, Switching, looking, ran, said
+from sovtui.onbox.switchstate import BLIND_LIMIT, POLL, Result, Switching, left, looking, ran, said
 from sovtui.onbox.words import Began, Cancelled, CommandEnded, Event, Line, Looked, Measure, Ran, Tick, Wait, Weigh
 
 
@@ -25,19 +25,20 @@ def advance(s: Switching, event: Event) -> Result:
     s = replace(s, now=event.now)
     if isinstance(event, Began):
         return preflight.begin(s)
-    if isinstance(event, Cancelled):  # acted on at the next answer, so that no answer comes to the wrong phase
-        return (s if s.undoing else replace(s, cancelled=event.words)), ()
+    if isinstance(event, Cancelled):
+        if s.undoing:
+            return s, ()
+        s = replace(s, cancelled=event.words)
+        return (s, ()) if s.phase in _AT_THE_END else failing.fail(s, s.cancelled)  # whatever is being asked: nobody waits for it
     if isinstance(event, Line):
         return said(s, event)
     if isinstance(event, Ran):
         return taking.advance(s, event)[:2] if event.service in s.bring_open else (ran(s, event), ())
     if isinstance(event, CommandEnded):
         return replace(s, commanding=False, command_failed="" if event.ok else event.reason or "failed"), ()
-    if s.cancelled and not s.undoing and s.phase not in _AT_THE_END:
-        return failing.fail(s, s.cancelled)
     if isinstance(event, Tick):
         if s.phase == "drain":
-            return s, (Weigh(s.probes),)
+            return s, (Weigh(s.probes, seconds=left(s, s.request.drain_timeout)),)
         if s.phase == "bring":
             return s, (taking.look(s),)
         return s, (Measure() if s.phase == "memory" else looking(s),)

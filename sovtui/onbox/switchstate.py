@@ -50,6 +50,8 @@ class Switching(Work):
     probes: tuple[LoadProbe, ...] = ()
     """Who was asked how much there is to do."""
     load: float = 0.0
+    told: tuple[str, ...] = ()
+    """Which of them did say."""
     commanding: bool = False
     """The owner's command runs."""
     command_failed: str = ""
@@ -104,7 +106,8 @@ def looking(s: Switching) -> Look:
         beside = left_behind(s) if s.undoing else judge.foreign(s.request, mode)  # something may start one of them again
         if s.phase == "ready":
             rare = mode.engine == "sglang" and not (s.answers and s.now - s.health_at >= HEALTH_EVERY)
-            return Look((*mode.services, *beside), judge.probe_of(mode, not rare))
+            probes = judge.probe_of(mode, not rare)
+            return Look((*mode.services, *beside), probes, left(s, s.request.ready_timeout))
         return Look((*starting(s), *beside))
     if s.phase in ("clear", "undo-clear", "command"):
         mode = s.request.mode(s.mode)
@@ -114,6 +117,11 @@ def looking(s: Switching) -> Look:
     if s.phase in ("hold", "release"):
         return Look((*s.held, *judge.jobs_of(s.held)))
     return Look(s.started if s.phase == "undo-stop" else s.to_stop)
+
+
+def left(s: Switching, seconds: float) -> float:
+    """What is left of the time for this step, or a little more than nothing: its end does not wait for who is being asked."""
+    return max(0.1, s.since + seconds - s.now)
 
 
 def starting(s: Switching) -> tuple[str, ...]:
@@ -194,8 +202,8 @@ def step(s: Switching, name: str, detail: str = "") -> tuple[Switching, Effects]
     return replace(s, step=name, since=s.now), (Step(name, "running", None, detail),)
 
 
-def done(s: Switching, detail: str) -> tuple[Switching, Effects]:
-    return replace(s, step=""), (Step(s.step, "done", s.now - s.since, detail),)
+def done(s: Switching, detail: str, before: str | None = None) -> tuple[Switching, Effects]:
+    return replace(s, step=""), (Step(s.step, "done", s.now - s.since, detail, before),)
 
 
 def plus(effects: Effects, result: Result) -> Result:

@@ -80,6 +80,13 @@ def question(taken: Iterable[Take], lacking: Iterable[str], back: Iterable[str] 
     return "; ".join(told)
 
 
+def named(taken: Iterable[Take], lacking: Iterable[str], woken: Iterable[str] = ()) -> tuple[str, ...]:
+    """What is agreed to with it, each by a name of its own. What comes to it later has another one."""
+    goes = list(taken)
+    never = [f"{take.service} for good" for take in goes if take.service in lacking]
+    return (*(f"{take.verb} {take.service}" for take in goes), *never, *woken)
+
+
 def woken(takes: Iterable[Take], stopped: Iterable[str]) -> tuple[str, ...]:
     """What may start again by itself what is `stopped`, each a clause."""
     return tuple(

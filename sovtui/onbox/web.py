@@ -1,14 +1,15 @@
-"""Ask an engine over HTTP: no proxy, short timeouts, bounded answers."""
+"""Ask an engine over HTTP: no proxy, bounded answers, one deadline from the look-up of its name to the last byte."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import json
 import socket
 import ssl
 from urllib.parse import urlsplit
 
 from sovtui.onbox import asking
+from sovtui.onbox.deadline import within
 from sovtui.onbox.things import Answer, Probe
 
 MAX_BODY = 1 << 20
@@ -16,33 +17,19 @@ MAX_BODY = 1 << 20
 
 def get(url: str, path: str, timeout: float) -> tuple[int, bytes]:
     """Status and body; status 0 where nobody answers."""
-    return _call("GET", url, path, timeout, None)[:2]
+    return full(url, path, timeout)[:2]
 
 
 def full(url: str, path: str, timeout: float, body: str | None = None) -> tuple[int, bytes, str]:
-    """Status, body, and what names itself in the header `Server`; a POST where there is a body."""
-    return _call("GET" if body is None else "POST", url, path, timeout, None if body is None else body.encode())
-
-
-def post(url: str, path: str, body: object, timeout: float) -> tuple[int, bytes]:
-    """The same with a JSON body."""
-    return _call("POST", url, path, timeout, json.dumps(body).encode())[:2]
-
-
-def call(url: str, path: str, body: str, timeout: float) -> tuple[int, bytes]:
-    """POST with a body that is JSON already, GET without one."""
-    return _call("POST" if body else "GET", url, path, timeout, body.encode() or None)[:2]
-
-
-def _call(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes, str]:
+    """Status, body, and what names itself in the header `Server`; a POST where there is a body of JSON."""
     try:
-        return _ask(method, url, path, timeout, body)
+        return _ask("GET" if body is None else "POST", url, path, timeout, None if body is None else body.encode())
     except (OSError, ValueError, http.client.HTTPException):
         return 0, b"", ""
 
 
 def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -> tuple[int, bytes, str]:
-    """Raises `socket.timeout` where the question is taken and nothing comes, or the connection neither taken nor refused."""
+    """TimeoutError where no whole answer comes in time, however much of it, or the connection is neither taken nor refused."""
     parts = urlsplit(url)
     base = parts.path.rstrip("/")
     base = base[: -len("/v1")] if base.endswith("/v1") else base
@@ -54,15 +41,32 @@ def _ask(method: str, url: str, path: str, timeout: float, body: bytes | None) -
         connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
-    try:
+    sockets: list[socket.socket] = []
+
+    def talk() -> tuple[int, bytes, str]:
         headers = {"Accept": "application/json, text/plain", "Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        connection.request(method, base + path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_BODY), answer.getheader("Server") or ""
-    finally:
-        connection.close()
+        try:
+            connection.connect()
+            sockets.append(connection.sock)
+            connection.request(method, base + path, body, headers)
+            with connection.getresponse() as answer:
+                return answer.status, answer.read(MAX_BODY), answer.getheader("Server") or ""
+        finally:
+            connection.close()
+
+    def end() -> None:
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    return within(timeout, talk, end)
+
+
+def patience(probe: Probe) -> float:
+    """Seconds that `ask` takes at most."""
+    return probe.patience + max(asking.manner(probe.engine).patience, probe.patience)
 
 
 def ask(probe: Probe) -> Answer:
@@ -85,7 +89,7 @@ def _heard(url: str, path: str, timeout: float) -> tuple[int, bytes, bool]:
     """Status and body; and whether the question was taken, or neither taken nor refused, and nothing came."""
     try:
         return (*_ask("GET", url, path, timeout, None)[:2], False)
-    except socket.timeout:
+    except (TimeoutError, socket.timeout):
         return 0, b"", True
     except (OSError, ValueError, http.client.HTTPException):
         return 0, b"", False

@@ -1,6 +1,7 @@
 """What machines and the box say to each other: effects (asked for) and events (what came of it). Frozen, no I/O.
 
-Of the effects in `ASKED` at most one is open at any time; each is answered by exactly one event. `Run` is answered by `Ran` and
+Of the effects in `ASKED` at most one is open at any time; each is answered by exactly one event, in a time of its own, or not at all: the
+next one takes its place, so that neither a clock nor whoever cancels waits for it. `Run` is answered by `Ran` and
 `Command` by `CommandEnded` whenever the command ends; `Line` and `Cancelled` come unasked.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union
 
+from sovtui.onbox.plan import Consent
 from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Probe, Take, Unit
 
 
@@ -16,6 +18,8 @@ from sovtui.onbox.things import Answer, Load, LoadProbe, Need, Probe, Take, Unit
 class Look:
     services: tuple[str, ...]
     probes: tuple[Probe, ...] = ()
+    seconds: float | None = None
+    """So long engines are waited for at most; None: as long as each of them may take."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Weigh:
     """Whose memory is wanted; none: only the load."""
     known: tuple[str, ...] = ()
     """Whose GPU processes are not foreign."""
+    seconds: float | None = None
+    """As of a look."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,8 @@ class Step:
     state: str
     seconds: float | None = None
     detail: str = ""
+    before: str | None = None
+    """Of a preflight that is done: the mode that was hot, empty where none was."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +183,8 @@ class End:
     reason: str
     seconds: float
     exit: int
-    asks: bool = False
-    """Refused only until somebody says yes."""
+    asks: Consent | None = None
+    """Refused only until somebody says yes to this."""
 
 
 Effect = Union[
@@ -362,5 +370,7 @@ Event = Union[
     Cancelled,
 ]
 
+UNASKED = (Began, Ran, Line, CommandEnded, Cancelled)
+"""Events that answer no question."""
 EXITS = {"done": 0, "warned": 5, "refused": 4}
 """Exit code of an outcome; every other is 1."""

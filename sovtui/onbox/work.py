@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sovtui.onbox.plan import Request
+from sovtui.onbox.plan import Consent, Request
 from sovtui.onbox.things import Take
 from sovtui.onbox.words import EXITS, Effects, End, Measure, Step
 
@@ -45,7 +45,7 @@ def close(s: W, outcome: str, reason: str) -> tuple[W, Effects]:
     return replace(s, phase="after", outcome=outcome, reason=reason, step=""), (step, Measure())
 
 
-def finish(s: W, outcome: str, reason: str, asks: bool = False) -> tuple[W, Effects]:
+def finish(s: W, outcome: str, reason: str, asks: Consent | None = None) -> tuple[W, Effects]:
     """The action is over; a step that was not closed has failed."""
     step = (Step(s.step, "failed", s.now - s.since, reason),) if s.step else ()
     end = End(outcome, reason, s.now - s.began, EXITS.get(outcome, 1), asks)

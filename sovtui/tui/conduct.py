@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from textual.screen import Screen
 
+from sovtui.actions.request import agreed, asked_anew
 from sovtui.actions.spec import Plan, Verdict, Where, Wish
 from sovtui.core.modes import Heat, mode_views
 from sovtui.ports.errors import PortError
@@ -53,15 +54,15 @@ class Conductor:
         if plan.verdict is Verdict.ASK:
             self._asking = True
             try:
-                agreed = await self._ask(plan, key, careful)
+                made = await self._ask(plan, key, careful)
             finally:
                 self._asking = False
-            if agreed is None:
+            if made is None:
                 return
-            plan = agreed
+            plan = made
         else:
             self._tell(f"{plan.title} …", "begun")
-        await self._execute(plan, key)
+        await self._execute(plan, key, careful)
 
     def _plan(self, action: str, wish: Wish, careful: bool) -> Plan:
         plan = self._hub.plan(action, wish)
@@ -92,26 +93,22 @@ class Conductor:
         if again.verdict is Verdict.NO:
             self._tell(_sentence(again.reason), "warning")
             return None
-        return again if _agreed(again) <= _agreed(plan) else await self._ask(again, key, careful)
+        return again if agreed(again) <= agreed(plan) else await self._ask(again, key, careful)
 
-    async def _execute(self, plan: Plan, key: str = "") -> None:
-        outcome = await self._told(plan)
-        if outcome is None or outcome.run is None or not outcome.run.asks or self._asking:
-            return
-        reason = _sentence(outcome.run.reason)  # the box has named what nobody could know here
-        self._asking = True
-        try:
-            agreed = await self._push(ConfirmScreen(replace(plan, verdict=Verdict.ASK, reason=reason), key))
-        finally:
-            self._asking = False
-        if not agreed:
-            return
-        wish = replace(plan.wish, options={**plan.wish.options, "consent": "all"})
-        again = self._hub.plan(plan.action, wish)
-        if again.verdict is Verdict.NO:
-            self._tell(_sentence(again.reason), "warning")
-            return
-        await self._told(again)
+    async def _execute(self, plan: Plan, key: str, careful: bool) -> None:
+        """Carry it out; what the box names that nobody could know here is asked about, as often as it names something new."""
+        while True:
+            outcome = await self._told(plan)
+            if outcome is None or outcome.run is None or not outcome.run.asks or self._asking:
+                return
+            self._asking = True
+            try:
+                anew = await self._ask(asked_anew(plan, outcome.run.asks, _sentence(outcome.run.reason)), key, careful)
+            finally:
+                self._asking = False
+            if anew is None:
+                return
+            plan = anew
 
     async def _told(self, plan: Plan) -> Outcome | None:
         """Carried out and told; None where it could not be."""
@@ -132,13 +129,6 @@ class Conductor:
         severity = {0: "information", 4: "warning", 5: "warning"}.get(outcome.exit_code, "error")
         self._tell(outcome.message or plan.title, severity)
         return outcome
-
-
-def _agreed(plan: Plan) -> set[str]:
-    """What is consented to with it, and what cancelling would do."""
-    consent = plan.request.get("consent") or {}
-    steps = set(plan.steps) if plan.where is Where.RUNNING else set()
-    return {what for what, yes in consent.items() if yes} | steps
 
 
 def _sentence(words: str) -> str:

@@ -57,7 +57,7 @@ NAMED = "stopping qwen.service also stops sidecar.service. Nothing was touched; 
 
 
 def test_what_the_box_has_named_is_asked_about_and_then_done(command: Command, terminal: Callable[[Iterable[str]], None]) -> None:
-    refused = replace(run("failed", "refused"), reason=NAMED, asks=True)
+    refused = replace(run("failed", "refused"), reason=NAMED, asks={"takes": ("stop sidecar.service",)})
     command.options = {"outcome": Outcome(4, receipts.sentence(refused), refused)}
     told = command("switch", "mistral")
     assert (told.code, command.executed) == (4, ["switch mistral"]), "nobody can be asked"
@@ -65,19 +65,20 @@ def test_what_the_box_has_named_is_asked_about_and_then_done(command: Command, t
     told = command("switch", "mistral")
     assert (told.code, command.executed) == (4, ["switch mistral"])
     assert "also stops sidecar.service" in told.err
-    terminal(["y"])
-    assert command("switch", "mistral").code == 4  # by this fake
+    terminal(["y", "n"])
+    assert command("switch", "mistral").code == 4  # by this fake, which asks again
     assert command.hub is not None
     first, second = command.hub.executed
-    assert "takes" not in first.request["consent"] and second.request["consent"]["takes"]
+    assert "takes" not in first.request["consent"]
+    assert second.request["consent"] == {"takes": ["stop sidecar.service"]}, "to what was asked, and to nothing else"
     terminal(["y"])
-    refused = replace(refused, asks=False)
+    refused = replace(refused, asks={})
     command.options = {"outcome": Outcome(4, receipts.sentence(refused), refused)}
     command("switch", "mistral")
     assert command.executed == ["switch mistral"], "a yes would change nothing"
     command("restart", "qwen.service", "--yes")
     assert command.hub is not None
-    assert command.hub.executed[0].request["consent"] == {"takes": True}
+    assert command.hub.executed[0].request["consent"]["takes"] is True
 
 
 def test_dry_run_prints_the_plan_and_does_nothing(command: Command) -> None:
@@ -183,8 +184,24 @@ def test_follow(command: Command) -> None:
     assert command("follow").code == 3
 
 
+@pytest.mark.parametrize(
+    ("told", "before", "says"),
+    [
+        ("qwen is hot", "mistral", "mistral"),
+        ("no mode is hot", "qwen", "qwen"),
+        ("qwen hangs: no token", "", "Nothing was hot before it"),
+        ("qwen is hot", None, "the mode from before"),
+        ("", "gone", "gone"),
+    ],
+)
+def test_what_comes_back_is_told_by_a_field_and_not_by_prose(command: Command, told: str, before: str | None, says: str) -> None:
+    steps = (Step("preflight", "done", NOW, 1.0, told, before), Step("stop", "running", NOW))
+    command.options = {"receipts": {"spark": (replace(run(), steps=steps),)}}
+    assert says in command("cancel").err
+
+
 def test_cancel_says_what_it_does_now_and_refuses_where_nothing_would_come_of_it(command: Command) -> None:
-    begun = replace(run(), steps=(Step("preflight", "done", NOW, 1.0, "mistral is hot"), Step("stop", "running", NOW)))
+    begun = replace(run(), steps=(Step("preflight", "done", NOW, 1.0, "mistral is hot", "mistral"), Step("stop", "running", NOW)))
     command.options = {"receipts": {"spark": (begun,)}}
     told = command("cancel")
     assert told.code == 0 and command.hub is not None and command.hub.cancelled == [("spark", ID)]

@@ -77,9 +77,9 @@ def test_busy_asks_with_the_number() -> None:
 
 
 def test_consent_is_what_was_asked_about() -> None:
-    assert plan("switch", "mistral").request["consent"] == {"busy": False, "not_fitting": False}
-    assert plan("switch", "mistral", state(running=3)).request["consent"] == {"busy": True, "not_fitting": False}
-    assert plan("switch", "mistral", state(available_gib=30)).request["consent"] == {"busy": False, "not_fitting": True}
+    assert plan("switch", "mistral").request["consent"] == {}
+    assert plan("switch", "mistral", state(running=3)).request["consent"] == {"busy": ["qwen"]}
+    assert plan("switch", "mistral", state(available_gib=30)).request["consent"] == {"not_fitting": True}
     assert plan("switch", "mistral", consent="all").request["consent"] == {
         "busy": True,
         "not_fitting": True,
@@ -148,7 +148,7 @@ def test_leaving_one_that_hangs_says_so_and_may_kill_it() -> None:
     made = plan("switch", "mistral", strained())
     assert made.verdict is Verdict.ASK and "qwen hangs: 3 running, and not one token" in made.reason and "busy" not in made.reason
     assert "systemctl kill --signal=SIGKILL a.service" in made.commands
-    assert made.request["consent"] == {"busy": True, "not_fitting": False}
+    assert made.request["consent"] == {"busy": ["qwen"]}
     assert "systemctl kill --signal=SIGKILL a.service" not in plan("switch", "mistral").commands
 
 
@@ -292,10 +292,10 @@ def test_a_load_that_fits_beside_what_rests_goes_at_once() -> None:
 def test_what_does_not_fit_or_would_slow_others_down_is_asked() -> None:
     made = ask("load", f"ollama/{BIG}")
     assert made.verdict is Verdict.ASK and "does not fit, short by 7.2 GiB" in made.reason and "on the CPU" in made.reason
-    assert made.request["consent"] == {"busy": False, "not_fitting": True}
+    assert made.request["consent"] == {"not_fitting": True}
     made = ask("pin", f"ollama/{SMALL}", loading(running=2))
     assert made.verdict is Verdict.ASK and "qwen is busy" in made.reason
-    assert made.request["consent"] == {"busy": True, "not_fitting": False}
+    assert made.request["consent"] == {"busy": ["qwen"]}
     assert ask("pin", f"ollama/{HELD}", loading(running=2)).verdict is Verdict.GO, "it is loaded: nothing more is taken"
 
 

@@ -25,6 +25,22 @@ def operator(box: Box, tmp_path: Path) -> Iterator[Operator]:
     empty(box)
 
 
+DRIPS = """\
+import contextlib, socket, threading, time
+def answer(one):
+    with contextlib.suppress(OSError):
+        one.recv(65536)
+        one.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 99999\\r\\n\\r\\n")
+        while True:
+            one.sendall(b" ")
+            time.sleep(1)
+server = socket.create_server(("127.0.0.1", 30001))
+while True:
+    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+"""
+"""An engine whose answers never end, one byte a second."""
+
+
 def steps(operator: Operator) -> list[tuple[str, str, str]]:
     return [(x["name"], x["state"], x.get("detail", "")) for x in operator.newest_receipt() if x["t"] == "step"]
 
@@ -73,3 +89,37 @@ def test_the_key_of_a_mode_whose_core_is_stuck_ends_it_and_brings_it_back(operat
     assert operator.newest_receipt()[-1]["outcome"] == "done"
     assert any(name == "stop" and "SIGKILL" in detail for name, _, detail in steps(operator))
     assert ("proof", "done") in [(name, state) for name, state, _ in steps(operator)]
+
+
+def test_an_engine_that_drips_holds_neither_the_preflight_nor_readiness_nor_a_cancel(
+    operator: Operator, box: Box, tmp_path: Path
+) -> None:
+    box.tune("sglang-mistral4", load_seconds=0.2)
+    box.write("/run/drips.py", DRIPS)
+    box.root(f"mkdir -p {DROP_IN}")
+    box.write(f"{DROP_IN}/drips.conf", "[Service]\nType=exec\nExecStart=\nExecStart=/usr/bin/python3 /run/drips.py\n")
+    box.systemctl("daemon-reload")
+    config = operator.config_path.read_text()
+    box.systemctl("start", UNIT)
+    operator.ok("switch", "mistral", "--yes")
+    assert loaded(box) == ["mistral"]
+
+    operator.config_path.write_text(config.replace('ready_timeout = "60s"', 'ready_timeout = "4s"'))
+    failed = operator.run("switch", "qwen", "--yes")
+    assert failed.returncode == 1 and "was not ready within 4 s" in failed.stderr, failed.stderr
+    assert operator.newest_receipt()[-1]["outcome"] == "rolled-back" and loaded(box) == ["mistral"] and ready(box, "mistral")
+
+    operator.config_path.write_text(config.replace('ready_timeout = "60s"', 'ready_timeout = "10h"'))
+    before = operator.newest_receipt()[0]["id"]
+    switching = operator.start("switch", "qwen", "--yes")
+    try:
+        wait_for(lambda: operator.newest_receipt()[0]["id"] != before, 60, "the action's begin")
+        wait_for(lambda: ("ready", "running") in [(name, state) for name, state, _ in steps(operator)], 60, "the engine's start")
+        cancelled = operator.ok("cancel")
+        assert "and Mistral 4 is brought back" in cancelled.stderr, cancelled.stderr
+        switching.communicate(timeout=120)
+    finally:
+        switching.kill()
+    end = operator.newest_receipt()[-1]
+    assert end["t"] == "end" and end["outcome"] == "cancelled", end
+    assert loaded(box) == ["mistral"] and not busy(box)

@@ -24,6 +24,7 @@ from sovtui.onbox import launch, receipt
 from sovtui.onbox.gpus import Gpus
 from sovtui.onbox.probe import Pace
 from sovtui.runtime import bundle
+from tests.onbox.dripping import dripping
 
 pytestmark = pytest.mark.integration  # real processes and terminals, seconds each
 
@@ -354,6 +355,21 @@ def test_busy_then_cancel(box: Box) -> None:
     assert box.unit("b.service") == "inactive"
 
 
+def test_a_cancel_does_not_wait_for_an_engine_that_answers_without_end(box: Box) -> None:
+    for name, state in (("a.service", "active"), ("b.service", "inactive"), ("f.service", "active")):
+        box.unit(name, state)
+    wished = switch()
+    with dripping("slow body") as engine:
+        wished["plan"]["modes"][1].update(url=engine.url, engine="vllm")
+        assert box.one("start", wished)["t"] == "started"
+        assert engine.asked.wait(PATIENCE_SECONDS)
+        assert box.one("cancel", {"id": wished["id"]})["t"] == "cancelling"
+        assert outcome(box.follow(wished["id"]))[0] == "cancelled"
+        assert not engine.tired.is_set(), "it was not the engine that ended it"
+    assert box.unit("a.service") == "active"
+    assert box.one("start", wish(tail="cd34"))["t"] == "started", "nobody holds the lock any more"
+
+
 def test_client_gone_runner_stays(box: Box) -> None:
     process = box.stream("start", wish())
     assert process.stdout and process.stdin
@@ -577,7 +593,7 @@ def test_follow_of_nothing(box: Box) -> None:
 
 
 def test_payload_is_small_and_made_once() -> None:
-    assert len(bundle.payload("probe")) < 26_800
+    assert len(bundle.payload("probe")) < 25_000
     assert len(bundle.payload("start")) < 82_000
     assert bundle.payload("start") is bundle.payload("start")
     argv = bundle.call("probe").argv

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sovtui.onbox import asking, loaded
-from sovtui.onbox.plan import BadRequest
+from sovtui.onbox.names import BadRequest
 from sovtui.onbox.rights import commands_of
 from tests.box.pretend_loader import Comfyui, Llamaswap, Ollama
 from tests.onbox.world import GIB, WALL, Service, Story, World, box, play, request

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from sovtui.onbox import journal, keeping, launch, lock, permission, receipt, rights, services, signatures
-from sovtui.onbox.plan import BadRequest, check_id, check_service, kind_of, parse
+from sovtui.onbox.names import BadRequest, check_id, check_service, kind_of
+from sovtui.onbox.plan import parse
 from sovtui.onbox.words import Step
 from tests.onbox.world import World, box, play, request
 
@@ -468,13 +469,12 @@ def test_since() -> None:
 
 def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow look that began before `start` returned must not tell afterwards that the service is down."""
-    import queue
     import threading
 
     from sovtui.onbox import effects
     from sovtui.onbox.authority import Authority
     from sovtui.onbox.things import Unit
-    from sovtui.onbox.words import Event, Look, Looked, Ran, Run
+    from sovtui.onbox.words import Look, Looked, Ran, Run
 
     state, looking, go_on = {"active": "inactive"}, threading.Event(), threading.Event()
 
@@ -490,14 +490,13 @@ def test_a_look_is_never_older_than_the_command_that_was_told_before_it(monkeypa
 
     monkeypatch.setattr(services, "units", units)
     monkeypatch.setattr(Authority, "control", control)
-    events: queue.Queue[Event] = queue.Queue()
-    hands = effects.Hands(parse(raw()), events.put)
+    hands = effects.Hands(parse(raw()))
     hands.perform(Look(("a.service",)))
     assert looking.wait(60)
     hands.perform(Run("start", "a.service"))
-    assert isinstance(events.get(timeout=60), Ran)
+    assert isinstance(hands.take(), Ran)
     go_on.set()
-    seen = events.get(timeout=60)
+    seen = hands.take()
     assert isinstance(seen, Looked) and seen.unit("a.service").active == "active"
 
 

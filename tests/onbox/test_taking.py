@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from sovtui.onbox import jobs
+from sovtui.onbox.names import BadRequest
+from sovtui.onbox.plan import Consent
 from sovtui.onbox.things import Need
 from tests.onbox.world import Service, Story, World, box, play, request
 
@@ -36,7 +38,11 @@ GOES = {
 def test_what_goes_along_is_asked_about_and_comes_back_with_its_mode(near: dict[str, tuple[str, ...]]) -> None:
     world = with_agent(**near)
     story = play(world, request())
-    assert (story.outcome, story.end and story.end.exit, story.end and story.end.asks) == ("refused", 4, True)
+    assert (story.outcome, story.end and story.end.exit, story.end and story.end.asks) == (
+        "refused",
+        4,
+        Consent(takes=(f"stop {AGENT}",)),
+    )
     assert f"also stops {AGENT}" in story.reason
     assert world.commands == [], "nothing was touched"
     assert story.owed == {}
@@ -194,7 +200,7 @@ def chore(world: World, kind: str, service: str, consent: dict[str, bool] | None
 def test_a_restart_that_starts_others_anew_is_asked_about(near: dict[str, tuple[str, ...]]) -> None:
     world = with_agent(**near)
     story = chore(world, "restart", "a.service")
-    assert (story.outcome, story.end and story.end.asks) == ("refused", True)
+    assert (story.outcome, story.end and story.end.asks) == ("refused", Consent(takes=(f"restart {AGENT}",)))
     assert f"restarting a.service also restarts {AGENT}" in story.reason
     story = chore(world, "restart", "a.service", YES)
     assert story.outcome == "done"
@@ -239,7 +245,7 @@ def by_hand(**more: object) -> tuple[World, dict[str, Any]]:
 def test_a_mode_that_nothing_here_can_stop_is_refused(to: str) -> None:
     world, plan = by_hand()
     story = play(world, request(to=to, **plan))
-    assert (story.outcome, story.end and story.end.exit, story.end and story.end.asks) == ("refused", 4, False)
+    assert (story.outcome, story.end and story.end.exit, story.end and story.end.asks) == ("refused", 4, None)
     assert "hand (http://x:3) runs too and has no `services` that could be stopped" in story.reason
     assert world.commands == []
 
@@ -316,3 +322,37 @@ def test_killed_after_every_event_it_is_owed_or_runs() -> None:
         world = with_agent(PartOf=("a.service",))
         story = play(world, request(consent=YES), kill_after=count)
         assert AGENT in world.holds() or story.owed == {AGENT: "a"}, count
+
+
+# -- what was agreed to, and nothing else ----------------------------------------------------------
+
+
+def test_a_yes_to_what_was_named_is_none_to_what_has_come_since() -> None:
+    """The units on the box, and what engines work on, are others when the answer comes."""
+    world = with_agent(Requires=("a.service",))
+    world.services["a.service"].requests = 2.0
+    first = play(world, request())
+    assert first.end and first.end.asks == Consent(busy=("a",), takes=(f"stop {AGENT}",))
+    named = first.end.asks.told()
+    world.services["new.service"] = Service("new.service", near={"BindsTo": ("a.service",)})
+    world.start_up("new.service")
+    second = play(world, request(consent=named))
+    assert (second.outcome, world.commands) == ("refused", [])
+    assert "new.service" in second.reason and "busy" not in second.reason, "of what is known nobody asks again"
+    assert second.end and second.end.asks == Consent(takes=(f"stop {AGENT}", "stop new.service"))
+    assert play(world, request(consent={**named, **second.end.asks.told()})).outcome == "done"
+
+
+def test_a_yes_to_one_mode_that_is_busy_is_none_to_another() -> None:
+    world = box().start_up("b.service")
+    for name in ("a.service", "b.service"):
+        world.services[name].requests = 2.0
+    story = play(world, request(to="none", consent={"busy": ["a"]}))
+    assert story.end and story.end.asks == Consent(busy=("a", "b")) and world.commands == []
+    assert play(world, request(to="none", consent={"busy": ["a", "b"]})).outcome == "done"
+
+
+@pytest.mark.parametrize("wrong", [{"busy": "a"}, {"takes": [7]}, {"takes": ["x\n"]}, {"stuck": ["a"]}, {"busy": ["a"] * 2001}])
+def test_a_consent_that_is_not_understood_is_refused(wrong: Any) -> None:
+    with pytest.raises(BadRequest):
+        request(consent=wrong)

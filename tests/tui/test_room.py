@@ -127,7 +127,14 @@ async def test_enter_confirms_a_restart_of_the_chosen_unit(stage):
 async def test_what_the_box_has_named_is_asked_about_and_then_done(stage):
     reason = "stopping qwen.service also stops sidecar.service. Nothing was touched; confirm it to go on"
     refused = ActionRun(
-        "id", "drop-caches", "", "me", datetime(2026, 11, 20, tzinfo=UTC), outcome="refused", reason=reason, asks=True
+        "id",
+        "drop-caches",
+        "",
+        "me",
+        datetime(2026, 11, 20, tzinfo=UTC),
+        outcome="refused",
+        reason=reason,
+        asks={"takes": ("stop sidecar.service",)},
     )
     async with stage() as s:
         s.hub.outcome = Outcome(4, "was refused", refused)
@@ -139,7 +146,36 @@ async def test_what_the_box_has_named_is_asked_about_and_then_done(stage):
         await s.press("enter")
         await s.until(lambda: len(s.hub.executed) == 2)
         assert s.screen is s.room
-        assert s.hub.executed[1].wish.options["consent"] == "all"
+        assert s.hub.executed[1].wish.agreed == {"takes": ["stop sidecar.service"]}
+
+
+async def test_what_the_box_names_only_then_is_asked_about_again(stage):
+    def refused(*names):
+        at = datetime(2026, 11, 20, tzinfo=UTC)
+        reason = f"restarting {names[-1]}. Nothing was touched; confirm it to go on"
+        return ActionRun("id", "restart", "", "me", at, outcome="refused", reason=reason, asks={"takes": names})
+
+    async with stage() as s:
+        s.hub.outcome = Outcome(4, "was refused", refused("stop one.service"))
+        s.room.show_pane("services")
+        await s.press("down", "r")
+        await s.until(lambda: isinstance(s.screen, ConfirmScreen))
+        for word, then in (
+            ("is stopped and started again", None),
+            ("one.service", refused("stop one.service", "stop two.service")),
+            ("two.service", ...),
+        ):
+            await s.until(lambda word=word: word in " ".join(s.screen.query_one("Written").plain.split()))
+            await s.read()
+            if then is not None:
+                s.hub.outcome = Outcome(0, "done") if then is ... else Outcome(4, "was refused", then)
+            await s.press("enter")
+        await s.until(lambda: len(s.hub.executed) == 3 and s.screen is s.room)
+        assert [plan.request["consent"] for plan in s.hub.executed] == [
+            {},
+            {"takes": ["stop one.service"]},
+            {"takes": ["stop one.service", "stop two.service"]},
+        ]
 
 
 async def test_what_needs_no_question_is_done_at_once(stage):

@@ -26,7 +26,7 @@ from sovtui.core.model import Mode, Service
 from sovtui.core.reading import fresh, unknown
 from sovtui.core.serving import ASKED_AT_WORK
 from sovtui.core.state import FigureKey
-from sovtui.onbox.plan import supervisor_of
+from sovtui.onbox.names import supervisor_of
 from sovtui.ports.clock import Clock
 from sovtui.ports.errors import PortError, TimedOut
 from sovtui.ports.link import Link, Patience

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +25,6 @@ from sovtui.core.state import State, initial, reduce
 from sovtui.onbox import effects, machine
 from sovtui.onbox.plan import parse
 from sovtui.onbox.words import ASKED, Began, End, Look, Looked
-from sovtui.onbox.words import Event as BoxEvent
 from sovtui.ports.errors import NotYet
 from tests.box.pretend_loader import Handler, Llamaswap
 from tests.fakes.world import FakeClock
@@ -87,16 +85,15 @@ async def swap() -> AsyncIterator[tuple[Llamaswap, Estate]]:
 def carry_out(plan: Plan) -> End:
     """As the box does it: the machine, and hands that really ask."""
     request = parse({"v": 1, "id": "20261120T200000Z-x-abcd", "who": "me", "host": "spark", **plan.request})
-    events: queue.Queue[BoxEvent] = queue.Queue()
-    hands, state = effects.Hands(request, events.put), machine.begin(request)
-    events.put(Began(time.monotonic()))
+    hands, state = effects.Hands(request), machine.begin(request)
+    hands.post(Began(time.monotonic()))
     while True:
-        state, asked = machine.advance(state, events.get(timeout=60))
+        state, asked = machine.advance(state, hands.take())
         for effect in asked:
             if isinstance(effect, End):
                 return effect
             if isinstance(effect, Look):
-                events.put(Looked(time.monotonic(), ()))  # no unit is named, and here may be no systemd
+                hands.post(Looked(time.monotonic(), ()))  # no unit is named, and here may be no systemd
             elif isinstance(effect, ASKED):
                 hands.perform(effect)
 
@@ -128,7 +125,7 @@ async def test_load_and_unload_from_the_plan_to_the_list_that_proves_it(swap: tu
     assert estate.parts() == {BIG: "ready"}
     estate.figure("engine.running", 0.0)
     plan = estate.plan("unload", BIG)
-    assert plan.verdict is Verdict.GO and plan.request["consent"] == {"busy": False}
+    assert plan.verdict is Verdict.GO and plan.request["consent"] == {}
     assert (await asyncio.to_thread(carry_out, plan)).reason == f"{BIG} is unloaded"
     await estate.look()
     assert estate.parts() == {}
@@ -143,7 +140,7 @@ async def test_an_unload_that_may_cut_requests_off_is_asked_first(swap: tuple[Ll
     estate.figure("engine.running", 2.0)
     plan = estate.plan("unload", SMALL)
     assert plan.reason == f"llama-swap is busy with 2 requests and does not wait for them: those of {SMALL} would be cut off."
-    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": True}
+    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": ["swap"]}
 
 
 async def test_what_does_not_fit_is_asked_with_what_might_make_way(swap: tuple[Llamaswap, Estate]) -> None:
@@ -164,7 +161,7 @@ async def test_what_does_not_fit_is_asked_with_what_might_make_way(swap: tuple[L
     for name, value in (("gpu.memory_total_bytes", 64.0 * 2**30), ("gpu.memory_used_bytes", 20.0 * 2**30)):
         estate.put(Samples("spark", (Sample(name, fresh(value, estate.clock.now(), "nvml"), "0"),)))
     plan = all_specs()["load"].plan(estate.state, estate.config, Wish("spark", f"b/{BIG}", {}))
-    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"busy": False, "not_fitting": True}
+    assert plan.verdict is Verdict.ASK and plan.request["consent"] == {"not_fitting": True}
     assert "does not fit" in plan.reason and plan.reason.endswith(f"It may fit once {SMALL} has been unloaded.")
 
 
