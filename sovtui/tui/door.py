@@ -1,16 +1,18 @@
 """Who may hold a connection to `sovtui serve`, and for how long, until its page has shown the key.
 
 Whoever is on this machine can connect, and hold on by sending slowly or nothing. So a connection has a deadline for each thing
-that it owes; each user of this machine has so many connections without the key, and all other users together; one more is always
-let in, and the most idle one of the same user's goes. A page that has shown the key is outside of all this: nothing ends it here.
+that it owes. Each user of this machine has so many connections without the key, and all strangers together; one more is let in where
+the most idle one of theirs can go. None goes within its first moments, so that who does what is due is always served: others wait for
+that, strangers are turned away. A page that has shown the key is outside of all this: nothing ends it here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
@@ -27,11 +29,11 @@ class Limits:
     """From there to the end of the answer: half a megabyte over a bad mobile link."""
     hello: float = 20.0
     """From the opened WebSocket to its first message, which holds the key."""
-    patience: float = 1.0
-    """So long a request's head is on its way before its connection is the first to go when there are too many."""
+    patience: float = 0.5
+    """So long a connection stays, whatever it owes, also when there are too many."""
     octets: int = 1 << 20
     """Received in all. Browsers send the cookies of every port of the machine along."""
-    each: int = 24
+    each: int = 96
     """Connections of one user of this machine at once."""
     others: int = 48
     """Of all users together that are neither this one nor root, through whom a proxy on this machine comes."""
@@ -85,6 +87,7 @@ class Door(asyncio.Protocol):
 
     def _forget(self) -> None:
         self._doorway.waiting.pop(self, None)
+        self._doorway.left.set()
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -124,6 +127,8 @@ class Doorway:
         self.limits = limits
         self.waiting: dict[Door, None] = {}
         """Connections that have not shown the key, the oldest first."""
+        self.left = asyncio.Event()
+        """One of them is gone."""
         self._serve = serve
         self._user_of = user_of
         self._ours = {os.getuid(), 0, None}
@@ -134,11 +139,15 @@ class Doorway:
         while True:
             try:
                 connection, _ = await loop.sock_accept(listening)
-            except OSError:  # no descriptor is left, or the peer is gone again
+            except OSError:  # the peer is gone again, or no descriptor is left: then somebody has to go
+                self._send_away(self.waiting)
                 await asyncio.sleep(0.05)
                 continue
-            door = Door(self, self._serve(), self._user_of(connection))
-            self._make_room(door.user)
+            user = self._user_of(connection)
+            if not await self._room(user):
+                connection.close()
+                continue
+            door = Door(self, self._serve(), user)
             self.waiting[door] = None
             try:
                 await loop.connect_accepted_socket(partial(_same, door), connection)
@@ -146,19 +155,34 @@ class Doorway:
                 door.end()
                 connection.close()
 
-    def _make_room(self, user: int | None) -> None:
+    async def _room(self, user: int | None) -> bool:
+        """Make room for one more of `user`. False: a stranger, and there is none."""
+        while crowd := self._crowd(user):
+            if self._send_away(crowd):
+                return True
+            if user not in self._ours:
+                return False
+            self.left.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next(iter(crowd)).since + self.limits.patience):
+                    await self.left.wait()
+        return True
+
+    def _crowd(self, user: int | None) -> list[Door]:
+        """Those of whom one has to go for one more of `user`, the oldest first."""
         same = [door for door in self.waiting if door.user == user]
         if len(same) >= self.limits.each:
-            self._most_idle(same).end()
-            return
+            return same
         others = [door for door in self.waiting if door.user not in self._ours]
-        if user not in self._ours and len(others) >= self.limits.others:
-            self._most_idle(others).end()
+        return others if user not in self._ours and len(others) >= self.limits.others else []
 
-    def _most_idle(self, doors: list[Door]) -> Door:
-        """The oldest of those that owe most. A head that may well be on its way is not owed yet."""
+    def _send_away(self, crowd: Iterable[Door]) -> bool:
+        """The oldest of those that owe most, if any has had its first moments."""
         late = asyncio.get_running_loop().time() - self.limits.patience
-        return min(doors, key=lambda door: _Owes.ANSWER if door.owes is _Owes.HEAD and door.since > late else door.owes)
+        found = min((door for door in crowd if door.since <= late), key=lambda door: door.owes, default=None)
+        if found is not None:
+            found.end()
+        return found is not None
 
 
 def _same(door: Door) -> Door:

@@ -43,6 +43,10 @@ MOST_PAGES = 8
 """Each is a process with a connection of its own."""
 MOST_TOKENS = 8 * MOST_PAGES
 """Pages that may be reloaded; an older one needs the key again."""
+QUEUE = 4096
+"""Connections that the kernel keeps until it is their turn."""
+LINGER_SECONDS = 1.0
+"""For a body that nobody has asked for: without reading it the answer may be lost."""
 END_SECONDS = 2.0
 """How long a page's process may take to end with it."""
 _PORTS = {"http": 80, "https": 443}
@@ -109,12 +113,13 @@ class Pages:
             access_log=None,
             logger=log,
             shutdown_timeout=0.5,
+            lingering_time=LINGER_SECONDS,
             max_field_size=self._limits.octets,
         )
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as entry:
             entry.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             entry.bind((LOOPBACK, port))
-            entry.listen(128)
+            entry.listen(QUEUE)
             entry.setblocking(False)
             await runner.setup()
             server = runner.server

@@ -193,6 +193,12 @@ async def test_a_desktops_page(tab: Tab, address: str) -> None:
         while "needs the key" not in str(await tab.value("document.body.innerText")):
             await asyncio.sleep(0.05)
     assert await tab.value("sessionStorage.length") == 0
+    tab.seen = b""
+    await tab.value("document.querySelector('input').focus()")
+    await tab.ask("Input.insertText", text=f" {key} ")
+    await tab.key("\r")
+    await tab.until(b"PrismaQuant")
+    assert key not in await tab.value("JSON.stringify(sessionStorage)")
 
 
 async def test_a_tablets_page_is_tapped_and_turned(tab: Tab, address: str) -> None:
