@@ -142,7 +142,8 @@ def harmless(word: str, models: bool = True) -> bool:
     """Whether a word tells nothing that somebody could use, wherever it stands. `models`: where the name of one may stand."""
     if word in KNOWN or not re.search(r"\w", word) or _NUMBER.match(word) or _REFERENCE.match(word) or _PATH.match(word):
         return len(word) < 1000
-    return (_FILE.match(word) or (models and _MODEL.match(word)) or _REMOTE.match(word)) and not _dense(word) or False
+    known = _FILE.match(word) or (models and _MODEL.match(word)) or _REMOTE.match(word)
+    return bool(known) and not _dense(word)
 
 
 def _dense(word: str) -> bool:
@@ -289,6 +290,7 @@ class _Reader:
             self.begins = False
             return self.word(word)
         self._runs(base)
+        self.engine = self.engine and _MODEL.match(word) is not None
         self.secret = secret_name(word)
         plain = re.fullmatch(r"[A-Za-z_][A-Za-z_.-]*", word) and not quoted and len(word) < 40
         return word if plain or harmless(word) else self._plain(word)
