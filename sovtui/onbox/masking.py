@@ -76,6 +76,8 @@ _NAMING = _set(
 )
 """Verbs of systemctl, Docker and Podman that names follow."""
 _MANAGERS = frozenset((*containerline.CONTAINERS, "systemctl", "docker-compose", "podman-compose"))
+_MODELS = _MANAGERS | enginewords.SHELLS | {"python", "python3"}
+"""Programs beside engines that are given models, images and scripts."""
 _LOGINS = {
     "curl": ("-u", "--user", "-U", "--proxy-user", "-b", "-H", "--header", "-d", "--data", "-F", "--form"), "wget": ("--header", "--user"), "sshpass": ("-p",),
     "mysql": ("-p",), "mysqldump": ("-p",), "redis-cli": ("-a",), "smbclient": ("-U",), "docker": ("--label",), "http": ("-a",),
@@ -83,8 +85,6 @@ _LOGINS = {
 """Options that a login or a whole message follows."""
 _FETCHERS = _set("curl wget aria2c http https xh")
 """What they are given is a URL, also without a scheme."""
-_TALKERS = _FETCHERS | _set("echo printf logger mail sendmail ssh sshpass mysql psql redis-cli openssl gpg smbclient")
-"""Known programs whose words are no models."""
 _SCHEMES = _set(
     "http https ws wss tcp udp unix ipc ssh git ftp ftps sftp rest s3 gs b2 azure swift rclone hf oci docker file redis rediss "
     "postgres postgresql mysql mariadb mongodb amqp amqps mqtt mqtts nats grpc smb nfs ldap ldaps"
@@ -254,7 +254,8 @@ class _Reader:
             return MASK
         name, self.option = self.option, ""
         base = enginewords.base(word)
-        known = base in _PROGRAMS or enginewords.is_python([word]) or _serves(base)
+        verb = word in _NAMING and self.program in _MANAGERS  # `docker exec`, which is no `exec`
+        known = not verb and (base in _PROGRAMS or enginewords.is_python([word]) or _serves(base))
         if known and (self.begins or self.wrapped or not name) and re.fullmatch(r"[\w./~$+-]+", word):
             self._runs(base)
             return word
@@ -269,7 +270,7 @@ class _Reader:
                     self.anew(True)  # an image or a container: what follows is run in it
                     self.engine = _serves(word)
                 return word if named or not word.startswith("http") else self._plain(word)
-        if word in _NAMING and self.program in _MANAGERS:
+        if verb:
             self.naming, self.verb = True, word
         if word == "serve":
             self.named = True
@@ -355,7 +356,7 @@ class _Reader:
         """A word of which nothing is known but itself."""
         if self.program in _FETCHERS and re.match(r"[\w.-]+(?::\d+)?/", word):
             return _address(f"http://{word}").partition("://")[2]
-        if harmless(word, models and (self.engine or not self.program or self.program in _PROGRAMS - _TALKERS)):
+        if harmless(word, models and (self.engine or not self.program or self.program in _MODELS)):
             return word
         if "://" in word:
             return _address(word, paths)
