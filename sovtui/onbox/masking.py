@@ -248,6 +248,8 @@ class _Reader:
 
     def word(self, word: str, quoted: bool = False) -> str:
         option = _OPTION.match(word)
+        if word[:1] == "#" and not quoted:
+            self.anew(False)  # a remark
         if option and not self.begins:
             return self._option(word, option.group(1), option.group(2))
         if self.secret:
@@ -356,7 +358,7 @@ class _Reader:
         """A word of which nothing is known but itself."""
         if self.program in _FETCHERS and re.match(r"[\w.-]+(?::\d+)?/", word):
             return _address(f"http://{word}").partition("://")[2]
-        if harmless(word, models and (self.engine or not self.program or self.program in _MODELS)):
+        if harmless(word, models and (self.engine or self.program in _MODELS)):
             return word
         if "://" in word:
             return _address(word, paths)
@@ -379,7 +381,7 @@ class _Reader:
 
 
 def _name(word: str) -> bool:
-    return _NAME.match(word) is not None and "://" not in word and not _LOGIN.search(word)
+    return _NAME.match(word) is not None and "://" not in word and word[-1:] != ":" and not _LOGIN.search(word)
 
 
 def _address(word: str, paths: bool = False) -> str:
