@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -18,8 +19,15 @@ from enum import IntEnum
 from functools import partial
 from typing import cast
 
+log = logging.getLogger("sovtui.serve")
 
-@dataclass(frozen=True, slots=True)
+
+_KEPT = 120
+"""Descriptors for the pages and their processes, and for ourselves."""
+_FEWEST = 8
+
+
+@dataclass(frozen=True)
 class Limits:
     """Of connections whose page has not shown the key. Times in seconds."""
 
@@ -37,6 +45,12 @@ class Limits:
     """Connections of one user of this machine at once."""
     others: int = 48
     """Of all users together that are neither this one nor root, through whom a proxy on this machine comes."""
+
+
+def limits_within(descriptors: int) -> Limits:
+    """The usual limits where this process may open so many files, else so few connections that the open pages have theirs."""
+    each = min(Limits.each, max(_FEWEST, (descriptors - _KEPT) // 4))
+    return Limits(each=each, others=each // 2)
 
 
 class _Owes(IntEnum):
@@ -143,17 +157,26 @@ class Doorway:
                 self._send_away(self.waiting)
                 await asyncio.sleep(0.05)
                 continue
-            user = self._user_of(connection)
-            if not await self._room(user):
-                connection.close()
-                continue
-            door = Door(self, self._serve(), user)
-            self.waiting[door] = None
             try:
-                await loop.connect_accepted_socket(partial(_same, door), connection)
+                await self._let_in(connection)
             except OSError:
-                door.end()
                 connection.close()
+            except Exception:
+                log.exception("a connection could not be let in")
+                connection.close()
+
+    async def _let_in(self, connection: socket.socket) -> None:
+        user = self._user_of(connection)
+        if not await self._room(user):
+            connection.close()
+            return
+        door = Door(self, self._serve(), user)
+        self.waiting[door] = None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(partial(_same, door), connection)
+        except BaseException:
+            door.end()
+            raise
 
     async def _room(self, user: int | None) -> bool:
         """Make room for one more of `user`. False: a stranger, and there is none."""

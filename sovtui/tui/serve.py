@@ -17,6 +17,7 @@ import hmac
 import json
 import logging
 import re
+import resource
 import secrets
 import shlex
 import signal
@@ -35,7 +36,7 @@ from textual_serve.download_manager import DownloadManager
 
 from sovtui.adapters.neighbours import user_of
 from sovtui.core.addresses import authority
-from sovtui.tui.door import Door, Doorway, Limits
+from sovtui.tui.door import Door, Doorway, Limits, limits_within
 
 LOOPBACK = "127.0.0.1"
 OURS = ("127.0.0.1", "localhost", "::1")
@@ -349,5 +350,7 @@ def run(command: Sequence[str], port: int, allow: Collection[str], tell: Callabl
         with contextlib.redirect_stdout(ours):
             tell(url)
 
+    files_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    limits = Limits() if files_open == resource.RLIM_INFINITY else limits_within(files_open)
     with contextlib.redirect_stdout(sys.stderr):
-        asyncio.run(serve(Pages(command, allow=allow, user_of=user_of), port, told))
+        asyncio.run(serve(Pages(command, allow=allow, limits=limits, user_of=user_of), port, told))

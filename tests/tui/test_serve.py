@@ -24,7 +24,7 @@ import textual_serve
 from aiohttp import ClientSession, ClientWebSocketResponse
 
 from sovtui.adapters.neighbours import user_of
-from sovtui.tui.door import Limits
+from sovtui.tui.door import Limits, limits_within
 from sovtui.tui.serve import MOST_PAGES, MOST_TOKENS, Pages
 
 REPO = Path(__file__).resolve().parents[2]
@@ -377,6 +377,14 @@ async def test_other_users_of_the_machine_take_no_place_of_the_owners() -> None:
         await ended(theirs[-1][0])  # the oldest of the same user, nobody else's
         mine_writer.write(b"localhost\r\n\r\n")
         assert (await ended(mine)).startswith(b"HTTP/1.1 200 ") and len(one) == 3
+
+
+def test_few_open_files_mean_few_connections_never_none_for_a_page() -> None:
+    assert limits_within(1024) == limits_within(1 << 20) == Limits()
+    for descriptors in (160, 256, 400):
+        limits = limits_within(descriptors)
+        assert 8 <= limits.each < Limits.each
+        assert 3 * limits.each + limits.others + 8 * MOST_PAGES < descriptors  # this user, root, who cannot be told, others
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not here: sock_diag")
