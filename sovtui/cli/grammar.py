@@ -152,7 +152,12 @@ def parser() -> argparse.ArgumentParser:
     serve = command("serve", "The control room in a browser, on this machine's loopback alone; needs textual-serve.")
     serve.add_argument("--port", type=_port, default=8765, metavar="N", help="where it listens (8765); 0: any unused port")
     serve.add_argument(
-        "--allow", action="append", default=[], metavar="NAME", help="another host name that the page may be opened under"
+        "--allow",
+        action="append",
+        default=[],
+        type=_name,
+        metavar="NAME",
+        help="another host name that the page may be opened under",
     )
     serve.add_argument("--demo", choices=DEMOS, metavar="|".join(DEMOS), help="a scripted estate: no box is needed")
     command("themes", "The available themes, and where they come from.")
@@ -182,6 +187,15 @@ def _count(text: str) -> int:
     if not 1 <= value <= 100000:
         raise argparse.ArgumentTypeError("from 1 to 100000")
     return value
+
+
+def _name(text: str) -> str:
+    from sovtui.core.addresses import authority
+
+    found = authority(text)
+    if found is None or found[1] is not None:
+        raise argparse.ArgumentTypeError("a host name alone, without https:// and port")
+    return text
 
 
 def _port(text: str) -> int:

@@ -17,11 +17,12 @@ MAX_CHARS = 2000
 # C0 and C1 controls, line and paragraph separators, lone surrogates; all of Unicode's format characters (Cf: bidi marks, overrides and
 # isolates, zero-width ones, soft hyphen, byte order mark, tags, interlinear marks) and all that its standard says a renderer may ignore:
 # fillers of Hangul, the combining grapheme joiner, invisible vowels of Khmer, variation selectors. Where one of these changes how
-# something looks, terminals do not agree how wide that is.
+# something looks, terminals do not agree how wide that is. And what is drawn as nothing: Egyptian blanks, the filler of Khitan, the
+# null notehead.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160\u17b4-\u17b5\u180b-\u180f"
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
-    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "\U00013430-\U0001343f\U00013441-\U00013442\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 # A whole escape sequence goes, not only its first byte: otherwise "[31m" stays behind as noise.
 _SEQUENCE = re.compile(
@@ -43,7 +44,7 @@ def clean(text: str, limit: int = MAX_CHARS) -> Clean:
         if "\r" in text:
             parts = [part for part in text.replace("\r\n", "\n").split("\r") if part.strip()]
             text = parts[-1] if parts else ""
-        text = text.expandtabs(4).replace("\n", " ")
+        text = text.expandtabs(4).replace("\n", " ").replace("\u2800", " ")  # Braille without a dot
         text = _UNSAFE.sub("", text)
     if cut or len(text) > limit:
         text = text[: limit - 1] + "…"

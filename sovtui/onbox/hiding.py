@@ -1,8 +1,9 @@
-"""Values that must not be seen, taken out of any text: as they are, quoted, or encoded for JSON, a URL, HTML or Basic. Pure."""
+"""Values that must not be seen, taken out of any text: as they are, quoted, or encoded for JSON, a URL, HTML, Basic or as hex. Pure."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,7 @@ SHORT = 3
 """What is no longer than this counts only where it stands alone."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENCODED = re.compile(r"[%\\&+']")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4,}={0,2}|[A-Za-z0-9+/_-]{2,3}={1,2}")
 _ESCAPES = {"\n": r"\\{1,3}n", "\t": r"\\{1,3}t", "\r": r"\\{1,3}r", "\b": r"\\{1,3}b", "\f": r"\\{1,3}f"}
 _QUOTES = {"'": r"'\\''|'\"'\"'", " ": r"\+", "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
@@ -28,6 +30,8 @@ class Hider:
         self._encoded = [(value, "".join(map(_any_way, value))) for value, _ in self._plain]
         self._patterns: list[re.Pattern[str]] | None = None
         self._basic = [core for value in found if len(value) > SHORT for core in _basic(value)]
+        self._hex = [value.encode("utf-8", "surrogatepass").hex() for value in found if len(value) > SHORT]
+        self._short = [re.compile(pattern) for value, pattern in self._plain if len(value) <= SHORT]
         self.longest = max((len(value) for value in found), default=0)
 
     def __repr__(self) -> str:
@@ -45,7 +49,19 @@ class Hider:
         for core in self._basic:
             if core in text:
                 text = re.sub(rf"[A-Za-z0-9+/_-]*{re.escape(core)}[A-Za-z0-9+/_=-]*", lambda _: self._mark, text)
-        return text
+        for digits in self._hex:
+            if digits in text.lower():
+                text = re.sub(digits, lambda _: self._mark, text, flags=re.IGNORECASE)
+        return _BASE64.sub(self._decoded, text) if self._short else text
+
+    def _decoded(self, found: re.Match[str]) -> str:
+        """A word, unless it is Base64 of a text in which a short value stands."""
+        with contextlib.suppress(ValueError):
+            word = found.group(0).rstrip("=").replace("-", "+").replace("_", "/")
+            told = base64.b64decode(word + "=" * (-len(word) % 4)).decode()
+            if told.rstrip().isprintable() and any(one.search(told) for one in self._short):
+                return self._mark
+        return found.group(0)
 
 
 def _standing(pattern: str, value: str) -> str:
@@ -56,7 +72,7 @@ def _any_way(char: str) -> str:
     """A pattern for one character however it is written."""
     ways = [_QUOTES.get(char, ""), _ESCAPES.get(char, "")]
     data = char.encode("utf-8", "surrogatepass")
-    ways.append("".join(f"%{_hex(f'{byte:02x}')}" for byte in data))
+    ways.append("".join(f"%(?:25)*{_hex(f'{byte:02x}')}" for byte in data))
     ways.append("".join(rf"\\x{_hex(f'{byte:02x}')}" for byte in data))
     units = char.encode("utf-16-be", "surrogatepass").hex()
     ways.append("".join(rf"\\{{1,3}}u{_hex(units[i : i + 4])}" for i in range(0, len(units), 4)))

@@ -76,11 +76,20 @@ _NAMING = _set(
 )
 """Verbs of systemctl, Docker and Podman that names follow."""
 _MANAGERS = frozenset((*containerline.CONTAINERS, "systemctl", "docker-compose", "podman-compose"))
+_MODELS = _MANAGERS | enginewords.SHELLS | {"python", "python3"}
+"""Programs beside engines that are given models, images and scripts."""
 _LOGINS = {
-    "curl": ("-u", "--user", "-U", "-b", "-H", "--header", "-d", "-F", "--form"), "wget": ("--header", "--user"), "sshpass": ("-p",),
+    "curl": ("-u", "--user", "-U", "--proxy-user", "-b", "-H", "--header", "-d", "--data", "-F", "--form"), "wget": ("--header", "--user"), "sshpass": ("-p",),
     "mysql": ("-p",), "mysqldump": ("-p",), "redis-cli": ("-a",), "smbclient": ("-U",), "docker": ("--label",), "http": ("-a",),
 }  # fmt: skip
 """Options that a login or a whole message follows."""
+_FETCHERS = _set("curl wget aria2c http https xh")
+"""What they are given is a URL, also without a scheme."""
+_SCHEMES = _set(
+    "http https ws wss tcp udp unix ipc ssh git ftp ftps sftp rest s3 gs b2 azure swift rclone hf oci docker file redis rediss "
+    "postgres postgresql mysql mariadb mongodb amqp amqps mqtt mqtts nats grpc smb nfs ldap ldaps"
+)
+"""Behind which a host follows: behind those of notifiers it is the secret."""
 _PATH_URLS = ("--web.external-url", "--web.route-prefix")
 _URL_WORDS = re.compile(
     r"(?:v\d|api|health|healthz|ready|metrics|models|chat|completions|embeddings|ping|version|status|info|props|slots)\Z"
@@ -102,6 +111,9 @@ _FILE = re.compile(
 )
 _MODEL = re.compile(r"(?:[\w.-]+(?::\d+)?/)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?::[\w.-]{1,60})?(?:@sha256:[0-9a-f]+)?\Z")
 _NAME = re.compile(r"[A-Za-z0-9%][\w.:/@%,+-]*(?: [\w.:/@%,+-]+){0,4}\Z")
+_SAID = re.compile(r"([\w{\"'.-]+)([=:])(.+)\Z")
+_IN_WORDS = re.compile(r"[^\W\d_]+(?:['/-][^\W\d_]+)*[.,:;!?]*\Z|[=:-]\Z")
+_LOGIN = re.compile(r":[^@]*@(?!sha256:)")
 _WORDY = re.compile(r"[A-Za-z]{0,16}\d{0,5}[A-Za-z]{0,4}\Z|\d+\Z|\d+x\d+[A-Za-z]?\Z|[A-Za-z]\d[A-Za-z]\d\d?\Z|[A-Za-z]{1,24}\Z")
 _URL = re.compile(
     r"((?:[a-z0-9]{1,8}:)?[a-z][a-z0-9+.-]*://)(?:([^/@]*)@)?(\[[0-9a-fA-F:.]+\]|[\w.-]*|\$\{?\w+\}?)(:(?:\d+|\$\{?\w+\}?))?"
@@ -126,11 +138,12 @@ def secret_name(name: str) -> bool:
     return any(part in _SECRETS or part.endswith(_SECRET_ENDS) for part in parts if part) and not _PLACES.intersection(parts)
 
 
-def harmless(word: str) -> bool:
-    """Whether a word tells nothing that somebody could use, wherever it stands."""
+def harmless(word: str, models: bool = True) -> bool:
+    """Whether a word tells nothing that somebody could use, wherever it stands. `models`: where the name of one may stand."""
     if word in KNOWN or not re.search(r"\w", word) or _NUMBER.match(word) or _REFERENCE.match(word) or _PATH.match(word):
         return len(word) < 1000
-    return (_FILE.match(word) or _MODEL.match(word) or _REMOTE.match(word)) is not None and not _dense(word)
+    known = _FILE.match(word) or (models and _MODEL.match(word)) or _REMOTE.match(word)
+    return bool(known) and not _dense(word)
 
 
 def _dense(word: str) -> bool:
@@ -177,8 +190,9 @@ def code(line: str) -> str:
 
 def prompt(line: str) -> str:
     """A line that asks somebody something: plain words stay."""
-    made, hide = "", False
+    made, hide, after = "", False, False
     for word, gap in re.findall(r"(\S+)(\s*)", line):
+        hide = hide or (after and word[:1] in "[(")  # what an empty answer means
         bare = word.strip("\"'()[]?!,.:;")
         plain = (
             re.fullmatch(r"[^\W\d_]+(?:['/-][^\W\d_]+)*|\d*", bare)
@@ -187,18 +201,24 @@ def prompt(line: str) -> str:
             or word in KNOWN
         )
         made += (MASK if hide or not (plain or not re.search(r"\w", word)) else word) + gap
-        hide = secret_name(word) and word.rstrip("\"'")[-1:] in ("=", ":")
+        after = secret_name(word)
+        hide = after and word.rstrip("\"'")[-1:] in ("=", ":")
     return made
 
 
 def prose(line: str) -> str:
     """A sentence: what stays out is what follows a name for a secret, what looks like a key, and the login of a URL."""
-    made, hide = "", False
+    made, hide, after = "", False, False
     for word, gap in re.findall(r"(\S+)(\s*)", line):
-        name, sign, rest = word.partition("=")
+        said = _SAID.match(word)
         long = len(word) > 15 and _dense(word) and not _FILE.match(word)
-        hidden = f"{name}={MASK}" if sign and rest and secret_name(name) else MASK if hide or long else ""
-        made += (hidden or (_address(word, True) if "://" in word else word)) + gap
+        if said and secret_name(said.group(1)):
+            made += said.group(1) + said.group(2) + MASK + gap
+        elif hide or long or (after and not _IN_WORDS.match(word)):
+            made += MASK + gap
+        else:
+            made += (_address(word) if "://" in word else f"{MASK}@" if _LOGIN.search(word) else word) + gap
+        after = secret_name(word) or (after and word in ("is", "was", "now", "=", ":"))
         hide = secret_name(word) and word[-1:] in ("=", ":")
     return made
 
@@ -228,13 +248,16 @@ class _Reader:
 
     def word(self, word: str, quoted: bool = False) -> str:
         option = _OPTION.match(word)
+        if word[:1] == "#" and not quoted:
+            self.anew(False)  # a remark
         if option and not self.begins:
             return self._option(word, option.group(1), option.group(2))
         if self.secret:
             return MASK
         name, self.option = self.option, ""
         base = enginewords.base(word)
-        known = base in _PROGRAMS or enginewords.is_python([word]) or _serves(base)
+        verb = word in _NAMING and self.program in _MANAGERS  # `docker exec`, which is no `exec`
+        known = not verb and (base in _PROGRAMS or enginewords.is_python([word]) or _serves(base))
         if known and (self.begins or self.wrapped or not name) and re.fullmatch(r"[\w./~$+-]+", word):
             self._runs(base)
             return word
@@ -242,14 +265,14 @@ class _Reader:
             return self._first(word, base, quoted)
         if name and not self._flag(name):
             return self._given(name, word)
-        if self.named or (self.naming and _NAME.match(word)):
+        if self.named or (self.naming and _name(word)):
             named, self.named = self.named, False
-            if _NAME.match(word) or _REFERENCE.match(word):
+            if _name(word) or _REFERENCE.match(word):
                 if self.naming and self.program != "systemctl" and self.verb in ("run", "create", "exec"):
                     self.anew(True)  # an image or a container: what follows is run in it
                     self.engine = _serves(word)
                 return word if named or not word.startswith("http") else self._plain(word)
-        if word in _NAMING and self.program in _MANAGERS:
+        if verb:
             self.naming, self.verb = True, word
         if word == "serve":
             self.named = True
@@ -270,6 +293,7 @@ class _Reader:
             self.begins = False
             return self.word(word)
         self._runs(base)
+        self.engine = self.engine and _MODEL.match(word) is not None
         self.secret = secret_name(word)
         plain = re.fullmatch(r"[A-Za-z_][A-Za-z_.-]*", word) and not quoted and len(word) < 40
         return word if plain or harmless(word) else self._plain(word)
@@ -283,9 +307,10 @@ class _Reader:
         )
 
     def _option(self, word: str, name: str, content: str | None) -> str:
-        self.secret = self.named = False
-        self.option = ""
+        behind, self.secret, self.named, self.option = self.secret, False, False, ""
         bare = name.lstrip("-")
+        if behind and not re.fullmatch(r"--?[a-z][a-z0-9.-]*", name):
+            return MASK
         if (
             not name.startswith("--")
             and len(bare) > 1
@@ -325,13 +350,15 @@ class _Reader:
             or _VARIABLE_NAMES.match(name) is not None
             or (bare in _SHORT_NAMES and (self.engine or enginewords.is_python([self.program])))
         )
-        if names and _NAME.match(content) and "://" not in content:
+        if names and _name(content):
             return content
-        return self._plain(content, name in _PATH_URLS)
+        return self._plain(content, name in _PATH_URLS, False)
 
-    def _plain(self, word: str, paths: bool = False) -> str:
+    def _plain(self, word: str, paths: bool = False, models: bool = True) -> str:
         """A word of which nothing is known but itself."""
-        if harmless(word):
+        if self.program in _FETCHERS and re.match(r"[\w.-]+(?::\d+)?/", word):
+            return _address(f"http://{word}").partition("://")[2]
+        if harmless(word, models and (self.engine or self.program in _MODELS)):
             return word
         if "://" in word:
             return _address(word, paths)
@@ -340,7 +367,8 @@ class _Reader:
         if assigned := _ASSIGNED.match(word):
             return "".join(assigned.group(1, 2)) + self.valued(assigned.group(1), assigned.group(3))
         if default := _DEFAULT.match(word):
-            return default.group(1) + self._plain(default.group(2)) + default.group(3)
+            name = re.findall(r"\w+", default.group(1))[0]
+            return default.group(1) + self.valued(name, default.group(2)) + default.group(3)
         if _COMMAND.search(word):  # what is around it counts as a word with a variable in it
             around = harmless(_COMMAND.sub("$X", word))
             return _COMMAND.sub(lambda m: f"$({text(m.group(1) or m.group(2) or '')})", word) if around else MASK
@@ -352,12 +380,18 @@ class _Reader:
         return word if bare in _SECRETS else MASK
 
 
-def _address(word: str, paths: bool) -> str:
+def _name(word: str) -> bool:
+    return _NAME.match(word) is not None and "://" not in word and word[-1:] != ":" and not _LOGIN.search(word)
+
+
+def _address(word: str, paths: bool = False) -> str:
     """A URL: who logs in, what is asked, and all of a path that is not known stay on the box."""
     match = _URL.match(word)
     if match is None or (_dense(match.group(3)) and not match.group(3).startswith(("$", "["))):
         return MASK
     scheme, user, host, port, path, query = match.groups()
+    if re.split(r"[:+]", scheme)[0] not in _SCHEMES:
+        return scheme + MASK
     if path and not (paths and _PATH.match(path)):
         path = "/".join(
             part if not part or _URL_WORDS.match(part) or _REFERENCE.match(part) else MASK for part in path.split("/")
@@ -373,14 +407,14 @@ def _json(word: str) -> str | None:
         return None
 
 
-def _masked(told: Any) -> Any:
+def _masked(told: Any, hide: bool = False) -> Any:
     if isinstance(told, dict):
         return {
-            str(k) if re.fullmatch(r"[A-Za-z_][\w.-]{0,60}", str(k)) else MASK: (
-                MASK if secret_name(str(k)) and not isinstance(v, (dict, list)) else _masked(v)
+            str(k) if re.fullmatch(r"[A-Za-z_][\w.-]{0,60}", str(k)) and not _dense(str(k)) else MASK: _masked(
+                v, hide or secret_name(str(k))
             )
             for k, v in told.items()
         }
     if isinstance(told, list):
-        return [_masked(one) for one in told]
-    return told if not isinstance(told, str) or harmless(told) else MASK
+        return [_masked(one, hide) for one in told]
+    return MASK if hide or (isinstance(told, str) and not harmless(told, False)) else told

@@ -7,6 +7,7 @@ it: the network has changed, the machine has slept, somebody has pressed a key. 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from sovtui.ports.link import Ask, Dialer, Fragile, Link, Question, Telling, Und
 from sovtui.ports.network import Network, Sight
 from sovtui.runtime.skews import Skews
 
+log = logging.getLogger(__name__)
 TOLD_AFTER_SECONDS = 3.0
 """A dial that has been waiting for so long says what for, and goes on."""
 TOLD_AT_LAST_SECONDS = 5.0
@@ -155,6 +157,11 @@ class LinkKeeper:
                         await self._wake.wait()  # a wrong key does not get better by trying
                     else:
                         await self._pause(attempt, found)
+                    continue
+                except Exception as error:
+                    log.exception("dial of %s", self.host)
+                    reason = f"broke inside sovtui ({type(error).__name__}); sovtui.log in the state directory says where"
+                    await self._pause(attempt, Finding(Verdict.UNUSABLE, reason))
                     continue
                 began = self._clock.monotonic()
                 reason, loss = await self._keep(link)

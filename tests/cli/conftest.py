@@ -94,7 +94,7 @@ class Command:
 
     def _serve(self, command: Sequence[str], port: int, allow: Collection[str], tell: Callable[[str], None]) -> None:
         self.served = (list(command), port, tuple(allow))
-        tell(f"http://127.0.0.1:{port}/?key=k")
+        tell(f"http://127.0.0.1:{port}/#key=k")
 
     async def _dial(self, kind: str, address: str, ask: Ask | None, tell: Tell) -> Link:
         self.dialled.append((kind, address))

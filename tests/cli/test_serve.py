@@ -12,7 +12,7 @@ import pytest
 
 def test_options_are_passed_on(command) -> None:
     told = command("--host", "spark", "--read-only", "--theme", "sovtui-light", "serve", "--port", "0", "--allow", "box.ts.net")
-    assert told.code == 0 and told.out == "http://127.0.0.1:0/?key=k\n" and "anyone who has it" in told.err
+    assert told.code == 0 and told.out == "http://127.0.0.1:0/#key=k\n" and "anyone who has it" in told.err
     words, port, allow = command.served
     assert words[0] == sys.executable and (port, allow) == (0, ("box.ts.net",))
     assert words[-7:] == ["--config", str(command.path), "--host", "spark", "--theme", "sovtui-light", "--read-only"]
@@ -20,6 +20,8 @@ def test_options_are_passed_on(command) -> None:
 
 def test_mistakes_are_told_before_anything_is_served(command) -> None:
     assert command("serve", "--port", "70000").code == 2
+    for name in ("https://box.ts.net/", "box.ts.net:443", "me@box", "", "a b"):
+        assert command("serve", "--allow", name).code == 2 and command.served is None
     assert command("--host", "sprak", "serve").code == 2 and command.served is None
     told = command("serve", config='[host.spark]\nadress = "x"\n')
     assert told.code == 2 and "adress" in told.err and command.served is None

@@ -27,6 +27,7 @@ from sovtui.core.clean import MAX_CHARS, clean, clean_bytes
         ("zero\u200bwidth\ufeff", "zerowidth"),
         ("nul\x00l", "null"),
         ("[bold]markup[/bold]", "[bold]markup[/bold]"),
+        ("Braille\u2800blank", "Braille blank"),
         ("日本 ok é", "日本 ok é"),
     ],
 )
@@ -42,18 +43,20 @@ IGNORABLE = frozenset(
     )
 )
 """Unicode's property Default_Ignorable_Code_Point, which the standard library does not tell."""
+BLANK = frozenset((0x2800, 0x13441, 0x13442, 0x16FE4, 0x1D159))
+"""Letters, marks and signs that are drawn as nothing."""
 
 
 def test_no_code_point_that_moves_or_hides_is_let_through() -> None:
     gone = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
-    gone |= set(map(chr, IGNORABLE))
+    gone |= set(map(chr, IGNORABLE | BLANK))
     left = sorted(ascii(char) for char in gone if char in clean(f"a{char}b"))
     assert left == []
 
 
 def test_every_letter_mark_sign_and_digit_is_let_through() -> None:
     for start in range(0, 0x110000, 256):
-        seen = map(chr, sorted(set(range(start, start + 256)).difference(IGNORABLE)))
+        seen = map(chr, sorted(set(range(start, start + 256)).difference(IGNORABLE | BLANK)))
         shown = "".join(char for char in seen if unicodedata.category(char)[0] in "LMNPS" or char == " ")
         assert clean(shown) == shown
 

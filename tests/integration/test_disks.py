@@ -15,7 +15,10 @@ CONFIG = "[host.other]\nlink = 'local'\n"
 FULL = "mount -t tmpfs -o size=64k small {home}; {config}; cat /dev/zero > {home}/fill 2> /dev/null || true"
 READ_ONLY = "mount -t tmpfs -o size=64k small {home}; {config}; mount -o remount,ro {home}"
 CONFIGURED = f"mkdir -p {{home}}/.config/sovtui; printf %s {shlex.quote(CONFIG)} > {{home}}/.config/sovtui/config.toml"
-NO_TMP = "mount -t tmpfs -o size=4k small /tmp; cat /dev/zero > /tmp/fill 2> /dev/null || true"
+NO_TMP = "; ".join(
+    f"mount -t tmpfs -o size=4k small {place}; cat /dev/zero > {place}/fill 2> /dev/null" for place in ("/tmp", "/var/tmp")
+)
+"""And none where one begins, which Python tries at last: that is the home."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ CASES = [
     Case("what is printed has no room", "true", "config example spark > /dev/full", 1, "the output cannot be written: no space left"),
     Case("what is printed as JSON has no room", FULL, "status --json > /dev/full", 1, "the output cannot be written: no space left", CONFIG),
     Case("a home without room", FULL, "status", 0, "", CONFIG),
+    Case("another machine, and no room for temporary files", f"{READ_ONLY}; {NO_TMP}", "init me@127.0.0.1:1", 3, "refused", CONFIG),
     Case("a home that is read-only, and no room for temporary files", f"{READ_ONLY}; {NO_TMP}", "status --json", 0, "", CONFIG),
 ]  # fmt: skip
 
@@ -50,7 +54,7 @@ def test_each_is_a_sentence_and_leaves_what_was(case: Case, tmp_path: Path) -> N
     home = Path("/mnt")  # in the namespace alone
     before = case.before.format(home=home, config=CONFIGURED.format(home=home))
     after = f"cat {home}/.config/sovtui/config.toml 2> /dev/null; ls -A {home}/.config/sovtui 2> /dev/null"
-    line = f"{before}\nHOME={home} {shlex.quote(sys.executable)} -m sovtui {case.words}\necho status $? >&2\necho; echo =====; {after}"
+    line = f"{before}\ncd {home}\nHOME={home} {shlex.quote(sys.executable)} -m sovtui {case.words}\necho status $? >&2\necho; echo =====; {after}"
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", line],

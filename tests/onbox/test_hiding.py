@@ -33,6 +33,9 @@ WAYS: list[Callable[[str], str]] = [
     lambda value: re.sub(r"(\W)", r"\\\1", value),
     lambda value: base64.b64encode(value.encode()).decode(),
     lambda value: base64.urlsafe_b64encode(f"me:{value}".encode()).decode(),
+    lambda value: urllib.parse.quote(urllib.parse.quote(value, safe=""), safe=""),
+    lambda value: value.encode().hex(),
+    lambda value: f"0x{value.encode().hex().upper()}",
 ]
 
 
@@ -54,6 +57,16 @@ def test_a_short_value_counts_where_it_stands_alone_and_a_common_answer_never() 
     hide = Hider(["k3y", "7", "yes", "1"])
     assert hide("k3y k3yboard 'k3y' %6b3y 7 17") == "… k3yboard '…' … … 17"
     assert hide("yes, it ended with 1") == "yes, it ended with 1"
+
+
+def test_a_short_value_is_found_in_base64_too() -> None:
+    hide = Hider(["k3y", "ab"])
+    for told in ("ab", "ab\n", "k3y", "me:ab", "me:k3y", '{"pin": "ab"}'):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            assert hide(f"Basic {encode(told.encode()).decode()}, and more") == "Basic …, and more"
+    for other in ("about", "cab", "nothing at all", "xaby"):
+        word = base64.b64encode(other.encode()).decode()
+        assert hide(f"{word} {other}") == f"{word} {other}"
 
 
 def test_each_line_of_a_value_is_one_and_the_longest_goes_first() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sovtui.onbox import lookcontainers, lookhost, lookquestions, lookscripts, lookswitches, lookunits, masking
 from tests.onbox.commands import pretend
 
-MARKS = ("hunter2", "s3cr3t-Val_07", "correcthorse", "aB9/xY+z7Qw==", "Tr0ub4dor&3", "pa$$word", "MARK01")
+MARKS = ("hunter2", "s3cr3t-Val_07", "correcthorse", "aB9/xY+z7Qw==", "Tr0ub4dor&3", "pa$$word", "MARK01", "correct/horse")
 """Secrets of many forms: words, keys, with signs of a shell in them."""
 PLACES = (
     "vllm serve org/m --api-key {}", "vllm serve org/m --api-key={}", "vllm serve org/m --api-key one {}", "vllm serve m --api_key {} --port 1",
@@ -24,16 +24,23 @@ PLACES = (
     "curl -d {} http://localhost/", "wget --password {} http://localhost/", "sshpass -p {} ssh nas", "sshpass -p{} ssh nas",
     "mysqldump -u root -p{} llm", "redis-cli -a {} ping", "docker login -u me -p {}", "docker run -e HF_TOKEN={} --rm image",
     "docker run -eANY={} image", "docker run --env=ANY={} image", "docker run --label x={} image", "docker run image notify {}",
-    "docker exec litellm /app/set {}", "env ANY={} vllm serve m", "sudo -u llm ANY={} vllm serve m", "systemctl set-environment ANY={}",
+    "docker exec litellm /app/set {}", "docker exec chat-1 /app/set {}", "env ANY={} vllm serve m", "sudo -u llm ANY={} vllm serve m", "systemctl set-environment ANY={}",
     "systemd-run -p Environment=ANY={} x", "systemd-run --setenv=ANY={} x", "echo {}", "printf %s {}", "logger {}", "/opt/notify.sh {}",
     "notify {} --level info", "openssl enc -k {}", "export ANY={}", "echo $(notify {})", "tmux new-session -d notify {}", "ssh nas notify {}",
+    "curl ntfy.sh/{}", "curl -sf hooks.lan/services/{}", "wget -q ntfy.sh/{}", "curl --proxy-user me:{} http://localhost/",
+    "curl --oauth2-bearer {} http://localhost/", "apprise slack://{}/x", "apprise tgram://{}/1", "psql host=h password={}",
+    "redis-cli -u redis://:{}@h:6379", "vllm serve m --host me:{}@h", "docker run --network me:{}@h x", "env OLLAMA_HOST=me:{}@h ollama serve",
+    "vllm serve m --extra {{\"keys\":[\"{}\"]}}", "vllm serve m --extra {{\"auth\":{{\"user\":\"{}\"}}}}", "mosquitto_pub -P {} -t x",
+    "mount -o user=me,pass={} //nas/x /m", "zip -P {} x y", "htpasswd -b f me {}", "vault login {}", "aws configure set aws_secret_access_key {}",
+    "tailscale up --authkey={}", "http :8000 X-Key:{}", "kubectl create secret generic x --from-literal=a={}",
     "python3 /opt/x.py --auth {}", "entrypoint.sh vllm serve org/m --hf-token {}", "PGPASSWORD={} pg_dump llm", "set password {}",
 )  # fmt: skip
 IN_SCRIPTS = (
     "TOKEN='{}'", 'curl -H "Authorization: Bearer {}" http://localhost/ollama', 'vllm serve m --port "${{PORT:-{}}}"', 'docker login <<< "{}"',
     "ollama run m '{{\"password\": \"{}\", \"n\": 1}}'", 'bash -c "notify {}; vllm serve m --api-key {}"', "x=`notify {}` vllm serve m",
     "[ \"$KEY\" = '{}' ] && systemctl start vllm", "case {} in x) systemctl start vllm;; esac", "notify ( '{}' ); systemctl start vllm",
-    "systemctl start vllm # {}", "password: {}",
+    'vllm serve m \\\n --api-key \\\n {} \\\n --port 1', '"${{TOKEN:={}}}"', '"${{KEY:-{}}}"', "systemctl start vllm || notify {}",
+    "echo {} | docker login --password-stdin", 'ssh nas "systemctl start vllm; notify {}"', "systemctl start vllm # {}", "password: {}",
 )  # fmt: skip
 IN_CODE = (
     'subprocess.run(["docker", "run", "-e", "ANY={}"], env={{"TOKEN": "{}"}})', 'login("{}"); os.system("systemctl start vllm")',
@@ -58,6 +65,8 @@ KEPT = (
 @pytest.mark.parametrize("mark", MARKS)
 def test_no_secret_leaves_wherever_it_stands(mark: str) -> None:
     for place in PLACES:
+        if " litellm " in place and "/" in mark and "+" not in mark:
+            continue  # to an engine it is a model
         argv = [word.format(mark) for word in place.split()]
         assert mark not in " ".join(masking.words(argv)), place
         assert mark not in masking.text(shlex.join(argv)), place
@@ -85,6 +94,17 @@ def test_a_sentence_stays_one() -> None:
         masking.prose("Key: abc, a=b TOKEN=abc see https://me:abc@h/ 8fK2mQ9xLp3vZ7tRw1")
         == "Key: *** a=b TOKEN=*** see https://***@h/ ***"
     )
+
+
+@pytest.mark.parametrize("mark", ["hunter2", "sk-ab12", "Tr0ub4dor&3"])
+def test_a_sentence_says_no_secret(mark: str) -> None:
+    for sentence in (
+        "admin password {}", "the key is {}", "token ({})", "passphrase {} for restic", "Bearer {}", '{{"token":"{}"}}', "--api-key {}",
+        "PW={}", "pass: {}", "user:{}@host", "https://me:{}@h/x", "https://hooks.lan/{}", "Password [{}] for the nas", "pin = {}",
+    ):  # fmt: skip
+        assert mark not in masking.prose(sentence.format(mark)), sentence
+    for line in ("Password [{}]: ", "Token (now {}): ", "key: {}"):
+        assert mark not in masking.prompt(line.format(mark)), line
 
 
 def test_a_number_after_a_word_for_a_secret_is_one_and_a_count_of_tokens_is_none() -> None:

@@ -71,6 +71,21 @@ async def test_down_says_why_at_once() -> None:
         assert LinkPhase.UP not in phases
 
 
+async def test_a_fault_of_our_own_is_told_and_ends_no_link(caplog: pytest.LogCaptureFixture) -> None:
+    broken = iter((OSError("no room"),))
+
+    def make() -> Link:
+        for error in broken:
+            raise error
+        return FakeLink()
+
+    async with running(FakeDialer(make)) as (links, phases):
+        with pytest.raises(Unreachable, match=r"broke inside sovtui \(OSError\)"):
+            await links.get("spark")
+        await links.keepers["spark"].when_up()
+        assert phases[-1] is LinkPhase.UP and "no room" in caplog.text
+
+
 class JumpingClock(FakeClock):
     """An hour ahead at every other look at it."""
 

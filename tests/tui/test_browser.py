@@ -135,7 +135,7 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     async with _program(*argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=env) as server:
         assert server.stdout is not None
         async with asyncio.timeout(60):
-            while not (found := re.search(r"http://127\.0\.0\.1:\d+/\?key=\S+", (await server.stdout.readline()).decode())):
+            while not (found := re.search(r"http://127\.0\.0\.1:\d+/#key=\S+", (await server.stdout.readline()).decode())):
                 pass
         yield found[0]
 
@@ -168,11 +168,37 @@ async def test_a_desktops_page(tab: Tab, address: str) -> None:
     assert left >= 0 and top >= 0 and wide - 20 < right <= wide and high - 40 < bottom <= high, "cut off, or room left unused"
     await tab.key("2")
     await tab.until(b"switch mistral")
+    base, _, key = address.partition("/#key=")
+    assert await tab.value("location.href") == f"{base}/", "the key stands in no address that is seen or copied"
+
+    before = await tab.value("sessionStorage.getItem('sovtui')")
+    assert before and key not in before
+    tab.seen = b""
+    await tab.ask("Page.reload")  # no key is left but the tab's own token
+    await tab.until(b"PrismaQuant")
+    await tab.settled()
+    await tab.key("2")
+    await tab.until(b"switch mistral")
+    assert await tab.value("document.body.classList.contains('-closed')") is False
+
     assert not tab.complaints
-    base = address.partition("/?")[0]
     own = (base, base.replace("http:", "ws:"), "data:")
     assert tab.addresses and all(url.startswith(own) for url in tab.addresses), tab.addresses
-    assert "key=" not in await tab.value("location.href"), "the key stays in nobody's history"
+    assert not any(key in url or before in url for url in tab.addresses), "a request holds no secret"
+    assert not await tab.value("document.cookie")
+
+    # Another page of this address, on another port or in another tab, has none of it.
+    await tab.ask("Page.navigate", url=f"{base.replace('127.0.0.1', 'localhost')}/")
+    async with asyncio.timeout(60):
+        while "needs the key" not in str(await tab.value("document.body.innerText")):
+            await asyncio.sleep(0.05)
+    assert await tab.value("sessionStorage.length") == 0
+    tab.seen = b""
+    await tab.value("document.querySelector('input').focus()")
+    await tab.ask("Input.insertText", text=f" {key} ")
+    await tab.key("\r")
+    await tab.until(b"PrismaQuant")
+    assert key not in await tab.value("JSON.stringify(sessionStorage)")
 
 
 async def test_a_tablets_page_is_tapped_and_turned(tab: Tab, address: str) -> None:

@@ -52,6 +52,25 @@ class Settings:
     """What was said once and need not be said at every dial."""
 
 
+def load() -> None:
+    """What speaks SSH. asyncssh looks for optional libraries, for which Python may write a temporary file: no room means none of them."""
+    import ctypes.util
+
+    find = ctypes.util.find_library
+
+    def found(name: str) -> str | None:
+        try:
+            return find(name)
+        except OSError:
+            return None
+
+    ctypes.util.find_library = found
+    try:
+        importlib.import_module("sovtui.adapters.links._ssh_login")
+    finally:
+        ctypes.util.find_library = find
+
+
 class Dialer:
     """Makes ssh links to one host."""
 
@@ -109,7 +128,7 @@ class Dialer:
 
     async def dial(self, ask: Ask | None) -> Link:
         """Log in. While a question is open the clock stands still."""
-        await asyncio.to_thread(importlib.import_module, "sovtui.adapters.links._ssh_login")
+        await asyncio.to_thread(load)
         from sovtui.adapters.links import _ssh_login
 
         return await _ssh_login.dial(self._settings, ask)

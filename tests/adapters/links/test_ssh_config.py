@@ -7,6 +7,7 @@ import getpass
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,16 @@ def test_the_systems_file_comes_after_the_users(way: str, home: Path, tmp_path: 
     (home / ".ssh" / "config").write_text("Host box\n User one\n")
     place = place_of("box")
     assert (place.user, place.port, place.timeout_seconds) == ("one", 3, 7.0)
+
+
+def test_ssh_is_there_where_no_temporary_file_can_be_written() -> None:
+    """Python looks for a library by a compiler's file; asyncssh asks for optional ones as it is loaded."""
+    code = (
+        "import ctypes.util, sys\n"
+        "def full(name): raise OSError(28, 'No space left on device')\n"
+        "ctypes.util.find_library = full\n"
+        "from sovtui.adapters.links import ssh\n"
+        "ssh.load()\n"
+        "assert 'asyncssh' in sys.modules and ctypes.util.find_library is full\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parents[3])
