@@ -70,6 +70,7 @@ def _write(terminal: int, text: str) -> None:
 
 async def read_line(prompt: str, source: int, sink: int, *, echo: bool = True) -> str:
     """One line without blocking the loop; empty at end of file. No thread: a thread that reads cannot be cancelled."""
+    saved = None if echo else _echo_off(source)  # before the prompt: who pastes an answer is quicker than this
     with contextlib.suppress(OSError):
         os.write(sink, prompt.encode())
     loop = asyncio.get_running_loop()
@@ -83,9 +84,8 @@ async def read_line(prompt: str, source: int, sink: int, *, echo: bool = True) -
         if not answer.done():
             answer.set_result(data)
 
-    saved = None if echo else _echo_off(source)
-    loop.add_reader(source, ready)
     try:
+        loop.add_reader(source, ready)
         return (await answer).decode("utf-8", "replace").rstrip("\r\n")
     finally:
         loop.remove_reader(source)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sovtui.cli.asking import can_ask
+from sovtui.cli.asking import can_ask, read_line
 from sovtui.core import qr
 
 ASK = """\
@@ -89,6 +91,29 @@ def test_a_secret_is_not_echoed_and_a_code_may_be(sit: Callable[..., Seat]) -> N
     seat.type("yes")
     assert seat.end() == "ANSWERS ['geheim', '123456', 'yes']\n"
     assert "geheim" not in seat.seen and "\x1b[31m" not in seat.seen
+
+
+async def test_echo_is_off_before_a_secret_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who pastes an answer is quicker than a program."""
+    ours, terminal = pty.openpty()
+    echoed: list[bool] = []
+    write = os.write
+
+    def look(to: int, data: bytes) -> int:
+        echoed.append(bool(termios.tcgetattr(terminal)[3] & termios.ECHO))
+        return write(to, data)
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", look)
+            reading = asyncio.ensure_future(read_line("secret: ", terminal, terminal, echo=False))
+            await asyncio.sleep(0)
+            write(ours, b"geheim\n")
+            assert await reading == "geheim"
+        assert echoed == [False, True], "the prompt, and the end of the line after the answer"
+    finally:
+        os.close(ours)
+        os.close(terminal)
 
 
 def test_an_approval_is_shown_until_it_is_given_and_enter_shows_a_code(sit: Callable[..., Seat], tmp_path: Path) -> None:
