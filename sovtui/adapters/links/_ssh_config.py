@@ -87,6 +87,11 @@ def ssh_program() -> str | None:
     return shutil.which("ssh")
 
 
+def is_usual(keyword: str, name: str) -> bool:
+    """Whether an ssh that was asked has this algorithm in its list where no file says anything."""
+    return any(name in value.split(",") for usual in _usual.values() for value in usual.get(keyword.lower(), ()))
+
+
 def user_files(files: Sequence[Path] | None) -> list[Path]:
     """The files that ssh would read, in its order, as far as they are there."""
     if files is not None:
