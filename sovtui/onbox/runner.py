@@ -13,7 +13,7 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-from sovtui.onbox import box, keeping, lock, machine, receipt, release, signatures
+from sovtui.onbox import box, keeping, lock, locking, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
@@ -41,9 +41,9 @@ def run(directory: str) -> int:
         with contextlib.suppress(OSError):
             keeping.put(path, json.dumps(kept))
     alive = receipt.stay_alive(directory)
-    held = lock.take()
+    held = locking.take()
     if held is None:
-        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or {}))
+        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or locking.rival() or {}))
         return BUSY
     try:
         return _Run(directory, request, kept, held).go()
@@ -65,7 +65,7 @@ def _quiet(directory: str) -> None:
 
 
 class _Run:
-    def __init__(self, directory: str, request: Request, raw: dict[str, Any], held: lock.Held) -> None:
+    def __init__(self, directory: str, request: Request, raw: dict[str, Any], held: locking.Held) -> None:
         self._directory = directory
         self._request = request
         self._held = held
@@ -84,6 +84,8 @@ class _Run:
             "begin", v=1, id=request.id, kind=request.kind, target=request.target, who=request.who,
             host=request.host, boot=box.boot_id(), request=raw,
         )  # fmt: skip
+        if held.passed:
+            self._writer.write("step", name="lock", state="done", seconds=0.0, detail="; ".join(held.passed))
 
     def go(self) -> int:
         began = time.monotonic()
