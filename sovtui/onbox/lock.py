@@ -42,7 +42,12 @@ def own() -> str:
 
 def counts(uid: int) -> bool:
     """Whether this user's lock is one: root's, ours, an operator's."""
-    if uid in (0, os.geteuid()):
+    return uid == os.geteuid() or is_operator(uid)
+
+
+def is_operator(uid: int) -> bool:
+    """Root, and who may become root as far as groups tell."""
+    if uid == 0:
         return True
     with contextlib.suppress(KeyError):
         user = pwd.getpwuid(uid)

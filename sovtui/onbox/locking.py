@@ -1,9 +1,9 @@
 """Takes the lock: one action per box, over all users. `lock` tells who holds it.
 
-Every user must come to the same file: in /run/lock where everybody may write there, and in /tmp. What another user puts there instead (a
-pipe, a folder, a link, a file of his own), or whom he lets hold it, is passed over and told, never waited for: only root, this user and
-who may become root counts. So that nobody can lead two actions to different locks in that way, each takes all that it can, and first one
-that no neighbour reaches, in its user's home; and it looks for the runners of the others themselves.
+Users meet at one file: in /run/lock where everybody may write there, and in /tmp. What a neighbour puts there instead (a pipe, a folder,
+a link, a file of his own), or holds, is passed over and told, never waited for: only root, this user and who may become root counts.
+So that nobody can lead two actions to different locks in that way, each takes all that it can, first one in its user's home that no
+neighbour reaches; and it looks for the runners of other users themselves. One of a user of whom nobody knows what he may do is asked about.
 """
 
 from __future__ import annotations
@@ -18,29 +18,34 @@ import time
 from typing import Any, Optional
 
 from sovtui.onbox import box
-from sovtui.onbox.lock import Unfit, counts, neighbours, open_, own, shared
+from sovtui.onbox.lock import Unfit, counts, is_operator, neighbours, open_, own, shared
 
 
 class Held:
     """The lock, while this object lives."""
 
-    def __init__(self, descriptors: list[int], passed: list[str]) -> None:
+    def __init__(self, descriptors: dict[str, int], passed: list[str]) -> None:
         self._descriptors = descriptors
+        self.beside: Optional[dict[str, Any]] = None
+        """The action that somebody runs who does not count: `who, id, kind`."""
         self.passed = passed
         """Places that were passed over, in sentences."""
 
     def tell(self, info: dict[str, Any]) -> None:
         """Say who holds it and where it is."""
         data = json.dumps(info).encode()[:4000]
-        for descriptor in self._descriptors:
+        for descriptor in self._descriptors.values():
             with contextlib.suppress(OSError):
                 os.pwrite(descriptor, data, 0)
                 os.ftruncate(descriptor, len(data))
 
     def release(self) -> None:
-        for descriptor in self._descriptors:
+        """An operator's file stays; of whoever else it would only be in the way of the others."""
+        for path, descriptor in self._descriptors.items():
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, 0)
+                if path in shared() and not is_operator(os.geteuid()) and os.fstat(descriptor).st_uid == os.geteuid():
+                    os.unlink(path)  # who has it open already sees that it is gone
             os.close(descriptor)
 
 
@@ -49,7 +54,7 @@ def take(patience: float = 0.6) -> Optional[Held]:
     end = time.monotonic() + patience
     with contextlib.suppress(OSError):
         os.makedirs(box.state(), 0o700, exist_ok=True)
-    held = Held([], [])
+    held = Held({}, [])
     for path in (own(), *shared()):
         try:
             descriptor = _take(path, end)
@@ -59,10 +64,12 @@ def take(patience: float = 0.6) -> Optional[Held]:
         if descriptor is None:
             held.release()
             return None
-        held._descriptors.append(descriptor)
-    if rival() is not None:
+        held._descriptors[path] = descriptor
+    found = runners()
+    if found.get(True):
         held.release()
         return None
+    held.beside = found.get(False)
     if not held._descriptors:
         raise OSError("; ".join(held.passed))
     return held
@@ -92,20 +99,35 @@ def _take(path: str, end: float) -> Optional[int]:
         time.sleep(0.02)
 
 
-def rival() -> Optional[dict[str, Any]]:
-    """Another operator's action that runs, by its process, where that began before ours: seen though no lock is common to both."""
+def runners() -> dict[bool, dict[str, Any]]:
+    """An action of another user that began before this process, by its runner: seen though no lock is common. True: of one who counts.
+
+    What runs in a container is on another host, which has processes of its own.
+    """
+    found: dict[bool, dict[str, Any]] = {}
     if os.environ.get("SOVTUI_LOCK"):
-        return None
+        return found
     mine = (_began(os.getpid()), os.getpid())
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, IndexError):
             uid = os.stat(f"/proc/{pid}").st_uid
             words = box.read(f"/proc/{pid}/cmdline", 4096).split("\0")
-            runs = len(words) == 5 and words[2].endswith("/runner.py") and os.path.dirname(words[2]) == words[3]
-            if runs and uid != os.geteuid() and counts(uid) and (_began(pid), pid) < mine:
-                action = os.path.basename(words[3])
-                return {"who": _name(uid), "id": action, "kind": action.partition("-")[2].rpartition("-")[0]}
-    return None
+            runs = len(words) == 5 and words[2] == words[3] + "/runner.py"
+            inner = runs and any(
+                len(x.split()) > 2 for x in box.read(f"/proc/{pid}/status").splitlines() if x.startswith("NSpid:")
+            )
+            if runs and not inner and uid != os.geteuid() and (_began(pid), pid) < mine:
+                action = os.path.basename(words[3])[:100]
+                found[counts(uid)] = {"who": _name(uid), "id": action, "kind": action.partition("-")[2].rpartition("-")[0]}
+    return found
+
+
+def question(beside: dict[str, Any]) -> str:
+    """What is asked of an action beside one that may be an operator's or a neighbour's make-believe."""
+    return (
+        f"{beside['who']} runs {beside['kind'] or 'an action'} ({beside['id']}) on this host, and is not known as an operator here "
+        "(root, or in group sudo, wheel, admin or sovtui). Nothing was touched; confirm it to go on"
+    )
 
 
 def _began(pid: int) -> int:

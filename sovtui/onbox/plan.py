@@ -63,6 +63,8 @@ class Consent:
     """That the mode itself is stopped, ended and started anew, should it hang."""
     takes: bool = False
     """That other units stop with what is stopped, or start anew with what is."""
+    beside: bool = False
+    """That a user of whom nobody knows whether he is an operator runs an action too."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ def _mode(raw: Any) -> ModePlan:
 def _consent(raw: Any) -> Consent:
     if not isinstance(raw, Mapping):
         raise BadRequest("the consent is not an object")
-    keys = ("busy", "not_fitting", "stuck", "takes")
+    keys = ("busy", "not_fitting", "stuck", "takes", "beside")
     _known(raw, keys, "consent")
     return Consent(*(_flag(raw.get(key, False), key) for key in keys))
 

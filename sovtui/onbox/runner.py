@@ -17,7 +17,7 @@ from sovtui.onbox import box, keeping, lock, locking, machine, receipt, release,
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.hiding import Hider
 from sovtui.onbox.plan import BadRequest, Request, hidden, parse, without_values
-from sovtui.onbox.words import Began, Brought, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step, Took
+from sovtui.onbox.words import EXITS, Began, Brought, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step, Took
 
 BUSY = 4
 
@@ -43,7 +43,7 @@ def run(directory: str) -> int:
     alive = receipt.stay_alive(directory)
     held = locking.take()
     if held is None:
-        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or locking.rival() or {}))
+        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or locking.runners().get(True) or {}))
         return BUSY
     try:
         return _Run(directory, request, kept, held).go()
@@ -90,6 +90,10 @@ class _Run:
     def go(self) -> int:
         began = time.monotonic()
         try:
+            if self._held.beside and not self._request.consent.beside:
+                self._write(End("refused", locking.question(self._held.beside), 0.0, EXITS["refused"], True))
+                self._writer.close()
+                return self._exit
             self._request = release.others(self._request, self._write)
             self._request = replace(self._request, owed=receipt.owed(self._request.to))
             self._loop()

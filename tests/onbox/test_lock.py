@@ -163,10 +163,10 @@ def test_what_a_neighbour_takes_away_again_does_not_let_two_act(place: Path) -> 
 
 @needs_root
 def test_another_operator_s_action_is_seen_though_no_lock_is_common(place: Path) -> None:
-    """By its process, which nobody but an operator can have; of two that look at once the earlier goes on."""
+    """By its process, and whose that is; of two that look at once the earlier goes on."""
     folder = place / "sovtui" / "actions" / "20261130T120000Z-switch-ab12"
     folder.mkdir(parents=True)
-    look = "import sys; from sovtui.onbox import locking as x; x.counts = lambda uid: uid in map(int, sys.argv[1:]); print(x.rival())"
+    look = "import sys; from sovtui.onbox import locking as x; x.counts = lambda uid: uid in map(int, sys.argv[1:]); print(x.runners())"
 
     def seen(*operators: int) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "SOVTUI_LOCK"}
@@ -175,13 +175,14 @@ def test_another_operator_s_action_is_seen_though_no_lock_is_common(place: Path)
 
     (folder / "runner.py").write_text("echo; sleep 600 & wait\n")
     runner = ("/bin/sh", "-e", str(folder / "runner.py"), str(folder))
+    told = {"who": f"uid {MALLORY}", "id": folder.name, "kind": "switch"}
     with neighbour(*runner) as process:
         while f"{folder}\0" not in Path(f"/proc/{process.pid}/cmdline").read_text():
             pass
-        assert seen(MALLORY) == str({"who": f"uid {MALLORY}", "id": folder.name, "kind": "switch"})
-        assert seen(0) == "None", "a neighbour's process says nothing"
-        assert locking.rival() is None, "it began after this process"
-    assert seen(MALLORY) == "None"
+        assert seen(MALLORY) == str({True: told})
+        assert seen(0) == str({False: told}), "whether he is one is not known"
+        assert locking.runners() == {}, "it began after this process"
+    assert seen(MALLORY) == "{}"
 
 
 def test_who_may_become_root_is_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
