@@ -6,6 +6,7 @@ asyncssh's defaults are wider: they take host keys and key exchanges with SHA-1,
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +17,6 @@ from asyncssh.kex import get_kex_algs
 from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
-from sovtui.adapters.links import _ssh_config
 from sovtui.adapters.links._ssh_config import Said
 from sovtui.core.clean import clean
 from sovtui.ports.errors import Refused
@@ -62,6 +62,7 @@ class _Kind:
     """The keyword's former name."""
 
 
+warnings.filterwarnings("ignore", "Diffie-Hellman over finite fields")  # of cryptography: who operates a box cannot act on it
 SIGNING = "signature_algs"
 """The word of `asyncssh.connect` for what a user's key signs with."""
 _CERTIFICATE = re.compile(r"^(?:(sk-.*)|(.*))-cert-v01@openssh\.com$")
@@ -162,8 +163,7 @@ def nothing_in_common(text: str, label: str) -> Refused | None:
         return Refused(said, "Update its sshd: none of that is known here.")
     if all(is_sha1(name) for name in old):
         said += ", which rests on SHA-1" if len(offered) == len(old) == 1 else ", and what of that is known here rests on SHA-1"
-    plus = "" if _ssh_config.is_usual(kind.keyword, old[0]) else "+"  # `ssh -G` does not tell that such a one was asked for
-    advice = f"Update its sshd. To use it as it is, write `{kind.keyword} {plus}{clean(old[0], 60)}` for this host in ssh_config."
+    advice = f"Update its sshd. To use it as it is, write `{kind.keyword} +{clean(old[0], 60)}` for this host in ssh_config."
     return Refused(said, advice)
 
 

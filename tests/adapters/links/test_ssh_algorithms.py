@@ -12,7 +12,7 @@ import pytest
 from sovtui.adapters.links import _ssh_algorithms, _ssh_config
 from sovtui.adapters.links._ssh_config import Said
 from sovtui.adapters.links._target import Target
-from sovtui.ports.errors import PortError, Refused
+from sovtui.ports.errors import Refused, Unreachable
 
 from .conftest import ServerMaker, Sshd, linked, write_key
 from .test_ssh_config import needs_ssh, place_of, without_ssh
@@ -91,7 +91,7 @@ OLD: dict[str, tuple[dict[str, Any], str, str]] = {
     "mac": (
         {"mac_algs": ["hmac-sha1"], "encryption_algs": ["aes128-ctr"]},
         "MAC: it offers only hmac-sha1, which rests on SHA-1",
-        "MACs hmac-sha1",
+        "MACs +hmac-sha1",
     ),
     "signature": (
         {"signature_algs": ["ssh-rsa"], "accepted": [RSA]},
@@ -125,14 +125,15 @@ SHA1 = "KexAlgorithms diffie-hellman-group14-sha1\nHostKeyAlgorithms ssh-rsa"
 @pytest.mark.parametrize("sshd", [SHA1], indirect=True)
 async def test_an_sshd_of_long_ago_is_used_only_where_ssh_config_asks_for_each_of_its_methods(sshd: Sshd, home: Path):
     told, lines = [], ["Host 127.0.0.1"]
-    while True:
+    for _ in range(40):
         config(home, "\n ".join(lines) + "\n")
         try:
             async with linked(sshd.dialer()) as link:
                 assert (await link.run(("echo", "in"), timeout_seconds=60.0)).stdout == b"in\n"
             break
-        except PortError as error:
-            assert isinstance(error, Refused)
+        except Unreachable:  # it hangs up, and what it had said before may be lost with that
+            continue
+        except Refused as error:
             assert "SHA-1" in str(error)
             told.append(str(error))
             lines.append(error.advice.split("`")[1])
