@@ -102,17 +102,17 @@ def _take(path: str, end: float) -> Optional[int]:
 def runners() -> dict[bool, dict[str, Any]]:
     """An action of another user that began before this process, by its runner: seen though no lock is common. True: of one who counts.
 
-    What runs in a container is on another host, which has processes of its own.
+    What runs in a container is on another host, which has processes of its own. One in no home of its user's is none that takes this lock.
     """
     found: dict[bool, dict[str, Any]] = {}
     if os.environ.get("SOVTUI_LOCK"):
         return found
     mine = (_began(os.getpid()), os.getpid())
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        with contextlib.suppress(OSError, ValueError, IndexError):
+        with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
             uid = os.stat(f"/proc/{pid}").st_uid
             words = box.read(f"/proc/{pid}/cmdline", 4096).split("\0")
-            runs = len(words) == 5 and words[2] == words[3] + "/runner.py"
+            runs = len(words) == 5 and words[2] == words[3] + "/runner.py" and words[3].startswith(pwd.getpwuid(uid).pw_dir + "/")
             inner = runs and any(
                 len(x.split()) > 2 for x in box.read(f"/proc/{pid}/status").splitlines() if x.startswith("NSpid:")
             )

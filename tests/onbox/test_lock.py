@@ -166,21 +166,25 @@ def test_another_operator_s_action_is_seen_though_no_lock_is_common(place: Path)
     """By its process, and whose that is; of two that look at once the earlier goes on."""
     folder = place / "sovtui" / "actions" / "20261130T120000Z-switch-ab12"
     folder.mkdir(parents=True)
-    look = "import sys; from sovtui.onbox import locking as x; x.counts = lambda uid: uid in map(int, sys.argv[1:]); print(x.runners())"
+    look = (
+        "import sys, pwd, types; from sovtui.onbox import locking as x; x.counts = lambda uid: uid in map(int, sys.argv[2:]);"
+        "pwd.getpwuid = lambda uid: types.SimpleNamespace(pw_name='mallory', pw_dir=sys.argv[1]); print(x.runners())"
+    )
 
-    def seen(*operators: int) -> str:
+    def seen(*operators: int, home: Path = place) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "SOVTUI_LOCK"}
-        words = [sys.executable, "-c", look, *map(str, operators)]
+        words = [sys.executable, "-c", look, str(home), *map(str, operators)]
         return subprocess.run(words, capture_output=True, text=True, check=True, env=environment, timeout=60).stdout.strip()
 
     (folder / "runner.py").write_text("echo; sleep 600 & wait\n")
     runner = ("/bin/sh", "-e", str(folder / "runner.py"), str(folder))
-    told = {"who": f"uid {MALLORY}", "id": folder.name, "kind": "switch"}
+    told = {"who": "mallory", "id": folder.name, "kind": "switch"}
     with neighbour(*runner) as process:
         while f"{folder}\0" not in Path(f"/proc/{process.pid}/cmdline").read_text():
             pass
         assert seen(MALLORY) == str({True: told})
         assert seen(0) == str({False: told}), "whether he is one is not known"
+        assert seen(MALLORY, home=place / "other") == "{}", "what is in no home takes another lock"
         assert locking.runners() == {}, "it began after this process"
     assert seen(MALLORY) == "{}"
 
