@@ -17,6 +17,7 @@ from sovtui.config.login import SOURCES, check_login
 from sovtui.config.roles import check_command, check_roles
 from sovtui.config.units import parse_duration
 from sovtui.config.words import nearest
+from sovtui.core.addresses import misread
 from sovtui.core.clean import clean
 
 
@@ -57,9 +58,13 @@ def check(data: Mapping[str, Any], say: Say, *, engines: Collection[str], action
 def _host(path: Path, name: str, host: Mapping[str, Any], say: Say, engines: Collection[str]) -> None:
     if not _WORD.fullmatch(name):
         say(path, "a host's name is one word without spaces, slashes or quotes that does not begin with a dash")
+    elif _text(host, "link") != "local" and (wrong := misread(name)):  # it is an address too, and a name in known_hosts
+        say(path, f"a host's name is one that no other program reads as more than a name ({wrong})")
     address = _text(host, "address")
-    if address.startswith("-") or re.search(r"\s", address):
-        say((*path, "address"), "expected `USER@NAME` or a name of ssh_config")
+    user, _, spot = address.rpartition("@")
+    wrong = misread(user, user=True) or misread(spot.replace("[", "", 1).replace("]", "", 1) if spot.startswith("[") else spot)
+    if wrong:
+        say((*path, "address"), f"expected `USER@NAME` or a name of ssh_config ({wrong})")
     modes = _tables(host.get("mode"))
     for index, mode in modes:
         _mode((*path, "mode", index), mode, say, engines)

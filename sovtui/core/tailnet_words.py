@@ -35,6 +35,11 @@ class Banner:
     """Why it is refused, if it is."""
 
 
+def not_believed(why: str) -> str:
+    """`why`: what was found, and why it is not asked."""
+    return f"Tailscale is not asked here: {why}; using the address in the configuration"
+
+
 def about_state(net: Tailnet) -> str:
     """Why the tailnet cannot be used from this machine; empty while it can."""
     match net.state:

@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -82,6 +83,14 @@ def user() -> str:
         return str(os.geteuid())
 
 
+def state() -> str:
+    """Where this user's actions and his lock are kept."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not state.startswith("/"):
+        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "sovtui")
+
+
 def is_root() -> bool:
     return os.geteuid() == 0
 
@@ -107,9 +116,13 @@ def journal_unreadable() -> str:
 
 
 def read(path: str, limit: int = 1 << 20) -> str:
-    """The text of a small file; empty where it cannot be read."""
+    """The text of a small file; empty where it cannot be read, or is none: to open another user's pipe would wait for him."""
     try:
-        with open(path, "rb") as file:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return ""
+        with open(descriptor, "rb") as file:
             return file.read(limit).decode("utf-8", "replace")
     except OSError:
         return ""

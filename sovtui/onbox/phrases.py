@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 STEPS = {
+    "lock": "lock passed over",
     "hold": "pause",
     "gone": "wait for exit",
     "memory": "wait for memory",

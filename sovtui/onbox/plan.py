@@ -66,6 +66,8 @@ class Consent:
     """That the mode itself is stopped, ended and started anew, should it hang."""
     takes: Named = ()
     """That other units stop with what is stopped, or start anew with what is, each as `taking.named` names it."""
+    beside: bool = False
+    """That a user of whom nobody knows whether he is an operator runs an action too."""
 
     def told(self) -> dict[str, Any]:
         """As it is in a request, and in the receipt of one that asks."""
@@ -219,10 +221,10 @@ def _mode(raw: Any) -> ModePlan:
 def _consent(raw: Any) -> Consent:
     if not isinstance(raw, Mapping):
         raise BadRequest("the consent is not an object")
-    _known(raw, ("busy", "not_fitting", "stuck", "takes"), "consent")
+    _known(raw, ("busy", "not_fitting", "stuck", "takes", "beside"), "consent")
     busy, takes = (_named(raw.get(key, False), key) for key in ("busy", "takes"))
-    not_fitting, stuck = (_flag(raw.get(key, False), key) for key in ("not_fitting", "stuck"))
-    return Consent(busy, not_fitting, stuck, takes)
+    not_fitting, stuck, beside = (_flag(raw.get(key, False), key) for key in ("not_fitting", "stuck", "beside"))
+    return Consent(busy, not_fitting, stuck, takes, beside)
 
 
 def _named(value: Any, what: str) -> Named:

@@ -45,10 +45,7 @@ _SECRET = re.compile(
 
 def home() -> str:
     """Where this user's actions are kept."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    if not state.startswith("/"):
-        state = os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(state, "sovtui", "actions")
+    return os.path.join(box.state(), "actions")
 
 
 def folder(action: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sovtui.onbox import box, lock, machine, receipt
+from sovtui.onbox import box, lock, locking, machine, receipt
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.plan import parse
 from sovtui.onbox.words import AskJobs, Began, Call, CheckRights, End, Kept, Look, Prove, Step, Wait, Weigh
@@ -26,6 +26,11 @@ def rehearse(raw: Mapping[str, Any]) -> dict[str, Any]:
     other = lock.holder()
     if other is not None:
         return {**other, "t": "busy"}
+    beside = locking.runners()
+    if beside.get(True):
+        return {**beside[True], "t": "busy"}
+    if beside.get(False) and not request.consent.beside:
+        return {"t": "rehearsed", "outcome": "refused", "reason": locking.question(beside[False]), "asks": True}
     box.end_with_client()
     left = tuple(x for x in receipt.leftovers() if x in request.hold)
     request = replace(request, left=left, owed=receipt.owed(request.to))

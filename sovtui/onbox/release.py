@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from sovtui.onbox import box, lock, receipt, services
+from sovtui.onbox import box, locking, receipt, services
 from sovtui.onbox.authority import Authority
 from sovtui.onbox.deadline import within
 from sovtui.onbox.plan import Request
@@ -88,7 +88,7 @@ def after_death(directory: str) -> int:
     try:
         if not left or receipt.has_ended(lines):
             return 0
-        held = lock.take(10.0)
+        held = locking.take(10.0)
         if held is None:
             return 0  # the next action is at work already and knows of them
         try:

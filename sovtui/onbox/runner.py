@@ -13,12 +13,12 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-from sovtui.onbox import box, keeping, lock, machine, receipt, release, signatures
+from sovtui.onbox import box, keeping, lock, locking, machine, receipt, release, signatures
 from sovtui.onbox.effects import Hands
 from sovtui.onbox.hiding import Hider
 from sovtui.onbox.names import BadRequest
-from sovtui.onbox.plan import Request, hidden, parse, without_values
-from sovtui.onbox.words import Began, Brought, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step, Took
+from sovtui.onbox.plan import Consent, Request, hidden, parse, without_values
+from sovtui.onbox.words import EXITS, Began, Brought, Cancelled, Effect, End, Event, Figures, Held, Kept, Released, Step, Took
 
 BUSY = 4
 
@@ -42,9 +42,9 @@ def run(directory: str) -> int:
         with contextlib.suppress(OSError):
             keeping.put(path, json.dumps(kept))
     alive = receipt.stay_alive(directory)
-    held = lock.take()
+    held = locking.take()
     if held is None:
-        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or {}))
+        keeping.put(os.path.join(directory, "busy"), json.dumps(lock.holder() or locking.runners().get(True) or {}))
         return BUSY
     try:
         return _Run(directory, request, kept, held).go()
@@ -66,7 +66,7 @@ def _quiet(directory: str) -> None:
 
 
 class _Run:
-    def __init__(self, directory: str, request: Request, raw: dict[str, Any], held: lock.Held) -> None:
+    def __init__(self, directory: str, request: Request, raw: dict[str, Any], held: locking.Held) -> None:
         self._directory = directory
         self._request = request
         self._held = held
@@ -84,10 +84,16 @@ class _Run:
             "begin", v=1, id=request.id, kind=request.kind, target=request.target, who=request.who,
             host=request.host, boot=box.boot_id(), request=raw,
         )  # fmt: skip
+        if held.passed:
+            self._writer.write("step", name="lock", state="done", seconds=0.0, detail="; ".join(held.passed))
 
     def go(self) -> int:
         began = time.monotonic()
         try:
+            if self._held.beside and not self._request.consent.beside:
+                self._write(End("refused", locking.question(self._held.beside), 0.0, EXITS["refused"], Consent(beside=True)))
+                self._writer.close()
+                return self._exit
             self._request = release.others(self._request, self._write)
             self._request = replace(self._request, owed=receipt.owed(self._request.to))
             self._loop()

@@ -79,7 +79,7 @@ class Dispatcher:
     async def _start(self, plan: Plan, progress: Progress | None, wait: bool) -> Outcome:
         host = plan.wish.host
         run_id = self._new_id(plan)
-        request = {"v": 1, "id": run_id, "who": who(), "host": host, **plan.request}
+        request = _request(plan, run_id)
         reply = await self._start_surely(host, request)
         match reply.get("t"):
             case "started" | "exists":
@@ -117,7 +117,7 @@ class Dispatcher:
     async def rehearse(self, plan: Plan) -> Rehearsal:
         host = plan.wish.host
         run_id = self._new_id(plan)
-        request = without_values({"v": 1, "id": run_id, "who": who(), "host": host, **plan.request})
+        request = without_values(_request(plan, run_id))
         try:
             link = await self._links.get(host)
             async with asyncio.timeout(REHEARSAL_SECONDS):
@@ -312,3 +312,12 @@ def who() -> str:
     except (KeyError, OSError):
         user = "somebody"
     return clean(f"{user}@{socket.gethostname()}", 80)
+
+
+def _request(plan: Plan, run_id: str) -> dict[str, object]:
+    """What the box is asked. A yes to whatever may be lost is one to another user's action beside it, too."""
+    request: dict[str, object] = {"v": 1, "id": run_id, "who": who(), "host": plan.wish.host, **plan.request}
+    if plan.wish.options.get("consent") == "all":
+        given = plan.request.get("consent")
+        request["consent"] = {**(given if isinstance(given, Mapping) else {}), "beside": True}
+    return request

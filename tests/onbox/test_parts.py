@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sovtui.onbox import journal, keeping, launch, lock, permission, receipt, rights, services, signatures
+from sovtui.onbox import box as machine_box
+from sovtui.onbox import journal, keeping, launch, lock, locking, permission, receipt, rights, services, signatures
 from sovtui.onbox.names import BadRequest, check_id, check_service, kind_of
 from sovtui.onbox.plan import parse
 from sovtui.onbox.words import Step
@@ -510,19 +511,26 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    """Where a unit names a script, another user's pipe may lie."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("x")
+    assert [machine_box.read(str(tmp_path / name)) for name in ("pipe", "", "none", "file")] == ["", "", "", "x"]
+
+
 def test_lock(state: Path) -> None:
     assert lock.holder() is None
-    held = lock.take()
+    held = locking.take()
     assert held
     assert lock.holder() == {}
     held.tell({"who": "m", "id": "i", "step": "gone", "odd": [1]})
     assert lock.holder() == {"who": "m", "id": "i", "step": "gone"}
-    (state / "lock").write_text('{"id": "i", "step": "start"}: "before"}')  # as it is between writing and cutting off
+    Path(lock.own()).write_text('{"id": "i", "step": "start"}: "before"}')  # as it is between writing and cutting off
     assert lock.holder() == {"id": "i", "step": "start"}
-    assert lock.take(0.05) is None
+    assert locking.take(0.05) is None
     held.release()
     assert lock.holder() is None
-    again = lock.take()
+    again = locking.take()
     assert again
     assert (state / "lock").stat().st_mode & 0o777 == 0o666
     again.release()
@@ -530,7 +538,7 @@ def test_lock(state: Path) -> None:
 
 def test_lock_survives_nonsense_in_its_file(state: Path) -> None:
     (state / "lock").write_text("[1,2")
-    held = lock.take()
+    held = locking.take()
     assert held
     assert lock.holder() == {}
     held.release()
@@ -539,8 +547,10 @@ def test_lock_survives_nonsense_in_its_file(state: Path) -> None:
 def test_lock_follows_no_link(state: Path) -> None:
     (state / "victim").write_text("x")
     (state / "lock").symlink_to(state / "victim")
-    with pytest.raises(OSError):
-        lock.take()
+    held = locking.take()
+    assert held and held.passed == [f"the lock {state}/lock is passed over: it is a link"]
+    held.tell({"id": "i"})
+    held.release()
     assert (state / "victim").read_text() == "x"
 
 

@@ -6,11 +6,15 @@ Must not keep a password or passphrase.
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+from asyncssh.public_key import SSHOpenSSHCertificate, decode_ssh_certificate
 
+from sovtui.adapters.links._ssh_algorithms import RSA, SIGNING, algorithm_of, host_keys_in, signatures_of, signed_with
 from sovtui.adapters.links._ssh_keys import Keys
 from sovtui.adapters.links._ssh_operator import Operator
 from sovtui.adapters.links._ssh_place import Place
@@ -19,9 +23,15 @@ from sovtui.ports.link import Question
 
 TRIES = 3
 MAX_HEARD_BYTES = 300
+MAX_EARLY_BYTES = 64 << 10
 _MAX_ASKED = 12
 """Questions in one login; a server that asks more only teaches to type secrets."""
 _MAX_PROMPTS = 8
+
+
+def _check(how: str, taken: Collection[str], what: str) -> None:
+    if how not in taken:
+        raise asyncssh.KeyExchangeFailed(f"No {what} is taken with such a signature: {how}")
 
 
 class Client(asyncssh.SSHClient):
@@ -48,6 +58,9 @@ class Client(asyncssh.SSHClient):
         """Loop time."""
         self.heard_at = 0.0
         """Loop time of the last that came in this login."""
+        self._early: bytearray | None = bytearray()
+        self.host_keys_offered = ""
+        """The server's algorithms for its host key, apart by commas; empty: not known."""
         self._greeted = False
         self.heard = b""
         """What came before the server's version: an sshd that is full says so there, and what is no sshd says what it is."""
@@ -62,9 +75,41 @@ class Client(asyncssh.SSHClient):
                 self.heard += data
                 self._greeted = b"SSH-" in self.heard or len(self.heard) > MAX_HEARD_BYTES
                 self.heard = self.heard.partition(b"SSH-")[0][:MAX_HEARD_BYTES]
+            if self._early is not None:
+                self._listen(data)
             take(data, datatype)
 
         conn.data_received = hear  # type: ignore[method-assign]
+        judge = conn.validate_server_host_key
+
+        def look(key_data: bytes) -> asyncssh.SSHKey:
+            """asyncssh takes a host key, and a host's certificate, whatever its signature is made with."""
+            key = judge(key_data)
+            if key_data != key.public_data:
+                certificate = decode_ssh_certificate(key_data)
+                assert isinstance(certificate, SSHOpenSSHCertificate)  # X.509 is not offered
+                _check(signed_with(key_data, certificate.signing_key.public_data), self._place.authorities, "host certificate")
+            verify = key.verify
+
+            def signed(data: bytes, sig: bytes) -> bool:
+                _check(algorithm_of(sig), signatures_of(self._place.host_algorithms), "host key")
+                return verify(data, sig)
+
+            key.verify = signed  # type: ignore[method-assign]
+            return key
+
+        conn.validate_server_host_key = look  # type: ignore[method-assign]
+
+    def _listen(self, data: bytes) -> None:
+        """What the server offers for its host key, which asyncssh does not compare: who has none of ours only hangs up."""
+        assert self._early is not None
+        self._early += data
+        version = re.search(rb"^SSH-[^\n]*\n", self._early, re.MULTILINE)
+        packet = self._early[version.end() :] if version else b""
+        if len(packet) > 4 and len(packet) >= 4 + int.from_bytes(packet[:4], "big"):
+            self.host_keys_offered, self._early = host_keys_in(bytes(packet)), None
+        elif len(self._early) > MAX_EARLY_BYTES:
+            self._early = None
 
     def hear_no_more(self) -> None:
         """The login is through: what comes from here on goes its way without us."""
@@ -88,7 +133,12 @@ class Client(asyncssh.SSHClient):
 
     async def public_key_auth_requested(self) -> Any:
         """Asked when all that was offered before is refused."""
-        return await self.keys.next()
+        offered = await self.keys.next()
+        signing = self._place.words.get(SIGNING, ())
+        theirs = getattr(self.connection, "_server_sig_algs", ())  # empty also where it does not say: then it is an old one
+        if any("rsa" in pair.algorithm.decode() for pair in offered) and not any(name.encode() in theirs for name in RSA):
+            self._place.too_old = "ssh-rsa" not in signing
+        return offered
 
     async def password_auth_requested(self) -> str | None:
         if not self._operator.there and not self._place.wanted:

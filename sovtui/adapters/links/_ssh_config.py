@@ -30,6 +30,9 @@ READ_SECONDS = 20.0
 """For ssh to answer: `Match exec` may run a command, and canonical names ask the DNS."""
 SYSTEM_FILES = (Path("/etc/ssh/ssh_config"), Path(os.environ.get("PREFIX", "/usr/local")) / "etc/ssh/ssh_config")
 _PATHS = re.compile(r"\s+(?=[~/])")
+_LISTS = ("kexalgorithms", "macs", "hostkeyalgorithms", "pubkeyacceptedalgorithms", "casignaturealgorithms")
+_OLD = re.compile("sha1|ssh-rsa")
+_ADDED = re.compile(r"^[ \t]*\w+[ \t=]+\"?[+^].*(sha1|ssh-rsa)", re.MULTILINE)
 _usual: dict[str, dict[str, tuple[str, ...]]] = {}
 """What each ssh says without any file, asked once."""
 
@@ -77,10 +80,27 @@ async def read(target: Target, files: Sequence[Path] | None, label: str) -> Said
             usual = _usual.get(ssh)
             if usual is None:
                 usual = _usual[ssh] = await _ask([ssh, "-F", "none"], Target("host"), label) or {}
-            return Said({word: tuple(_at(mine, theirs, v) for v in values) for word, values in told.items()}, usual)
+            values = {word: tuple(_at(mine, theirs, v) for v in values) for word, values in told.items()}
+            return Said({**values, **await _added(target, files, label, values, usual)}, usual)
     from sovtui.adapters.links import _ssh_parse
 
     return await _ssh_parse.read(target, user_files(files), label)
+
+
+async def _added(
+    target: Target, files: Sequence[Path] | None, label: str, told: Mapping[str, object], usual: Mapping[str, object]
+) -> dict[str, tuple[str, ...]]:
+    """Lists of algorithms to which the files add with `+` what this ssh has in them anyway: `ssh -G` does not tell those from its own."""
+    hidden = [word for word in _LISTS if word in told and told[word] == usual.get(word) and _OLD.search(str(told[word]))]
+    texts = await asyncio.to_thread(lambda: [path.read_text("utf-8", "replace") for path in user_files(files)]) if hidden else []
+    if not any(_ADDED.search(text) for text in texts):
+        return {}
+    from sovtui.adapters.links import _ssh_parse
+
+    with contextlib.suppress(Refused):
+        read = await _ssh_parse.read(target, user_files(files), label)
+        return {word: read.values[word] for word in hidden if read.values.get(word, ("",))[0][:1] in ("+", "^")}
+    return {}
 
 
 def ssh_program() -> str | None:

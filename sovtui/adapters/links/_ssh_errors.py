@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import asyncssh
 
+from sovtui.adapters.links._ssh_algorithms import nothing_in_common
 from sovtui.adapters.links._ssh_knock import NoName
 from sovtui.adapters.links._ssh_place import Place
 from sovtui.core.clean import clean
@@ -29,8 +30,11 @@ def explain(error: Exception, place: Place, seen: Evidence, *, typed: bool = Fal
     if isinstance(error, asyncssh.PermissionDenied):
         return _as(_denied(place, text, typed), Verdict.LOGIN_REFUSED)
     if isinstance(error, asyncssh.KeyExchangeFailed) and text.startswith("No "):
-        advice = "An old server needs HostKeyAlgorithms, KexAlgorithms or Ciphers in ssh_config."
-        return _as(Refused(f"{at} and this machine have no common method: {text}", advice), Verdict.UNUSABLE)
+        refused = nothing_in_common(str(error), at)
+        if refused is None:
+            advice = "An old server needs HostKeyAlgorithms, KexAlgorithms, Ciphers or CASignatureAlgorithms in ssh_config."
+            refused = Refused(f"{at} and this machine have no common method: {text}", advice)
+        return _as(refused, Verdict.UNUSABLE)
     if isinstance(error, FileNotFoundError) and error.filename:
         return _as(Refused(clean(f"{error.filename}, needed for {at}, is not there"), "Correct ssh_config."), Verdict.UNUSABLE)
     if isinstance(error, PermissionError) and error.filename:
@@ -131,6 +135,11 @@ def _denied(place: Place, text: str, typed: bool) -> PortError:
         return Refused(
             clean(f"no key was accepted for {who} ({place.label}); {names} {verb}"),
             clean(f"Load it: ssh-add {shlex.quote(str(place.locked[0]))}, or open the control room and type it."),
+        )
+    if place.too_old:
+        return Refused(
+            f"no key was accepted for {who} ({place.label}); it takes RSA keys with SHA-1 signatures only, and none was given so",
+            "Give it an Ed25519 key, or update its sshd; else write `PubkeyAcceptedAlgorithms +ssh-rsa` for it in ssh_config.",
         )
     agent = f"; {place.agent_trouble}" if place.agent_trouble else ""
     if place.wanted:

@@ -10,6 +10,7 @@ import asyncssh
 
 from sovtui.adapters.links import _known_hosts
 from sovtui.adapters.links._known_hosts import KnownHosts
+from sovtui.adapters.links._ssh_algorithms import CERTIFIED, PLAIN, no_host_key
 from sovtui.adapters.links._ssh_client import Client
 from sovtui.adapters.links._ssh_course import LOOK_SECONDS, Course
 from sovtui.adapters.links._ssh_errors import explain, not_approved, of_way, turned_away
@@ -34,14 +35,6 @@ ROUND_TRIPS = 3.0
 SLOWEST_SECONDS = 2.5
 BESIDE = 3
 """Logins at the same time."""
-
-_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-"""First, unless ssh_config says otherwise: asyncssh's ChaCha20 takes thirteen times as long for a packet as small as ours are."""
-_PLAIN_ALGORITHMS = (
-    *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
-    *("rsa-sha2-512", "rsa-sha2-256"),
-)
-_CERT_ALGORITHMS = tuple(f"{name}-cert-v01@openssh.com" for name in _PLAIN_ALGORITHMS)
 
 
 async def dial(settings: Settings, ask: Ask | None) -> SshLink:
@@ -202,6 +195,7 @@ class _Login:
             except (OSError, asyncssh.Error, ValueError) as error:
                 lost = isinstance(error, OSError | asyncssh.ConnectionLost)
                 wrong = turned_away(place, self._operator.heard) or (self._on_the_way() if lost else None)
+                wrong = wrong or no_host_key(client.host_keys_offered, place.host_algorithms, place.label)
                 raise wrong or explain(error, place, self.course.evidence(), typed=client.secrets_asked > 0) from error
         raise Unreachable(
             f"{place.label} showed another host key at the second try",
@@ -255,7 +249,6 @@ class _Login:
             "known_hosts": trusted,
             "host_key_alias": place.alias or place.host,
             "compression_algs": ["zlib@openssh.com", "none"],
-            "encryption_algs": _CIPHERS,
             "connect_timeout": None,
             "login_timeout": 3600,
             "keepalive_interval": self._alive(place),
@@ -272,9 +265,10 @@ class _Login:
         if "server_host_key_algs" not in words:
             known_keys = [entry.key for entry in entries if not entry.marker] or place.vouched
             mine = {name.decode() for key in known_keys for name in key.sig_algorithms}
-            plain = sorted(_PLAIN_ALGORITHMS, key=lambda name: name not in mine)
+            plain = sorted(PLAIN, key=lambda name: name not in mine)
             certified = any(entry.marker == "ca" for entry in entries)
-            words["server_host_key_algs"] = [*(_CERT_ALGORITHMS if certified else ()), *plain]
+            words["server_host_key_algs"] = [*(CERTIFIED if certified else ()), *plain]
+        place.host_algorithms = tuple(words["server_host_key_algs"])
         self._road = None
         road = self._road = await way.open()
         try:

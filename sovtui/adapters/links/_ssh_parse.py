@@ -34,6 +34,8 @@ _MORE = (
     "ConnectTimeout",
     "ServerAliveInterval",
     "BatchMode",
+    "PubkeyAcceptedAlgorithms",
+    "PubkeyAcceptedKeyTypes",
 )
 """Keywords that asyncssh passes over or reads more narrowly than ssh does."""
 

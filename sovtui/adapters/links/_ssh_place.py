@@ -17,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
-from asyncssh.encryption import get_encryption_algs
-from asyncssh.kex import get_kex_algs
-from asyncssh.mac import get_mac_algs
-from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
-from sovtui.adapters.links import _known_hosts, _ssh_config
+from sovtui.adapters.links import _known_hosts, _ssh_algorithms, _ssh_config
 from sovtui.adapters.links._ssh_config import Said
 from sovtui.adapters.links._ssh_way import Known
 from sovtui.adapters.links._target import Target
 from sovtui.adapters.links.ssh import Settings
-from sovtui.core.addresses import is_address
+from sovtui.core.addresses import is_address, misread
 from sovtui.core.clean import Clean, clean
 from sovtui.ports.errors import Refused
 
@@ -37,13 +33,9 @@ _DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_
 _SYSTEM_KNOWN = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _TOKEN = re.compile(r"%(.)")
+_NAMES = "hnkruLl"
+"""Tokens of ProxyCommand that stand for the name of a host or a user."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_ALGORITHMS: Mapping[str, tuple[str, Callable[[], list[bytes]]]] = {
-    "kexalgorithms": ("kex_algs", get_kex_algs),
-    "ciphers": ("encryption_algs", get_encryption_algs),
-    "macs": ("mac_algs", get_mac_algs),
-    "hostkeyalgorithms": ("server_host_key_algs", lambda: [*get_public_key_algs(), *get_certificate_algs()]),
-}
 _METHODS = {
     "publickey": "pubkeyauthentication",
     "keyboard-interactive": "kbdinteractiveauthentication",
@@ -81,6 +73,8 @@ class Place:
     """The agent's socket."""
     agent_trouble: str = ""
     """Why the agent gave no keys, if it should have."""
+    too_old: bool = False
+    """It takes RSA keys with SHA-1 only, and there is one that was not offered so."""
     locked: list[Path] = field(default_factory=list)
     """Keys that the server may take and whose passphrase nobody gave."""
     wanted: str = ""
@@ -100,6 +94,10 @@ class Place:
     """ServerAliveInterval."""
     words: dict[str, Any] = field(default_factory=dict)
     """What else ssh_config says, for `asyncssh.connect`."""
+    host_algorithms: tuple[str, ...] = ()
+    """For its host key: those that it is told we take."""
+    authorities: tuple[str, ...] = _ssh_algorithms.SIGNATURES
+    """Signatures that are taken under a host's certificate."""
     notes: tuple[Clean, ...] = ()
     """What of ssh_config could not be taken into account."""
     accepted: list[asyncssh.SSHKey] = field(default_factory=list)
@@ -128,6 +126,9 @@ class Place:
 
 async def look_up(place: Place, settings: Settings) -> None:
     """Fill in what ssh_config says of the place. Raises `Refused`, `Unreachable`."""
+    for word, what in ((place.target.user or "", "user"), (place.target.name, "name")):
+        if wrong := misread(word, user=what == "user"):  # before anybody reads it: `Match exec` makes a command of it
+            raise Refused(clean(f"the {what} in the address of {place.label} is refused: {wrong}"), "Correct the address.")
     said = await _ssh_config.read(place.target, settings.config, place.label)
     place.user, place.host, place.port = said.one("user"), said.one("hostname"), int(said.one("port"))
     place.alias = said.one("hostkeyalias") or None
@@ -140,7 +141,7 @@ async def look_up(place: Place, settings: Settings) -> None:
         return Path(expand(_VARIABLE.sub(lambda found: os.environ.get(found[1], ""), text))).expanduser()
 
     place.tunnel = expand(said.one("proxyjump")) or None
-    place.command = None if place.tunnel else expand(said.one("proxycommand")) or None
+    place.command = None if place.tunnel else _command(place, said.one("proxycommand"), tokens) or None
     if place.command and said.yes("proxyusefdpass"):
         raise Refused(f"ProxyUseFdpass of {place.label} is not understood here", "Give a ProxyCommand that carries the data.")
     place.family = _FAMILIES.get(said.one("addressfamily"), 0)
@@ -156,8 +157,24 @@ async def look_up(place: Place, settings: Settings) -> None:
     place.only = said.yes("identitiesonly")
     place.agent = _agent(said, path)
     place.words = _other_words(place, said)
+    place.authorities = _ssh_algorithms.authorities(said)
     place.quiet = said.yes("batchmode")
     place.notes = said.notes
+
+
+def _command(place: Place, line: str, tokens: Mapping[str, str]) -> str:
+    """A ProxyCommand with its tokens replaced. The line is the user's own, for a shell; what is put into it must be no more than names."""
+
+    def put(found: re.Match[str]) -> str:
+        word = tokens.get(found[1], found[0])
+        user = found[1] in "ru"
+        wrong = "it holds $" if found[1] in _NAMES and "$" in word else misread(word, user=user) if found[1] in _NAMES else ""
+        if wrong:
+            text = clean(f"ProxyCommand of {place.label} is not run: {found[0]} would be {word!r}, and {wrong}")
+            raise Refused(text, "Correct the address, or User and HostName in ssh_config.")
+        return word
+
+    return _TOKEN.sub(put, line)
 
 
 def _look_up_hosts(place: Place, said: Said, settings: Settings, path: Callable[[str], Path]) -> None:
@@ -181,19 +198,7 @@ def _look_up_hosts(place: Place, said: Said, settings: Settings, path: Callable[
 
 
 def _other_words(place: Place, said: Said) -> dict[str, Any]:
-    words: dict[str, Any] = {}
-    for keyword, (word, known) in _ALGORITHMS.items():
-        chosen = [name for value in said.chosen(keyword) for name in value.split(",")]
-        if not chosen:
-            continue
-        if chosen[0][:1] in "+-^" or any(c in name for name in chosen for c in "*?"):
-            words[word] = ",".join(chosen)
-            continue
-        names = {name.decode() for name in known()}
-        words[word] = [name for name in chosen if name in names]
-        if not words[word]:
-            text = clean(", ".join(chosen), 200)
-            raise Refused(f"ssh_config asks for {keyword} {text} with {place.label}, and none of them is known here")
+    words: dict[str, Any] = _ssh_algorithms.chosen(said, place.label)
     off = {method for method, keyword in _METHODS.items() if said.no(keyword)}
     preferred = said.one("preferredauthentications").split(",") if said.one("preferredauthentications") else list(_METHODS)
     words["preferred_auth"] = [method for method in preferred if method not in off and method in _METHODS] or ["none"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sovtui.core.addresses import misread
+
 _BRACKETED = re.compile(r"\[(?P<name>[^\[\]]+)\](?::(?P<port>\d+))?")
 _PLAIN = re.compile(r"(?P<name>[^:\[\]]+)(?::(?P<port>\d+))?")
 
@@ -25,8 +27,12 @@ class Target:
 def parse(address: str) -> Target:
     """Read `USER@NAME`, `NAME`, `USER@NAME:PORT`, `[IPV6]:PORT` or a bare IPv6 address. Raises `ValueError`."""
     user, at, place = address.strip().rpartition("@")
-    if any(c.isspace() or not c.isprintable() for c in user + place) or (at and not user) or place.startswith("-"):
-        raise ValueError(f"{address!r} is not an address; write USER@NAME, NAME or USER@NAME:PORT")
+    name = place[1:].replace("]", "", 1) if place.startswith("[") else place
+    wrong = (user and misread(user, user=True)) or misread(name)
+    if wrong or (at and not user):
+        raise ValueError(
+            f"{address!r} is not an address{f' ({wrong})' if wrong else ''}; write USER@NAME, NAME or USER@NAME:PORT"
+        )
     if place.count(":") > 1 and not place.startswith("["):
         return Target(place, user or None)
     found = _BRACKETED.fullmatch(place) or _PLAIN.fullmatch(place)

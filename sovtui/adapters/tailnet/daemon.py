@@ -67,7 +67,8 @@ class Daemon:
                 continue
         found = self._places.command()
         if found is None:
-            raise Absent("Tailscale cannot be asked for a connection: neither its socket nor its command is here")
+            said = self._places.refused() or "neither its socket nor its command is here"
+            raise Absent(f"Tailscale cannot be asked for a connection: {said}")
         return (found, *self._own_socket(), "nc", address, str(port))
 
     async def _ask_door(self, method: str, path: str, seconds: float) -> bytes | None:
@@ -76,22 +77,28 @@ class Daemon:
         for door in self._places.doors():
             try:
                 return await localapi.ask(door, method, path, seconds)
+            except localapi.NotBelieved as error:
+                raise Absent(tailnet_words.not_believed(str(error))) from None
             except localapi.Closed:
                 closed = door
         if self._places.command() is None:
             if closed is not None:
                 raise Unreachable(tailnet_words.NOT_RUNNING)
-            raise Absent(tailnet_words.NOT_HERE)
+            raise self._absent()
         return None
 
     async def _ask_command(self, words: tuple[str, ...], seconds: float) -> tuple[str, str]:
         found = self._places.command()
         if found is None:
-            raise Absent(tailnet_words.NOT_HERE)
+            raise self._absent()
         try:
             return await command.run((found, *self._own_socket(), *words), seconds)
         except command.NotRunning:
             raise Unreachable(tailnet_words.NOT_RUNNING) from None
+
+    def _absent(self) -> Absent:
+        refused = self._places.refused()
+        return Absent(tailnet_words.not_believed(refused) if refused else tailnet_words.NOT_HERE)
 
     def _own_socket(self) -> tuple[str, ...]:
         """The command finds the usual sockets itself; one of the configuration's it must be told."""

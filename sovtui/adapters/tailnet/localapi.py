@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+from sovtui.adapters.ownership import speaker
 from sovtui.adapters.tailnet.places import Door
 from sovtui.core.clean import clean, clean_bytes
 from sovtui.ports.errors import Malformed, PortError, TimedOut, Unreachable
@@ -25,6 +26,10 @@ MAX_HEAD_BYTES = 16 << 10
 
 class Closed(Unreachable):
     """Nobody listens behind this door, or it may not be opened by this user."""
+
+
+class NotBelieved(Closed):
+    """Another user listens there."""
 
 
 async def ask(door: Door, method: str, path: str, seconds: float) -> bytes:
@@ -47,6 +52,8 @@ async def ask(door: Door, method: str, path: str, seconds: float) -> bytes:
         )
     except TimedOut:
         raise TimedOut(f"the tailnet daemon at {door} did not answer within {seconds:g} s") from None
+    except NotBelieved:
+        raise
     except Closed:
         raise Closed(f"nothing answers at {door}") from None
     except PortError as error:
@@ -146,6 +153,8 @@ async def _open(door: Door, seconds: float) -> socket.socket:
             made.setblocking(False)
             async with asyncio.timeout(seconds):
                 await asyncio.get_running_loop().sock_connect(made, door.socket)
+            if wrong := speaker(made):
+                raise NotBelieved(f"{door} is not believed: {wrong}")
         except BaseException:
             made.close()
             raise

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sovtui.adapters.ownership import stranger
+from sovtui.core.clean import clean
+
 SOCKETS = (
     "/var/run/tailscale/tailscaled.sock",  # Linux, the BSDs
     "/var/run/tailscaled.socket",  # macOS, the open-source daemon
@@ -40,12 +43,22 @@ class Places:
     find: Callable[[str], str | None] = shutil.which
 
     def doors(self) -> list[Door]:
-        """Those that exist now, whether or not somebody listens."""
-        found = [Door(socket=path) for path in self.sockets if _is_socket(path)]
+        """Those that exist now and are believed, whether or not somebody listens."""
+        found = [Door(socket=path) for path in self.sockets if _is_socket(path) and not _wrong(path)]
         return found + _mac_app(Path(self.mac_library))
 
     def command(self) -> str | None:
-        return next((found for word in self.commands if (found := self.find(word)) is not None), None)
+        """It speaks to the same sockets: not where the only one is another's."""
+        if len(self.sockets) == 1 and _is_socket(self.sockets[0]) and _wrong(self.sockets[0]):
+            return None
+        return next((found for word in self.commands if (found := self.find(word)) is not None and not _wrong(found)), None)
+
+    def refused(self) -> str:
+        """What is there and is not believed, with the reason: another user could have made it. Empty: nothing."""
+        sockets = [path for path in self.sockets if _is_socket(path)]
+        found = [path for path in [*sockets, *map(self.find, self.commands)] if path is not None]
+        words = [f"{clean(path, 200)} is not believed: {wrong}" for path in found if (wrong := _wrong(path))]
+        return "; ".join(words[:2])
 
 
 def places(own_socket: str = "") -> Places:
@@ -60,11 +73,20 @@ def _is_socket(path: str) -> bool:
         return False
 
 
+def _wrong(path: str) -> str:
+    try:
+        return stranger(path)
+    except OSError as error:
+        return clean(f"it cannot be looked at ({error.strerror})")
+
+
 def _mac_app(library: Path) -> list[Door]:
-    """The standalone app: the port is where a link points to, the token is in a file that admins may read."""
+    """The standalone app, where its folder is believed: the port is where a link points to, the token is in a file that admins may read."""
     try:
         port = int(str((library / "ipnport").readlink()))
         token = (library / f"sameuserproof-{port}").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
+        return []
+    if any(_wrong(str(library / name)) for name in ("", f"sameuserproof-{port}")):
         return []
     return [Door(port=port, token=token)] if 0 < port < 65536 and token.isalnum() else []

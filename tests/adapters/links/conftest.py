@@ -262,24 +262,26 @@ SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/l
 
 
 @pytest.fixture
-async def sshd(home: Path) -> AsyncIterator[Sshd]:
-    """A real sshd that accepts ~/.ssh/id_ed25519; its key is already known."""
+async def sshd(home: Path, request: pytest.FixtureRequest) -> AsyncIterator[Sshd]:
+    """A real sshd that accepts ~/.ssh/id_ed25519; its key is already known. The parameter: further lines of its sshd_config, all keys RSA."""
+    more = getattr(request, "param", "")
     if SSHD is None:
         pytest.skip("sshd is not installed")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     place = home / "sshd"
     place.mkdir()
-    host_key, user_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    kind = "ssh-rsa" if more else "ssh-ed25519"
+    host_key, user_key = (asyncssh.generate_private_key(kind) for _ in range(2))
     write_key(place / "host_key", host_key)
-    write_key(home / ".ssh" / "id_ed25519", user_key)
+    write_key(home / ".ssh" / kind.replace("ssh-", "id_"), user_key)
     (place / "authorized_keys").write_bytes(user_key.export_public_key("openssh"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (place / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {place}/host_key\nAuthorizedKeysFile {place}/authorized_keys\n"
-        f"PidFile {place}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n"
+        f"PidFile {place}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n{more}\n"
     )
     with (place / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from sovtui.adapters.links import _ssh_config
 from sovtui.adapters.links._ssh_place import Place, look_up
-from sovtui.adapters.links._target import parse
+from sovtui.adapters.links._target import Target, parse
 from sovtui.adapters.links.ssh import Dialer, Settings
 from sovtui.ports.errors import Refused, Unreachable
 
@@ -312,3 +313,76 @@ def test_ssh_is_there_where_no_temporary_file_can_be_written() -> None:
         "assert 'asyncssh' in sys.modules and ctypes.util.find_library is full\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parents[3])
+
+
+HOSTILE = [
+    "a;id",
+    "-oProxyCommand=id",
+    "a$(id)",
+    "a`id`",
+    "a|id",
+    "a&id",
+    "a'",
+    'a"',
+    "a\\b",
+    "a<b",
+    "a{b,c}",
+    "a*",
+    "a?",
+    "~a",
+    "#a",
+    "a b",
+    "a\nb",
+]
+
+
+@pytest.mark.parametrize("way", [pytest.param("ssh -G", marks=needs_ssh), "parser"])
+def test_names_that_a_shell_would_read_are_refused_before_anybody_reads_them(
+    way: str, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where no OpenSSH is asked, and whatever takes them: ProxyCommand, `Match exec`, known_hosts."""
+    if way == "parser":
+        without_ssh(monkeypatch)
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "config").write_text(f'Match exec "touch {home}/ran-%n-%r"\n User m\nMatch all\n ProxyCommand nc %h %p %r\n')
+    for word in HOSTILE:
+        for target in (Target(word), Target("box", word)):
+            if target.user == "a\\b":
+                continue  # DOMAIN\user
+            with pytest.raises(ValueError, match="not an address"):
+                parse(str(target) if target.user else word)
+            settings = Settings("spark", word, target, None, None, 1.5, 2, 15.0, None)
+            with pytest.raises(Refused, match="in the address of spark is refused: it "):
+                asyncio.run(look_up(Place("spark", target), settings))
+    assert [path.name for path in home.iterdir()] == [".ssh"]
+
+
+@pytest.mark.parametrize("way", [pytest.param("ssh -G", marks=needs_ssh), "parser"])
+@pytest.mark.parametrize(
+    ("lines", "command", "told"),
+    [
+        ("HostName a;b", "nc %h %p", "%h would be 'a;b', and it holds ;"),
+        ("User -oProxyCommand=x", "ssh -W %h:%p %r@jump", "%r would be '-oProxyCommand=x', and it begins with a dash"),
+        ("User u$", 'ssh -W %h:%p "%r@jump"', "%r would be 'u$', and it holds $"),
+        ("HostKeyAlias a|b", "nc %k %p", "%k would be 'a|b', and it holds |"),
+    ],
+)
+def test_what_is_put_into_a_proxy_command_is_a_name_and_no_more(
+    lines: str, command: str, told: str, way: str, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    if way == "parser":
+        without_ssh(monkeypatch)
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "config").write_text(f"{lines}\nProxyCommand {command}\n")
+    with pytest.raises(Refused, match=re.escape(told)):
+        place_of("box")
+    (home / ".ssh" / "config").write_text(f"{lines}\nProxyCommand nc fixed %p | tee $HOME/log; true %%h\n")
+    assert place_of("box").command == "nc fixed 22 | tee $HOME/log; true %h"  # the user's own line is for a shell
+
+
+def test_a_jump_host_that_a_shell_would_read_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch):
+    without_ssh(monkeypatch)
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "config").write_text("Host box\n ProxyJump ops@jump;id\n")
+    with pytest.raises(Refused, match=r"ProxyJump of .* cannot be read: .*it holds ;"):
+        asyncio.run(Dialer("spark", "box").dial(None))

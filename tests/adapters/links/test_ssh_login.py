@@ -41,6 +41,8 @@ def free_port() -> int:
         ("ops@[fe80::1]:22", Target("fe80::1", "ops", 22)),
         ("[::1]", Target("::1")),
         ("ops@fd7a::1", Target("fd7a::1", "ops")),
+        ("DOMAIN\\ops@spark", Target("spark", "DOMAIN\\ops")),
+        ("box$@fe80::1%eth0", Target("fe80::1%eth0", "box$")),
     ],
 )
 def test_addresses_are_read(text: str, target: Target):

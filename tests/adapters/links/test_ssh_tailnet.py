@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -567,3 +568,19 @@ async def test_a_login_that_is_lost_while_it_waits_takes_the_question_away(prete
 
 def test_a_check_may_take_as_long_as_it_is_held() -> None:
     assert _ssh_operator._HELD_SECONDS > 1800 and tailnet.EACH_SECONDS < 15
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a socket to another user needs root")
+async def test_a_daemon_of_another_user_vouches_for_no_key_and_is_sent_no_password(
+    serve: ServerMaker, pretend: PretendDaemon, home: Path
+) -> None:
+    server = await serve(password="secret", accepted=[])
+    pretend.status = spark_at(HERE, keys=[public(server.host_key)])
+    os.chown(pretend.path, 64321, 64321)
+    operator = Answers(None, "secret")
+    dialer, guide = guided(pretend.daemon(), f"ops@{HERE}:{server.port}", home)
+    with pytest.raises(HostKeyError):
+        await dialer.dial(operator)
+    assert [question.kind for question in operator.asked] == ["host-key"]
+    assert pretend.asked == []
+    assert "belongs to uid 64321" in guide.reason and guide.reason.endswith("using the address in the configuration")

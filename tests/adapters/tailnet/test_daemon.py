@@ -248,3 +248,37 @@ def test_a_cache_that_cannot_be_used_is_no_cache(tmp_path: Path, text: str) -> N
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     Cache(tmp_path / "file" / "tailnet.json").put("spark", ("100.64.0.3",), AT)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a socket to another user needs root")
+async def test_a_daemon_of_another_user_is_not_asked(tmp_path: Path) -> None:
+    """Neither by its socket nor by the command that would go there."""
+    pretend_command(tmp_path / "bin", "echo {}")
+    async with PretendDaemon(tmp_path / "d.sock") as pretend:
+        os.chown(pretend.path, 64321, 64321)
+        sockets = (str(pretend.path),)
+        for commands in ((), (str(tmp_path / "bin" / "tailscale"),)):
+            daemon = Daemon(Places(sockets=sockets, mac_library="/nowhere", commands=commands), Clock())
+            for question in (daemon.status(), daemon.ping("100.64.0.3"), daemon.dial("100.64.0.3", 22)):
+                with pytest.raises(Absent, match=r"d\.sock is not believed: .* belongs to uid 64321, not to root or you"):
+                    await question
+        assert pretend.asked == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user needs root")
+async def test_a_command_of_another_user_is_not_run(tmp_path: Path) -> None:
+    path = pretend_command(tmp_path / "bin", f"touch {tmp_path}/ran")
+    os.chown(path, 64321, 64321)
+    with pytest.raises(Absent, match=r"tailscale is not believed: .* belongs to uid 64321"):
+        await by_command(tmp_path / "bin").status()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user needs root")
+async def test_a_port_of_the_macos_app_that_another_user_named_is_not_asked(tmp_path: Path) -> None:
+    (tmp_path / "ipnport").symlink_to("9")
+    (tmp_path / "sameuserproof-9").write_text("abcdef0123456789\n")
+    here = Places(sockets=(), mac_library=str(tmp_path), commands=())
+    assert here.doors()
+    os.chown(tmp_path, 64321, 64321)
+    assert not here.doors()
