@@ -67,7 +67,7 @@ def _asks(told: object) -> dict[str, bool | tuple[str, ...]]:
     """What it takes to go on. What a box names is given back to it as it is, and shown nowhere."""
     found: dict[str, bool | tuple[str, ...]] = {}
     for kind, what in told.items() if isinstance(told, Mapping) else ():
-        if kind in ("not_fitting", "stuck") and what is True:
+        if kind in ("not_fitting", "stuck", "beside") and what is True:
             found[kind] = True
         elif kind in ("busy", "takes") and isinstance(what, list) and len(what) <= 2000:
             found[kind] = tuple(name for name in what if isinstance(name, str))
