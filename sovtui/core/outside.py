@@ -82,21 +82,36 @@ def each_row(raw: bytes, most: Most, key: str = "") -> Generator[Any, None, Any]
 
     One at a time, so that a list of thousands is never there as a whole. Raises as `document`, at the row that is none.
     """
+    return _each(raw, most, rf'"{key}"\s*:\s*\[' if key else r"\s*\[", "]")
+
+
+def each_member(raw: bytes | str, most: Most, key: str) -> Generator[Any, None, Any]:
+    """The values of the object that follows the first `key` of a document, as `each_row` does with a list."""
+    return _each(raw, most, rf'"{key}"\s*:\s*\{{', "}")
+
+
+def _each(raw: bytes | str, most: Most, begins: str, ends: str) -> Generator[Any, None, Any]:
     weigh(raw, most)
-    text = raw.decode("utf-8-sig", "replace")
-    found = re.search(rf'"{key}"\s*:\s*\[' if key else r"\s*\[", text)
-    if found is None or (not key and found.start()):
+    text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "replace")
+    found = re.search(begins, text)
+    if found is None or (begins.startswith(r"\s") and found.start()):
         return document(text, most)
     begin = at = found.end()
     try:
         at = _skip(text, at)
-        while text[at] != "]":
+        while text[at] != ends:
+            if ends == "}":
+                name, at = _DECODER.raw_decode(text, at)
+                at = _skip(text, at)
+                if not isinstance(name, str) or text[at] != ":":
+                    raise ValueError("it is no JSON: a row has no name")
+                at = _skip(text, at + 1)
             value, at = _DECODER.raw_decode(text, at)
             yield value
             at = _skip(text, at)
             if text[at] == ",":
                 at = _skip(text, at + 1)
-            elif text[at] != "]":
+            elif text[at] != ends:
                 raise ValueError("it is no JSON: a row does not end")
     except IndexError:
         raise ValueError("it is no JSON: it ends in the middle") from None
