@@ -29,7 +29,7 @@ class Case:
     seconds: float = 2.0
     """How long it goes on, at least."""
     keys: bytes = b""
-    """Pressed before."""
+    """Pressed once it is given."""
     quick: bool = False
     """One of those that also the integration test plays."""
 
