@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.hostile.case import Case, cases, kinds
 from tests.hostile.saved import PLACE, Saved
-from tests.hostile.stage import stage, table
+from tests.hostile.stage import stage, table, why_not
 
 
 def main() -> int:
@@ -51,7 +51,9 @@ def main() -> int:
         todo = [case for _, case in numbered if not args.list and is_wanted(kind, case)]
         if args.shuffle is not None:
             random.Random(args.shuffle).shuffle(todo)
-        if todo:
+        if todo and (reason := why_not(kind)):
+            print(f"{kind} is not played: {reason}")
+        elif todo:
             with stage(kind) as played:
                 for case in todo:
                     saved.keep(row := played.play(case))

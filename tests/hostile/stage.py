@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench.remote import child
+from tests.bench.remote import SSHD, child
 from tests.bench.terminal import environment
 from tests.hostile.case import Case
 from tests.hostile.pulse import BUSY_SECONDS
@@ -252,7 +253,16 @@ class Stage:
 
 
 NOTICE = r"prometheus: |alertmanager: |probe: |tailnet: |history: |engines: |/metrics|is left out|answers on its port"
+HERE = ("disks", "neighbour")
+"""Kinds that are played on this machine, in mounts of their own."""
 TROUBLE = r"(?:prometheus|alertmanager|history|engines): "
+
+
+def why_not(kind: str) -> str:
+    """Why this kind cannot be played here; empty where it can."""
+    if kind == "box" and SSHD is None:
+        return "there is no sshd here"
+    return "only root may mount" if kind in HERE and os.geteuid() else ""
 
 
 @contextlib.contextmanager
@@ -264,7 +274,7 @@ def stage(kind: str, *, timed: bool = True) -> Iterator[Stage]:
         with box_stage(timed=timed) as made:
             yield made
         return
-    if kind in ("disks", "neighbour"):
+    if kind in HERE:
         from tests.hostile.here import here_stage
 
         with here_stage(kind, timed=timed) as made:
