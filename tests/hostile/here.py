@@ -71,6 +71,9 @@ class Here(Case):
 
     before: str = ""
     other: str = ""
+    daemon: str = ""
+    """Python of the other user's that goes on; `wait` says when it is there."""
+    wait: str = ":"
     command: str = ""
     """Of sovtui, with what follows it in a shell."""
     status: int = 0
@@ -114,7 +117,7 @@ class HereStage(Stage):
 
     def within(self, line: str, *before: str) -> subprocess.Popen[bytes]:
         """A shell's line in the namespace of the screen."""
-        argv = ["nsenter", f"--mount=/proc/{self.screen.terminal.pid}/ns/mnt", *before, "sh", "-c", line]
+        argv = ["nsenter", f"--mount=/proc/{self.screen.terminal.pid}/ns/mnt", f"--wd={ROOT}", *before, "sh", "-c", line]
         return subprocess.Popen(
             argv, env=self._env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )  # fmt: skip
@@ -129,6 +132,10 @@ class HereStage(Stage):
         if case.other:
             self._begun.append(self.within(case.other, "setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups"))
             time.sleep(0.3)
+        if case.daemon:
+            code = f"import os, socket; os.umask(0); os.setgroups([]); os.setgid({OTHER}); os.setuid({OTHER})\n{case.daemon}"
+            self._begun.append(self.within(f"exec {shlex.quote(sys.executable)} -c {shlex.quote(code)}"))
+            assert self.within(case.wait).wait(60) == 0
         if case.command:
             line = f"{shlex.quote(sys.executable)} -m sovtui {case.command}; echo status $?"
             self._asked = self.within(line, *UNPOWERED)
@@ -199,7 +206,7 @@ def alone(case: Here) -> list[str]:
         holder.stdout.readline()
         line = f"{case.before or ':'}\nexec {' '.join(UNPOWERED)} sh -c {shlex.quote(f'{shlex.quote(sys.executable)} -m sovtui {case.command}; echo status $?')}"
         done = subprocess.run(
-            ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "sh", "-c", line],
+            ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wd={ROOT}", "sh", "-c", line],
             env=env, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=180, check=False,
         )  # fmt: skip
         said = (done.stdout + done.stderr).decode("utf-8", "replace")

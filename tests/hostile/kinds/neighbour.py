@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from typing import Any
 
 from tests.hostile.case import NASTY
-from tests.hostile.here import OTHER, Here, nothing
+from tests.hostile.here import Here, nothing
 from tests.hostile.world import DATA
 
 LOCK, NEXT = "/run/lock/sovtui.lock", "/tmp/sovtui.lock"
@@ -23,16 +22,17 @@ def lock(name: str, line: str, words: str = BEGAN, **more: Any) -> Here:
     return Here(name, "neighbour", nothing, words=words, other=line.format(LOCK), keys=b"1", seconds=3.0, **more)
 
 
-def daemon(name: str, answer: str, words: str = "") -> Here:
+SOCKET = "/tmp/tailscale/tailscaled.sock"
+WAIT = f"for i in $(seq 600); do [ -S {SOCKET} ] && exit; sleep 0.1; done; exit 1"
+
+
+def daemon(name: str, answer: str, words: str = "is not believed") -> Here:
     """The other user listens where a tailnet daemon would; then it is asked how a host is reached."""
     code = (
-        f"import os, socket, time; os.umask(0); os.setgid({OTHER}); os.setuid({OTHER}); os.makedirs('/tmp/tailscale', exist_ok=True)\n"
-        "s = socket.socket(socket.AF_UNIX); s.bind('/tmp/tailscale/tailscaled.sock'); s.listen(50)\n"
+        f"os.makedirs(os.path.dirname({SOCKET!r})); s = socket.socket(socket.AF_UNIX); s.bind({SOCKET!r}); s.listen(50)\n"
         f"while True:\n c = s.accept()[0]; c.recv(65536)\n{answer}"
     )
-    begin = f"setsid {shlex.quote(sys.executable)} -c {shlex.quote(code)} > /dev/null 2>&1 < /dev/null &"
-    wait = "for i in $(seq 600); do [ -S /tmp/tailscale/tailscaled.sock ] && break; sleep 0.1; done"
-    return Here(name, "neighbour", nothing, words=words, before=f"{begin} {wait}", command="--host far status", status=3)
+    return Here(name, "neighbour", nothing, words=words, daemon=code, wait=WAIT, command="--host far status", status=3)
 
 
 REAL = (DATA / "tailscale" / "status.running.json").as_posix()
