@@ -62,10 +62,10 @@ _DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=
 def document(raw: bytes | str, most: Most = USUAL) -> Any:
     """What `raw` says. Raises `TooMuch`, and `ValueError` if it is no JSON; the reason is a clean sentence part.
 
-    Bytes that are no UTF-8 and controls within texts are let through: they cost the text that holds them, not all of it.
+    Bytes that are no UTF-8, halves of a character and controls within texts cost the text that holds them, not all of it.
     """
     weigh(raw, most)
-    text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "replace")
+    text = _text_of(raw)
     try:
         value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(" \t\r\n")))
     except RecursionError:
@@ -75,6 +75,20 @@ def document(raw: bytes | str, most: Most = USUAL) -> Any:
     if text[end:].strip(" \t\r\n"):
         raise ValueError("it is no JSON: something follows it")
     return value
+
+
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def _text_of(raw: bytes | str) -> str:
+    """As text that can be written again: half of a character beyond the first 65,536, alone, is none in any encoding."""
+    text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "replace")
+    if _HALVES.search(text) is None:
+        return text
+    return _ESCAPE.sub(lambda found: r"\ufffd" if found[1] else found[0], text)
 
 
 def each_row(raw: bytes, most: Most, key: str = "") -> Generator[Any, None, Any]:
@@ -92,7 +106,7 @@ def each_member(raw: bytes | str, most: Most, key: str) -> Generator[Any, None, 
 
 def _each(raw: bytes | str, most: Most, begins: str, ends: str) -> Generator[Any, None, Any]:
     weigh(raw, most)
-    text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "replace")
+    text = _text_of(raw)
     found = re.search(begins, text)
     if found is None or (begins.startswith(r"\s") and found.start()):
         return document(text, most)

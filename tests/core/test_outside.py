@@ -108,3 +108,10 @@ def test_members_come_one_by_one_too() -> None:
     for broken in ('{"Peer":{', '{"Peer":{"x"', '{"Peer":{"x":', '{"Peer":{"x":1 "y":2}}', '{"Peer":{1:2}}', '{"Peer":{"x":1}'):
         with pytest.raises(ValueError, match=r"^it "):
             members_of(broken)
+
+
+def test_half_a_character_costs_itself_alone() -> None:
+    told = rb'{"a":"\ud800x\ud83d\ude00\udc00","b":["\\ud800 \\\ud800"],"\uDFFF":"\ud83d\ud83d\ude00"}'
+    assert document(told) == {"a": "\ufffdx\U0001f600\ufffd", "b": ["\\ud800 \\\ufffd"], "\ufffd": "\ufffd\U0001f600"}
+    assert rows_of(r'["\udead"]') == (["\ufffd"], [])
+    document(told)["a"].encode()
