@@ -58,7 +58,7 @@ tailnet = "spark"
 """
 """What a neighbour's tailnet daemon could tell of."""
 SMALL = "mount -t tmpfs -o {} tmpfs {}"
-PLACES = {HOME: "size=4m", "/run/lock": "size=1m,mode=1777", "/tmp": "size=4m,mode=1777"}
+PLACES = {HOME: "size=4m", "/run/lock": "size=1m,mode=1777", "/tmp": "size=4m,mode=1777", "/var/tmp": "size=4m,mode=1777"}
 UNPOWERED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
 
@@ -88,6 +88,11 @@ def nothing() -> Pieces:
 
 def configured(text: str = CONFIG) -> str:
     return f"mkdir -p {HOME}/.config/sovtui; printf %s {shlex.quote(text)} > {HOME}/.config/sovtui/config.toml"
+
+
+def asking(case: Here) -> str:
+    """The line that runs its command, from the home."""
+    return f"cd {HOME}; PYTHONPATH={ROOT}:$PYTHONPATH {shlex.quote(sys.executable)} -m sovtui {case.command}; echo status $?"
 
 
 def wrong(case: Here, said: str, home: Path) -> list[str]:
@@ -137,8 +142,7 @@ class HereStage(Stage):
             self._begun.append(self.within(f"exec {shlex.quote(sys.executable)} -c {shlex.quote(code)}"))
             assert self.within(case.wait).wait(60) == 0
         if case.command:
-            line = f"{shlex.quote(sys.executable)} -m sovtui {case.command}; echo status $?"
-            self._asked = self.within(line, *UNPOWERED)
+            self._asked = self.within(asking(case), *UNPOWERED)
 
     def asked(self, case: Case) -> bool:
         return True
@@ -204,7 +208,7 @@ def alone(case: Here) -> list[str]:
         holder.stdin.write(b"ready\n")
         holder.stdin.flush()
         holder.stdout.readline()
-        line = f"{case.before or ':'}\nexec {' '.join(UNPOWERED)} sh -c {shlex.quote(f'{shlex.quote(sys.executable)} -m sovtui {case.command}; echo status $?')}"
+        line = f"{case.before or ':'}\nexec {' '.join(UNPOWERED)} sh -c {shlex.quote(asking(case))}"
         done = subprocess.run(
             ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", f"--wd={ROOT}", "sh", "-c", line],
             env=env, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=180, check=False,

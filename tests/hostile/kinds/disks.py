@@ -11,7 +11,11 @@ from tests.hostile.here import CONFIG, HOME, Here, configured, nothing
 OWN = f"mount -t tmpfs -o size=64k small {HOME}"
 FILL = f"cat /dev/zero > {HOME}/fill 2> /dev/null || true"
 CLOSE = f"mount -o remount,ro {HOME}"
-NO_TMP = "mount -t tmpfs -o size=4k small /tmp; cat /dev/zero > /tmp/fill 2> /dev/null || true"
+NO_TMP = "; ".join(
+    f"mount -t tmpfs -o size=4k small {place}; cat /dev/zero > {place}/fill 2> /dev/null || true"
+    for place in ("/tmp", "/var/tmp")
+)
+"""And none where a command begins, which Python tries at last: that is the home."""
 AS_IT_WAS = "cannot be written, and is as it was"
 
 
@@ -47,6 +51,7 @@ CASES = [
         "the output cannot be written: (?i:no space left)",
     ),
     asked("a home without room", FULL, "status", 0),
+    asked("another machine, and no room for temporary files", f"{READ_ONLY}; {NO_TMP}", "init me@127.0.0.1:1", 3, "refused"),
     asked("a home that is read-only, and no room for temporary files", f"{READ_ONLY}; {NO_TMP}", "status --json", 0),
 ]
 """What the command line says there."""
