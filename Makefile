@@ -66,7 +66,7 @@ faults: $(VENV)/.dev ## the fault tables: 300 switches with a fault injected int
 	@$(BIN)/python -m tests.faults.link --count 160 --box 80
 	@$(BIN)/python -m tests.faults.dead_box
 
-hostile: $(VENV)/.dev ## 300 bad inputs given to the screen, as a table: how long keys waited, memory, the words shown (an hour)
+hostile: $(VENV)/.dev ## 450 bad inputs of seven kinds given to the screen, as a table: how long keys waited, memory, the words shown; broken off, it goes on where it was (an hour)
 	@sh tests/box/packages.sh
 	@$(BIN)/python -m tests.hostile
 

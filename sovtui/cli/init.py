@@ -22,6 +22,7 @@ from sovtui.config.paths import config_path
 from sovtui.config.problems import ConfigError
 from sovtui.config.proposal import Proposal
 from sovtui.config.propose import LOCAL, Asked, host_name, propose
+from sovtui.config.reading import CONFIG_BYTES, is_there, read
 from sovtui.config.schema import Config
 from sovtui.core import text
 from sovtui.core.survey import Facts, gather
@@ -49,10 +50,10 @@ class Place:
     def read(cls, option: str | None, wiring: Wiring) -> Place:
         """Raises ConfigError for a file that cannot be used: nothing is added to what is broken."""
         path = config_path(option).path
-        if not path.exists():
+        if not is_there(path):
             return cls(path, None, None)
         config = load(path, engines=wiring.engines(), actions=wiring.actions())
-        return cls(path, path.read_bytes().decode("utf-8"), config)
+        return cls(path, read(path, CONFIG_BYTES).decode("utf-8"), config)
 
 
 async def init(args: argparse.Namespace, wiring: Wiring) -> int:

@@ -81,9 +81,10 @@ class Loaded:
 def _load(args: argparse.Namespace, wiring: Wiring, *, hurry: bool = False) -> Loaded:
     """The configuration and its file; without a file in the usual place, this machine. `hurry`: a screen waits for it."""
     from sovtui.config.paths import config_path
+    from sovtui.config.reading import is_there
 
     place = config_path(args.config)
-    if not place.said and not place.path.exists():
+    if not place.said and not is_there(place.path):
         found = wiring.local(str(place.path), hurry)
         return Loaded(found.config, None, found)
     from sovtui.config.load import load
@@ -130,8 +131,10 @@ def _glimpse(path: Path) -> dict[str, str]:
     """How the file wants the screen to look: the first frame is so already. Whatever is wrong with the file is told later."""
     import tomllib
 
+    from sovtui.config.reading import CONFIG_BYTES, read
+
     try:
-        screen = tomllib.loads(path.read_text(encoding="utf-8")).get("screen", {})
+        screen = tomllib.loads(read(path, CONFIG_BYTES).decode("utf-8")).get("screen", {})
         return {key: screen[key] for key in ("theme", "glyphs") if isinstance(screen.get(key), str) and screen[key]}
     except (OSError, ValueError, AttributeError):
         return {}
@@ -234,12 +237,13 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
     from sovtui.config import show
     from sovtui.config.login import warnings
     from sovtui.config.paths import config_path
+    from sovtui.config.reading import is_there
 
     place = config_path(args.config)
     match args.config_command:
         case "path":
             output.write(str(place.path))
-            if not place.path.exists():
+            if not is_there(place.path):
                 say(
                     "There is no such file yet. `sovtui init [USER@]HOST` proposes one, `sovtui config example spark` prints one."
                 )
@@ -249,7 +253,7 @@ def _config(args: argparse.Namespace, wiring: Wiring) -> int:
             output.write(show.example(args.name).rstrip())
         case "show":
             output.write(show.config_text(_load(args, wiring).config).rstrip())
-        case _ if not place.said and not place.path.exists():
+        case _ if not place.said and not is_there(place.path):
             say(f"There is no configuration at {place.path}: sovtui looks at this machine.")
         case _:
             loaded = _load(args, wiring)

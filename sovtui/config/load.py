@@ -28,6 +28,7 @@ from sovtui.config.check import check
 from sovtui.config.locate import Path as KeyPath
 from sovtui.config.locate import Places, written
 from sovtui.config.problems import ConfigError, Problem
+from sovtui.config.reading import CONFIG_BYTES, read
 from sovtui.config.schema import Bytes, Config, Seconds, Secret
 from sovtui.config.words import nearest
 
@@ -44,7 +45,7 @@ def load(path: Path, *, engines: Collection[str] = (), actions: Mapping[str, str
     empty: not checked."""
     name = str(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read(path, CONFIG_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise ConfigError([Problem(name, 0, "", "no such file")]) from None
     except UnicodeDecodeError as error:

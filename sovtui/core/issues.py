@@ -5,7 +5,7 @@ What is only as last seen of a host that cannot be reached is not told here: tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -291,22 +291,42 @@ PULSE_DETAIL = "It always fires while alerting works: other alerts may not arriv
 
 def host_of(alert: Alert, hosts: Mapping[str, Host]) -> str:
     """The configured host that an alert is about, by its labels; empty where it names none."""
+    return about(hosts)(alert)
+
+
+def about(hosts: Mapping[str, Host]) -> Callable[[Alert], str]:
+    """`host_of` for many alerts: what hosts are called is looked up once."""
     if len(hosts) == 1:
-        return next(iter(hosts))
+        (only,) = hosts
+        return lambda alert: only
+    names = _names(hosts)
+    return lambda alert: _host_of(alert, names)
+
+
+def _names(hosts: Mapping[str, Host]) -> dict[str, str]:
+    """Which host each name means; the first of those that share one."""
+    found: dict[str, str] = {}
+    for name, host in hosts.items():
+        for called in _called(host.spec):
+            found.setdefault(called, name)
+    return found
+
+
+def _host_of(alert: Alert, names: Mapping[str, str]) -> str:
     for label in HOST_LABELS:
         machine = _machine(alert.label(label))
         if not machine:
             continue
         for wanted in (machine, machine.partition(".")[0]):
-            for name, host in hosts.items():
-                if wanted in _called(host.spec):
-                    return name
+            if wanted in names:
+                return names[wanted]
     return ""
 
 
 def alerts_of(state: State, host: str) -> list[Alert]:
     """All alerts about a host, acknowledged ones included; not those that always fire: they are about alerting."""
-    return [alert for alert in state.alerts if not alert.pulse and host_of(alert, state.hosts) == host]
+    host_of = about(state.hosts)
+    return [alert for alert in state.alerts if not alert.pulse and host_of(alert) == host]
 
 
 def _machine(instance: str) -> str:
@@ -335,11 +355,12 @@ def _alerts(state: State) -> Iterator[Issue]:
     for name, last in missing_pulses(state):
         title = f"{name} is missing in Alertmanager"
         yield Issue(Grade.SOON, "alert", "", title, PULSE_DETAIL, last, f"pulse {name}")
+    host_of = about(state.hosts)
     for alert in actionable(state):
         rank = severity_rank(alert)
         grade = Grade.NOW if rank <= 1 else Grade.SOON if rank <= 3 else Grade.LOOK
         told = clean(alert.severity, 40) or "no severity"
-        host = host_of(alert, state.hosts)
+        host = host_of(alert)
         yield Issue(grade, "alert", host, f"{alert.name} ({told})", alert.summary, alert.since, alert.fingerprint)
 
 

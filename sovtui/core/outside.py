@@ -62,10 +62,10 @@ _DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=
 def document(raw: bytes | str, most: Most = USUAL) -> Any:
     """What `raw` says. Raises `TooMuch`, and `ValueError` if it is no JSON; the reason is a clean sentence part.
 
-    Bytes that are no UTF-8 and controls within texts are let through: they cost the text that holds them, not all of it.
+    Bytes that are no UTF-8, halves of a character and controls within texts cost the text that holds them, not all of it.
     """
     weigh(raw, most)
-    text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "replace")
+    text = _text_of(raw)
     try:
         value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(" \t\r\n")))
     except RecursionError:
@@ -77,26 +77,55 @@ def document(raw: bytes | str, most: Most = USUAL) -> Any:
     return value
 
 
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def _text_of(raw: bytes | str) -> str:
+    """As text that can be written again: half of a character beyond the first 65,536, alone, is none in any encoding."""
+    text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "replace")
+    if _HALVES.search(text) is None:
+        return text
+    return _ESCAPE.sub(lambda found: r"\ufffd" if found[1] else found[0], text)
+
+
 def each_row(raw: bytes, most: Most, key: str = "") -> Generator[Any, None, Any]:
     """The rows of a document that is a list, or of the list that follows its first `key`; returns the document without them.
 
     One at a time, so that a list of thousands is never there as a whole. Raises as `document`, at the row that is none.
     """
+    return _each(raw, most, rf'"{key}"\s*:\s*\[' if key else r"\s*\[", "]")
+
+
+def each_member(raw: bytes | str, most: Most, key: str) -> Generator[Any, None, Any]:
+    """The values of the object that follows the first `key` of a document, as `each_row` does with a list."""
+    return _each(raw, most, rf'"{key}"\s*:\s*\{{', "}")
+
+
+def _each(raw: bytes | str, most: Most, begins: str, ends: str) -> Generator[Any, None, Any]:
     weigh(raw, most)
-    text = raw.decode("utf-8-sig", "replace")
-    found = re.search(rf'"{key}"\s*:\s*\[' if key else r"\s*\[", text)
-    if found is None or (not key and found.start()):
+    text = _text_of(raw)
+    found = re.search(begins, text)
+    if found is None or (begins.startswith(r"\s") and found.start()):
         return document(text, most)
     begin = at = found.end()
     try:
         at = _skip(text, at)
-        while text[at] != "]":
+        while text[at] != ends:
+            if ends == "}":
+                name, at = _DECODER.raw_decode(text, at)
+                at = _skip(text, at)
+                if not isinstance(name, str) or text[at] != ":":
+                    raise ValueError("it is no JSON: a row has no name")
+                at = _skip(text, at + 1)
             value, at = _DECODER.raw_decode(text, at)
             yield value
             at = _skip(text, at)
             if text[at] == ",":
                 at = _skip(text, at + 1)
-            elif text[at] != "]":
+            elif text[at] != ends:
                 raise ValueError("it is no JSON: a row does not end")
     except IndexError:
         raise ValueError("it is no JSON: it ends in the middle") from None

@@ -11,10 +11,9 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from sovtui.core import outside
@@ -131,13 +130,12 @@ class NoSuchPeer(LookupError):
 
 def parse(raw: str | bytes, at: datetime) -> Tailnet:
     """The document as values. Raises `ValueError` with a clean reason if it is no JSON object at all."""
-    document = outside.document(raw, MOST)
+    peers: list[Peer] = []
+    document = _take_peers(outside.each_member(raw, MOST, "Peer"), peers)
     if not isinstance(document, dict) or "BackendState" not in document:
         raise ValueError("it is no status document: it has no BackendState")
     current = document.get("CurrentTailnet")
     suffix = _text(current, "MagicDNSSuffix") if isinstance(current, dict) else ""
-    peers = document.get("Peer")
-    raw_peers: Iterable[Any] = peers.values() if isinstance(peers, dict) else ()
     me = document.get("Self")
     return Tailnet(
         at=at,
@@ -145,12 +143,23 @@ def parse(raw: str | bytes, at: datetime) -> Tailnet:
         tun=_flag(document, "TUN"),
         suffix=(suffix or _text(document, "MagicDNSSuffix")).strip(".").lower(),
         me=_peer(me) if isinstance(me, dict) else None,
-        peers=tuple(_peer(one) for one in islice(raw_peers, MAX_PEERS) if isinstance(one, dict)),
-        peers_told=isinstance(peers, dict),
+        peers=tuple(peers),
+        peers_told=isinstance(document.get("Peer"), dict),
         health=tuple(str(clean(line, 400)) for line in _list(document, "Health")[:20]),
         auth_url=url_in(document.get("AuthURL")),
         version=_text(document, "Version", 60),
     )
+
+
+def _take_peers(told: Generator[Any, None, Any], peers: list[Peer]) -> Any:
+    """The document without its nodes, which go into `peers` one at a time: thousands are never there as they were told."""
+    while True:
+        try:
+            one = next(told)
+        except StopIteration as end:
+            return end.value
+        if isinstance(one, dict) and len(peers) < MAX_PEERS:
+            peers.append(_peer(one))
 
 
 def find(net: Tailnet, wanted: str) -> Peer:

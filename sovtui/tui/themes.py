@@ -16,6 +16,7 @@ from textual.css.tokenizer import TokenError
 from textual.theme import BUILTIN_THEMES, Theme
 
 from sovtui.config.paths import theme_dirs
+from sovtui.config.reading import read
 from sovtui.core.clean import clean
 
 DEFAULT = "sovtui-dark"
@@ -131,11 +132,10 @@ def load(places: Iterable[Path] | None = None, *, only: str = "") -> Found:
         if only not in ("", file.stem):
             continue
         try:
-            if file.stat().st_size > LIMIT_BYTES:
-                raise ThemeError(f"it is larger than {LIMIT_BYTES // 1024} KiB")
-            theme = parse(file.stem, file.read_text(encoding="utf-8"))
+            theme = parse(file.stem, read(file, LIMIT_BYTES).decode("utf-8"))
         except (OSError, UnicodeDecodeError, ThemeError) as error:
-            problems.append(clean(f"theme {file} is skipped: {error}"))
+            why = error.strerror if isinstance(error, OSError) else error
+            problems.append(clean(f"theme {file} is skipped: {why}"))
             continue
         if theme.name not in themes:
             themes[theme.name], files[theme.name] = theme, file

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -72,8 +74,8 @@ def test_moments_that_no_calendar_holds_everywhere_are_none() -> None:
         assert told is not None and told.astimezone()
 
 
-def rows_of(raw: str, key: str = "") -> tuple[list[object], object]:
-    rows, found = outside.each_row(raw.encode(), Most(), key), []
+def rows_of(raw: str, key: str = "", each: Callable[..., Any] = outside.each_row) -> tuple[list[object], object]:
+    rows, found = each(raw.encode(), Most(), key), []
     while True:
         try:
             found.append(next(rows))
@@ -94,3 +96,22 @@ def test_rows_come_one_by_one_and_then_the_document_around_them() -> None:
             rows_of(broken)
     with pytest.raises(TooMuch):
         rows_of("[" + "{}," * 200_000 + "{}]")
+
+
+def test_members_come_one_by_one_too() -> None:
+    def members_of(raw: str) -> tuple[list[object], object]:
+        return rows_of(raw, "Peer", outside.each_member)
+
+    assert members_of('{"a":1,"Peer" : {"x" : {"n":1} ,"y":[2]},"b":2}') == ([{"n": 1}, [2]], {"a": 1, "Peer": {}, "b": 2})
+    assert members_of('{"Peer":{}}') == ([], {"Peer": {}}) and members_of('{"Peer":[1]}') == ([], {"Peer": [1]})
+    assert members_of(r'{"a":"\"Peer\":{","Peer":{"x":1}}') == ([1], {"a": '"Peer":{', "Peer": {}})
+    for broken in ('{"Peer":{', '{"Peer":{"x"', '{"Peer":{"x":', '{"Peer":{"x":1 "y":2}}', '{"Peer":{1:2}}', '{"Peer":{"x":1}'):
+        with pytest.raises(ValueError, match=r"^it "):
+            members_of(broken)
+
+
+def test_half_a_character_costs_itself_alone() -> None:
+    told = rb'{"a":"\ud800x\ud83d\ude00\udc00","b":["\\ud800 \\\ud800"],"\uDFFF":"\ud83d\ud83d\ude00"}'
+    assert document(told) == {"a": "\ufffdx\U0001f600\ufffd", "b": ["\\ud800 \\\ufffd"], "\ufffd": "\ufffd\U0001f600"}
+    assert rows_of(r'["\udead"]') == (["\ufffd"], [])
+    document(told)["a"].encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -424,3 +425,17 @@ def test_recorded_banners(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("greeting", ["Welcome! See https://intra.example/rules\n", "", "\x1b[2J", "policy"])
 def test_a_greeting_is_neither_a_refusal_nor_a_check(greeting: str) -> None:
     assert tailnet_words.read_banner(greeting) == tailnet_words.Banner()
+
+
+def test_nodes_are_read_one_at_a_time_however_many_are_told() -> None:
+    told = (
+        '{"BackendState":"Running","Peer":{' + ",".join(f'"k{n}":{{"RxBytes":{n},"Online":true}}' for n in range(30_000)) + "}}"
+    )
+    tracemalloc.start()
+    try:
+        net = tailnet.parse(told, AT)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(net.peers) == tailnet.MAX_PEERS and net.peers_told
+    assert peak < held + 2 * len(told), f"{peak >> 10} KiB at once for {len(told) >> 10} KiB, {held >> 10} KiB of it are kept"

@@ -14,23 +14,28 @@ from tempfile import TemporaryDirectory
 from tests.bench.pretend import SERVICES, write
 from tests.bench.remote import _client, _sshd, family
 from tests.bench.terminal import environment
-from tests.hostile.case import Case, case_named
+from tests.hostile.case import Case
 from tests.hostile.screen import Screen
 from tests.hostile.stage import Stage
 
 _PYTHON = (
-    '#!/bin/sh\n[ -e {folder}/lie ] && PYTHONPATH={repo} exec {python} -m tests.hostile.liar {folder} "$@"\nexec {python} "$@"\n'
+    '#!/bin/sh\n[ -e {folder}/lie ] && PYTHONPATH={repo} exec {python} -m tests.hostile.liar {folder} "$@"\n'
+    'case " $* " in *" probe "*) : > {folder}/honest;; esac\nexec {python} "$@"\n'
 )
 _SYSTEMCTL = (
     "#!/bin/sh\n[ -e {folder}/lie.systemctl ] && PYTHONPATH={repo} exec {python} -m tests.hostile.liar {folder} systemctl\n"
 )
 
 
+HONEST = "honest"
+"""A file that is there once the probe was begun as it should be."""
+
+
 class BoxStage(Stage):
     """A lie begins with a new session, as after a login: what ran before is ended."""
 
     def __init__(self, screen: Screen, folder: Path, sshd: subprocess.Popen[bytes], *, timed: bool) -> None:
-        super().__init__("box", screen, None, timed=timed)
+        super().__init__("box", screen, folder, timed=timed)
         self._folder, self._sshd = folder, sshd
 
     def give(self, case: Case) -> None:
@@ -38,15 +43,14 @@ class BoxStage(Stage):
         self._anew(whole=case.at in ("list", "login"))
 
     def take_back(self) -> None:
-        whole = any("login" in self._lie(name) for name in ("lie", "lie.systemctl"))
         for name in ("lie", "lie.systemctl"):
             (self._folder / name).unlink(missing_ok=True)
-        self._anew(whole=whole)
+        (self._folder / HONEST).unlink(missing_ok=True)
+        self._anew(whole=True)  # over a new link it is tried again at once
 
-    def _lie(self, name: str) -> str:
-        """Where the lie that is told now stands; empty: none is."""
-        path = self._folder / name
-        return case_named("box", path.read_text()).at if path.exists() else ""
+    def healthy(self) -> bool:
+        """The probe that is ours runs again, and the screen has heard so."""
+        return (self._folder / HONEST).exists() and super().healthy()
 
     def _anew(self, *, whole: bool) -> None:
         """End what our programs run there; with `whole` the sessions too, so that the client logs in again."""

@@ -29,7 +29,7 @@ class Case:
     seconds: float = 2.0
     """How long it goes on, at least."""
     keys: bytes = b""
-    """Pressed before."""
+    """Pressed once it is given."""
     quick: bool = False
     """One of those that also the integration test plays."""
 
@@ -65,10 +65,13 @@ def raw(*pieces: bytes | float) -> Callable[[], Pieces]:
 def body(
     data: bytes | str | Callable[[], bytes], status: int = 200, *headers: str, kind: str = "application/json"
 ) -> Callable[[], Pieces]:
-    """An answer with its length."""
+    """An answer with its length. It is made once: what takes long to make would be late, not bad."""
+    made: list[bytes] = []
 
     def give() -> Pieces:
-        told = data() if callable(data) else data.encode() if isinstance(data, str) else data
+        if not made:
+            made.append(data() if callable(data) else data.encode() if isinstance(data, str) else data)
+        told = made[0]
         yield head(status, f"Content-Length: {len(told)}", *headers, kind=kind)
         for first in range(0, len(told), 1 << 16):
             yield told[first : first + (1 << 16)]

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tests.hostile.case import Case, case_named
+from tests.hostile.world import ASKED
 
 
 def main() -> None:
@@ -20,6 +21,7 @@ def main() -> None:
     verb = words[4] if len(words) >= 5 else ""  # the request may follow it
     if not by_systemctl and case.path and verb not in case.path.split("|"):
         os.execv(sys.executable, [sys.executable, *words])
+    (folder / ASKED).touch()
     say(case, b"" if by_systemctl or len(words) < 5 else b"\x1e" + words[3].encode())
 
 

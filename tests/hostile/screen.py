@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import re
+import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.cells import cell_len
 
 from sovtui.tui.screens.frame import FILTER_HINT
 from tests.bench.terminal import Terminal
+from tests.hostile.pulse import Pulse
 
 LETTERS = "abcdefghijklmnoprstuvwxy"
+END = r" *(?:▌.*)?$"
+"""Of a line; a notice may lie over it."""
 WAIT_SECONDS = 60.0
 """A key that nothing answers for so long is not answered."""
 _TOKEN = re.compile(
@@ -33,6 +40,7 @@ class Picture:
         self._cells = [[" "] * columns for _ in range(rows)]
         self._x = self._y = 0
         self._rest = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
         self.raw: list[str] = []
         """What came that no terminal should be sent."""
 
@@ -43,7 +51,7 @@ class Picture:
             rb"\x1b(?:\[[0-9;:?<>=]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78]|P[^\x1b]*\x1b\\|\]22;[a-z-]*(?:\x07|\x1b\\))", data[cut:]
         )
         self._rest = b"" if whole else data[cut:]
-        text = (data if whole else data[:cut]).decode("utf-8", "ignore")
+        text = self._decoder.decode(data if whole else data[:cut])
         for found in _TOKEN.finditer(text):
             if found[5]:
                 self.raw.append(f"an escape: {text[found.start() : found.start() + 20]!r}")
@@ -56,6 +64,8 @@ class Picture:
         numbers = [int(word) for word in re.findall(r"\d+", words)]
         if final in "Hf":
             self._y, self._x = (numbers[0] if numbers else 1) - 1, (numbers[1] if len(numbers) > 1 else 1) - 1
+        elif final == "G":
+            self._x = (numbers[0] if numbers else 1) - 1
         elif final in "ABCD":
             by = numbers[0] if numbers else 1
             self._y += by * {"A": -1, "B": 1}.get(final, 0)
@@ -84,15 +94,27 @@ class Picture:
         return "\n".join(self.lines())
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Wait:
+    """How long a key was not answered, in seconds."""
+
+    own: float
+    """Without the time for which there was no processor for the screen, or for us who read it: that is the machine's."""
+    clock: float
+
+
 class Screen:
-    """One process of the screen. `typed` types letters into the filter and waits for each to be shown."""
+    """One process of the screen. `type` types letters into the filter and waits for each to be shown."""
 
     COLUMNS, ROWS = 150, 46
 
-    def __init__(self, env: dict[str, str], home: Path) -> None:
-        self.terminal = Terminal.python(["-m", "sovtui"], env, columns=self.COLUMNS, rows=self.ROWS)
+    def __init__(self, env: dict[str, str], home: Path, before: Sequence[str] = ()) -> None:
+        """`before`: words of a command that runs the screen."""
+        argv = [*before, sys.executable, "-m", "sovtui"]
+        self.terminal = Terminal(argv, env, columns=self.COLUMNS, rows=self.ROWS, folder=Path(__file__).parents[2])
+        self.pulse = Pulse()
         self.picture = Picture(self.COLUMNS, self.ROWS)
-        self._log = home / ".local" / "state" / "sovtui" / "sovtui.log"
+        self.log = home / ".local" / "state" / "sovtui" / "sovtui.log"
         self._fed = 0
         self._typed = ""
         self._peak, self._watching = 0.0, True
@@ -109,6 +131,7 @@ class Screen:
         self._watching = False
         self._watcher.join(1)
         self.terminal.end()
+        self.pulse.close()
 
     @property
     def alive(self) -> bool:
@@ -123,12 +146,20 @@ class Screen:
         return max(found, self.resident())
 
     def look(self) -> Picture:
-        chunks = self.terminal.chunks
-        while self._fed < len(chunks):
-            self.picture.feed(chunks[self._fed][1])
-            chunks[self._fed] = (chunks[self._fed][0], b"")
-            self._fed += 1
+        while self._feed() is not None:
+            pass
         return self.picture
+
+    def _feed(self) -> float | None:
+        """Take in the next piece of what came: when it came. None: there is no more."""
+        chunks = self.terminal.chunks
+        if self._fed == len(chunks):
+            return None
+        at, data = chunks[self._fed]
+        chunks[self._fed] = (at, b"")
+        self._fed += 1
+        self.picture.feed(data)
+        return at
 
     def until(self, pattern: str, seconds: float) -> bool:
         """Wait until the screen shows something; whether it did."""
@@ -139,41 +170,43 @@ class Screen:
             time.sleep(0.02)
         return False
 
-    def key(self, keys: bytes, shown: str) -> float:
-        """Press, and wait until it is shown: seconds, or `WAIT_SECONDS` where it never was.
-
-        Without the time for which anybody of the two wanted a processor and got none: that is the machine's, not the screen's.
-        """
-        ran, starved = self._scheduled()
+    def key(self, keys: bytes, shown: str) -> Wait:
+        """Press, and wait until it is shown; `WAIT_SECONDS` where it never was."""
+        self.look()
+        before = self._scheduled()
+        self.pulse.beat()
         at = self.terminal.press(keys)
-        while not re.search(shown, str(self.look()), re.MULTILINE):
+        while True:
+            came = self._feed()
+            if came is not None and re.search(shown, str(self.picture), re.MULTILINE):
+                break
             if time.monotonic() - at > WAIT_SECONDS:
-                return WAIT_SECONDS
-            time.sleep(0.002)
-        took = time.monotonic() - at
-        now_ran, now_starved = self._scheduled()
-        return max(now_ran - ran, took - (now_starved - starved))
+                return Wait(WAIT_SECONDS, WAIT_SECONDS)
+            if came is None:
+                time.sleep(0.002)
+        took = came - at
+        ran, starved = (now - then for now, then in zip(self._scheduled(), before, strict=True))
+        return Wait(max(min(ran, took), took - starved), took)
 
     def _scheduled(self) -> tuple[float, float]:
-        """Seconds that the screen's main thread ran, and that its threads and ours waited for a processor."""
+        """Seconds that all threads of the screen ran so far, and that they and ours waited for a processor."""
         ran = starved = 0.0
         for process in (self.terminal.pid, os.getpid()):
             for task in Path(f"/proc/{process}/task").iterdir():
                 with contextlib.suppress(OSError):
                     running, waiting, _ = (int(word) for word in (task / "schedstat").read_text().split())
                     starved += waiting / 1e9
-                    if int(task.name) == self.terminal.pid:
-                        ran = running / 1e9
+                    ran += running / 1e9 if process == self.terminal.pid else 0.0
         return ran, starved
 
-    def begin_typing(self) -> float:
+    def begin_typing(self) -> Wait:
         self._typed = ""
-        return self.key(b"/", rf"^ {re.escape(FILTER_HINT)} *$")
+        return self.key(b"/", rf"^ {re.escape(FILTER_HINT)}{END}")
 
-    def type(self) -> float:
+    def type(self) -> Wait:
         """One letter more, or all of them away again."""
         self._typed += LETTERS[len(self._typed) % len(LETTERS)]
-        waited = self.key(self._typed[-1].encode(), rf"^ {re.escape(self._typed)} *$")
+        waited = self.key(self._typed[-1].encode(), rf"^ {re.escape(self._typed)}{END}")
         if len(self._typed) >= 8:
             self.terminal.press(b"\x7f" * len(self._typed))
             self._typed = ""
@@ -182,14 +215,14 @@ class Screen:
 
     def end_typing(self) -> None:
         """Close the filter and go back; the filter is seen to be closed first, as a key sent before goes into the field that closes."""
-        self.key(b"\x1b", rf"\A(?!(?s:.*)^ (?:{re.escape(FILTER_HINT)}|{re.escape(self._typed)}) *$)")
+        self.key(b"\x1b", rf"\A(?!(?s:.*)^ (?:{re.escape(FILTER_HINT)}|{re.escape(self._typed)}){END})")
         self.terminal.press(b"\x1b")
         time.sleep(0.2)  # a lone Escape is due after half of it: the next key's wait is its own
 
     def logged(self) -> str:
         """What went wrong inside since it was last asked for; empty: nothing."""
         try:
-            told = self._log.read_text(errors="replace")
+            told = self.log.read_text(errors="replace")
         except OSError:
             return ""
         seen, self._seen = getattr(self, "_seen", 0), len(told)

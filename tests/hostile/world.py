@@ -19,6 +19,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.bench.pretend import series
 from tests.hostile.case import Case, case_named
 
+ASKED = "asked"
+"""A file that is there once somebody was answered as the case says."""
 DATA = Path(__file__).parents[1] / "data"
 WEB = ("prometheus", "alertmanager", "vllm", "sglang", "llamacpp", "ollama", "litellm", "comfyui", "llamaswap")
 MODEL = {
@@ -131,7 +133,9 @@ def healthy(at: str, path: str, form: dict[str, list[str]], now: float) -> Answe
 class World:
     """The servers, and the case that is played now."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Path) -> None:
+        """`asked`: a file that is made when the case is answered."""
+        self._asked = asked
         self.case: Case | None = None
         self.turn = asyncio.Event()
         """Set, and replaced, when another case is played: what is being sent ends."""
@@ -155,6 +159,7 @@ class World:
         form = parse_qs(sent.decode("utf-8", "replace") or target.query)
         case, turn = self.case, self.turn
         if case is not None and case.at == at and re.fullmatch(case.path or ".*", unquote(target.path)):
+            self._asked.touch()
             await self._give(case, turn, writer)
             return False
         status, kind, body = healthy(at, target.path, form, time.time())
@@ -179,7 +184,7 @@ class World:
 
 
 async def main(folder: Path, kind: str) -> None:
-    world, ports, servers = World(), {}, []
+    world, ports, servers = World(folder / ASKED), {}, []
     for at in WEB:
         server = await asyncio.start_server(partial(world.serve, at), "127.0.0.1", 0, limit=1 << 20)
         ports[at] = server.sockets[0].getsockname()[1]

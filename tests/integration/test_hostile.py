@@ -7,9 +7,8 @@ import random
 
 import pytest
 
-from tests.bench.remote import SSHD
 from tests.hostile.case import cases
-from tests.hostile.stage import stage, table
+from tests.hostile.stage import stage, table, why_not
 
 pytestmark = pytest.mark.integration
 
@@ -17,11 +16,11 @@ SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 EACH = 4
 
 
-@pytest.mark.parametrize("kind", ["alertmanager", "prometheus", "box"])
+@pytest.mark.parametrize("kind", ["alertmanager", "prometheus", "box", "neighbour"])
 def test_a_bad_input_costs_itself_alone(kind: str) -> None:
     """Keys are answered, memory keeps within its bounds, the words are right, nothing is raw, and nothing broke inside."""
-    if kind == "box" and SSHD is None:
-        pytest.skip("no sshd here")
+    if reason := why_not(kind):
+        pytest.skip(reason)
     quick = [case for case in cases(kind) if case.quick]
     chosen = random.Random(SEED).sample(quick, min(EACH, len(quick)))
     with stage(kind, timed=False) as played:

@@ -43,6 +43,8 @@ async def test_only_the_services_that_were_asked_for_are_kept() -> None:
     (seen,) = [event for event in events if isinstance(event, ServicesSeen)]
     assert [service.name for service in seen.services] == ["a.service"]
     assert probe.left_out == "500 services that nobody asked for left out"
+    await heard({"t": "services", "services": [{"name": "a.service", "active": "active"}]}, probe=probe)
+    assert probe.left_out == "", "of an earlier run"
 
 
 @pytest.mark.parametrize("value", STRANGE, ids=str)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import pytest
 
 from sovtui.config.schema import AlertmanagerConfig, Config, HostConfig
 from sovtui.core.events import AlertsSeen, FiringSeen, PulsesSeen, SourceChanged
+from sovtui.core.issues import issues
 from sovtui.core.model import Source
 from sovtui.core.state import State
 from sovtui.tui.panes.alerts import AlertsPane, count_span
@@ -66,3 +70,27 @@ def test_who_says_so_is_in_its_story(fingerprint: str) -> None:
 def test_a_list_that_nobody_renews_is_old_at_once() -> None:
     state = play(AlertsSeen((DISK,), NOW), SourceChanged(Source("alertmanager", ok=False, reason="no answer")), seconds=20)
     assert count(state) == ("▲ 1 alert ~20s", "stale")
+
+
+def test_a_thousand_alerts_cost_a_thousand_times_one() -> None:
+    """Counted in calls, which no other load of the machine changes."""
+
+    def calls(count: int) -> int:
+        some = tuple(replace(DISK, fingerprint=f"{n:x}", name=f"Disk{n}") for n in range(count))
+        pane, view = AlertsPane(), View(play(AlertsSeen(some, NOW)), "spark", CONFIG)
+        made = 0
+
+        def count_one(frame: object, event: str, argument: object) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        sys.setprofile(count_one)
+        try:
+            pane.rows(view, 60, 12)
+            issues(replace(view.state))
+        finally:
+            sys.setprofile(None)
+        return made
+
+    few, many = calls(100), calls(1000)
+    assert many < 15 * few, f"{few} for a hundred, {many} for a thousand"

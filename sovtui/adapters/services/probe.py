@@ -112,6 +112,7 @@ class Probe:
 
     def _opened(self, run: Exchange) -> None:
         self._heard, self._run = run, run if run.takes_input else None
+        self._foreign = 0
 
     async def _mind_gpus(self) -> None:
         """Tell the far end whether to ask for GPUs, as soon as it is known and whenever that changes, until cancelled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from sovtui.core import text
@@ -144,34 +145,38 @@ class AlertsPane(ListPane):
         return rows
 
     def items(self, view: View, width: int) -> list[Item]:
-        stale = old_seconds(view.state) is not None
-        return [self._item(view, alert, width, stale) for alert in sorted(view.state.alerts, key=order)]
+        alerts = sorted(view.state.alerts, key=order)
+        room = self.room - len(self.head(view, width)) if self.room else 3 * len(alerts)
+        role = "stale" if old_seconds(view.state) is not None else ""
+        names = tuple(dict.fromkeys(alert.name for alert in view.state.alerts))
+        shown: dict[int, Mapping[str, str]] = {}  # by the cells that there are for a name: of thousands there are some
+        made = []
+        for alert in alerts:
+            since = text.age((view.state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
+            right = row((word_of(alert), role or severity_role(alert)), (pad(f" {since}", 5, "right"), "label"))
+            cells = max(0, width - right.cells - 3)
+            if cells not in shown:
+                shown[cells] = tell_apart(names, cells)
+            made.append(self._item(alert, shown[cells][alert.name], right, width, room, len(alerts), view))
+        return made
 
-    def _item(self, view: View, alert: Alert, width: int, stale: bool) -> Item:
-        role = "stale" if stale else severity_role(alert)
-        sign = sign_of(alert)
-        since = text.age((view.state.now - alert.since).total_seconds()) if alert.since else text.UNKNOWN_SIGN
-        right = row((word_of(alert), role), (pad(f" {since}", 5, "right"), "label"))
-        names = tuple(dict.fromkeys(one.name for one in view.state.alerts))
-        name = tell_apart(names, max(0, width - right.cells - 3))[alert.name]
+    def _item(self, alert: Alert, name: str, right: Row, width: int, room: int, count: int, view: View) -> Item:
+        """`room`: lines for all of them."""
         first = spread(
-            row((f"{sign} ", role), (name, "strong" if alert.state is AlertState.ACTIVE and not alert.pulse else "plain")),
+            row(
+                (f"{sign_of(alert)} ", right.spans[0][1]),
+                (name, "strong" if alert.state is AlertState.ACTIVE and not alert.pulse else "plain"),
+            ),
             right,
             width,
         )
-        note = alert.summary
-        if alert.silences and alert.state is AlertState.ACKNOWLEDGED:
-            silence = alert.silences[0]
-            note = f"until {short_moment(silence.ends_at, view.state.now)}, {silence.author}: {silence.comment}"
-        lines = wrap(note or "no summary", max(8, width - 2))
-        shown = [cut(note or "no summary", width - 2)]
-        count = len(view.state.alerts)
-        room = self.room - len(self.head(view, width)) if self.room else 3 * count
         short = room < 2 * count  # then only the chosen one says more than its name, and more of them are seen
+        shown: list[str] = []
         if alert.fingerprint == self.cursor and self.room < self.DETAIL_FROM:
+            lines = wrap(_note(alert, view), max(8, width - 2))
             shown = lines[: max(1, min(3, room - count if short else 1 + room - 2 * count))]
-        elif short:
-            shown = []
+        elif not short:
+            shown = [cut(_note(alert, view), width - 2)]
         words = f"{alert.name} {alert.severity} {word_of(alert)} {alert.state} {alert.summary}"
         return Item(alert.fingerprint, (first, *(row("  ", (line, "label")) for line in shown)), words)
 
@@ -231,6 +236,13 @@ class AlertsPane(ListPane):
             rows.append(row(("until ", "label"), text.moment(silence.ends_at)))
         labels = "  ".join(f"{key}={cut(words, 200)}" for key, (words, _) in _labels(alert))
         return rows + paragraph(labels, width, "label")[:3]
+
+
+def _note(alert: Alert, view: View) -> str:
+    if alert.silences and alert.state is AlertState.ACKNOWLEDGED:
+        silence = alert.silences[0]
+        return f"until {short_moment(silence.ends_at, view.state.now)}, {silence.author}: {silence.comment}"
+    return alert.summary or "no summary"
 
 
 def _find(view: View, fingerprint: str) -> Alert | None:

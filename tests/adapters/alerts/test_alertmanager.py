@@ -213,6 +213,14 @@ async def test_an_empty_comment_or_no_time_is_refused(comment: str, duration: ti
     assert not server.posted
 
 
+async def test_a_silence_whose_id_no_encoding_holds_costs_no_alert() -> None:
+    server = Server()
+    row = {"labels": {"alertname": "A"}, "status": {"state": "suppressed", "silencedBy": ["\ud800"]}, "fingerprint": "a"}
+    server.over[("GET", "/api/v2/alerts")] = httpx.Response(200, content=json.dumps([row]).encode())
+    alerts = (await make(server).seen()).alerts
+    assert [alert.name for alert in alerts] == ["A"]
+
+
 async def test_a_silence_that_does_not_hush_is_told() -> None:
     server = Server()
     server.silenced = "alerts.before-silence.json"

@@ -88,12 +88,12 @@ CASES = [
     ),
     whole("ten thousand headers", raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 10_000 + b"Content-Length: 2\r\n\r\n[]"), ""),
     # packed
-    whole("a bomb of gzip", lambda: _bomb(), "sends more than"),
+    whole("a bomb of gzip", body(lambda: _bomb(), 200, "Content-Encoding: gzip"), "sends more than"),
     whole("gzip that is none", body(b"not packed", 200, "Content-Encoding: gzip"), "cannot be unpacked"),
     whole("gzip that is cut", lambda: _cut_gzip(), "cannot be unpacked"),
     whole("packed as nobody asked", body(b"[]", 200, "Content-Encoding: br"), "cannot be unpacked"),
     # not HTTP
-    whole("the greeting of ssh", raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not answer in HTTP"),
+    whole("the greeting of ssh", raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not answer in HTTP|closed the connection"),
     whole("random bytes", raw(bytes(range(256)) * 200), "does not answer in HTTP"),
     whole("HTTP 0.9", raw(b"[]"), "does not answer in HTTP|closed"),
     whole("two lengths", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]"), "does not answer in HTTP"),
@@ -218,12 +218,11 @@ def _fresh() -> Any:
     return body(told)()
 
 
-def _bomb() -> Any:
+def _bomb() -> bytes:
     import zlib
 
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
-    return body(packed, 200, "Content-Encoding: gzip")()
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
 
 
 def _cut_gzip() -> Any:
