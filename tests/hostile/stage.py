@@ -27,7 +27,7 @@ BACK_BAR, BACK_SECONDS = 1.25, 60.0
 """It gives back what is free every 45 s."""
 WORDS_SECONDS = {True: 20.0, False: 90.0}
 """So long it is waited for the words, and without a bar on time."""
-ASKED_SECONDS = 90.0
+ASKED_SECONDS = 180.0
 """So long it may take until what the case answers is asked for: a source that failed is left alone for a while."""
 TRIES = 3
 """So often a case is played that missed nothing but the time of a key while the machine had other work."""
