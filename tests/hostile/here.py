@@ -155,8 +155,14 @@ class HereStage(Stage):
         return f"{super().shown()}\n{self._said}"
 
     def healthy(self) -> bool:
-        """Nothing is left of what a key of the case has begun."""
-        return super().healthy() and "Switch to one" not in str(self.screen.look())
+        """No notice is left of what a key of the case has begun. One of a failure stays for long: it is clicked away."""
+        for y, line in enumerate(self.screen.look().cells()):
+            at = "".join(cell or " " for cell in line).find("✖ Switch ")
+            if at >= 0:
+                self.screen.terminal.press(b"\x1b[<0;%d;%dM\x1b[<0;%d;%dm" % (at + 1, y + 1, at + 1, y + 1))
+                time.sleep(0.3)
+                return False
+        return super().healthy()
 
     def over(self) -> bool:
         return self._asked is None or self._asked.poll() is not None

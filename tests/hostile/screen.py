@@ -87,6 +87,9 @@ class Picture:
                         self._cells[self._y][self._x + 1] = ""
                 self._x += wide
 
+    def cells(self) -> list[list[str]]:
+        return self._cells
+
     def lines(self) -> list[str]:
         return ["".join(row) for row in self._cells]
 

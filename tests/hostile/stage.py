@@ -171,7 +171,7 @@ class Stage:
         (self.folder / ASKED).unlink(missing_ok=True)
         self.give(case)
         if case.keys:
-            time.sleep(0.5)  # after an Escape: right behind it a key would be another one
+            time.sleep(1.0)  # after an Escape: right behind it a key would be another one
             screen.terminal.press(case.keys)
             time.sleep(0.2)
         found: list[str] = []
