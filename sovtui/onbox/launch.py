@@ -43,9 +43,9 @@ def start(raw: Any) -> dict[str, Any]:
         os.makedirs(receipt.home(), 0o700, exist_ok=True)
         _prune()
         os.mkdir(directory, 0o700)
-    except FileExistsError:
-        return {"t": "exists", "id": request.id}
     except OSError as problem:
+        if os.path.isdir(directory):
+            return {"t": "exists", "id": request.id}
         return {"t": "error", "reason": f"{receipt.home()} cannot be written: {problem.strerror}"}
     try:
         receipt.make_room(directory)

@@ -607,3 +607,10 @@ def test_old_python_says_so() -> None:
     old = bundle.LOADER.replace("(3, 9)", "(9, 9)")
     done = subprocess.run([sys.executable, "-c", old, "0123456789abcdef", "probe"], capture_output=True, input=b"")
     assert "Python 3.9 or newer" in answers(done.stdout)[-1]["reason"]
+
+
+def test_what_lies_where_receipts_belong_is_told_and_not_taken_for_an_action(box: Box) -> None:
+    box.actions.parent.mkdir(parents=True)
+    box.actions.touch()
+    said = box.one("start", wish())
+    assert said["t"] == "error" and "cannot be written" in said["reason"], said
