@@ -21,7 +21,8 @@ EATER = f"sh -c 'while :; do cat /dev/zero >> {STATE}/fill; sleep 0.02; done'"
 def small(box: Box, tmp_path: Path) -> Iterator[Operator]:
     """Actions are kept on a disk of their own of less than a megabyte, and the lock on one of a page."""
     empty(box)
-    box.root(f"mkdir -p {STATE}; mount -t tmpfs -o size=900k,mode=700 small {STATE}; chown -R ops:ops /home/ops/.local")
+    own = "chown -R ops:ops /home/ops/.local"  # below the small disk too: others find it there when this is over
+    box.root(f"mkdir -p {STATE}; {own}; mount -t tmpfs -o size=900k,mode=700 small {STATE}; {own}")
     box.root(f"mount -t tmpfs -o size=4k,mode=1777 small {LOCKS}; cat /dev/zero > {LOCKS}/fill 2> /dev/null || true")
     yield Operator.at(box, tmp_path)
     wait_for(lambda: not busy(box), 60, "the action's end")

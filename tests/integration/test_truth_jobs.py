@@ -189,6 +189,7 @@ def test_what_a_socket_would_start_again_is_asked_about(operator: Operator, box:
     box.systemctl("daemon-reload")
     box.systemctl("start", "wake.socket")
     box.systemctl("start", QWEN)
+    wait_for(lambda: ready(box, "qwen"), 60, "the mode before")  # else its start is what is asked about
     try:
         for words in (("switch", "none"), ("switch", "mistral", "--dry-run")):
             done = operator.run(*words)
