@@ -142,11 +142,6 @@ class Room(Scene):
             event.stop()
             event.prevent_default()
             return
-        if event.key == "escape":  # as a binding it would come after the next key, where both wait, and undo that
-            event.stop()
-            event.prevent_default()
-            self.action_back()
-            return
         for key in self._keys:
             if matches(key.key, event.key, event.character):
                 event.stop()
