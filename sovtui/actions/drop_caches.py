@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sovtui.actions.guards import on_box
+from sovtui.actions.request import consent
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config
 from sovtui.core.state import State
@@ -21,7 +22,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         Verdict.GO,
         steps=("note memory before", "sync", "drop page cache, dentries and inodes", "note memory after"),
         commands=("tee /proc/sys/vm/drop_caches",),
-        request={"kind": "drop-caches", "target": "", "plan": {}},
+        request={"kind": "drop-caches", "target": "", "plan": {}, "consent": consent(wish)},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sovtui.actions.guards import USAGE, on_box, refuse, unknown_name
 from sovtui.actions.loading import UP, engines, said
-from sovtui.actions.request import box_engine
+from sovtui.actions.request import box_engine, consent
 from sovtui.actions.spec import Plan, Spec, Verdict, Wish
 from sovtui.config.schema import Config
 from sovtui.core.state import Host, State
@@ -36,7 +36,7 @@ def plan(state: State, config: Config, wish: Wish) -> Plan:
         title,
         Verdict.GO,
         steps=("ask it to unload its models, once its queue is empty", "see how much memory comes back"),
-        request={"kind": "free", "target": wish.target, "plan": box_engine(host, engine)},
+        request={"kind": "free", "target": wish.target, "plan": box_engine(host, engine), "consent": consent(wish)},
     )
 
 

@@ -51,7 +51,7 @@ def consent(wish: Wish, busy: Iterable[str] = (), not_fitting: bool = False, stu
     `busy`: modes and engines whose work would be lost. Everything only where the operator has said so beforehand.
     """
     if wish.options.get("consent") == "all":
-        return dict.fromkeys(("busy", "not_fitting", "stuck", "takes"), True)
+        return dict.fromkeys(("busy", "not_fitting", "stuck", "takes", "beside"), True)
     own = {"busy": tuple(busy), "not_fitting": not_fitting, "stuck": stuck}
     return _together(own, wish.agreed)
 

@@ -315,9 +315,5 @@ def who() -> str:
 
 
 def _request(plan: Plan, run_id: str) -> dict[str, object]:
-    """What the box is asked. A yes to whatever may be lost is one to another user's action beside it, too."""
-    request: dict[str, object] = {"v": 1, "id": run_id, "who": who(), "host": plan.wish.host, **plan.request}
-    if plan.wish.options.get("consent") == "all":
-        given = plan.request.get("consent")
-        request["consent"] = {**(given if isinstance(given, Mapping) else {}), "beside": True}
-    return request
+    """What the box is asked."""
+    return {"v": 1, "id": run_id, "who": who(), "host": plan.wish.host, **plan.request}

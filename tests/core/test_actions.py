@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sovtui.actions import all_specs
+from sovtui.actions.request import agreed, asked_anew
 from sovtui.actions.spec import Plan, Verdict, Wish
 from sovtui.config.schema import (
     AlertmanagerConfig,
@@ -41,6 +42,9 @@ CONFIG = Config(
         )
     },
     alertmanager=AlertmanagerConfig(url="http://x:3"),
+)
+ON_BOX = pytest.mark.parametrize(
+    ("action", "target"), [("switch", "mistral"), ("drop-caches", ""), ("backup", "nas"), ("restart", "other.service")]
 )
 
 
@@ -85,7 +89,17 @@ def test_consent_is_what_was_asked_about() -> None:
         "not_fitting": True,
         "stuck": True,
         "takes": True,
+        "beside": True,
     }
+
+
+@ON_BOX
+def test_a_yes_to_what_the_box_has_named_outlives_a_plan_made_anew(action: str, target: str) -> None:
+    """Whatever the action is, another user's may run beside it; forgotten, the same question would come again and again."""
+    asked = asked_anew(plan(action, target), {"beside": True}, "somebody runs a backup on this host")
+    again = all_specs()[action].plan(state(), CONFIG, asked.wish)
+    assert again.request["consent"] == asked.request["consent"] == {"beside": True}
+    assert agreed(again) <= agreed(asked)
 
 
 HANGS = "it was ready and no longer answers: its port takes connections, and nothing came back within 2.5 s"
@@ -189,9 +203,7 @@ def test_unknown_names_give_the_nearest() -> None:
     assert '"nas"' in plan("backup", "nass").reason
 
 
-@pytest.mark.parametrize(
-    ("action", "target"), [("switch", "mistral"), ("drop-caches", ""), ("backup", "nas"), ("restart", "other.service")]
-)
+@ON_BOX
 def test_nothing_is_started_over_a_dead_link_or_beside_another_action_or_read_only(action: str, target: str) -> None:
     down = reduce(state(), LinkChanged("spark", Link(LinkPhase.DOWN, reason="connection refused")))
     refused = plan(action, target, down)
